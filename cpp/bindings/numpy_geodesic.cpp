@@ -1,0 +1,7 @@
+#include "numpy_arrays.hpp"
+
+namespace point2mask::bindings {
+
+void bind_geodesic(py::module_& /*m*/) {}
+
+} // namespace point2mask::bindings

@@ -1,0 +1,3 @@
+#include <torch/csrc/stable/library.h>
+
+#include "checks.hpp"

@@ -1,0 +1,46 @@
+// torch.ops.point2mask.mask_statistics.
+
+#include <torch/csrc/stable/library.h>
+
+#include <tuple>
+
+#include "checks.hpp"
+#include "point2mask/masks.hpp"
+
+namespace point2mask::bindings {
+namespace {
+
+std::tuple<Tensor, Tensor, Tensor> mask_statistics_cpu(const Tensor& labels, std::int64_t targets) {
+  constexpr const char* kOp = "mask_statistics";
+  check_shape(kOp, "labels", labels, {{"B"}, {"H"}, {"W"}});
+  check_dtype(kOp, "labels", labels, ScalarType::Int);
+  STD_TORCH_CHECK(targets >= 0, kOp, ": targets must not be negative, got ", targets);
+  const Tensor l = as_contiguous(labels);
+  const std::int64_t images = l.size(0);
+  Tensor area = torch::stable::new_empty(l, {images, targets}, ScalarType::Long);
+  Tensor centroid = torch::stable::new_empty(l, {images, targets, 2}, ScalarType::Float);
+  Tensor box = torch::stable::new_empty(l, {images, targets, 4}, ScalarType::Int);
+  mask_statistics({.labels = l.const_data_ptr<std::int32_t>(),
+                   .images = images,
+                   .height = l.size(1),
+                   .width = l.size(2),
+                   .targets = targets,
+                   .area = area.mutable_data_ptr<std::int64_t>(),
+                   .centroid = centroid.mutable_data_ptr<float>(),
+                   .box = box.mutable_data_ptr<std::int32_t>()},
+                  TorchExecutor());
+  return {area, centroid, box};
+}
+
+} // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
+  m.def("mask_statistics(Tensor labels, int targets) -> (Tensor area, Tensor centroid, Tensor box)",
+        {at::Tag::pt2_compliant_tag});
+}
+
+STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
+  m.impl("mask_statistics", TORCH_BOX(&mask_statistics_cpu));
+}
+
+} // namespace point2mask::bindings

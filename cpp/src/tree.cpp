@@ -1,0 +1,1 @@
+#include "point2mask/parallel.hpp"

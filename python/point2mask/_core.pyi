@@ -1,0 +1,11 @@
+"""The torch-free engine for NumPy arrays: names, arguments and shapes of ``point2mask.ops``."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+cuda_architectures: str
+
+def cpu_level() -> str: ...
+def mask_statistics(
+    labels: ArrayLike, targets: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]: ...

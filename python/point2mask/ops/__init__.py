@@ -1,0 +1,8 @@
+"""Operators on images and points: ``torch.ops.point2mask`` with types, gradients and docs.
+
+B images, N = H·W pixels in row-major order, K targets (point labels), C channels.
+"""
+
+from point2mask.ops.masks import MaskStatistics, mask_statistics
+
+__all__ = ["MaskStatistics", "mask_statistics"]

@@ -1,0 +1,37 @@
+"""Loads ``torch.ops.point2mask`` and holds what every operator family shares."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+NAMESPACE = "point2mask"
+
+# By spec, not by path: in an editable install the library lies in the build tree.
+_spec = find_spec("point2mask._ops")
+if _spec is None or _spec.origin is None:
+    raise ImportError(
+        "point2mask was installed without its compiled library _ops; reinstall it with "
+        "`pip install .` from the source tree"
+    )
+if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 13):
+    raise ImportError(
+        f"point2mask needs torch >= 2.13, found {torch.__version__}; "
+        "upgrade with `pip install 'torch>=2.13'`"
+    )
+torch.ops.load_library(_spec.origin)
+
+
+def register_fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: the shape function of ``torch.ops.point2mask.<name>``."""
+    decorator: Callable[[Callable[..., Any]], Callable[..., Any]] = torch.library.register_fake(
+        f"{NAMESPACE}::{name}"
+    )
+    return decorator
+
+
+def run_in_float32(name: str) -> None:
+    """Makes autocast cast half and bfloat16 inputs of an operator to float32."""
+    for device in ("cpu", "cuda"):
+        torch.library.register_autocast(f"{NAMESPACE}::{name}", device, torch.float32)

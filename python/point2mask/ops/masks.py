@@ -1,0 +1,43 @@
+"""Per-target statistics of label maps."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from point2mask.ops._library import register_fake
+
+
+class MaskStatistics(NamedTuple):
+    """What :func:`mask_statistics` returns; all entries are zero for an empty target."""
+
+    area: Tensor  # int64 [B, K], pixels
+    centroid: Tensor  # float32 [B, K, 2], mean (y, x), pixel indices
+    box: Tensor  # int32 [B, K, 4], x0, y0, x1, y1 with exclusive ends
+
+
+def mask_statistics(labels: Tensor, targets: int) -> MaskStatistics:
+    """Area, centroid and bounding box of every target of every image.
+
+    Args:
+        labels: int32 ``[B, H, W]``, the target of each pixel, -1 for none.
+        targets: K, the number of targets an image (padded targets are simply empty).
+
+    Returns:
+        Areas, centroids and boxes. Sums are exact integers, so the result is deterministic.
+
+    Raises:
+        RuntimeError: wrong shape or dtype, or a label outside ``[-1, K)``.
+    """
+    return MaskStatistics(*torch.ops.point2mask.mask_statistics.default(labels, targets))
+
+
+@register_fake("mask_statistics")
+def _(labels: Tensor, targets: int) -> tuple[Tensor, Tensor, Tensor]:
+    torch._check(labels.dim() == 3, lambda: f"labels must have shape [B, H, W], got {labels.shape}")
+    images = labels.shape[0]
+    return (
+        labels.new_empty((images, targets), dtype=torch.int64),
+        labels.new_empty((images, targets, 2), dtype=torch.float32),
+        labels.new_empty((images, targets, 4), dtype=torch.int32),
+    )

@@ -1,0 +1,69 @@
+"""Options, backends and data folders shared by all tests."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from backends import BACKENDS, Backend
+from hypothesis import HealthCheck, settings
+
+# CI machines are slow and shared: a deadline would only test the scheduler. The data of a failing
+# example is printed, and examples are derived from the test's name, so that a run is repeatable.
+settings.register_profile(
+    "default",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", action="append", choices=BACKENDS, help="run only these backends")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("backend") or BACKENDS
+        marks = {"cuda": [pytest.mark.cuda]}
+        metafunc.parametrize(
+            "backend", [pytest.param(n, marks=marks.get(n, [])) for n in chosen], indirect=True
+        )
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """One way to run every operator on NumPy arrays; see ``backends.py``."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return Backend(request.param)
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder with the real data sets, or a skip."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    root = Path(os.environ.get("POINT2MASK_DATA", default))
+    if not root.is_dir():
+        pytest.skip(f"real data not found at {root}; set POINT2MASK_DATA to run this test")
+    return root
+
+
+@pytest.fixture
+def threads():
+    """``with threads(n):`` runs torch on n threads and restores the number afterwards."""
+
+    @contextmanager
+    def use(count: int) -> Iterator[None]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    return use
