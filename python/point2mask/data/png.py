@@ -112,7 +112,7 @@ def _decoding(
     size: tuple[int, int] | None = None,
 ) -> Iterator["Image.Image"]:
     """A decoded image; whatever a broken file makes Pillow raise becomes a DataError."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -130,6 +130,8 @@ def _decoding(
                 yield image
     except (DataError, MemoryError):
         raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: expected an image as {' or '.join(formats)}") from error
     except Exception as error:  # Pillow raises a dozen types for broken files
         raise DataError(
             f"{path}: expected a complete image, but decoding failed: {error}"

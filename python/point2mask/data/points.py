@@ -160,6 +160,8 @@ def sample_points(dataset: PanopticDataset, per_segment: int = 1, seed: int = 0)
 
     An image's points depend on the seed and the image alone, not on the other images.
     """
+    if per_segment < 1:
+        raise DataError(f"per_segment must be at least 1, got {per_segment}")
     return PointLabels(
         dict(dataset.categories),
         [
@@ -177,8 +179,6 @@ def sample_image_points(
     A segment of fewer than ``per_segment`` pixels gives all of them. The first point is the same
     for any ``per_segment``, and so on: sets for fewer points are part of sets for more.
     """
-    if per_segment < 1:
-        raise DataError(f"per_segment must be at least 1, got {per_segment}")
     ids = dataset.segment_map(image)
     labels = segment_labels(ids, [segment.id for segment in image.segments])
     order = np.argsort(labels.ravel(), kind="stable")
