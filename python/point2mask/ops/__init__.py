@@ -4,5 +4,6 @@ B images, N = H·W pixels in row-major order, K targets (point labels), C channe
 """
 
 from point2mask.ops.masks import MaskStatistics, mask_statistics
+from point2mask.ops.pairs import neighbor_difference
 
-__all__ = ["MaskStatistics", "mask_statistics"]
+__all__ = ["MaskStatistics", "mask_statistics", "neighbor_difference"]
