@@ -3,7 +3,8 @@
 B images, N = H·W pixels in row-major order, K targets (point labels), C channels.
 """
 
+from point2mask.ops.geodesic import geodesic_distance
 from point2mask.ops.masks import MaskStatistics, mask_statistics
 from point2mask.ops.pairs import neighbor_difference
 
-__all__ = ["MaskStatistics", "mask_statistics", "neighbor_difference"]
+__all__ = ["MaskStatistics", "geodesic_distance", "mask_statistics", "neighbor_difference"]

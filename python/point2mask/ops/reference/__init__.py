@@ -3,7 +3,8 @@
 Same names, arguments and shapes as :mod:`point2mask.ops`; the tests hold all backends to these.
 """
 
+from point2mask.ops.reference.geodesic import geodesic_distance
 from point2mask.ops.reference.masks import mask_statistics
 from point2mask.ops.reference.pairs import neighbor_difference
 
-__all__ = ["mask_statistics", "neighbor_difference"]
+__all__ = ["geodesic_distance", "mask_statistics", "neighbor_difference"]
