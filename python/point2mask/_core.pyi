@@ -5,7 +5,25 @@ from numpy.typing import ArrayLike, NDArray
 
 cuda_architectures: str
 
+def bottleneck_distance(
+    order: ArrayLike, parent: ArrayLike, weight: ArrayLike, seeds: ArrayLike
+) -> NDArray[np.float32] | NDArray[np.float64]: ...
 def cpu_level() -> str: ...
 def mask_statistics(
     labels: ArrayLike, targets: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]: ...
+def spanning_tree(
+    edge_weight: ArrayLike,
+) -> tuple[
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.float32] | NDArray[np.float64],
+]: ...
+def tree_filter(
+    feature: ArrayLike,
+    order: ArrayLike,
+    parent: ArrayLike,
+    similarity: ArrayLike,
+    normalize: bool = True,
+) -> NDArray[np.float32] | NDArray[np.float64]: ...

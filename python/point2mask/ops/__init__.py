@@ -4,5 +4,13 @@ B images, N = H·W pixels in row-major order, K targets (point labels), C channe
 """
 
 from point2mask.ops.masks import MaskStatistics, mask_statistics
+from point2mask.ops.tree import SpanningTree, bottleneck_distance, spanning_tree, tree_filter
 
-__all__ = ["MaskStatistics", "mask_statistics"]
+__all__ = [
+    "MaskStatistics",
+    "SpanningTree",
+    "bottleneck_distance",
+    "mask_statistics",
+    "spanning_tree",
+    "tree_filter",
+]

@@ -4,5 +4,6 @@ Same names, arguments and shapes as :mod:`point2mask.ops`; the tests hold all ba
 """
 
 from point2mask.ops.reference.masks import mask_statistics
+from point2mask.ops.reference.tree import bottleneck_distance, spanning_tree, tree_filter
 
-__all__ = ["mask_statistics"]
+__all__ = ["bottleneck_distance", "mask_statistics", "spanning_tree", "tree_filter"]
