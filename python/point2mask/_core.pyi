@@ -5,6 +5,9 @@ from numpy.typing import ArrayLike, NDArray
 
 cuda_architectures: str
 
+def bottleneck_distance(
+    order: ArrayLike, parent: ArrayLike, weight: ArrayLike, seeds: ArrayLike
+) -> NDArray[np.float32] | NDArray[np.float64]: ...
 def cpu_level() -> str: ...
 def geodesic_distance(edge_cost: ArrayLike, seeds: ArrayLike) -> NDArray[np.floating]: ...
 def mask_statistics(
@@ -13,3 +16,18 @@ def mask_statistics(
 def neighbor_difference(
     feature: ArrayLike, directions: int = 8, norm: str = "l1"
 ) -> NDArray[np.floating]: ...
+def spanning_tree(
+    edge_weight: ArrayLike,
+) -> tuple[
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.float32] | NDArray[np.float64],
+]: ...
+def tree_filter(
+    feature: ArrayLike,
+    order: ArrayLike,
+    parent: ArrayLike,
+    similarity: ArrayLike,
+    normalize: bool = True,
+) -> NDArray[np.float32] | NDArray[np.float64]: ...
