@@ -7,18 +7,21 @@ cuda_architectures: str
 
 def bottleneck_distance(
     order: ArrayLike, parent: ArrayLike, weight: ArrayLike, seeds: ArrayLike
-) -> NDArray[np.float32] | NDArray[np.float64]: ...
+) -> NDArray[np.floating]: ...
 def cpu_level() -> str: ...
 def mask_statistics(
     labels: ArrayLike, targets: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]: ...
+def neighbor_difference(
+    feature: ArrayLike, directions: int = 8, norm: str = "l1"
+) -> NDArray[np.floating]: ...
 def spanning_tree(
     edge_weight: ArrayLike,
 ) -> tuple[
     NDArray[np.int32],
     NDArray[np.int32],
     NDArray[np.int32],
-    NDArray[np.float32] | NDArray[np.float64],
+    NDArray[np.floating],
 ]: ...
 def tree_filter(
     feature: ArrayLike,
@@ -26,4 +29,4 @@ def tree_filter(
     parent: ArrayLike,
     similarity: ArrayLike,
     normalize: bool = True,
-) -> NDArray[np.float32] | NDArray[np.float64]: ...
+) -> NDArray[np.floating]: ...
