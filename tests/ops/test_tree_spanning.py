@@ -202,6 +202,27 @@ def test_compiles_without_graph_breaks():
         assert torch.equal(got, expected)
 
 
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_minimum_spanning_tree_of_an_image(connectivity):
+    guide = torch.randn(2, 3, 8, 9, dtype=torch.float64, requires_grad=True)
+    tree = ops.minimum_spanning_tree(guide, connectivity, offset=1.0)
+    difference = reference.neighbor_difference(
+        guide.detach().numpy(), connectivity // 2, "squared_l2"
+    )
+    expected = reference.spanning_tree(difference + 1.0)
+    for got, part in zip(tree[:3], expected[:3], strict=True):
+        np.testing.assert_array_equal(got, part)
+    # Three squares are added in another order.
+    np.testing.assert_allclose(tree.weight.detach(), expected[3], rtol=1e-15)
+    tree.weight.sum().backward()
+    assert guide.grad.abs().sum() > 0
+
+
+def test_minimum_spanning_tree_rejects_other_connectivities():
+    with pytest.raises(ValueError, match="connectivity must be 4 or 8, got 6"):
+        ops.minimum_spanning_tree(torch.zeros(1, 3, 4, 4), 6)
+
+
 def test_takes_any_memory_layout():
     edge_weight = torch.rand(2, 5, 6, 4)
     strided = edge_weight.permute(0, 3, 1, 2)

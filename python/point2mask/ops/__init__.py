@@ -6,7 +6,13 @@ B images, N = H·W pixels in row-major order, K targets (point labels), C channe
 from point2mask.ops.geodesic import geodesic_distance
 from point2mask.ops.masks import MaskStatistics, mask_statistics
 from point2mask.ops.pairs import neighbor_difference
-from point2mask.ops.tree import SpanningTree, bottleneck_distance, spanning_tree, tree_filter
+from point2mask.ops.tree import (
+    SpanningTree,
+    bottleneck_distance,
+    minimum_spanning_tree,
+    spanning_tree,
+    tree_filter,
+)
 
 __all__ = [
     "MaskStatistics",
@@ -14,6 +20,7 @@ __all__ = [
     "bottleneck_distance",
     "geodesic_distance",
     "mask_statistics",
+    "minimum_spanning_tree",
     "neighbor_difference",
     "spanning_tree",
     "tree_filter",
