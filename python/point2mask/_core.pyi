@@ -12,3 +12,19 @@ def mask_statistics(
 def neighbor_difference(
     feature: ArrayLike, directions: int = 8, norm: str = "l1"
 ) -> NDArray[np.floating]: ...
+def lab_affinity_loss(
+    logits: ArrayLike,
+    lab: ArrayLike,
+    kernel_size: int = 3,
+    dilation: int = 2,
+    theta: float = 2.0,
+    threshold: float = 0.3,
+    valid: ArrayLike | None = None,
+) -> NDArray[np.floating]: ...
+def boundary_loss(
+    boundary: ArrayLike,
+    instance: ArrayLike,
+    semantic: ArrayLike,
+    kernel_size: int = 3,
+    dilation: int = 1,
+) -> NDArray[np.floating]: ...

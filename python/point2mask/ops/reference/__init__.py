@@ -4,6 +4,10 @@ Same names, arguments and shapes as :mod:`point2mask.ops`; the tests hold all ba
 """
 
 from point2mask.ops.reference.masks import mask_statistics
-from point2mask.ops.reference.pairs import neighbor_difference
+from point2mask.ops.reference.pairs import (
+    boundary_loss,
+    lab_affinity_loss,
+    neighbor_difference,
+)
 
-__all__ = ["mask_statistics", "neighbor_difference"]
+__all__ = ["boundary_loss", "lab_affinity_loss", "mask_statistics", "neighbor_difference"]
