@@ -3,6 +3,7 @@
 Same names, arguments and shapes as :mod:`point2mask.ops`; the tests hold all backends to these.
 """
 
+from point2mask.ops.reference.geodesic import geodesic_distance
 from point2mask.ops.reference.masks import mask_statistics
 from point2mask.ops.reference.pairs import (
     boundary_loss,
@@ -10,4 +11,10 @@ from point2mask.ops.reference.pairs import (
     neighbor_difference,
 )
 
-__all__ = ["boundary_loss", "lab_affinity_loss", "mask_statistics", "neighbor_difference"]
+__all__ = [
+    "boundary_loss",
+    "geodesic_distance",
+    "lab_affinity_loss",
+    "mask_statistics",
+    "neighbor_difference",
+]

@@ -1,0 +1,59 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Each does all of its set-up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The versions that the tests were run with; the package itself accepts any torch >= 2.13.
+TORCH := torch==2.14.1 torchvision==0.29.1
+PIP := $(BIN)/pip install --disable-pip-version-check --quiet
+SOURCES := CMakeLists.txt pyproject.toml $(shell find cmake cpp cuda -type f 2>/dev/null)
+CXX_FILES := $(shell find cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.cuh')
+WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
+
+.PHONY: help install demo test test-python test-cpp test-wheel lint bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+$(VENV)/torch.done:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH) 'numpy>=2' || (rm -rf $(VENV); exit 1)
+	$(PIP) scikit-build-core pybind11 ninja
+	touch $@
+
+# Editable: Python sources are used in place; the native library is rebuilt when a source changes.
+$(VENV)/build.done: $(VENV)/torch.done pyproject.toml $(SOURCES)
+	$(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) \
+	  --editable '.[label,test,lint]'
+	touch $@
+
+install: $(VENV)/build.done ## Virtual environment, dependencies and an editable build in .venv
+
+demo: install ## Generated images: points -> masks -> panoptic quality and pictures in out/demo
+	$(BIN)/point2mask demo --out out/demo
+
+test: lint test-cpp test-python test-wheel ## Everything: lint, C++ and Python tests, CUDA compile, wheels
+
+test-python: install ## Python tests
+	$(BIN)/python -m pytest -q
+
+test-cpp: install ## The C++ engine alone, under AddressSanitizer and UBSan
+	cmake --preset asan > build/asan.log || (cat build/asan.log; exit 1)
+	cmake --build --preset asan --target cpp_tests
+	ctest --preset asan
+
+test-wheel: install ## A wheel from a clean build: stable ABI, and the same binary on the oldest torch
+	bash .ci/wheel $(abspath $(BIN))
+
+lint: install ## Formatting, lint and types of Python and C++
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+	bash .ci/clang-tidy $(abspath $(BIN))
+
+bench: install ## Speed of every operator beside its peers, as ratios
+	for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## Remove builds (the virtual environment stays)
+	rm -rf build dist out
