@@ -31,4 +31,19 @@ def tree_filter(
     similarity: ArrayLike,
     normalize: bool = True,
 ) -> NDArray[np.float32] | NDArray[np.float64]: ...
+def lab_affinity_loss(
+    logits: ArrayLike,
+    lab: ArrayLike,
+    kernel_size: int = 3,
+    dilation: int = 2,
+    theta: float = 2.0,
+    threshold: float = 0.3,
+    valid: ArrayLike | None = None,
+) -> NDArray[np.floating]: ...
+def boundary_loss(
+    boundary: ArrayLike,
+    instance: ArrayLike,
+    semantic: ArrayLike,
+    kernel_size: int = 3,
+    dilation: int = 1,
 ) -> NDArray[np.floating]: ...

@@ -3,6 +3,7 @@
 B images, N = H·W pixels in row-major order, K targets (point labels), C channels.
 """
 
+from point2mask.ops.color import rgb_to_lab
 from point2mask.ops.geodesic import geodesic_distance
 from point2mask.ops.masks import MaskStatistics, mask_statistics
 from point2mask.ops.pairs import neighbor_difference
@@ -24,4 +25,16 @@ __all__ = [
     "neighbor_difference",
     "spanning_tree",
     "tree_filter",
+from point2mask.ops.pairs import boundary_loss, lab_affinity_loss, neighbor_difference
+
+__all__ = [
+    "MaskStatistics",
+    "boundary_loss",
+    "geodesic_distance",
+    "lab_affinity_loss",
+    "mask_statistics",
+    "neighbor_difference",
+    "rgb_to_lab",
+
+__all__ = ["MaskStatistics", "SpanningTree", "bottleneck_distance", "boundary_loss", "geodesic_distance", "lab_affinity_loss", "mask_statistics", "minimum_spanning_tree", "neighbor_difference", "rgb_to_lab", "spanning_tree", "tree_filter"]
 ]

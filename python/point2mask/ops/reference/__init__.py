@@ -15,4 +15,18 @@ __all__ = [
     "neighbor_difference",
     "spanning_tree",
     "tree_filter",
+from point2mask.ops.reference.pairs import (
+    boundary_loss,
+    lab_affinity_loss,
+    neighbor_difference,
+)
+
+__all__ = [
+    "boundary_loss",
+    "geodesic_distance",
+    "lab_affinity_loss",
+    "mask_statistics",
+    "neighbor_difference",
+
+__all__ = ["bottleneck_distance", "boundary_loss", "geodesic_distance", "lab_affinity_loss", "mask_statistics", "neighbor_difference", "spanning_tree", "tree_filter"]
 ]
