@@ -1,7 +1,42 @@
 #include "numpy_arrays.hpp"
+#include "point2mask/geodesic.hpp"
 
 namespace point2mask::bindings {
+namespace {
 
-void bind_geodesic(py::module_& /*m*/) {}
+template <typename T>
+py::array geodesic_distance_numpy(const Array<T>& edge_cost, const Array<std::int32_t>& seeds) {
+  check_shape("geodesic_distance", "edge_cost", edge_cost, {{"B"}, {"8", 8}, {"H"}, {"W"}});
+  const std::int64_t images = edge_cost.shape(0);
+  check_shape("geodesic_distance", "seeds", seeds, {{"B", images}, {"K"}, {"P"}});
+  const std::int64_t height = edge_cost.shape(2), width = edge_cost.shape(3);
+  auto distance = new_array<T>({images, seeds.shape(1), height, width});
+  const GeodesicDistance<T> g{.edge_cost = edge_cost.data(),
+                              .seeds = seeds.data(),
+                              .images = images,
+                              .height = height,
+                              .width = width,
+                              .targets = seeds.shape(1),
+                              .points = seeds.shape(2),
+                              .distance = distance.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    geodesic_distance(g, SerialExecutor());
+  }
+  return distance;
+}
+
+} // namespace
+
+void bind_geodesic(py::module_& m) {
+  m.def(
+      "geodesic_distance",
+      [](const py::array& edge_cost, const Array<std::int32_t>& seeds) {
+        return py::isinstance<py::array_t<double>>(edge_cost)
+                   ? geodesic_distance_numpy<double>(edge_cost, seeds)
+                   : geodesic_distance_numpy<float>(edge_cost, seeds);
+      },
+      py::arg("edge_cost"), py::arg("seeds"));
+}
 
 } // namespace point2mask::bindings
