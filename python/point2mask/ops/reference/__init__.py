@@ -5,5 +5,6 @@ Same names, arguments and shapes as :mod:`point2mask.ops`; the tests hold all ba
 
 from point2mask.ops.reference.masks import mask_statistics
 from point2mask.ops.reference.pairs import neighbor_difference
+from point2mask.ops.reference.regions import histogram_gradient, merge_regions
 
-__all__ = ["mask_statistics", "neighbor_difference"]
+__all__ = ["histogram_gradient", "mask_statistics", "merge_regions", "neighbor_difference"]
