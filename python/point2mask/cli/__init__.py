@@ -15,6 +15,7 @@ from point2mask.data.errors import DataError
 COMMANDS = (
     "info",
     "points",
+    "label",
     "evaluate",
     "shapes",
 )

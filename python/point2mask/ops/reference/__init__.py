@@ -8,25 +8,7 @@ from point2mask.ops.reference.masks import mask_statistics
 from point2mask.ops.reference.pairs import neighbor_difference
 from point2mask.ops.reference.tree import bottleneck_distance, spanning_tree, tree_filter
 
-__all__ = [
-    "bottleneck_distance",
-    "geodesic_distance",
-    "mask_statistics",
-    "neighbor_difference",
-    "spanning_tree",
-    "tree_filter",
-from point2mask.ops.reference.pairs import (
-    boundary_loss,
-    lab_affinity_loss,
-    neighbor_difference,
-)
-
-__all__ = [
-    "boundary_loss",
-    "geodesic_distance",
-    "lab_affinity_loss",
-    "mask_statistics",
-    "neighbor_difference",
-
-__all__ = ["bottleneck_distance", "boundary_loss", "geodesic_distance", "lab_affinity_loss", "mask_statistics", "neighbor_difference", "spanning_tree", "tree_filter"]
 ]
+from point2mask.ops.reference.regions import histogram_gradient, merge_regions
+
+__all__ = ["bottleneck_distance", "boundary_loss", "geodesic_distance", "histogram_gradient", "lab_affinity_loss", "mask_statistics", "merge_regions", "neighbor_difference", "spanning_tree", "tree_filter"]
