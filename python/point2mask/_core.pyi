@@ -8,38 +8,6 @@ cuda_architectures: str
 def bottleneck_distance(
     order: ArrayLike, parent: ArrayLike, weight: ArrayLike, seeds: ArrayLike
 ) -> NDArray[np.floating]: ...
-def cpu_level() -> str: ...
-def geodesic_distance(edge_cost: ArrayLike, seeds: ArrayLike) -> NDArray[np.floating]: ...
-def mask_statistics(
-    labels: ArrayLike, targets: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]: ...
-def neighbor_difference(
-    feature: ArrayLike, directions: int = 8, norm: str = "l1"
-) -> NDArray[np.floating]: ...
-def spanning_tree(
-    edge_weight: ArrayLike,
-) -> tuple[
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.floating],
-]: ...
-def tree_filter(
-    feature: ArrayLike,
-    order: ArrayLike,
-    parent: ArrayLike,
-    similarity: ArrayLike,
-    normalize: bool = True,
-) -> NDArray[np.float32] | NDArray[np.float64]: ...
-def lab_affinity_loss(
-    logits: ArrayLike,
-    lab: ArrayLike,
-    kernel_size: int = 3,
-    dilation: int = 2,
-    theta: float = 2.0,
-    threshold: float = 0.3,
-    valid: ArrayLike | None = None,
-) -> NDArray[np.floating]: ...
 def boundary_loss(
     boundary: ArrayLike,
     instance: ArrayLike,
@@ -47,6 +15,8 @@ def boundary_loss(
     kernel_size: int = 3,
     dilation: int = 1,
 ) -> NDArray[np.floating]: ...
+def cpu_level() -> str: ...
+def geodesic_distance(edge_cost: ArrayLike, seeds: ArrayLike) -> NDArray[np.floating]: ...
 def histogram_gradient(
     channels: ArrayLike, bins: int = 8, radius: int = 3, distance: int = 4
 ) -> NDArray[np.float32]:
@@ -56,6 +26,18 @@ def histogram_gradient(
     channels) between soft histograms of square windows ``distance`` pixels to both sides.
     """
 
+def lab_affinity_loss(
+    logits: ArrayLike,
+    lab: ArrayLike,
+    kernel_size: int = 3,
+    dilation: int = 2,
+    theta: float = 2.0,
+    threshold: float = 0.3,
+    valid: ArrayLike | None = None,
+) -> NDArray[np.floating]: ...
+def mask_statistics(
+    labels: ArrayLike, targets: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]: ...
 def merge_regions(
     regions: ArrayLike,
     region_count: int,
@@ -86,3 +68,22 @@ def merge_regions(
         reach: float64 ``[K]`` pixels; infinity: distance does not matter.
         size_exponent: how strongly small regions go first.
     """
+
+def neighbor_difference(
+    feature: ArrayLike, directions: int = 8, norm: str = "l1"
+) -> NDArray[np.floating]: ...
+def spanning_tree(
+    edge_weight: ArrayLike,
+) -> tuple[
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.floating],
+]: ...
+def tree_filter(
+    feature: ArrayLike,
+    order: ArrayLike,
+    parent: ArrayLike,
+    similarity: ArrayLike,
+    normalize: bool = True,
+) -> NDArray[np.floating]: ...

@@ -18,6 +18,7 @@ COMMANDS = (
     "label",
     "evaluate",
     "shapes",
+    "demo",
 )
 EXTRAS = {"PIL": "label", "pycocotools": "label", "rich": "label", "skimage": "label"}
 
