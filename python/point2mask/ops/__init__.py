@@ -4,5 +4,13 @@ B images, N = H·W pixels in row-major order, K targets (point labels), C channe
 """
 
 from point2mask.ops.masks import MaskStatistics, mask_statistics
+from point2mask.ops.transport import Transport, sinkhorn, transport_labels, transport_plan
 
-__all__ = ["MaskStatistics", "mask_statistics"]
+__all__ = [
+    "MaskStatistics",
+    "Transport",
+    "mask_statistics",
+    "sinkhorn",
+    "transport_labels",
+    "transport_plan",
+]

@@ -4,5 +4,6 @@ Same names, arguments and shapes as :mod:`point2mask.ops`; the tests hold all ba
 """
 
 from point2mask.ops.reference.masks import mask_statistics
+from point2mask.ops.reference.transport import sinkhorn, transport_labels, transport_plan
 
-__all__ = ["mask_statistics"]
+__all__ = ["mask_statistics", "sinkhorn", "transport_labels", "transport_plan"]
