@@ -23,7 +23,7 @@ namespace transport {
 namespace {
 
 // Images are iterated together as long as their kernels fit a usual last-level cache.
-constexpr std::int64_t kGroupBytes = 16 * 1024 * 1024;
+constexpr std::int64_t kGroupBytes = 16'777'216; // 16 MiB
 
 // A column sum below this fraction of the rows' sum may lack flushed entries that matter.
 template <typename T>

@@ -23,8 +23,8 @@ namespace point2mask {
 namespace transport {
 namespace {
 
-constexpr std::int64_t kParts = 64;                    // partial sums of P^T S an image, at most
-constexpr std::int64_t kGroupValues = 8 * 1024 * 1024; // of all partial sums held at a time
+constexpr std::int64_t kParts = 64;              // partial sums of P^T S an image, at most
+constexpr std::int64_t kGroupValues = 8'000'000; // of all partial sums held at a time
 
 template <typename T>
 struct CouplingChunk {

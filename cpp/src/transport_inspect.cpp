@@ -108,6 +108,7 @@ std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& execu
     }
   });
 
+  const bool balanced = std::isinf(s.supply_relaxation) && std::isinf(s.demand_relaxation);
   std::vector<ImageMass> masses(static_cast<std::size_t>(s.images));
   for (std::int64_t image = 0; image < s.images; ++image) {
     ImageMass& mass = masses[static_cast<std::size_t>(image)];
@@ -124,8 +125,8 @@ std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& execu
       for (std::int64_t k = 0; k < s.targets; ++k)
         if (p.reachable[k] && supply[k] > 0) takes_part[static_cast<std::size_t>(k)] = true;
     }
-    if (std::isinf(s.supply_relaxation) && std::isinf(s.demand_relaxation))
-      check_totals(mass, image);
+    // Without pixels or without targets there is nothing to match, whatever the other side holds.
+    if (balanced && s.targets > 0 && s.pixels > 0) check_totals(mass, image);
     for (std::int64_t k = 0; k < s.targets; ++k)
       if (takes_part[static_cast<std::size_t>(k)]) mass.targets.push_back(k);
     check_initial_potential(s, mass, image);

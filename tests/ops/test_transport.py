@@ -237,15 +237,15 @@ def test_images_without_mass_and_without_allowed_pairs(backend):
 @pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4), (2, 3, 0), (0, 0, 0)])
 def test_empty_dimensions(backend, shape):
     images, targets, pixels = shape
-    zeros = [np.zeros(s, np.float32) for s in (shape, (images, targets), (images, pixels))]
-    potential, iterations, error = backend.sinkhorn(*zeros)
+    ones = [np.ones(s, np.float32) for s in (shape, (images, targets), (images, pixels))]
+    potential, iterations, error = backend.sinkhorn(*ones)
     assert potential.shape == (images, targets)
     assert (potential == -INF).all()
     assert iterations.shape == error.shape == (images,)
     assert not iterations.any()
     assert not error.any()
-    assert backend.transport_plan(zeros[0], potential, zeros[2], 0.1).shape == shape
-    assert (backend.transport_labels(zeros[0], potential, zeros[2]) == -1).all()
+    assert backend.transport_plan(ones[0], potential, ones[2], 0.1).shape == shape
+    assert (backend.transport_labels(ones[0], potential, ones[2]) == -1).all()
 
 
 @pytest.mark.parametrize("relaxations", [(INF, INF), (0.5, 0.5)])

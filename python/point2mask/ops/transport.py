@@ -74,7 +74,7 @@ def sinkhorn(
     Raises:
         RuntimeError: wrong shape or dtype; NaN or -inf in ``cost``; a negative or non-finite mass;
             a parameter out of range; with both marginals fixed, totals of supply and demand that
-            differ by more than 1e-4 of the larger.
+            differ by more than 1e-4 of the larger (unless K or N is 0).
     """
     return Transport(
         *torch.ops.point2mask.sinkhorn.default(

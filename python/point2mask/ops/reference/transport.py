@@ -108,7 +108,7 @@ def sinkhorn(
         for value in cost[b][~(cost[b] > -np.inf)]:
             raise ValueError(f"sinkhorn: cost must be finite or +inf, got {value} in image {b}")
         totals = supply[b].sum(), demand[b].sum()
-        if math.isinf(supply_relaxation) and math.isinf(demand_relaxation):
+        if math.isinf(supply_relaxation) and math.isinf(demand_relaxation) and cost[b].size:
             if abs(totals[0] - totals[1]) > TOTALS_TOLERANCE * max(totals):
                 raise ValueError(
                     f"sinkhorn: supply and demand must have equal totals, "
