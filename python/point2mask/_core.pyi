@@ -72,6 +72,17 @@ def merge_regions(
 def neighbor_difference(
     feature: ArrayLike, directions: int = 8, norm: str = "l1"
 ) -> NDArray[np.floating]: ...
+def sinkhorn(
+    cost: ArrayLike,
+    supply: ArrayLike,
+    demand: ArrayLike,
+    epsilon: float = 1e-3,
+    max_iterations: int = 80,
+    tolerance: float = 0.0,
+    supply_relaxation: float = ...,
+    demand_relaxation: float = ...,
+    initial_potential: ArrayLike | None = None,
+) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]: ...
 def spanning_tree(
     edge_weight: ArrayLike,
 ) -> tuple[
@@ -80,6 +91,16 @@ def spanning_tree(
     NDArray[np.int32],
     NDArray[np.floating],
 ]: ...
+def transport_labels(
+    cost: ArrayLike, potential: ArrayLike, demand: ArrayLike
+) -> NDArray[np.int32]: ...
+def transport_plan(
+    cost: ArrayLike,
+    potential: ArrayLike,
+    demand: ArrayLike,
+    epsilon: float,
+    demand_relaxation: float = ...,
+) -> NDArray[Any]: ...
 def tree_filter(
     feature: ArrayLike,
     order: ArrayLike,
