@@ -5,8 +5,8 @@ namespace point2mask::bindings {
 namespace {
 
 template <typename T>
-py::array geodesic_distance_numpy(const Array<T>& edge_cost, const Array<std::int32_t>& seeds) {
-  check_shape("geodesic_distance", "edge_cost", edge_cost, {{"B"}, {"8", 8}, {"H"}, {"W"}});
+Array<T> geodesic_distance_numpy(const Array<T>& edge_cost, const Array<std::int32_t>& seeds) {
+  check_shape("geodesic_distance", "edge_cost", edge_cost, {{"B"}, {"D", 8}, {"H"}, {"W"}});
   const std::int64_t images = edge_cost.shape(0);
   check_shape("geodesic_distance", "seeds", seeds, {{"B", images}, {"K"}, {"P"}});
   const std::int64_t height = edge_cost.shape(2), width = edge_cost.shape(3);
@@ -26,17 +26,17 @@ py::array geodesic_distance_numpy(const Array<T>& edge_cost, const Array<std::in
   return distance;
 }
 
+// The first overload takes float32 as it is, the second everything else as float64.
+template <typename T>
+void bind_geodesic_distance(py::module_& m, py::arg edge_cost) {
+  m.def("geodesic_distance", &geodesic_distance_numpy<T>, edge_cost, py::arg("seeds"));
+}
+
 } // namespace
 
 void bind_geodesic(py::module_& m) {
-  m.def(
-      "geodesic_distance",
-      [](const py::array& edge_cost, const Array<std::int32_t>& seeds) {
-        return py::isinstance<py::array_t<double>>(edge_cost)
-                   ? geodesic_distance_numpy<double>(edge_cost, seeds)
-                   : geodesic_distance_numpy<float>(edge_cost, seeds);
-      },
-      py::arg("edge_cost"), py::arg("seeds"));
+  bind_geodesic_distance<float>(m, py::arg("edge_cost").noconvert());
+  bind_geodesic_distance<double>(m, py::arg("edge_cost"));
 }
 
 } // namespace point2mask::bindings

@@ -9,7 +9,7 @@ namespace point2mask::bindings {
 namespace {
 
 void check_arguments(const char* op, const Tensor& edge_cost, const Tensor& seeds) {
-  check_shape(op, "edge_cost", edge_cost, {{"B"}, {"8", 8}, {"H"}, {"W"}});
+  check_shape(op, "edge_cost", edge_cost, {{"B"}, {"D", 8}, {"H"}, {"W"}});
   check_shape(op, "seeds", seeds, {{"B", edge_cost.size(0)}, {"K"}, {"P"}});
   check_dtype(op, "seeds", seeds, ScalarType::Int);
   check_same_device(op, "seeds", seeds, edge_cost);

@@ -5,13 +5,18 @@ from numpy.typing import ArrayLike, NDArray
 
 cuda_architectures: str
 
+def bottleneck_distance(
+    order: ArrayLike, parent: ArrayLike, weight: ArrayLike, seeds: ArrayLike
+) -> NDArray[np.float32] | NDArray[np.float64]: ...
 def cpu_level() -> str: ...
+def geodesic_distance(edge_cost: ArrayLike, seeds: ArrayLike) -> NDArray[np.floating]: ...
 def mask_statistics(
     labels: ArrayLike, targets: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]: ...
 def neighbor_difference(
     feature: ArrayLike, directions: int = 8, norm: str = "l1"
 ) -> NDArray[np.floating]: ...
+<<<<<<< HEAD
 def histogram_gradient(
     channels: ArrayLike, bins: int = 8, radius: int = 3, distance: int = 4
 ) -> NDArray[np.float32]:
@@ -51,3 +56,20 @@ def merge_regions(
         reach: float64 ``[K]`` pixels; infinity: distance does not matter.
         size_exponent: how strongly small regions go first.
     """
+=======
+def spanning_tree(
+    edge_weight: ArrayLike,
+) -> tuple[
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.float32] | NDArray[np.float64],
+]: ...
+def tree_filter(
+    feature: ArrayLike,
+    order: ArrayLike,
+    parent: ArrayLike,
+    similarity: ArrayLike,
+    normalize: bool = True,
+) -> NDArray[np.float32] | NDArray[np.float64]: ...
+>>>>>>> main

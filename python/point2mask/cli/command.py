@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from textwrap import dedent
+from textwrap import dedent, indent
 from typing import TYPE_CHECKING, NoReturn
 
 from point2mask.progress import Progress
@@ -44,7 +44,7 @@ def add_command(
         name,
         help=summary[0].lower() + summary[1:].rstrip("."),
         description=summary,
-        epilog=f"examples:\n{dedent(examples).rstrip()}",
+        epilog="examples:\n" + indent(dedent(examples).strip(), "  "),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # Also after the name of the command; suppressed, it does not undo a -v before the name.

@@ -25,7 +25,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--val", type=int, default=100, metavar="N", help="(default: 100)")
     parser.add_argument("--height", type=positive, default=128, help="pixels (default: 128)")
     parser.add_argument("--width", type=positive, default=160, help="pixels (default: 160)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other images")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another seed gives other images (default: 0)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -53,9 +53,9 @@ def label_folder(
 ) -> PanopticDataset:
     """Labels every image of ``labels`` and writes the result into a folder.
 
-    Written are ``panoptic/*.png`` and ``panoptic.json``, whose segments have the ids of the targets,
-    ``overlays/*.jpg`` and ``summary.json``. Every file is written atomically, the JSON files last:
-    an interrupted run leaves whole files only and can simply be started again.
+    Written are ``panoptic/*.png`` and ``panoptic.json``, whose segments have the ids of the
+    targets, ``overlays/*.jpg`` and ``summary.json``. Every file is written atomically, the JSON
+    files last: an interrupted run leaves whole files only and can simply be started again.
 
     Args:
         images_dir: the folder that the file names of the images start from.

@@ -3,8 +3,19 @@
 Same names, arguments and shapes as :mod:`point2mask.ops`; the tests hold all backends to these.
 """
 
+from point2mask.ops.reference.geodesic import geodesic_distance
 from point2mask.ops.reference.masks import mask_statistics
 from point2mask.ops.reference.pairs import neighbor_difference
 from point2mask.ops.reference.regions import histogram_gradient, merge_regions
+from point2mask.ops.reference.tree import bottleneck_distance, spanning_tree, tree_filter
 
-__all__ = ["histogram_gradient", "mask_statistics", "merge_regions", "neighbor_difference"]
+__all__ = [
+    "bottleneck_distance",
+    "geodesic_distance",
+    "histogram_gradient",
+    "mask_statistics",
+    "merge_regions",
+    "neighbor_difference",
+    "spanning_tree",
+    "tree_filter",
+]
