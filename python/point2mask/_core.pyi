@@ -16,7 +16,6 @@ def mask_statistics(
 def neighbor_difference(
     feature: ArrayLike, directions: int = 8, norm: str = "l1"
 ) -> NDArray[np.floating]: ...
-<<<<<<< HEAD
 def histogram_gradient(
     channels: ArrayLike, bins: int = 8, radius: int = 3, distance: int = 4
 ) -> NDArray[np.float32]:
@@ -56,7 +55,7 @@ def merge_regions(
         reach: float64 ``[K]`` pixels; infinity: distance does not matter.
         size_exponent: how strongly small regions go first.
     """
-=======
+
 def spanning_tree(
     edge_weight: ArrayLike,
 ) -> tuple[
@@ -72,4 +71,3 @@ def tree_filter(
     similarity: ArrayLike,
     normalize: bool = True,
 ) -> NDArray[np.float32] | NDArray[np.float64]: ...
->>>>>>> main
