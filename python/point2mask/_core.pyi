@@ -25,7 +25,6 @@ def histogram_gradient(
     The square root of the largest, over four orientations, of the chi-square distances (summed over
     channels) between soft histograms of square windows ``distance`` pixels to both sides.
     """
-
 def lab_affinity_loss(
     logits: ArrayLike,
     lab: ArrayLike,
@@ -68,7 +67,6 @@ def merge_regions(
         reach: float64 ``[K]`` pixels; infinity: distance does not matter.
         size_exponent: how strongly small regions go first.
     """
-
 def neighbor_difference(
     feature: ArrayLike, directions: int = 8, norm: str = "l1"
 ) -> NDArray[np.floating]: ...
@@ -82,7 +80,7 @@ def sinkhorn(
     supply_relaxation: float = ...,
     demand_relaxation: float = ...,
     initial_potential: ArrayLike | None = None,
-) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]: ...
+) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.floating]]: ...
 def spanning_tree(
     edge_weight: ArrayLike,
 ) -> tuple[
@@ -100,7 +98,9 @@ def transport_plan(
     demand: ArrayLike,
     epsilon: float,
     demand_relaxation: float = ...,
-) -> NDArray[Any]: ...
+) -> NDArray[np.floating]: ...
+    NDArray[np.float32] | NDArray[np.float64],
+]: ...
 def tree_filter(
     feature: ArrayLike,
     order: ArrayLike,
@@ -108,3 +108,4 @@ def tree_filter(
     similarity: ArrayLike,
     normalize: bool = True,
 ) -> NDArray[np.floating]: ...
+) -> NDArray[np.float32] | NDArray[np.float64]: ...
