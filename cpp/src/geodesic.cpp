@@ -30,9 +30,9 @@ std::int64_t first_bad_cost(const T* edge_cost, std::int64_t height, std::int64_
     const std::int64_t x0 = std::max(0, -dx), x1 = width - std::max(0, dx);
     for (std::int64_t y = std::max(0, -dy); y < height - std::max(0, dy); ++y) {
       const std::int64_t row = (d * height + y) * width;
-      bool good = true;
-      for (std::int64_t x = x0; x < x1; ++x) good &= edge_cost[row + x] >= 0;
-      if (good) continue;
+      unsigned bad = 0; // a number, for the compiler to vectorise
+      for (std::int64_t x = x0; x < x1; ++x) bad |= edge_cost[row + x] >= 0 ? 0U : 1U;
+      if (!bad) continue;
       for (std::int64_t x = x0; x < x1; ++x)
         if (!(edge_cost[row + x] >= 0)) return row + x;
     }

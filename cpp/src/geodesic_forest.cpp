@@ -22,8 +22,9 @@ POINT2MASK_INLINE void mark_row(const T* from, const T* cost, const T* to, std::
                                 unsigned char bit, unsigned char* tight) {
   for (std::int64_t i = 0; i < count; ++i) {
     const T through = from[i] + cost[i];
-    const bool equal = (through == to[i]) & (to[i] < std::numeric_limits<T>::infinity());
-    tight[i] = static_cast<unsigned char>(tight[i] | (equal ? bit : 0));
+    const bool equal = through == to[i] && to[i] < std::numeric_limits<T>::infinity();
+    const unsigned set = equal ? bit : 0U;
+    tight[i] = static_cast<unsigned char>(tight[i] | set);
   }
 }
 

@@ -25,8 +25,8 @@ struct Vectors<double> {
 // A row of distances and what a pass over its columns lowers.
 template <typename T>
 struct Columns {
-  using Pixel = typename Vectors<T>::Pixel;
-  using Mask = typename Vectors<T>::Mask;
+  using Pixel = Vectors<T>::Pixel;
+  using Mask = Vectors<T>::Mask;
   T* row;
   std::int64_t begin, end;
   Pixel first, last;

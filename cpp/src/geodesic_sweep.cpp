@@ -142,18 +142,13 @@ void Sweeps<T>::copy_to(std::span<T* const> distance) const {
 template <typename T>
 std::vector<std::int32_t> Sweeps<T>::unfinished() const {
   std::vector<std::int32_t> pixels;
-  std::vector<bool> pending(static_cast<std::size_t>(width_));
-  for (std::int64_t y = 0; y < height_; ++y) {
-    std::fill(pending.begin(), pending.end(), false);
+  // A lowered block marks itself in the rows beside it until they pull. The sweep up comes last and
+  // serves the marks it makes for the rows above, so only those for the rows below can be left.
+  for (std::int64_t y = 0; y + 1 < height_; ++y)
     for (std::int64_t b = 0; b < blocks_; ++b)
-      if ((y > 0 && from_below_[static_cast<std::size_t>((y - 1) * blocks_ + b)]) ||
-          (y + 1 < height_ && from_above_[static_cast<std::size_t>((y + 1) * blocks_ + b)]))
-        std::fill(pending.begin() + std::max<std::int64_t>(begin(b) - 1, 0),
-                  pending.begin() + std::min(end(b) + 1, width_), true);
-    for (std::int64_t x = 0; x < width_; ++x)
-      if (pending[static_cast<std::size_t>(x)])
-        pixels.push_back(static_cast<std::int32_t>(y * width_ + x));
-  }
+      if (from_above_[static_cast<std::size_t>((y + 1) * blocks_ + b)])
+        for (std::int64_t x = begin(b); x < end(b); ++x)
+          pixels.push_back(static_cast<std::int32_t>(y * width_ + x));
   return pixels;
 }
 

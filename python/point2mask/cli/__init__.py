@@ -15,8 +15,10 @@ from point2mask.data.errors import DataError
 COMMANDS = (
     "info",
     "points",
+    "label",
     "evaluate",
     "shapes",
+    "demo",
 )
 EXTRAS = {"PIL": "label", "pycocotools": "label", "rich": "label", "skimage": "label"}
 

@@ -34,8 +34,9 @@ def run(args: argparse.Namespace) -> int:
         text = ", ".join(map(str, value)) if isinstance(value, list) else value
         print(f"{name:<{width}}  {'none' if text in (None, '') else text}")
     print("operators")
+    width = max(map(len, backends), default=0)
     for name, devices in backends.items():
-        print(f"  {name:<24}{', '.join(devices)}")
+        print(f"  {name:<{width}}  {', '.join(devices)}")
     return 0
 
 
