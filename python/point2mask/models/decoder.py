@@ -98,12 +98,14 @@ class LocationDecoder(nn.Module):
     ) -> Locations:
         """The same from given queries ``[B, Q, d]`` and reference points ``[B, Q, 2]``."""
         class_logits, boxes = [], []
+        reference = reference.to(geometry.valid_ratio.dtype)
         for layer, class_head, box_head in zip(
             self.layers, self.class_heads, self.box_heads, strict=True
         ):
             ratio = geometry.valid_ratio.repeat(1, 1, reference.shape[-1] // 2)
             x = layer(x, position, reference[:, :, None] * ratio[:, None], memory, geometry)
-            change = box_head(x)
+            with torch.autocast(x.device.type, enabled=False):  # half a pixel matters
+                change = box_head(x.to(ratio.dtype))
             known = inverse_sigmoid(reference)
             centre = change[..., :2] + known[..., :2]
             # The first reference is a point and says nothing of the size.

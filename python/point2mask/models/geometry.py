@@ -29,7 +29,7 @@ class Geometry:
     sizes: tuple[tuple[int, int], ...]  # height and width of every image, pixels
     shapes: tuple[tuple[int, int], ...]  # cells of every level of the padded batch
     valid: Tensor  # bool [B, S]
-    extent: Tensor  # float32 or float64 [B, levels, 2], width and height of an image in cells (not rounded)
+    extent: Tensor  # [B, levels, 2], width and height of every image in cells, not rounded
     valid_ratio: Tensor  # [B, levels, 2], the same as parts of the padded level
     resize: tuple[tuple[Tensor, Tensor], ...]  # for each mask level: [B, h, h_l], [B, w, w_l]
 

@@ -13,59 +13,38 @@ from point2mask.models.geometry import Geometry
 PADDING_LOGIT = -1e4  # of a mask where there is no image; sigmoid is 0 and half precision holds it
 
 
-class MaskAttention(nn.Module):
-    """Multi-head attention to the memory that also draws a mask.
+class MaskDrawing(nn.Module):
+    """Masks of queries from their scaled products with the keys of the memory.
 
-    The scaled products of query and keys (8 heads, 3 levels, before the softmax) are mixed by a
-    linear layer and ReLU on each level, brought to stride 8 and joined by one more linear layer.
-    That last one is applied before the resize, with which it commutes: 24 maps to resize become 3.
+    The products (8 heads, 3 levels) are mixed by a linear layer and ReLU on each level, brought to
+    stride 8 and joined by one more linear layer. That last one is applied before the resize, with
+    which it commutes: 24 maps to resize become 3.
     """
 
     def __init__(self, width: int, heads: int, activation: MaskActivation) -> None:
         super().__init__()
         self.heads, self.activation = heads, activation
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.query = attention_projection(width)
+        self.key = attention_projection(width)
         # Linear layers over the heads, which stand first: plain tensors spare a copy.
         self.level_weight = nn.Parameter(torch.empty(MASK_LEVELS, heads, heads))
         self.level_bias = nn.Parameter(torch.zeros(MASK_LEVELS, heads, 1))
         self.mask_weight = nn.Parameter(torch.empty(1, MASK_LEVELS * heads))
         self.mask_bias = nn.Parameter(torch.zeros(()))
-        for projection in (self.query, self.key, self.value):
-            # Xavier for the three stacked to one matrix, as is usual in attention.
-            nn.init.xavier_uniform_(projection.weight, gain=math.sqrt(0.5))
         for weight in (*self.level_weight, self.mask_weight):
             nn.init.xavier_uniform_(weight)
-        for projection in (self.query, self.key, self.value, self.output):
-            nn.init.zeros_(projection.bias)
 
-    def forward(
-        self, query: Tensor, memory: Tensor, geometry: Geometry, with_mask: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Attended queries ``[B, K, d]`` and, if asked for, masks ``[B, K, h, w]`` at stride 8.
+    def split(self, x: Tensor) -> Tensor:
+        """``[B, N, d]`` to ``[B, heads, N, d / heads]``."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-        Args:
-            query: ``[B, K, d]``.
-            memory: ``[B, M, d]``, the mask levels one after the other.
-            geometry: of the batch.
-            with_mask: False spares the masks.
-        """
+    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
+        """``[B, heads, K, M]`` of queries ``[B, K, d]`` and the memory of the mask levels."""
+        keys = self.split(self.key(memory))
+        queries = self.split(self.query(query)) / math.sqrt(keys.shape[-1])
+        return queries @ keys.transpose(-1, -2)
 
-        def split(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-        keys, values = split(self.key(memory)), split(self.value(memory))
-        queries = split(self.query(query)) / math.sqrt(keys.shape[-1])
-        scores = queries @ keys.transpose(-1, -2)  # [B, heads, K, M]
-        padding = ~geometry.valid[:, None, None, : geometry.mask_cells]
-        attention = scores.masked_fill(padding, -math.inf).softmax(-1)
-        attended = (attention.to(values.dtype) @ values).transpose(1, 2).flatten(2)
-        mask = self.mask(scores, geometry) if with_mask else None
-        return self.output(attended), mask
-
-    def mask(self, scores: Tensor, geometry: Geometry) -> Tensor:
+    def draw(self, scores: Tensor, geometry: Geometry) -> Tensor:
         """Masks ``[B, K, h, w]`` from scores ``[B, heads, K, M]``."""
         batch, _, count, _ = scores.shape
         total: Tensor = self.mask_bias
@@ -80,6 +59,26 @@ class MaskAttention(nn.Module):
         if self.activation == "relu":
             return total.relu().masked_fill(outside, 0.0)
         return total.masked_fill(outside, PADDING_LOGIT)
+
+
+class MaskAttention(MaskDrawing):
+    """Multi-head attention to the memory whose scores also draw masks."""
+
+    def __init__(self, width: int, heads: int, activation: MaskActivation) -> None:
+        super().__init__(width, heads, activation)
+        self.value = attention_projection(width)
+        self.output = nn.Linear(width, width)
+        nn.init.zeros_(self.output.bias)
+
+    def attend(self, scores: Tensor, memory: Tensor, geometry: Geometry) -> Tensor:
+        """Attention output ``[B, K, d]``; cells that are not valid are not attended to."""
+        padding = ~geometry.valid[:, None, None, : geometry.mask_cells]
+        weights = scores.masked_fill(padding, -math.inf).softmax(-1)
+        values = self.split(self.value(memory))
+        attended: Tensor = self.output(
+            (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
+        )
+        return attended
 
 
 class MaskDecoderLayer(nn.Module):
@@ -111,56 +110,47 @@ class MaskDecoderLayer(nn.Module):
         if self.self_attention is not None and self.self_attention_norm is not None:
             attended, _ = self.self_attention(query, query, query, need_weights=False)
             query = self.self_attention_norm(query + attended)
-        attended, mask = self.attention(query, memory, geometry, with_mask)
-        query = self.attention_norm(query + attended)
+        scores = self.attention.scores(query, memory)
+        mask = self.attention.draw(scores, geometry) if with_mask else None
+        query = self.attention_norm(query + self.attention.attend(scores, memory, geometry))
         query = self.feedforward_norm(query + self.feedforward(query))
         return query, mask
 
 
-class MaskDecoder(nn.Module):
-    """Layers that turn queries into masks; the position of a query is added before each."""
+class ThingMaskDecoder(nn.Module):
+    """Masks of given queries, each on its own: there is no self-attention.
+
+    The last layer only draws: what it would make of the queries has no use.
+    """
 
     def __init__(
-        self,
-        layers: int,
-        width: int,
-        heads: int,
-        feedforward: int,
-        activation: MaskActivation = "relu",
-        self_attention: bool = False,
+        self, layers: int, width: int, heads: int, feedforward: int, activation: MaskActivation
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            MaskDecoderLayer(width, heads, feedforward, activation, self_attention)
-            for _ in range(layers)
+            MaskDecoderLayer(width, heads, feedforward, activation, self_attention=False)
+            for _ in range(layers - 1)
         )
+        self.last = MaskDrawing(width, heads, activation)
 
     def forward(
-        self,
-        query: Tensor,
-        position: Tensor | None,
-        memory: Tensor,
-        geometry: Geometry,
-        all_layers: bool = True,
-    ) -> tuple[Tensor, Tensor]:
-        """Queries ``[L, B, K, d]`` after and masks ``[L, B, K, h, w]`` of each layer.
+        self, query: Tensor, memory: Tensor, geometry: Geometry, all_layers: bool = True
+    ) -> Tensor:
+        """Masks ``[L, B, K, h, w]`` of queries ``[B, K, d]``.
 
         Args:
-            query: ``[B, K, d]``.
-            position: of the queries, the same shape, or None.
+            query: what the location decoder knows of the things.
             memory: ``[B, M, d]``.
             geometry: of the batch.
             all_layers: False gives the last layer alone (L = 1) and spares the other masks.
         """
-        queries, masks = [], []
-        for number, layer in enumerate(self.layers, 1):
-            wanted = all_layers or number == len(self.layers)
-            query = query if position is None else query + position
-            query, mask = layer(query, memory, geometry, wanted)
+        masks = []
+        for layer in self.layers:
+            query, mask = layer(query, memory, geometry, all_layers)
             if mask is not None:
-                queries.append(query)
                 masks.append(mask)
-        return torch.stack(queries), torch.stack(masks)
+        masks.append(self.last.draw(self.last.scores(query, memory), geometry))
+        return torch.stack(masks)
 
 
 class ClassMasks(NamedTuple):
@@ -171,7 +161,10 @@ class ClassMasks(NamedTuple):
 
 
 class ClassMaskDecoder(nn.Module):
-    """A mask decoder with self-attention whose queries are learned, one a class."""
+    """Masks of learned queries, one a class, that attend to each other.
+
+    The position of a query is added before every layer.
+    """
 
     def __init__(
         self,
@@ -185,21 +178,34 @@ class ClassMaskDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.queries = nn.Embedding(classes, 2 * width)  # content and position
-        self.decoder = MaskDecoder(
-            layers, width, heads, feedforward, activation, self_attention=True
+        self.layers = nn.ModuleList(
+            MaskDecoderLayer(width, heads, feedforward, activation, self_attention=True)
+            for _ in range(layers)
         )
-        heads_of_layers = [nn.Linear(width, 1) for _ in range(layers)]
+        class_heads = [nn.Linear(width, 1) for _ in range(layers)]
         if prior:
-            for head in heads_of_layers:
+            for head in class_heads:
                 nn.init.constant_(head.bias, -math.log((1 - PRIOR) / PRIOR))
-        self.class_heads = nn.ModuleList(heads_of_layers)
+        self.class_heads = nn.ModuleList(class_heads)
 
     def forward(self, memory: Tensor, geometry: Geometry, all_layers: bool = True) -> ClassMasks:
-        """Masks and class logits of the layers, or of the last alone."""
-        content, position = (
+        """Masks and class logits of the layers, or of the last alone (L = 1)."""
+        query, position = (
             part.expand(memory.shape[0], -1, -1) for part in self.queries.weight.chunk(2, -1)
         )
-        queries, masks = self.decoder(content, position, memory, geometry, all_layers)
-        heads = list(self.class_heads)[-len(queries) :]
-        logits = [head(query)[..., 0] for head, query in zip(heads, queries, strict=True)]
-        return ClassMasks(masks, torch.stack(logits))
+        masks, logits = [], []
+        for number, (layer, head) in enumerate(zip(self.layers, self.class_heads, strict=True), 1):
+            wanted = all_layers or number == len(self.layers)
+            query, mask = layer(query + position, memory, geometry, wanted)
+            if mask is not None:
+                masks.append(mask)
+                logits.append(head(query)[..., 0])
+        return ClassMasks(torch.stack(masks), torch.stack(logits))
+
+
+def attention_projection(width: int) -> nn.Linear:
+    """A projection of attention; Xavier as for query, key and value stacked to one matrix."""
+    projection = nn.Linear(width, width)
+    nn.init.xavier_uniform_(projection.weight, gain=math.sqrt(0.5))
+    nn.init.zeros_(projection.bias)
+    return projection

@@ -12,7 +12,7 @@ from point2mask.models.decoder import LocationDecoder, Locations
 from point2mask.models.encoder import Encoder
 from point2mask.models.geometry import Geometry
 from point2mask.models.heads import PseudoMaskHeads
-from point2mask.models.mask_decoder import ClassMaskDecoder, ClassMasks, MaskDecoder
+from point2mask.models.mask_decoder import ClassMaskDecoder, ClassMasks, ThingMaskDecoder
 from point2mask.models.neck import ChannelMapper
 from point2mask.models.positional import sine_position
 
@@ -81,7 +81,7 @@ class PanopticNetwork(nn.Module):
         self.level_embedding = nn.Parameter(torch.randn(len(STRIDES), config.width))
         self.encoder = Encoder(config)
         self.location_decoder = LocationDecoder(config)
-        self.thing_decoder = MaskDecoder(config.thing_layers, *sizes, config.mask_activation)
+        self.thing_decoder = ThingMaskDecoder(config.thing_layers, *sizes, config.mask_activation)
         self.stuff_decoder = ClassMaskDecoder(
             config.num_stuff, config.stuff_layers, *sizes, config.mask_activation, prior=True
         )
@@ -160,9 +160,7 @@ class PanopticNetwork(nn.Module):
         valid = index >= 0
         # Padding repeats query 0: without self-attention its masks trouble no other.
         picked = queries.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, queries.shape[-1]))
-        _, masks = self.thing_decoder(
-            picked, None, encoded.mask_memory, encoded.geometry, all_layers
-        )
+        masks = self.thing_decoder(picked, encoded.mask_memory, encoded.geometry, all_layers)
         return ThingMasks(masks, valid)
 
     def decode_stuff(self, encoded: Encoded, all_layers: bool = True) -> ClassMasks:
