@@ -13,12 +13,13 @@ from point2mask.data.augment import AugmentConfig, resize_image, target_size
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, write_panoptic
-from point2mask.data.png import picture_size, read_rgb
+from point2mask.data.png import picture_size, read_rgb, write_rgb
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.training import MULTIPLE, class_channels
 from point2mask.evaluation import PanopticStatistics, image_statistics
 from point2mask.models import MergeConfig, PanopticNetwork, predict
 from point2mask.progress import Progress, ignore
+from point2mask.visualize import overlay
 
 Predicted = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -81,10 +82,24 @@ def predict_folder(
     records: Sequence[ImageRecord],
     out: Path,
     progress: Progress = ignore,
+    overlays: bool = False,
 ) -> PanopticDataset:
-    """Writes ``panoptic.json`` and ``panoptic/*.png`` into ``out``, the JSON last."""
+    """Writes ``panoptic/*.png``, ``overlays/*.jpg`` if wanted, and ``panoptic.json`` at the end."""
     items = predictions(predictor, images_dir, records, progress)
+    if overlays:
+        items = _drawn(items, images_dir, out / "overlays", predictor.categories)
     return write_panoptic(out / "panoptic.json", out / "panoptic", predictor.categories, items)
+
+
+def _drawn(
+    items: Iterator[Predicted], images_dir: Path, out: Path, categories: Mapping[int, Category]
+) -> Iterator[Predicted]:
+    """The items; on the way, pictures tinted by their segments are written."""
+    for record, ids, segments in items:
+        pixels = read_rgb(resolve_inside(images_dir, record.file_name))
+        name = Path(record.file_name).with_suffix(".jpg").as_posix()
+        write_rgb(resolve_inside(out, name), overlay(pixels, ids, segments, categories))
+        yield record, ids, segments
 
 
 def evaluate(
