@@ -17,9 +17,10 @@ from torch import nn
 from point2mask.data import DataError, read_panoptic, sample_points, write_points
 from point2mask.engine.build import load_trained
 from point2mask.engine.errors import TrainingError
+from point2mask.engine.launch import launch
 from point2mask.engine.module import SupervisionConfig
 from point2mask.engine.optimizer import Average, make_optimizer, set_learning_rate
-from point2mask.engine.train import Run, _launch, train
+from point2mask.engine.train import Run, train
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(root, tmp_path, value, text):
     message = rf"^step 2: loss 'other' is {text}; images: 00000\d\.png, 00000\d\.png$"
     with pytest.raises(TrainingError, match=message):
         train(runs.config(root), tmp_path, cpu=True, make_module=Exploding)
+
+
+def test_the_image_whose_loss_is_not_finite_is_named(root, tmp_path):
+    class Telling(runs.Semantic):
+        def forward(self, batch, step):
+            losses, masks = super().forward(batch, step)
+            self.image_losses = {"semantic": torch.tensor([1.0, math.nan])}
+            return {"semantic": losses["semantic"] * math.nan}, masks
+
+    with pytest.raises(TrainingError, match=r"^step 1: loss 'semantic' is nan; images: \w+\.png$"):
+        train(runs.config(root), tmp_path, cpu=True, make_module=Telling)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(root, tmp_path):
@@ -168,7 +180,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(root, tmp_path):
         config = with_schedule(
             runs.config(root), batch_size=6, accumulation=accumulation, clip_norm=1e9
         )
-        run = Run(config, tmp_path / "x", _launch(True, None), Mean)
+        run = Run(config, tmp_path / "x", launch(True, None), Mean)
         data = run._load()
         kept = {}
         run.optimizer.step = lambda: kept.update(

@@ -1,7 +1,5 @@
 """The training loop."""
 
-import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -19,17 +17,17 @@ from point2mask.data.batch import Batch
 from point2mask.data.errors import DataError
 from point2mask.data.files import write_json
 from point2mask.data.sampling import Batches
-from point2mask.data.training import Collated, TrainingSet, read_source
+from point2mask.data.training import Collated, TrainingSet
 from point2mask.engine import checkpoint
 from point2mask.engine.build import build_module, check_classes, needs_truth
 from point2mask.engine.config import RunConfig, check_resumable, save_config
 from point2mask.engine.errors import TrainingError
-from point2mask.engine.evaluate import Predictor, evaluate
 from point2mask.engine.fields import parse, to_plain
+from point2mask.engine.launch import gather, launch, seed_generators
 from point2mask.engine.optimizer import Average, make_optimizer, set_learning_rate
-from point2mask.engine.pictures import prediction_picture, pseudo_mask_picture
 from point2mask.engine.report import Report, figures
-from point2mask.evaluation import PanopticQuality, PanopticStatistics
+from point2mask.engine.validation import Validation
+from point2mask.evaluation import PanopticQuality
 
 # Takes the configuration; the result has a ``network`` and is called with a batch and a step.
 MakeModule = Callable[[RunConfig], nn.Module]
@@ -75,7 +73,7 @@ def train(
         DataError: files or configuration are not what they should be.
         TrainingError: a loss or the gradient is not finite.
     """
-    run = Run(config, Path(out), _launch(cpu, processes), make_module)
+    run = Run(config, Path(out), launch(cpu, processes), make_module)
     run.open(resume)
     try:
         return run.run()
@@ -96,7 +94,7 @@ class Run:
             config.data, config.augment, config.seed, with_truth=needs_truth(config)
         )
         check_classes(config.network, self.dataset.categories, config.data.train.images)
-        _seed(config.seed)
+        seed_generators(config.seed)
         self.module = make_module(config).to(accelerator.device)
         self.module.train()
         self.network: Any = self.module.network
@@ -104,15 +102,16 @@ class Run:
         self.parallel = accelerator.prepare(self.module)
         decay = config.schedule.ema_decay
         self.average = Average(self.module, decay) if decay else None
-        _seed(config.seed + self.rank)  # from here on: dropout, which is not to be the same
+        # From here on, dropout: not to be the same in all processes.
+        seed_generators(config.seed + self.rank)
         self.progress = Progress()
         self.batches = self._batches(0)
         self.total = config.schedule.epochs * self.batches.steps_per_epoch
-        self.val = (
-            None if config.data.val is None else read_source(config.data.val, config.data.root)
-        )
-        if self.val is not None and self.val.categories.keys() != self.dataset.categories.keys():
-            raise DataError("data.val: expected the categories of data.train, got others")
+        self.validation = None
+        if config.data.val is not None:
+            self.validation = Validation(
+                config.data.val, config, self.dataset.categories, accelerator
+            )
         self.last: tuple[Batch, Any] | None = None  # a batch and its pseudo-masks, for pictures
         self.losses: dict[str, float] = {}  # of the last line of the report
         self.report: Report
@@ -159,12 +158,12 @@ class Run:
                 if losses := self._mean(window):
                     self.report.scalars(progress.step, epoch + 1, losses)
                 window = []
-            if end_of_epoch and self._evaluates(epoch + 1):
+            if end_of_epoch:
                 quality = self._evaluate(epoch + 1)
             if end_of_epoch or progress.step % report.checkpoint_steps == 0:
                 progress.seconds = time.perf_counter() - began
                 self._save()
-        if quality is None and self.val is not None:  # a finished run was taken up again
+        if quality is None:  # a finished run was taken up again
             quality = self._evaluate(schedule.epochs)
         return self._finish(quality)
 
@@ -240,7 +239,7 @@ class Run:
             values = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
             for name, value in zip(losses, values, strict=True):
                 if not np.isfinite(value):
-                    raise self._failure(f"loss {name!r} is {value}", names)
+                    raise self._failure(f"loss {name!r} is {value}", self._culprits(name, names))
             total = torch.stack(list(losses.values())).sum()
             self.accelerator.backward(total / parts)
         except Exception as error:
@@ -280,64 +279,41 @@ class Run:
         self.losses = {name: result[name] for name in names if name not in NO_LOSSES}
         return result
 
+    def _culprits(self, loss: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The images whose part of a loss is not finite, where the module tells; else all."""
+        parts = getattr(self.module, "image_losses", {}).get(loss)
+        if parts is None:
+            return names
+        finite = parts.isfinite().tolist()
+        return tuple(name for name, good in zip(names, finite, strict=True) if not good) or names
+
     def _failure(self, what: str, names: tuple[str, ...] | list[str]) -> TrainingError:
         images = ", ".join(names)
         return TrainingError(f"step {self.progress.step + 1}: {what}; images: {images}")
 
-    def _evaluates(self, epoch: int) -> bool:
-        if self.val is None:
-            return False
-        last = epoch == self.config.schedule.epochs
-        return last or epoch % self.config.report.evaluate_epochs == 0
-
-    def _evaluate(self, epoch: int) -> PanopticQuality:
-        """Panoptic quality on the validation images, which the processes share."""
-        assert self.val is not None
-        assert self.val.truth is not None
-        config, truth = self.config, self.val.truth
+    def _evaluate(self, epoch: int) -> PanopticQuality | None:
+        """Panoptic quality after an epoch that is evaluated; of the averaged weights, if any."""
+        config, validation = self.config, self.validation
         last = epoch == config.schedule.epochs
-        count = len(truth.images)
-        if not last and config.report.evaluate_images is not None:
-            count = min(count, config.report.evaluate_images)
-        predictor = Predictor(self.network, self.dataset.categories, config.augment, config.merge)
+        if validation is None or not (last or epoch % config.report.evaluate_epochs == 0):
+            return None
         average = nullcontext() if self.average is None else self.average.swapped_in(self.module)
         self.module.eval()
         try:
             with average:
                 if self.main:
-                    self._draw(predictor)
-                own = evaluate(
-                    predictor,
-                    self.val.images_dir,
-                    truth,
-                    range(self.rank, count, self.accelerator.num_processes),
-                    self.report.progress("evaluation"),
-                )
+                    validation.draw(self.network, self.report, self.progress.step, self.last)
+                limit = None if last else config.report.evaluate_images
+                quality = validation.quality(self.network, self.report, limit)
         finally:
             self.module.train()
-        total = PanopticStatistics.zero(truth.categories)
-        for part in _gather([own]):
-            total += part
-        quality = total.quality()
         self.report.quality(self.progress.step, epoch, quality)
         return quality
-
-    def _draw(self, predictor: Predictor) -> None:
-        """Pictures of the last batch's pseudo-masks and of predictions on validation images."""
-        assert self.val is not None
-        assert self.val.truth is not None
-        step, count = self.progress.step, self.config.report.pictures
-        if count and self.last is not None and self.last[1] is not None:
-            picture = pseudo_mask_picture(*self.last, self.dataset.categories)
-            self.report.picture(step, "pseudo_masks", picture)
-        for number, image in enumerate(self.val.truth.images[:count]):
-            picture = prediction_picture(predictor, self.val.images_dir, self.val.truth, image)
-            self.report.picture(step, f"prediction_{number}", picture)
 
     def _save(self) -> None:
         """A checkpoint of the present step, by all processes."""
         writer = checkpoint.Writer(self.out / "checkpoints", self.progress.step)
-        broken = _gather(list(self.progress.broken.items()))
+        broken = gather(list(self.progress.broken.items()))
         if self.main:
             writer.start()
         self.accelerator.wait_for_everyone()
@@ -392,7 +368,7 @@ class Run:
     def _finish(self, quality: PanopticQuality | None) -> dict[str, Any]:
         """Writes ``result.json``."""
         progress = self.progress
-        broken = dict(_gather(list(progress.broken.items())))
+        broken = dict(gather(list(progress.broken.items())))
         result: dict[str, Any] = {
             "steps": progress.step,
             "epochs": self.config.schedule.epochs,
@@ -410,40 +386,3 @@ class Run:
         if self.main:
             write_json(self.out / "result.json", result)
         return result
-
-
-def _launch(cpu: bool, processes: int | None) -> Any:
-    """accelerate's object for this process.
-
-    Raises:
-        DataError: accelerate works with another number of processes than were started, which has
-            happened silently; start several with torchrun.
-    """
-    from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs
-
-    # A batch without stuff, say, leaves parameters without gradient.
-    handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[handler])
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    for expected in (started, processes or started):
-        if accelerator.num_processes != expected:
-            raise DataError(
-                f"expected {expected} processes, got {accelerator.num_processes}; start them "
-                f"with: torchrun --standalone --nproc_per_node {expected} -m point2mask train ..."
-            )
-    return accelerator
-
-
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.manual_seed(seed)
-
-
-def _gather(items: list[Any]) -> list[Any]:
-    """The items of all processes."""
-    from accelerate.utils import gather_object
-
-    gathered: list[Any] = gather_object(items)
-    return gathered
