@@ -102,6 +102,7 @@ def test_compact_labels_and_boxes_agree_with_masks(ids):
     assert not boxes[-1].any()
 
 
+@pytest.mark.data
 @pytest.mark.parametrize("name", ["coco_mini", "penn_fudan", "nuclei"])
 def test_real_files_are_rewritten_alike(data_root, tmp_path, name):
     source = data_root / name / "annotations" / "panoptic_val.json"

@@ -251,6 +251,7 @@ def test_rejects_no_points():
         sample_points(PanopticDataset({}, [], None), 0)
 
 
+@pytest.mark.data
 def test_published_format_on_real_data(data_root, tmp_path):
     source = data_root / "coco_mini" / "annotations" / "panoptic_val.json"
     dataset = read_panoptic(source)

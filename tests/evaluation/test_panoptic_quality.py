@@ -349,6 +349,7 @@ def test_categories_unknown_to_the_truth_are_refused(tmp_path):
         panoptic_quality(truth, predictions)
 
 
+@pytest.mark.data
 @pytest.mark.parametrize("name", ["coco_mini", "nuclei"])
 def test_real_truth_is_perfect_and_equals_the_definition_when_disturbed(data_root, name):
     dataset = read_panoptic(data_root / name / "annotations" / "panoptic_val.json")

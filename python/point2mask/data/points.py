@@ -32,6 +32,7 @@ from point2mask.data.records import (
     read_segment_head,
 )
 from point2mask.data.segments import segment_labels
+from point2mask.progress import Progress, counted, ignore
 
 Point = tuple[float, float]
 
@@ -131,6 +132,7 @@ def write_point_pngs(
     labels: PointLabels,
     json_path: str | Path | None = None,
     mask_names: Mapping[ImageId, str] | None = None,
+    progress: Progress = ignore,
 ) -> None:
     """Writes the published format: PNGs with ids on the pixels of the points, 0 elsewhere.
 
@@ -146,19 +148,25 @@ def write_point_pngs(
     if json_path is not None:
         items = (
             (record, _point_map(record, targets, labels.categories), map(_segment, targets))
-            for record, targets in labels.images
+            for record, targets in counted(labels.images, progress)
         )
         write_panoptic(json_path, points_dir, labels.categories, items)
         return
-    for record, targets in labels.images:
+    for record, targets in counted(labels.images, progress):
         name = mask_names[record.id] if mask_names else mask_name(record)
         write_ids(resolve_inside(points_dir, name), _point_map(record, targets, labels.categories))
 
 
-def sample_points(dataset: PanopticDataset, per_segment: int = 1, seed: int = 0) -> PointLabels:
+def sample_points(
+    dataset: PanopticDataset,
+    per_segment: int = 1,
+    seed: int = 0,
+    progress: Progress = ignore,
+) -> PointLabels:
     """Clicks for a data set with masks; see :func:`sample_image_points`.
 
     An image's points depend on the seed and the image alone, not on the other images.
+    ``progress`` is called with the numbers of images done and of all.
     """
     if per_segment < 1:
         raise DataError(f"per_segment must be at least 1, got {per_segment}")
@@ -166,7 +174,7 @@ def sample_points(dataset: PanopticDataset, per_segment: int = 1, seed: int = 0)
         dict(dataset.categories),
         [
             (image.record, sample_image_points(dataset, image, per_segment, seed))
-            for image in dataset.images
+            for image in counted(dataset.images, progress)
         ],
     )
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from point2mask.data.panoptic import PanopticDataset
 from point2mask.data.records import Category, Segment
-from point2mask.evaluation.pairs import Progress, open_pair, segment_pairs, sum_over_images
+from point2mask.evaluation.pairs import open_pair, segment_pairs, sum_over_images
+from point2mask.progress import Progress, ignore
 
 
 class MaskScore(NamedTuple):
@@ -56,7 +57,7 @@ def mask_quality(
     truth: PanopticDataset | str | Path,
     predictions: PanopticDataset | str | Path,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = ignore,
 ) -> MaskQuality:
     """Mean IoU and hit rate of masks whose ids are those of the true segments.
 

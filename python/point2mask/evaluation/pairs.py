@@ -16,6 +16,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panoptic
 from point2mask.data.records import Category, Segment
 from point2mask.data.segments import runs
+from point2mask.progress import Progress, ignore
 
 CHUNK = 16  # images that a worker does at a time
 
@@ -25,7 +26,6 @@ class Addable(Protocol):
 
 
 Sum = TypeVar("Sum", bound=Addable)
-Progress = Callable[[int, int], None]  # images done, images in all
 ImagePair = tuple[PanopticImage, PanopticImage]
 # Truth map and segments, prediction map and segments, categories
 ImageFunction = Callable[
@@ -92,7 +92,7 @@ def sum_over_images(
     truth: PanopticDataset,
     predictions: PanopticDataset,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = ignore,
 ) -> Sum:
     """Sum of ``function`` over every image of the truth with its prediction.
 
@@ -128,8 +128,7 @@ def sum_over_images(
         for chunk, part in zip(chunks, sums, strict=True):
             total = total + part
             done += len(chunk)
-            if progress is not None:
-                progress(done, len(pairs))
+            progress(done, len(pairs))
     return total
 
 

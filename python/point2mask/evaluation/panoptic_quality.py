@@ -18,12 +18,12 @@ from point2mask.data.errors import DataError
 from point2mask.data.panoptic import PanopticDataset
 from point2mask.data.records import Category, Segment
 from point2mask.evaluation.pairs import (
-    Progress,
     SegmentPairs,
     open_pair,
     segment_pairs,
     sum_over_images,
 )
+from point2mask.progress import Progress, ignore
 
 VOID = 0
 
@@ -105,7 +105,7 @@ def panoptic_quality(
     truth: PanopticDataset | str | Path,
     predictions: PanopticDataset | str | Path,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = ignore,
 ) -> PanopticQuality:
     """Panoptic quality of predictions for every image of a data set.
 
