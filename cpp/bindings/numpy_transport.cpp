@@ -1,7 +1,159 @@
+#include <pybind11/stl.h>
+
+#include <limits>
+#include <optional>
+
 #include "numpy_arrays.hpp"
+#include "point2mask/transport.hpp"
 
 namespace point2mask::bindings {
+namespace {
 
-void bind_transport(py::module_& /*m*/) {}
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Calls f.template operator()<T>(): double for a float64 array, float for any other. The other
+// arrays are converted to the first one's type.
+template <typename F>
+auto dispatch_floating(const py::array& array, F&& f) {
+  return array.dtype().equal(py::dtype::of<double>()) ? f.template operator()<double>()
+                                                      : f.template operator()<float>();
+}
+
+template <typename T>
+Array<T> as(const py::handle& array) {
+  return Array<T>(py::reinterpret_borrow<py::object>(array));
+}
+
+struct Extents {
+  std::int64_t images, targets, pixels;
+};
+
+template <typename T>
+Extents check_cost(const char* op, const Array<T>& cost) {
+  check_shape(op, "cost", cost, {{"B"}, {"K"}, {"N"}});
+  return {cost.shape(0), cost.shape(1), cost.shape(2)};
+}
+
+template <typename T>
+py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Array<T>& demand,
+                         double epsilon, std::int64_t max_iterations, double tolerance,
+                         double supply_relaxation, double demand_relaxation,
+                         const std::optional<Array<T>>& initial_potential) {
+  constexpr const char* kOp = "sinkhorn";
+  const auto [images, targets, pixels] = check_cost(kOp, cost);
+  check_shape(kOp, "supply", supply, {{"B", images}, {"K", targets}});
+  check_shape(kOp, "demand", demand, {{"B", images}, {"N", pixels}});
+  if (initial_potential)
+    check_shape(kOp, "initial_potential", *initial_potential, {{"B", images}, {"K", targets}});
+  auto potential = new_array<T>({images, targets});
+  auto iterations = new_array<std::int32_t>({images});
+  auto marginal_error = new_array<T>({images});
+  const Sinkhorn<T> s{.cost = cost.data(),
+                      .supply = supply.data(),
+                      .demand = demand.data(),
+                      .initial_potential = initial_potential ? initial_potential->data() : nullptr,
+                      .images = images,
+                      .targets = targets,
+                      .pixels = pixels,
+                      .epsilon = epsilon,
+                      .max_iterations = max_iterations,
+                      .tolerance = tolerance,
+                      .supply_relaxation = supply_relaxation,
+                      .demand_relaxation = demand_relaxation,
+                      .potential = potential.mutable_data(),
+                      .iterations = iterations.mutable_data(),
+                      .marginal_error = marginal_error.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    sinkhorn(s, SerialExecutor());
+  }
+  return py::make_tuple(potential, iterations, marginal_error);
+}
+
+py::tuple sinkhorn_numpy(const py::array& cost, const py::array& supply, const py::array& demand,
+                         double epsilon, std::int64_t max_iterations, double tolerance,
+                         double supply_relaxation, double demand_relaxation,
+                         const std::optional<py::array>& initial_potential) {
+  return dispatch_floating(cost, [&]<typename T>() {
+    return sinkhorn_typed<T>(
+        as<T>(cost), as<T>(supply), as<T>(demand), epsilon, max_iterations, tolerance,
+        supply_relaxation, demand_relaxation,
+        initial_potential ? std::optional(as<T>(*initial_potential)) : std::nullopt);
+  });
+}
+
+template <typename T>
+py::array transport_plan_typed(const Array<T>& cost, const Array<T>& potential,
+                               const Array<T>& demand, double epsilon, double demand_relaxation) {
+  constexpr const char* kOp = "transport_plan";
+  const auto [images, targets, pixels] = check_cost(kOp, cost);
+  check_shape(kOp, "potential", potential, {{"B", images}, {"K", targets}});
+  check_shape(kOp, "demand", demand, {{"B", images}, {"N", pixels}});
+  auto plan = new_array<T>({images, targets, pixels});
+  const TransportPlan<T> s{.cost = cost.data(),
+                           .potential = potential.data(),
+                           .demand = demand.data(),
+                           .images = images,
+                           .targets = targets,
+                           .pixels = pixels,
+                           .epsilon = epsilon,
+                           .demand_relaxation = demand_relaxation,
+                           .plan = plan.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    transport_plan(s, SerialExecutor());
+  }
+  return plan;
+}
+
+py::array transport_plan_numpy(const py::array& cost, const py::array& potential,
+                               const py::array& demand, double epsilon, double demand_relaxation) {
+  return dispatch_floating(cost, [&]<typename T>() {
+    return transport_plan_typed<T>(as<T>(cost), as<T>(potential), as<T>(demand), epsilon,
+                                   demand_relaxation);
+  });
+}
+
+template <typename T>
+py::array transport_labels_typed(const Array<T>& cost, const Array<T>& potential,
+                                 const Array<T>& demand) {
+  constexpr const char* kOp = "transport_labels";
+  const auto [images, targets, pixels] = check_cost(kOp, cost);
+  check_shape(kOp, "potential", potential, {{"B", images}, {"K", targets}});
+  check_shape(kOp, "demand", demand, {{"B", images}, {"N", pixels}});
+  auto labels = new_array<std::int32_t>({images, pixels});
+  const TransportLabels<T> s{.cost = cost.data(),
+                             .potential = potential.data(),
+                             .demand = demand.data(),
+                             .images = images,
+                             .targets = targets,
+                             .pixels = pixels,
+                             .labels = labels.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    transport_labels(s, SerialExecutor());
+  }
+  return labels;
+}
+
+py::array transport_labels_numpy(const py::array& cost, const py::array& potential,
+                                 const py::array& demand) {
+  return dispatch_floating(cost, [&]<typename T>() {
+    return transport_labels_typed<T>(as<T>(cost), as<T>(potential), as<T>(demand));
+  });
+}
+
+} // namespace
+
+void bind_transport(py::module_& m) {
+  m.def("sinkhorn", &sinkhorn_numpy, py::arg("cost"), py::arg("supply"), py::arg("demand"),
+        py::arg("epsilon") = 1e-3, py::arg("max_iterations") = 80, py::arg("tolerance") = 0.0,
+        py::arg("supply_relaxation") = kInfinity, py::arg("demand_relaxation") = kInfinity,
+        py::arg("initial_potential") = py::none());
+  m.def("transport_plan", &transport_plan_numpy, py::arg("cost"), py::arg("potential"),
+        py::arg("demand"), py::arg("epsilon"), py::arg("demand_relaxation") = kInfinity);
+  m.def("transport_labels", &transport_labels_numpy, py::arg("cost"), py::arg("potential"),
+        py::arg("demand"));
+}
 
 } // namespace point2mask::bindings

@@ -25,7 +25,6 @@ def histogram_gradient(
     The square root of the largest, over four orientations, of the chi-square distances (summed over
     channels) between soft histograms of square windows ``distance`` pixels to both sides.
     """
-
 def lab_affinity_loss(
     logits: ArrayLike,
     lab: ArrayLike,
@@ -68,10 +67,20 @@ def merge_regions(
         reach: float64 ``[K]`` pixels; infinity: distance does not matter.
         size_exponent: how strongly small regions go first.
     """
-
 def neighbor_difference(
     feature: ArrayLike, directions: int = 8, norm: str = "l1"
 ) -> NDArray[np.floating]: ...
+def sinkhorn(
+    cost: ArrayLike,
+    supply: ArrayLike,
+    demand: ArrayLike,
+    epsilon: float = 1e-3,
+    max_iterations: int = 80,
+    tolerance: float = 0.0,
+    supply_relaxation: float = ...,
+    demand_relaxation: float = ...,
+    initial_potential: ArrayLike | None = None,
+) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.floating]]: ...
 def spanning_tree(
     edge_weight: ArrayLike,
 ) -> tuple[
@@ -80,6 +89,18 @@ def spanning_tree(
     NDArray[np.int32],
     NDArray[np.floating],
 ]: ...
+def transport_labels(
+    cost: ArrayLike, potential: ArrayLike, demand: ArrayLike
+) -> NDArray[np.int32]: ...
+def transport_plan(
+    cost: ArrayLike,
+    potential: ArrayLike,
+    demand: ArrayLike,
+    epsilon: float,
+    demand_relaxation: float = ...,
+) -> NDArray[np.floating]: ...
+    NDArray[np.float32] | NDArray[np.float64],
+]: ...
 def tree_filter(
     feature: ArrayLike,
     order: ArrayLike,
@@ -87,3 +108,4 @@ def tree_filter(
     similarity: ArrayLike,
     normalize: bool = True,
 ) -> NDArray[np.floating]: ...
+) -> NDArray[np.float32] | NDArray[np.float64]: ...

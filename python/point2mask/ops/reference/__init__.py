@@ -7,6 +7,7 @@ from point2mask.ops.reference.geodesic import geodesic_distance
 from point2mask.ops.reference.masks import mask_statistics
 from point2mask.ops.reference.pairs import boundary_loss, lab_affinity_loss, neighbor_difference
 from point2mask.ops.reference.regions import histogram_gradient, merge_regions
+from point2mask.ops.reference.transport import sinkhorn, transport_labels, transport_plan
 from point2mask.ops.reference.tree import bottleneck_distance, spanning_tree, tree_filter
 
 __all__ = [
@@ -18,6 +19,9 @@ __all__ = [
     "mask_statistics",
     "merge_regions",
     "neighbor_difference",
+    "sinkhorn",
     "spanning_tree",
+    "transport_labels",
+    "transport_plan",
     "tree_filter",
 ]

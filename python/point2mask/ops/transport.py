@@ -1,0 +1,253 @@
+"""Entropic optimal transport of pixels to targets.
+
+Pixel i offers the mass ``demand`` a_i, target k asks for ``supply`` b_k, and the plan P solves
+
+    min_P <c, P> + epsilon KL(P | a b^T) + rho1 KL(P 1 | a) + rho2 KL(P^T 1 | b)
+
+with rho1 = ``demand_relaxation`` and rho2 = ``supply_relaxation``; infinity makes a marginal a
+constraint. All of the solution lies in one number per target, its potential u (units of cost):
+
+    P_ik = a_i exp((1 - lambda1) L_i) softmax_k((u_k - c_ik) / epsilon),
+    L_i = logsumexp_k((u_k - c_ik) / epsilon),  lambda = rho / (rho + epsilon).
+
+u includes epsilon log b_k, so a pixel's main target is ``argmin(cost - potential)``. Targets
+without supply, pixels without demand, and whatever they leave without a partner of finite cost take
+no part: ragged batches are padded with zero masses.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from point2mask.ops._library import register_fake, run_in_float32
+
+
+class Transport(NamedTuple):
+    """What :func:`sinkhorn` returns."""
+
+    potential: Tensor  # [B, K], units of cost, -inf for targets that take no part
+    iterations: Tensor  # int32 [B]
+    marginal_error: Tensor  # [B], share of the total supply that the last iteration moved
+
+
+def sinkhorn(
+    cost: Tensor,
+    supply: Tensor,
+    demand: Tensor,
+    epsilon: float = 1e-3,
+    max_iterations: int = 80,
+    tolerance: float = 0.0,
+    supply_relaxation: float = math.inf,
+    demand_relaxation: float = math.inf,
+    initial_potential: Tensor | None = None,
+) -> Transport:
+    """Target potentials of entropic optimal transport (Point2Mask, supplement Eq. 1-3).
+
+    Each iteration updates the pixels' potentials, then the targets'. The defaults are the published
+    ones. The trajectory is that of the log-domain iteration, at any epsilon and any costs.
+
+    Args:
+        cost: float32 or float64 ``[B, K, N]``; +inf forbids a pair.
+        supply: ``[B, K]``, mass of each target.
+        demand: ``[B, N]``, mass of each pixel.
+        epsilon: weight of the entropy, units of cost.
+        max_iterations: the number of iterations if ``tolerance`` is 0.
+        tolerance: an image stops after the iteration that brings its marginal error to this.
+        supply_relaxation: rho2, units of cost; infinity: targets get exactly their supply.
+        demand_relaxation: rho1, units of cost; infinity: pixels give exactly their demand.
+        initial_potential: ``[B, K]`` start, zeros if None; no gradient flows into it.
+
+    Returns:
+        Potentials, iterations done, and marginal errors: ``sum_k |m_k (exp(du_k / epsilon) - 1)|``
+        over the total supply, m the mass the targets had and du the last update; if ``supply`` is a
+        constraint this is the violation before that update. It is infinite before any iteration.
+        With both marginals fixed the potential is free up to a constant and has mean zero over the
+        targets that take part. An image without mass: potentials -inf, 0 iterations, error 0.
+
+    The gradient is that of the converged solution (implicit differentiation), whatever the number
+    of iterations; zero for what takes no part. With both marginals fixed, targets that share less
+    than 1e-12 of their mass with the others count as a problem of their own, with a free constant
+    of its own.
+
+    Raises:
+        RuntimeError: wrong shape or dtype; NaN or -inf in ``cost``; a negative or non-finite mass;
+            a parameter out of range; with both marginals fixed, totals of supply and demand that
+            differ by more than 1e-4 of the larger (unless K or N is 0).
+    """
+    return Transport(
+        *torch.ops.point2mask.sinkhorn.default(
+            cost,
+            supply,
+            demand,
+            epsilon,
+            max_iterations,
+            tolerance,
+            supply_relaxation,
+            demand_relaxation,
+            initial_potential,
+        )
+    )
+
+
+def transport_plan(
+    cost: Tensor,
+    potential: Tensor,
+    demand: Tensor,
+    epsilon: float,
+    demand_relaxation: float = math.inf,
+) -> Tensor:
+    """The plan of a potential: mass that each pixel sends to each target.
+
+    Args:
+        cost: float32 or float64 ``[B, K, N]``; +inf forbids a pair.
+        potential: ``[B, K]`` from :func:`sinkhorn`, -inf for targets that take no part.
+        demand: ``[B, N]``.
+        epsilon: as given to :func:`sinkhorn`.
+        demand_relaxation: as given to :func:`sinkhorn`.
+
+    Returns:
+        ``[B, K, N]``, differentiable in cost, potential and demand. Entries below 1e-30
+        (float32) of a pixel's largest are 0.
+
+    Raises:
+        RuntimeError: wrong shape or dtype, ``epsilon`` or ``demand_relaxation`` not positive.
+    """
+    plan: Tensor = torch.ops.point2mask.transport_plan.default(
+        cost, potential, demand, epsilon, demand_relaxation
+    )
+    return plan
+
+
+def transport_labels(cost: Tensor, potential: Tensor, demand: Tensor) -> Tensor:
+    """The target that gets most of each pixel's mass, without forming the plan.
+
+    Args:
+        cost: float32 or float64 ``[B, K, N]``.
+        potential: ``[B, K]``, -inf for targets that take no part.
+        demand: ``[B, N]``.
+
+    Returns:
+        int32 ``[B, N]``, ``argmin_k(cost - potential)``, the lowest k of equals; -1 for pixels with
+        zero demand or without a finite ``cost - potential``. Not differentiable.
+
+    Raises:
+        RuntimeError: wrong shape or dtype.
+    """
+    labels: Tensor = torch.ops.point2mask.transport_labels.default(cost, potential, demand)
+    return labels
+
+
+def _check_cost(cost: Tensor) -> None:
+    torch._check(cost.dim() == 3, lambda: f"cost must have shape [B, K, N], got {cost.shape}")
+
+
+@register_fake("sinkhorn")
+def _(
+    cost: Tensor,
+    supply: Tensor,
+    demand: Tensor,
+    epsilon: float,
+    max_iterations: int,
+    tolerance: float,
+    supply_relaxation: float,
+    demand_relaxation: float,
+    initial_potential: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    _check_cost(cost)
+    images, targets, _ = cost.shape
+    return (
+        cost.new_empty((images, targets)),
+        cost.new_empty((images,), dtype=torch.int32),
+        cost.new_empty((images,)),
+    )
+
+
+@register_fake("sinkhorn_backward")
+def _(
+    grad_potential: Tensor,
+    cost: Tensor,
+    supply: Tensor,
+    demand: Tensor,
+    potential: Tensor,
+    epsilon: float,
+    supply_relaxation: float,
+    demand_relaxation: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return cost.new_empty(cost.shape), cost.new_empty(supply.shape), cost.new_empty(demand.shape)
+
+
+@register_fake("transport_plan")
+def _(
+    cost: Tensor, potential: Tensor, demand: Tensor, epsilon: float, demand_relaxation: float
+) -> Tensor:
+    _check_cost(cost)
+    return cost.new_empty(cost.shape)
+
+
+@register_fake("transport_plan_backward")
+def _(
+    grad_plan: Tensor,
+    cost: Tensor,
+    potential: Tensor,
+    demand: Tensor,
+    epsilon: float,
+    demand_relaxation: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return cost.new_empty(cost.shape), cost.new_empty(potential.shape), cost.new_empty(demand.shape)
+
+
+@register_fake("transport_labels")
+def _(cost: Tensor, potential: Tensor, demand: Tensor) -> Tensor:
+    _check_cost(cost)
+    images, _, pixels = cost.shape
+    return cost.new_empty((images, pixels), dtype=torch.int32)
+
+
+def _save_sinkhorn(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    cost, supply, demand, ctx.epsilon, _, _, ctx.supply_relaxation, ctx.demand_relaxation, _ = (
+        inputs
+    )
+    potential, iterations, marginal_error = output
+    ctx.mark_non_differentiable(iterations, marginal_error)
+    ctx.save_for_backward(cost, supply, demand, potential)
+
+
+def _sinkhorn_backward(
+    ctx: Any, grad_potential: Tensor, _iterations: Tensor, _marginal_error: Tensor
+) -> tuple[Tensor | None, ...]:
+    cost, supply, demand, potential = ctx.saved_tensors
+    grads = torch.ops.point2mask.sinkhorn_backward.default(
+        grad_potential,
+        cost,
+        supply,
+        demand,
+        potential,
+        ctx.epsilon,
+        ctx.supply_relaxation,
+        ctx.demand_relaxation,
+    )
+    return *grads, None, None, None, None, None, None
+
+
+def _save_plan(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    cost, potential, demand, ctx.epsilon, ctx.demand_relaxation = inputs
+    ctx.save_for_backward(cost, potential, demand)
+
+
+def _plan_backward(ctx: Any, grad_plan: Tensor) -> tuple[Tensor | None, ...]:
+    grads = torch.ops.point2mask.transport_plan_backward.default(
+        grad_plan, *ctx.saved_tensors, ctx.epsilon, ctx.demand_relaxation
+    )
+    return *grads, None, None
+
+
+torch.library.register_autograd(
+    "point2mask::sinkhorn", _sinkhorn_backward, setup_context=_save_sinkhorn
+)
+torch.library.register_autograd(
+    "point2mask::transport_plan", _plan_backward, setup_context=_save_plan
+)
+for _name in ("sinkhorn", "transport_plan", "transport_labels"):
+    run_in_float32(_name)
