@@ -2,6 +2,8 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <cmath>
+
 #include "cuda_launch.hpp"
 #include "point2mask/transport_cuda.hpp"
 
@@ -42,7 +44,8 @@ Tensor transport_plan_cuda(const Tensor& cost, const Tensor& potential, const Te
                            double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan";
   check_problem(kOp, cost, potential, demand);
-  STD_TORCH_CHECK(epsilon > 0, kOp, ": epsilon must be positive, got ", epsilon);
+  STD_TORCH_CHECK(epsilon > 0 && std::isfinite(epsilon), kOp,
+                  ": epsilon must be positive and finite, got ", epsilon);
   STD_TORCH_CHECK(demand_relaxation > 0, kOp, ": demand_relaxation must be positive, got ",
                   demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());

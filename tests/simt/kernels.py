@@ -75,6 +75,12 @@ class Kernels:
         epsilon: float,
         demand_relaxation: float = math.inf,
     ) -> NDArray[Any]:
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"transport_plan: epsilon must be positive and finite, got {epsilon}")
+        if not demand_relaxation > 0:
+            raise ValueError(
+                f"transport_plan: demand_relaxation must be positive, got {demand_relaxation}"
+            )
         cost, potential, demand = map(np.ascontiguousarray, (cost, potential, demand))
         images, targets, pixels = cost.shape
         plan = _garbage(cost.shape, cost.dtype)

@@ -29,7 +29,7 @@ struct TransportPlan {
   const T* potential; // [B, K], -inf = the target takes no part
   const T* demand;    // [B, N], 0 = the pixel takes no part
   std::int64_t images, targets, pixels;
-  double epsilon;           // > 0
+  double epsilon;           // > 0, finite
   double demand_relaxation; // rho > 0, inf = demands are met exactly
   T* plan;                  // [B, K, N]
 };
