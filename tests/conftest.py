@@ -9,6 +9,7 @@ import pytest
 import torch
 from backends import BACKENDS, Backend
 from hypothesis import HealthCheck, settings
+from simt import build
 
 # CI machines are slow and shared: a deadline would only test the scheduler. The data of a failing
 # example is printed, and examples are derived from the test's name, so that a run is repeatable.
@@ -40,6 +41,8 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     """One way to run every operator on NumPy arrays; see ``backends.py``."""
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    if request.param == "simt" and build.compiler() is None:
+        pytest.skip("no host C++ compiler to build the kernels with")
     return Backend(request.param)
 
 
