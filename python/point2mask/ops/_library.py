@@ -24,6 +24,8 @@ if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 13):
     )
 torch.ops.load_library(_spec.origin)
 
+WITHOUT_CUDA: set[str] = set()  # operators that refuse CUDA tensors
+
 
 def _refuse_cuda_tensors(name: str) -> None:
     """Says in a sentence that an operator has no CUDA kernel; torch's own error does not."""
@@ -41,6 +43,7 @@ def _refuse_cuda_tensors(name: str) -> None:
         raise NotImplementedError(f"{name}: {reason}")
 
     torch.library.register_kernel(operator, "cuda", refuse)
+    WITHOUT_CUDA.add(name)
 
 
 def register_fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
