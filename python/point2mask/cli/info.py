@@ -8,7 +8,6 @@ import platform
 from point2mask.cli.command import Subparsers, add_command
 
 
-
 def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers,
