@@ -1,7 +1,118 @@
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+
 #include "numpy_arrays.hpp"
+#include "point2mask/pairs.hpp"
 
 namespace point2mask::bindings {
+namespace {
 
-void bind_pairs(py::module_& /*m*/) {}
+template <typename T>
+Array<T> neighbor_difference_numpy(const Array<T>& feature, std::int64_t directions,
+                                   const std::string& norm) {
+  check_shape("neighbor_difference", "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
+  if (directions != 2 && directions != 4 && directions != 8)
+    throw std::invalid_argument("neighbor_difference: directions must be 2, 4 or 8, got " +
+                                std::to_string(directions));
+  auto difference =
+      new_array<T>({feature.shape(0), directions, feature.shape(2), feature.shape(3)});
+  const NeighborDifference<T> p{.feature = feature.data(),
+                                .images = feature.shape(0),
+                                .channels = feature.shape(1),
+                                .height = feature.shape(2),
+                                .width = feature.shape(3),
+                                .directions = directions,
+                                .norm = norm_from_name(norm),
+                                .difference = difference.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    neighbor_difference(p, SerialExecutor());
+  }
+  return difference;
+}
+
+template <typename T>
+Array<T> lab_affinity_loss_numpy(const Array<T>& logits, const Array<T>& lab,
+                                 std::int64_t kernel_size, std::int64_t dilation, double theta,
+                                 double threshold, const std::optional<Array<bool>>& valid) {
+  constexpr const char* kOp = "lab_affinity_loss";
+  check_shape(kOp, "logits", logits, {{"B"}, {"C"}, {"H"}, {"W"}});
+  const Extent images{"B", logits.shape(0)}, height{"H", logits.shape(2)},
+      width{"W", logits.shape(3)};
+  check_shape(kOp, "lab", lab, {images, {"3", 3}, height, width});
+  if (valid) check_shape(kOp, "valid", *valid, {images, height, width});
+  auto loss = new_array<T>({images.size});
+  auto pairs = new_array<std::int64_t>({images.size});
+  const LabAffinityLoss<T> p{.logits = logits.data(),
+                             .lab = lab.data(),
+                             .valid = valid ? valid->data() : nullptr,
+                             .images = images.size,
+                             .channels = logits.shape(1),
+                             .height = height.size,
+                             .width = width.size,
+                             .kernel_size = kernel_size,
+                             .dilation = dilation,
+                             .theta = theta,
+                             .threshold = threshold,
+                             .loss = loss.mutable_data(),
+                             .pairs = pairs.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    lab_affinity_loss(p, SerialExecutor());
+  }
+  return loss;
+}
+
+template <typename T>
+Array<T> boundary_loss_numpy(const Array<T>& boundary, const Array<std::int32_t>& instance,
+                             const Array<std::int32_t>& semantic, std::int64_t kernel_size,
+                             std::int64_t dilation) {
+  constexpr const char* kOp = "boundary_loss";
+  check_shape(kOp, "boundary", boundary, {{"B"}, {"H"}, {"W"}});
+  const Extent images{"B", boundary.shape(0)}, height{"H", boundary.shape(1)},
+      width{"W", boundary.shape(2)};
+  check_shape(kOp, "instance", instance, {images, height, width});
+  check_shape(kOp, "semantic", semantic, {images, height, width});
+  auto loss = new_array<T>({images.size});
+  auto pairs = new_array<std::int64_t>({images.size, 3});
+  const BoundaryLoss<T> p{.boundary = boundary.data(),
+                          .instance = instance.data(),
+                          .semantic = semantic.data(),
+                          .images = images.size,
+                          .height = height.size,
+                          .width = width.size,
+                          .kernel_size = kernel_size,
+                          .dilation = dilation,
+                          .loss = loss.mutable_data(),
+                          .pairs = pairs.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    boundary_loss(p, SerialExecutor());
+  }
+  return loss;
+}
+
+// Bound for float, whose first argument is taken without conversion, then for double, which takes
+// everything else.
+template <typename T>
+void bind(py::module_& m, bool convert) {
+  m.def("neighbor_difference", &neighbor_difference_numpy<T>,
+        py::arg("feature").noconvert(!convert), py::arg("directions") = 8, py::arg("norm") = "l1");
+  m.def("lab_affinity_loss", &lab_affinity_loss_numpy<T>, py::arg("logits").noconvert(!convert),
+        py::arg("lab"), py::arg("kernel_size") = 3, py::arg("dilation") = 2, py::arg("theta") = 2.0,
+        py::arg("threshold") = 0.3, py::arg("valid") = py::none());
+  m.def("boundary_loss", &boundary_loss_numpy<T>, py::arg("boundary").noconvert(!convert),
+        py::arg("instance"), py::arg("semantic"), py::arg("kernel_size") = 3,
+        py::arg("dilation") = 1);
+}
+
+} // namespace
+
+void bind_pairs(py::module_& m) {
+  bind<float>(m, false);
+  bind<double>(m, true);
+}
 
 } // namespace point2mask::bindings

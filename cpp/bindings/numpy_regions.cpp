@@ -1,7 +1,84 @@
 #include "numpy_arrays.hpp"
+#include "point2mask/regions.hpp"
 
 namespace point2mask::bindings {
+namespace {
 
-void bind_regions(py::module_& /*m*/) {}
+std::invalid_argument too_small(const char* what, std::int64_t least, std::int64_t got) {
+  return std::invalid_argument(std::string(what) + " must be at least " + std::to_string(least) +
+                               ", got " + std::to_string(got));
+}
+
+Array<float> histogram_gradient_numpy(const Array<float>& channels, std::int64_t bins,
+                                      std::int64_t radius, std::int64_t distance) {
+  check_shape("histogram_gradient", "channels", channels, {{"C"}, {"H"}, {"W"}});
+  if (bins < 2) throw too_small("histogram_gradient: bins", 2, bins);
+  if (radius < 0) throw too_small("histogram_gradient: radius", 0, radius);
+  if (distance < 1) throw too_small("histogram_gradient: distance", 1, distance);
+  auto strength = new_array<float>({channels.shape(1), channels.shape(2)});
+  const HistogramGradient g{.channels = channels.data(),
+                            .channel_count = channels.shape(0),
+                            .height = channels.shape(1),
+                            .width = channels.shape(2),
+                            .bins = bins,
+                            .radius = radius,
+                            .distance = distance,
+                            .strength = strength.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    histogram_gradient(g);
+  }
+  return strength;
+}
+
+Array<std::int32_t> merge_regions_numpy(const Array<std::int32_t>& regions,
+                                        std::int64_t region_count, const Array<float>& edge,
+                                        const Array<std::int32_t>& bins,
+                                        const Array<std::int32_t>& bin_counts,
+                                        const Array<double>& weights,
+                                        const Array<std::int32_t>& seeds,
+                                        const Array<double>& reach, double size_exponent) {
+  constexpr auto kName = "merge_regions";
+  check_shape(kName, "regions", regions, {{"H"}, {"W"}});
+  const std::int64_t height = regions.shape(0), width = regions.shape(1);
+  check_shape(kName, "edge", edge, {{"H", height}, {"W", width}});
+  check_shape(kName, "bins", bins, {{"F"}, {"H", height}, {"W", width}});
+  check_shape(kName, "bin_counts", bin_counts, {{"F", bins.shape(0)}});
+  check_shape(kName, "weights", weights, {{"F", bins.shape(0)}});
+  check_shape(kName, "seeds", seeds, {{"K"}, {"P"}});
+  check_shape(kName, "reach", reach, {{"K", seeds.shape(0)}});
+  if (region_count < 0) throw too_small("merge_regions: region_count", 0, region_count);
+  auto labels = new_array<std::int32_t>({height, width});
+  const RegionMerge m{.regions = regions.data(),
+                      .edge = edge.data(),
+                      .bins = bins.data(),
+                      .seeds = seeds.data(),
+                      .reach = reach.data(),
+                      .bin_counts = bin_counts.data(),
+                      .weights = weights.data(),
+                      .height = height,
+                      .width = width,
+                      .region_count = region_count,
+                      .features = bins.shape(0),
+                      .targets = seeds.shape(0),
+                      .points = seeds.shape(1),
+                      .size_exponent = size_exponent,
+                      .labels = labels.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    merge_regions(m);
+  }
+  return labels;
+}
+
+} // namespace
+
+void bind_regions(py::module_& m) {
+  m.def("histogram_gradient", &histogram_gradient_numpy, py::arg("channels"), py::arg("bins") = 8,
+        py::arg("radius") = 3, py::arg("distance") = 4);
+  m.def("merge_regions", &merge_regions_numpy, py::arg("regions"), py::arg("region_count"),
+        py::arg("edge"), py::arg("bins"), py::arg("bin_counts"), py::arg("weights"),
+        py::arg("seeds"), py::arg("reach"), py::arg("size_exponent") = 0.05);
+}
 
 } // namespace point2mask::bindings

@@ -1,3 +1,251 @@
+// torch.ops.point2mask: operators on pairs of neighbouring pixels.
+
 #include <torch/csrc/stable/library.h>
 
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+
 #include "checks.hpp"
+#include "point2mask/pairs.hpp"
+
+namespace point2mask::bindings {
+namespace {
+
+Tensor neighbor_difference_cpu(const Tensor& feature, std::int64_t directions, std::string norm) {
+  constexpr const char* kOp = "neighbor_difference";
+  check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
+  STD_TORCH_CHECK(directions == 2 || directions == 4 || directions == 8, kOp,
+                  ": directions must be 2, 4 or 8, got ", directions);
+  const Norm kind = norm_from_name(norm);
+  const Tensor f = as_contiguous(feature);
+  Tensor difference =
+      torch::stable::new_empty(f, {f.size(0), directions, f.size(2), f.size(3)}, f.scalar_type());
+  dispatch_floating(kOp, "feature", f, [&]<typename T>() {
+    neighbor_difference<T>({.feature = f.const_data_ptr<T>(),
+                            .images = f.size(0),
+                            .channels = f.size(1),
+                            .height = f.size(2),
+                            .width = f.size(3),
+                            .directions = directions,
+                            .norm = kind,
+                            .difference = difference.mutable_data_ptr<T>()},
+                           TorchExecutor());
+  });
+  return difference;
+}
+
+Tensor neighbor_difference_backward_cpu(const Tensor& grad_difference, const Tensor& feature,
+                                        const Tensor& difference, std::string norm) {
+  constexpr const char* kOp = "neighbor_difference_backward";
+  check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
+  for (const auto& [name, t] : {std::pair<const char*, const Tensor&>{"difference", difference},
+                                {"grad_difference", grad_difference}}) {
+    check_shape(kOp, name, t,
+                {{"B", feature.size(0)},
+                 {"D", difference.dim() > 1 ? difference.size(1) : -1},
+                 {"H", feature.size(2)},
+                 {"W", feature.size(3)}});
+    check_dtype(kOp, name, t, feature.scalar_type());
+  }
+  const Norm kind = norm_from_name(norm);
+  const Tensor g = as_contiguous(grad_difference), f = as_contiguous(feature),
+               d = as_contiguous(difference);
+  Tensor grad_feature = torch::stable::empty_like(f);
+  dispatch_floating(kOp, "feature", f, [&]<typename T>() {
+    neighbor_difference_backward<T>({.grad_difference = g.const_data_ptr<T>(),
+                                     .feature = f.const_data_ptr<T>(),
+                                     .difference = d.const_data_ptr<T>(),
+                                     .images = f.size(0),
+                                     .channels = f.size(1),
+                                     .height = f.size(2),
+                                     .width = f.size(3),
+                                     .directions = d.size(1),
+                                     .norm = kind,
+                                     .grad_feature = grad_feature.mutable_data_ptr<T>()},
+                                    TorchExecutor());
+  });
+  return grad_feature;
+}
+
+// The checks that both directions of lab_affinity_loss share.
+void check_lab_arguments(const char* op, const Tensor& logits, const Tensor& lab,
+                         const std::optional<Tensor>& valid) {
+  check_shape(op, "logits", logits, {{"B"}, {"C"}, {"H"}, {"W"}});
+  const Extent images{"B", logits.size(0)}, height{"H", logits.size(2)}, width{"W", logits.size(3)};
+  check_shape(op, "lab", lab, {images, {"3", 3}, height, width});
+  check_dtype(op, "lab", lab, logits.scalar_type());
+  if (valid) {
+    check_shape(op, "valid", *valid, {images, height, width});
+    check_dtype(op, "valid", *valid, ScalarType::Bool);
+  }
+}
+
+std::tuple<Tensor, Tensor> lab_affinity_loss_cpu(const Tensor& logits, const Tensor& lab,
+                                                 std::int64_t kernel_size, std::int64_t dilation,
+                                                 double theta, double threshold,
+                                                 std::optional<Tensor> valid) {
+  constexpr const char* kOp = "lab_affinity_loss";
+  check_lab_arguments(kOp, logits, lab, valid);
+  const Tensor z = as_contiguous(logits), l = as_contiguous(lab);
+  const std::optional<Tensor> v = valid ? std::optional(as_contiguous(*valid)) : std::nullopt;
+  Tensor loss = torch::stable::new_empty(z, {z.size(0)}, z.scalar_type());
+  Tensor pairs = torch::stable::new_empty(z, {z.size(0)}, ScalarType::Long);
+  dispatch_floating(kOp, "logits", z, [&]<typename T>() {
+    lab_affinity_loss<T>({.logits = z.const_data_ptr<T>(),
+                          .lab = l.const_data_ptr<T>(),
+                          .valid = v ? v->const_data_ptr<bool>() : nullptr,
+                          .images = z.size(0),
+                          .channels = z.size(1),
+                          .height = z.size(2),
+                          .width = z.size(3),
+                          .kernel_size = kernel_size,
+                          .dilation = dilation,
+                          .theta = theta,
+                          .threshold = threshold,
+                          .loss = loss.mutable_data_ptr<T>(),
+                          .pairs = pairs.mutable_data_ptr<std::int64_t>()},
+                         TorchExecutor());
+  });
+  return {loss, pairs};
+}
+
+Tensor lab_affinity_loss_backward_cpu(const Tensor& grad_loss, const Tensor& logits,
+                                      const Tensor& lab, const Tensor& pairs,
+                                      std::int64_t kernel_size, std::int64_t dilation, double theta,
+                                      double threshold, std::optional<Tensor> valid) {
+  constexpr const char* kOp = "lab_affinity_loss_backward";
+  check_lab_arguments(kOp, logits, lab, valid);
+  check_shape(kOp, "grad_loss", grad_loss, {{"B", logits.size(0)}});
+  check_dtype(kOp, "grad_loss", grad_loss, logits.scalar_type());
+  check_shape(kOp, "pairs", pairs, {{"B", logits.size(0)}});
+  check_dtype(kOp, "pairs", pairs, ScalarType::Long);
+  const Tensor g = as_contiguous(grad_loss), z = as_contiguous(logits), l = as_contiguous(lab),
+               n = as_contiguous(pairs);
+  const std::optional<Tensor> v = valid ? std::optional(as_contiguous(*valid)) : std::nullopt;
+  Tensor grad_logits = torch::stable::empty_like(z);
+  dispatch_floating(kOp, "logits", z, [&]<typename T>() {
+    lab_affinity_loss_backward<T>({.grad_loss = g.const_data_ptr<T>(),
+                                   .logits = z.const_data_ptr<T>(),
+                                   .lab = l.const_data_ptr<T>(),
+                                   .valid = v ? v->const_data_ptr<bool>() : nullptr,
+                                   .pairs = n.const_data_ptr<std::int64_t>(),
+                                   .images = z.size(0),
+                                   .channels = z.size(1),
+                                   .height = z.size(2),
+                                   .width = z.size(3),
+                                   .kernel_size = kernel_size,
+                                   .dilation = dilation,
+                                   .theta = theta,
+                                   .threshold = threshold,
+                                   .grad_logits = grad_logits.mutable_data_ptr<T>()},
+                                  TorchExecutor());
+  });
+  return grad_logits;
+}
+
+// The checks that both directions of boundary_loss share.
+void check_boundary_arguments(const char* op, const Tensor& boundary, const Tensor& instance,
+                              const Tensor& semantic) {
+  check_shape(op, "boundary", boundary, {{"B"}, {"H"}, {"W"}});
+  for (const auto& [name, t] :
+       {std::pair<const char*, const Tensor&>{"instance", instance}, {"semantic", semantic}}) {
+    check_shape(op, name, t,
+                {{"B", boundary.size(0)}, {"H", boundary.size(1)}, {"W", boundary.size(2)}});
+    check_dtype(op, name, t, ScalarType::Int);
+  }
+}
+
+std::tuple<Tensor, Tensor> boundary_loss_cpu(const Tensor& boundary, const Tensor& instance,
+                                             const Tensor& semantic, std::int64_t kernel_size,
+                                             std::int64_t dilation) {
+  constexpr const char* kOp = "boundary_loss";
+  check_boundary_arguments(kOp, boundary, instance, semantic);
+  const Tensor b = as_contiguous(boundary), i = as_contiguous(instance),
+               s = as_contiguous(semantic);
+  Tensor loss = torch::stable::new_empty(b, {b.size(0)}, b.scalar_type());
+  Tensor pairs = torch::stable::new_empty(b, {b.size(0), 3}, ScalarType::Long);
+  dispatch_floating(kOp, "boundary", b, [&]<typename T>() {
+    boundary_loss<T>({.boundary = b.const_data_ptr<T>(),
+                      .instance = i.const_data_ptr<std::int32_t>(),
+                      .semantic = s.const_data_ptr<std::int32_t>(),
+                      .images = b.size(0),
+                      .height = b.size(1),
+                      .width = b.size(2),
+                      .kernel_size = kernel_size,
+                      .dilation = dilation,
+                      .loss = loss.mutable_data_ptr<T>(),
+                      .pairs = pairs.mutable_data_ptr<std::int64_t>()},
+                     TorchExecutor());
+  });
+  return {loss, pairs};
+}
+
+Tensor boundary_loss_backward_cpu(const Tensor& grad_loss, const Tensor& boundary,
+                                  const Tensor& instance, const Tensor& semantic,
+                                  const Tensor& pairs, std::int64_t kernel_size,
+                                  std::int64_t dilation) {
+  constexpr const char* kOp = "boundary_loss_backward";
+  check_boundary_arguments(kOp, boundary, instance, semantic);
+  check_shape(kOp, "grad_loss", grad_loss, {{"B", boundary.size(0)}});
+  check_dtype(kOp, "grad_loss", grad_loss, boundary.scalar_type());
+  check_shape(kOp, "pairs", pairs, {{"B", boundary.size(0)}, {"3", 3}});
+  check_dtype(kOp, "pairs", pairs, ScalarType::Long);
+  const Tensor g = as_contiguous(grad_loss), b = as_contiguous(boundary),
+               i = as_contiguous(instance), s = as_contiguous(semantic), n = as_contiguous(pairs);
+  Tensor grad_boundary = torch::stable::empty_like(b);
+  dispatch_floating(kOp, "boundary", b, [&]<typename T>() {
+    boundary_loss_backward<T>({.grad_loss = g.const_data_ptr<T>(),
+                               .boundary = b.const_data_ptr<T>(),
+                               .instance = i.const_data_ptr<std::int32_t>(),
+                               .semantic = s.const_data_ptr<std::int32_t>(),
+                               .pairs = n.const_data_ptr<std::int64_t>(),
+                               .images = b.size(0),
+                               .height = b.size(1),
+                               .width = b.size(2),
+                               .kernel_size = kernel_size,
+                               .dilation = dilation,
+                               .grad_boundary = grad_boundary.mutable_data_ptr<T>()},
+                              TorchExecutor());
+  });
+  return grad_boundary;
+}
+
+} // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
+  constexpr auto kTag = at::Tag::pt2_compliant_tag;
+  m.def("neighbor_difference(Tensor feature, int directions=8, str norm=\"l1\") -> Tensor", {kTag});
+  m.def(
+      "neighbor_difference_backward(Tensor grad_difference, Tensor feature, Tensor difference, "
+      "str norm) -> Tensor",
+      {kTag});
+  m.def(
+      "lab_affinity_loss(Tensor logits, Tensor lab, int kernel_size=3, int dilation=2, "
+      "float theta=2.0, float threshold=0.3, Tensor? valid=None) -> (Tensor loss, Tensor pairs)",
+      {kTag});
+  m.def(
+      "lab_affinity_loss_backward(Tensor grad_loss, Tensor logits, Tensor lab, Tensor pairs, "
+      "int kernel_size, int dilation, float theta, float threshold, Tensor? valid) -> Tensor",
+      {kTag});
+  m.def(
+      "boundary_loss(Tensor boundary, Tensor instance, Tensor semantic, int kernel_size=3, "
+      "int dilation=1) -> (Tensor loss, Tensor pairs)",
+      {kTag});
+  m.def(
+      "boundary_loss_backward(Tensor grad_loss, Tensor boundary, Tensor instance, "
+      "Tensor semantic, Tensor pairs, int kernel_size, int dilation) -> Tensor",
+      {kTag});
+}
+
+STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
+  m.impl("neighbor_difference", TORCH_BOX(&neighbor_difference_cpu));
+  m.impl("neighbor_difference_backward", TORCH_BOX(&neighbor_difference_backward_cpu));
+  m.impl("lab_affinity_loss", TORCH_BOX(&lab_affinity_loss_cpu));
+  m.impl("lab_affinity_loss_backward", TORCH_BOX(&lab_affinity_loss_backward_cpu));
+  m.impl("boundary_loss", TORCH_BOX(&boundary_loss_cpu));
+  m.impl("boundary_loss_backward", TORCH_BOX(&boundary_loss_backward_cpu));
+}
+
+} // namespace point2mask::bindings

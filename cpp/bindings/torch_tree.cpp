@@ -1,3 +1,212 @@
+// torch.ops.point2mask.{spanning_tree, tree_filter, bottleneck_distance} and their gradients.
+
 #include <torch/csrc/stable/library.h>
 
+#include <optional>
+#include <tuple>
+
 #include "checks.hpp"
+#include "point2mask/tree.hpp"
+
+namespace point2mask::bindings {
+namespace {
+
+constexpr auto kInt = ScalarType::Int;
+
+// A contiguous argument of the given shape, dtype and device.
+Tensor checked(const char* op, const char* argument, const Tensor& t,
+               std::initializer_list<Extent> shape, ScalarType dtype, const Tensor& reference) {
+  check_shape(op, argument, t, shape);
+  check_dtype(op, argument, t, dtype);
+  check_same_device(op, argument, t, reference);
+  return as_contiguous(t);
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree_cpu(const Tensor& edge_weight) {
+  constexpr const char* kOp = "spanning_tree";
+  check_shape(kOp, "edge_weight", edge_weight, {{"B"}, {"D"}, {"H"}, {"W"}});
+  const Tensor w = as_contiguous(edge_weight);
+  const std::int64_t images = w.size(0);
+  const std::int64_t directions = w.size(1);
+  STD_TORCH_CHECK(directions == 2 || directions == 4, kOp,
+                  ": edge_weight must have 2 or 4 directions, got ", directions);
+  const std::int64_t pixels = w.size(2) * w.size(3);
+  Tensor order = torch::stable::new_empty(w, {images, pixels}, kInt);
+  Tensor parent = torch::stable::new_empty(w, {images, pixels}, kInt);
+  Tensor edge = torch::stable::new_empty(w, {images, pixels}, kInt);
+  Tensor weight = torch::stable::new_empty(w, {images, pixels});
+  dispatch_floating(kOp, "edge_weight", w, [&]<typename T>() {
+    spanning_tree<T>({.edge_weight = w.const_data_ptr<T>(),
+                      .images = images,
+                      .directions = directions,
+                      .height = w.size(2),
+                      .width = w.size(3),
+                      .order = order.mutable_data_ptr<std::int32_t>(),
+                      .parent = parent.mutable_data_ptr<std::int32_t>(),
+                      .edge = edge.mutable_data_ptr<std::int32_t>(),
+                      .weight = weight.mutable_data_ptr<T>()},
+                     TorchExecutor());
+  });
+  return {order, parent, edge, weight};
+}
+
+Tensor tree_filter_cpu(const Tensor& feature, const Tensor& order, const Tensor& parent,
+                       const Tensor& similarity, bool normalize) {
+  constexpr const char* kOp = "tree_filter";
+  check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"N"}});
+  const Tensor x = as_contiguous(feature);
+  const std::int64_t images = x.size(0);
+  const std::int64_t pixels = x.size(2);
+  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
+  const Tensor o = checked(kOp, "order", order, map, kInt, x);
+  const Tensor p = checked(kOp, "parent", parent, map, kInt, x);
+  const Tensor s = checked(kOp, "similarity", similarity, map, x.scalar_type(), x);
+  Tensor output = torch::stable::new_empty(x, {images, x.size(1), pixels});
+  dispatch_floating(kOp, "feature", x, [&]<typename T>() {
+    tree_filter<T>({.feature = x.const_data_ptr<T>(),
+                    .order = o.const_data_ptr<std::int32_t>(),
+                    .parent = p.const_data_ptr<std::int32_t>(),
+                    .similarity = s.const_data_ptr<T>(),
+                    .images = images,
+                    .channels = x.size(1),
+                    .pixels = pixels,
+                    .normalize = normalize,
+                    .output = output.mutable_data_ptr<T>()},
+                   TorchExecutor());
+  });
+  return output;
+}
+
+// Without feature and output (which then are not needed) grad_similarity is empty.
+std::tuple<Tensor, Tensor> tree_filter_backward_cpu(const Tensor& grad_output,
+                                                    const std::optional<Tensor>& feature,
+                                                    const std::optional<Tensor>& output,
+                                                    const Tensor& order, const Tensor& parent,
+                                                    const Tensor& similarity, bool normalize) {
+  constexpr const char* kOp = "tree_filter_backward";
+  check_shape(kOp, "grad_output", grad_output, {{"B"}, {"C"}, {"N"}});
+  const Tensor g = as_contiguous(grad_output);
+  const std::int64_t images = g.size(0);
+  const std::int64_t channels = g.size(1);
+  const std::int64_t pixels = g.size(2);
+  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
+  const std::initializer_list<Extent> maps = {{"B", images}, {"C", channels}, {"N", pixels}};
+  const Tensor o = checked(kOp, "order", order, map, kInt, g);
+  const Tensor p = checked(kOp, "parent", parent, map, kInt, g);
+  const Tensor s = checked(kOp, "similarity", similarity, map, g.scalar_type(), g);
+  const bool both = feature.has_value();
+  STD_TORCH_CHECK(!both || output.has_value(), kOp, ": output must be given with feature");
+  const Tensor x = both ? checked(kOp, "feature", *feature, maps, g.scalar_type(), g) : g;
+  const Tensor y = both ? checked(kOp, "output", *output, maps, g.scalar_type(), g) : g;
+  Tensor grad_feature = torch::stable::new_empty(g, {images, channels, pixels});
+  Tensor grad_similarity = torch::stable::new_empty(g, {both ? images : 0, pixels});
+  dispatch_floating(kOp, "grad_output", g, [&]<typename T>() {
+    tree_filter_backward<T>(
+        {.grad_output = g.const_data_ptr<T>(),
+         .feature = x.const_data_ptr<T>(),
+         .output = y.const_data_ptr<T>(),
+         .order = o.const_data_ptr<std::int32_t>(),
+         .parent = p.const_data_ptr<std::int32_t>(),
+         .similarity = s.const_data_ptr<T>(),
+         .images = images,
+         .channels = channels,
+         .pixels = pixels,
+         .normalize = normalize,
+         .grad_feature = grad_feature.mutable_data_ptr<T>(),
+         .grad_similarity = both ? grad_similarity.mutable_data_ptr<T>() : nullptr},
+        TorchExecutor());
+  });
+  return {grad_feature, grad_similarity};
+}
+
+Tensor bottleneck_distance_cpu(const Tensor& order, const Tensor& parent, const Tensor& weight,
+                               const Tensor& seeds) {
+  constexpr const char* kOp = "bottleneck_distance";
+  check_shape(kOp, "weight", weight, {{"B"}, {"N"}});
+  const Tensor w = as_contiguous(weight);
+  const std::int64_t images = w.size(0);
+  const std::int64_t pixels = w.size(1);
+  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
+  const Tensor o = checked(kOp, "order", order, map, kInt, w);
+  const Tensor p = checked(kOp, "parent", parent, map, kInt, w);
+  const Tensor s = checked(kOp, "seeds", seeds, {{"B", images}, {"K"}, {"P"}}, kInt, w);
+  Tensor distance = torch::stable::new_empty(w, {images, s.size(1), pixels});
+  dispatch_floating(kOp, "weight", w, [&]<typename T>() {
+    bottleneck_distance<T>({.order = o.const_data_ptr<std::int32_t>(),
+                            .parent = p.const_data_ptr<std::int32_t>(),
+                            .weight = w.const_data_ptr<T>(),
+                            .seeds = s.const_data_ptr<std::int32_t>(),
+                            .images = images,
+                            .targets = s.size(1),
+                            .points = s.size(2),
+                            .pixels = pixels,
+                            .distance = distance.mutable_data_ptr<T>()},
+                           TorchExecutor());
+  });
+  return distance;
+}
+
+Tensor bottleneck_distance_backward_cpu(const Tensor& grad_distance, const Tensor& order,
+                                        const Tensor& parent, const Tensor& weight,
+                                        const Tensor& seeds) {
+  constexpr const char* kOp = "bottleneck_distance_backward";
+  check_shape(kOp, "weight", weight, {{"B"}, {"N"}});
+  const Tensor w = as_contiguous(weight);
+  const std::int64_t images = w.size(0);
+  const std::int64_t pixels = w.size(1);
+  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
+  const Tensor o = checked(kOp, "order", order, map, kInt, w);
+  const Tensor p = checked(kOp, "parent", parent, map, kInt, w);
+  const Tensor s = checked(kOp, "seeds", seeds, {{"B", images}, {"K"}, {"P"}}, kInt, w);
+  const Tensor g = checked(kOp, "grad_distance", grad_distance,
+                           {{"B", images}, {"K", s.size(1)}, {"N", pixels}}, w.scalar_type(), w);
+  Tensor grad_weight = torch::stable::new_empty(w, {images, pixels});
+  dispatch_floating(kOp, "weight", w, [&]<typename T>() {
+    bottleneck_distance_backward<T>({.grad_distance = g.const_data_ptr<T>(),
+                                     .order = o.const_data_ptr<std::int32_t>(),
+                                     .parent = p.const_data_ptr<std::int32_t>(),
+                                     .weight = w.const_data_ptr<T>(),
+                                     .seeds = s.const_data_ptr<std::int32_t>(),
+                                     .images = images,
+                                     .targets = s.size(1),
+                                     .points = s.size(2),
+                                     .pixels = pixels,
+                                     .grad_weight = grad_weight.mutable_data_ptr<T>()},
+                                    TorchExecutor());
+  });
+  return grad_weight;
+}
+
+} // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
+  m.def(
+      "spanning_tree(Tensor edge_weight) -> "
+      "(Tensor order, Tensor parent, Tensor edge, Tensor weight)",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "tree_filter(Tensor feature, Tensor order, Tensor parent, Tensor similarity, "
+      "bool normalize=True) -> Tensor",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "tree_filter_backward(Tensor grad_output, Tensor? feature, Tensor? output, Tensor order, "
+      "Tensor parent, Tensor similarity, bool normalize) -> "
+      "(Tensor grad_feature, Tensor grad_similarity)",
+      {at::Tag::pt2_compliant_tag});
+  m.def("bottleneck_distance(Tensor order, Tensor parent, Tensor weight, Tensor seeds) -> Tensor",
+        {at::Tag::pt2_compliant_tag});
+  m.def(
+      "bottleneck_distance_backward(Tensor grad_distance, Tensor order, Tensor parent, "
+      "Tensor weight, Tensor seeds) -> Tensor",
+      {at::Tag::pt2_compliant_tag});
+}
+
+STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
+  m.impl("spanning_tree", TORCH_BOX(&spanning_tree_cpu));
+  m.impl("tree_filter", TORCH_BOX(&tree_filter_cpu));
+  m.impl("tree_filter_backward", TORCH_BOX(&tree_filter_backward_cpu));
+  m.impl("bottleneck_distance", TORCH_BOX(&bottleneck_distance_cpu));
+  m.impl("bottleneck_distance_backward", TORCH_BOX(&bottleneck_distance_backward_cpu));
+}
+
+} // namespace point2mask::bindings

@@ -1,0 +1,48 @@
+#pragma once
+
+// Segmentation of one image into regions, for labelling without a trained network: serial, because
+// images are what is spread over processes, and sequential by nature (a greedy merge).
+
+#include <cstdint>
+
+namespace point2mask {
+
+// Edge strength of every pixel: the largest chi-square distance, over four orientations, between
+// the histograms of two square windows on either side of the pixel.
+struct HistogramGradient {
+  const float* channels; // [C, H, W] in [0, 1]; each gets its own histogram
+  std::int64_t channel_count, height, width;
+  std::int64_t bins;     // a histogram, at least 2; values are shared between the two nearest bins
+  std::int64_t radius;   // pixels, of the windows: (2 radius + 1)^2, cut at the image border
+  std::int64_t distance; // pixels, from a window's centre to the pixel along a row or a column
+  float* strength;       // [H, W] square root of the chi-square sum over channels and bins
+};
+
+// Throws std::invalid_argument for a value outside [0, 1].
+void histogram_gradient(const HistogramGradient& g);
+
+// Greedy agglomeration of an over-segmentation until every region carries a seed. The pair of
+// neighbours that merges next has the smallest
+//   (mean edge strength on the common border + sum over features of weight x chi-square / 2)
+//   x (harmonic area / image area)^size_exponent x (1 + distance / reach)
+// where harmonic area = n_a n_b / (n_a + n_b) and the last factor, for pairs with a seeded region,
+// is the distance from the other region's centroid to the target's nearest seed in units of that
+// target's reach. Two regions of different targets never merge. Ties: the smallest pair of region
+// numbers; a merged region keeps the smaller number of its two.
+struct RegionMerge {
+  const std::int32_t* regions;    // [H, W] in [0, region_count)
+  const float* edge;              // [H, W] not negative
+  const std::int32_t* bins;       // [F, H, W] histogram bin of the pixel, in [0, bin_counts[f])
+  const std::int32_t* seeds;      // [K, P] pixel indices, -1 = padding
+  const double* reach;            // [K] pixels, positive; infinity = distance does not matter
+  const std::int32_t* bin_counts; // [F]
+  const double* weights;          // [F] of the chi-square terms
+  std::int64_t height, width, region_count, features, targets, points;
+  double size_exponent;
+  std::int32_t* labels; // [H, W] target of every pixel; -1 everywhere if there is no seed at all
+};
+
+// Throws std::invalid_argument for values out of range and for seeds of two targets in one region.
+void merge_regions(const RegionMerge& m);
+
+} // namespace point2mask

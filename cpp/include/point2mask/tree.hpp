@@ -1,0 +1,97 @@
+#pragma once
+
+// Operators on the minimum spanning tree of the pixel grid. A pixel's rank is its place in the
+// tree's order, in which a parent stands before its children; `parent` holds ranks, and what
+// belongs to a pixel's edge to its parent is stored at the pixel's rank.
+
+#include <cstdint>
+
+#include "point2mask/parallel.hpp"
+
+namespace point2mask {
+
+// The minimum spanning tree under the total order (weight, edge id), rooted at pixel 0, in
+// heavy-first depth-first preorder: behind a pixel stands its child with the largest subtree (the
+// smallest edge id among equals), then the other children in increasing edge id.
+template <typename T>
+struct SpanningTree {
+  const T* edge_weight; // [B, D, H, W]; entries whose step leaves the image are not read as edges
+  std::int64_t images, directions, height, width; // directions: 2 (4-connected) or 4 (8-connected)
+  std::int32_t* order;                            // [B, N] pixel at each rank
+  std::int32_t* parent; // [B, N] rank of the parent, below the own rank; 0 at the root
+  std::int32_t* edge;   // [B, N] edge id d * H * W + y * W + x; -1 at the root
+  T* weight;            // [B, N] edge_weight[edge]; 0 at the root
+};
+
+// Throws std::invalid_argument for NaN or infinite weights.
+template <typename T>
+void spanning_tree(const SpanningTree<T>& s, const Executor& executor);
+
+// output_i = sum_j S_ij feature_j, over sum_j S_ij if `normalize`; S_ij is the product of the
+// similarities of the edges between pixels i and j.
+template <typename T>
+struct TreeFilter {
+  const T* feature;           // [B, C, N] in pixel order
+  const std::int32_t* order;  // [B, N]
+  const std::int32_t* parent; // [B, N]
+  const T* similarity;        // [B, N] in [0, 1]; entry 0 is not read
+  std::int64_t images, channels, pixels;
+  bool normalize;
+  T* output; // [B, C, N] in pixel order
+};
+
+// Throws std::invalid_argument for a similarity outside [0, 1] or an order that is no tree.
+template <typename T>
+void tree_filter(const TreeFilter<T>& f, const Executor& executor);
+
+template <typename T>
+struct TreeFilterBackward {
+  const T* grad_output; // [B, C, N]
+  const T* feature;     // [B, C, N]; read for grad_similarity only
+  const T* output;      // [B, C, N]; read for grad_similarity with normalize only
+  const std::int32_t* order;
+  const std::int32_t* parent;
+  const T* similarity;
+  std::int64_t images, channels, pixels;
+  bool normalize;
+  T* grad_feature;    // [B, C, N]
+  T* grad_similarity; // [B, N], 0 at the root; or nullptr, which skips its share of the work
+};
+
+template <typename T>
+void tree_filter_backward(const TreeFilterBackward<T>& f, const Executor& executor);
+
+// For every target and pixel the smallest, over the tree paths to the target's seeds, of the
+// largest weight on the path.
+template <typename T>
+struct BottleneckDistance {
+  const std::int32_t* order;  // [B, N]
+  const std::int32_t* parent; // [B, N]
+  const T* weight;            // [B, N] finite, not negative; entry 0 is not read
+  const std::int32_t* seeds;  // [B, K, P] pixels, -1 = none
+  std::int64_t images, targets, points, pixels;
+  T* distance; // [B, K, N] in pixel order; 0 at seeds, infinite for a target without seeds
+};
+
+// Throws std::invalid_argument for negative, NaN or infinite weights, seeds outside [-1, N) and an
+// order that is no tree.
+template <typename T>
+void bottleneck_distance(const BottleneckDistance<T>& d, const Executor& executor);
+
+// The gradient goes to the edge that attains the distance. Among equal weights the edge of higher
+// rank counts as the larger one, so that edge is unique.
+template <typename T>
+struct BottleneckDistanceBackward {
+  const T* grad_distance; // [B, K, N]; not read where the distance is infinite
+  const std::int32_t* order;
+  const std::int32_t* parent;
+  const T* weight;
+  const std::int32_t* seeds;
+  std::int64_t images, targets, points, pixels;
+  T* grad_weight; // [B, N], 0 at the root
+};
+
+template <typename T>
+void bottleneck_distance_backward(const BottleneckDistanceBackward<T>& d, const Executor& executor);
+
+} // namespace point2mask

@@ -1,1 +1,0 @@
-#include "point2mask/parallel.hpp"

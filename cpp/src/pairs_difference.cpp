@@ -1,0 +1,264 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "point2mask/grid.hpp"
+#include "point2mask/multiarch.hpp"
+#include "point2mask/pairs.hpp"
+
+namespace point2mask {
+namespace {
+
+// Rows are independent, so any split gives the same bits. A band of rows is worked through channel
+// by channel: whole pieces of every plane are read while the band's sums stay in the cache.
+constexpr std::int64_t kBandRows = 8;
+
+// One step of grid.hpp seen from one row: pixels begin..end of the row have that neighbour, which
+// lies `shift` elements further in the same plane.
+template <typename T>
+struct Step {
+  std::int64_t begin, end, shift;
+  T* row; // [W] forward: accumulated distance; backward: weight of each pair
+};
+
+template <typename T>
+struct Steps {
+  std::array<Step<T>, 8> step;
+  std::size_t count = 0;
+
+  // Adds step d as seen from row y unless it leaves the image everywhere.
+  void add(std::size_t d, std::int64_t y, std::int64_t height, std::int64_t width, T* row) {
+    const auto [dy, dx] = kOffsets[d];
+    if (y + dy < 0 || y + dy >= height) return;
+    step[count++] = {dx < 0 ? 1 : 0, dx > 0 ? width - 1 : width, dy * width + dx, row};
+  }
+};
+
+// A band of rows of one image; the feature map is given from the first row of the band on.
+template <typename T>
+struct Band {
+  std::int64_t channels, plane, width, rows;
+  const Steps<T>* steps; // [rows]
+};
+
+template <Norm kNorm, typename T>
+POINT2MASK_INLINE void accumulate_band(const Band<T>& band, const T* feature) {
+  for (std::int64_t c = 0; c < band.channels; ++c)
+    for (std::int64_t r = 0; r < band.rows; ++r) {
+      const T* __restrict__ here = feature + c * band.plane + r * band.width;
+      for (std::size_t s = 0; s < band.steps[r].count; ++s) {
+        const Step<T> step = band.steps[r].step[s];
+        const T* __restrict__ there = here + step.shift;
+        T* __restrict__ sum = step.row;
+        for (std::int64_t x = step.begin; x < step.end; ++x) {
+          const T d = here[x] - there[x];
+          sum[x] += kNorm == Norm::kL1 ? std::abs(d) : d * d;
+        }
+      }
+    }
+}
+
+template <typename T>
+POINT2MASK_INLINE void take_roots(const Band<T>& band) {
+  for (std::int64_t r = 0; r < band.rows; ++r)
+    for (std::size_t s = 0; s < band.steps[r].count; ++s) {
+      const Step<T> step = band.steps[r].step[s];
+      for (std::int64_t x = step.begin; x < step.end; ++x) step.row[x] = std::sqrt(step.row[x]);
+    }
+}
+
+// The weights already hold what does not depend on the channel: 2 for squared_l2, 1/distance for
+// l2. All neighbours are gathered, so no two rows write the same place.
+template <Norm kNorm, typename T>
+POINT2MASK_INLINE void gather_band(const Band<T>& band, const T* feature, T* grad_feature) {
+  for (std::int64_t c = 0; c < band.channels; ++c)
+    for (std::int64_t r = 0; r < band.rows; ++r) {
+      const T* __restrict__ here = feature + c * band.plane + r * band.width;
+      T* __restrict__ grad = grad_feature + c * band.plane + r * band.width;
+      for (std::int64_t x = 0; x < band.width; ++x) grad[x] = 0;
+      for (std::size_t s = 0; s < band.steps[r].count; ++s) {
+        const Step<T> step = band.steps[r].step[s];
+        const T* __restrict__ there = here + step.shift;
+        const T* __restrict__ weight = step.row;
+        for (std::int64_t x = step.begin; x < step.end; ++x) {
+          const T d = here[x] - there[x];
+          if constexpr (kNorm == Norm::kL1)
+            grad[x] += d > 0 ? weight[x] : (d < 0 ? -weight[x] : T(0));
+          else
+            grad[x] += weight[x] * d;
+        }
+      }
+    }
+}
+
+template <typename T>
+POINT2MASK_INLINE void accumulate_any(Norm norm, const Band<T>& band, const T* feature) {
+  if (norm == Norm::kL1) return accumulate_band<Norm::kL1>(band, feature);
+  accumulate_band<Norm::kSquaredL2>(band, feature);
+  if (norm == Norm::kL2) take_roots(band);
+}
+
+template <typename T>
+POINT2MASK_INLINE void gather_any(Norm norm, const Band<T>& band, const T* feature, T* grad) {
+  if (norm == Norm::kL1) return gather_band<Norm::kL1>(band, feature, grad);
+  gather_band<Norm::kSquaredL2>(band, feature, grad);
+}
+
+POINT2MASK_MULTIARCH void accumulate(Norm norm, const Band<float>& band, const float* feature) {
+  accumulate_any(norm, band, feature);
+}
+
+POINT2MASK_MULTIARCH void accumulate(Norm norm, const Band<double>& band, const double* feature) {
+  accumulate_any(norm, band, feature);
+}
+
+POINT2MASK_MULTIARCH void gather(Norm norm, const Band<float>& band, const float* feature,
+                                 float* grad) {
+  gather_any(norm, band, feature, grad);
+}
+
+POINT2MASK_MULTIARCH void gather(Norm norm, const Band<double>& band, const double* feature,
+                                 double* grad) {
+  gather_any(norm, band, feature, grad);
+}
+
+void check_directions(std::int64_t directions) {
+  if (directions != 2 && directions != 4 && directions != 8)
+    throw std::invalid_argument("neighbor_difference: directions must be 2, 4 or 8, got " +
+                                std::to_string(directions));
+}
+
+// Steps 4..7 are the reverses of 0..3: row y copies what it found into the neighbours' entries.
+// Every entry belongs to one pair, so rows never write the same place.
+template <typename T>
+void mirror_row(const NeighborDifference<T>& p, T* difference, std::int64_t y) {
+  const std::int64_t plane = p.height * p.width;
+  for (std::size_t d = 0; d < 4; ++d) {
+    const auto [dy, dx] = kOffsets[d];
+    const T* from = difference + static_cast<std::int64_t>(d) * plane + y * p.width;
+    T* row = difference + static_cast<std::int64_t>(d + 4) * plane + y * p.width;
+    if (y + dy < p.height)
+      std::copy(from + (dx < 0), from + p.width - (dx > 0), row + dy * p.width + std::max(dx, 0));
+    // The entries of this row whose neighbour lies outside.
+    if (y < dy) std::fill_n(row, p.width, T(0));
+    if (dx > 0) row[0] = 0;
+    if (dx < 0) row[p.width - 1] = 0;
+  }
+}
+
+template <typename T>
+void difference_band(const NeighborDifference<T>& p, std::int64_t image, std::int64_t y0,
+                     std::int64_t rows) {
+  const std::int64_t plane = p.height * p.width;
+  T* difference = p.difference + image * p.directions * plane;
+  std::array<Steps<T>, kBandRows> steps;
+  const auto undirected = static_cast<std::size_t>(std::min<std::int64_t>(p.directions, 4));
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::size_t d = 0; d < undirected; ++d) {
+      T* row = difference + static_cast<std::int64_t>(d) * plane + (y0 + r) * p.width;
+      std::fill_n(row, p.width, T(0));
+      steps[static_cast<std::size_t>(r)].add(d, y0 + r, p.height, p.width, row);
+    }
+  const T* feature = p.feature + image * p.channels * plane + y0 * p.width;
+  accumulate(p.norm, Band<T>{p.channels, plane, p.width, rows, steps.data()}, feature);
+  if (p.directions == 8)
+    for (std::int64_t r = 0; r < rows; ++r) mirror_row(p, difference, y0 + r);
+}
+
+// The weight of the pairs of row y with their neighbours by step d: the upstream gradient of the
+// pair (of both its entries where D is 8) times the factor of the norm.
+template <typename T>
+void fill_weights(const NeighborDifferenceBackward<T>& p, std::int64_t image, std::int64_t y,
+                  std::size_t d, const Step<T>& step) {
+  const std::int64_t plane = p.height * p.width;
+  const bool both = p.directions == 8;
+  const auto of = static_cast<std::int64_t>(both ? d : d % 4);
+  // Where the entry of the pair lies, seen from this row: at the pixel that the edge leaves.
+  const std::int64_t at = both || d < 4 ? 0 : step.shift;
+  const std::int64_t row = image * p.directions * plane + y * p.width;
+  const T* grad = p.grad_difference + row + of * plane + at;
+  const T* reverse = both ? p.grad_difference + row + (of ^ 4) * plane + step.shift : grad;
+  const T* distance = p.difference + row + of * plane + at;
+  for (std::int64_t x = step.begin; x < step.end; ++x) {
+    const T g = both ? grad[x] + reverse[x] : grad[x];
+    if (p.norm == Norm::kL1)
+      step.row[x] = g;
+    else if (p.norm == Norm::kSquaredL2)
+      step.row[x] = 2 * g;
+    else
+      step.row[x] = distance[x] == 0 ? T(0) : g / distance[x];
+  }
+}
+
+template <typename T>
+void gradient_band(const NeighborDifferenceBackward<T>& p, std::int64_t image, std::int64_t y0,
+                   std::int64_t rows, T* weights) {
+  const std::int64_t plane = p.height * p.width;
+  std::array<Steps<T>, kBandRows> steps;
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::size_t d = 0; d < 8; ++d) {
+      if (static_cast<std::int64_t>(d % 4) >= p.directions) continue;
+      Steps<T>& s = steps[static_cast<std::size_t>(r)];
+      const std::size_t before = s.count;
+      s.add(d, y0 + r, p.height, p.width,
+            weights + (r * 8 + static_cast<std::int64_t>(d)) * p.width);
+      if (s.count > before) fill_weights(p, image, y0 + r, d, s.step[before]);
+    }
+  const std::int64_t first = image * p.channels * plane + y0 * p.width;
+  gather(p.norm, Band<T>{p.channels, plane, p.width, rows, steps.data()}, p.feature + first,
+         p.grad_feature + first);
+}
+
+// Calls work(image, first row, rows) for all bands of all images.
+template <typename F>
+void for_bands(std::int64_t images, std::int64_t height, const Executor& executor, F&& work) {
+  const std::int64_t bands = (height + kBandRows - 1) / kBandRows;
+  executor.for_range(images * bands, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t y = i % bands * kBandRows;
+      work(i / bands, y, std::min(kBandRows, height - y));
+    }
+  });
+}
+
+} // namespace
+
+Norm norm_from_name(std::string_view name) {
+  if (name == "l1") return Norm::kL1;
+  if (name == "l2") return Norm::kL2;
+  if (name == "squared_l2") return Norm::kSquaredL2;
+  throw std::invalid_argument("neighbor_difference: norm must be l1, l2 or squared_l2, got " +
+                              std::string(name));
+}
+
+template <typename T>
+void neighbor_difference(const NeighborDifference<T>& p, const Executor& executor) {
+  check_directions(p.directions);
+  if (p.width == 0) return;
+  for_bands(p.images, p.height, executor, [&](auto... band) { difference_band(p, band...); });
+}
+
+template <typename T>
+void neighbor_difference_backward(const NeighborDifferenceBackward<T>& p,
+                                  const Executor& executor) {
+  check_directions(p.directions);
+  if (p.width == 0) return;
+  for_bands(p.images, p.height, executor,
+            [&](std::int64_t image, std::int64_t y, std::int64_t rows) {
+              std::vector<T> weights(static_cast<std::size_t>(8 * kBandRows * p.width));
+              gradient_band(p, image, y, rows, weights.data());
+            });
+}
+
+template void neighbor_difference(const NeighborDifference<float>&, const Executor&);
+template void neighbor_difference(const NeighborDifference<double>&, const Executor&);
+template void neighbor_difference_backward(const NeighborDifferenceBackward<float>&,
+                                           const Executor&);
+template void neighbor_difference_backward(const NeighborDifferenceBackward<double>&,
+                                           const Executor&);
+
+} // namespace point2mask

@@ -1,0 +1,230 @@
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "point2mask/tree.hpp"
+#include "tree_passes.hpp"
+#include "tree_rows.hpp"
+
+namespace point2mask {
+namespace {
+
+using tree::Block;
+using tree::Blocks;
+using tree::kMaxLanes;
+using tree::Planes;
+
+template <typename T>
+void check_similarity(const TreeFilter<T>& f, const Executor& executor) {
+  executor.for_range(f.images, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t image = begin; image < end; ++image) {
+      const T* s = f.similarity + image * f.pixels;
+      for (std::int64_t i = 1; i < f.pixels; ++i)
+        if (!(s[i] >= T(0) && s[i] <= T(1))) // NaN takes this branch
+          throw std::invalid_argument("tree_filter: similarity must lie in [0, 1], got " +
+                                      std::to_string(s[i]) + " in image " + std::to_string(image));
+    }
+  });
+}
+
+// The planes of a block of feature [B, C, N]; a channel behind the last is `behind`.
+template <typename T>
+Planes<T> planes_of(T* feature, std::int64_t channels, std::int64_t pixels, const Block& block,
+                    T* behind = nullptr) {
+  Planes<T> planes;
+  for (std::int64_t c = block.first; c < block.first + block.count; ++c)
+    planes.add(c < channels ? feature + (block.image * channels + c) * pixels : behind);
+  return planes;
+}
+
+// sum_j S_ij of every pixel, [B, N] in pixel order.
+template <typename T>
+std::vector<T> normalizer_of(const TreeFilterBackward<T>& f, const std::int32_t* rank,
+                             const Executor& executor) {
+  std::vector<T> normalizer(static_cast<std::size_t>(f.images * f.pixels));
+  executor.for_range(f.images, 1, [&](std::int64_t begin, std::int64_t end) {
+    const auto rows = tree::new_rows<T>(f.pixels, 1);
+    for (std::int64_t image = begin; image < end; ++image) {
+      const std::int64_t base = image * f.pixels;
+      std::fill_n(rows.get(), f.pixels, T(1));
+      tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, 1, rows.get());
+      Planes<T> planes;
+      planes.add(normalizer.data() + base);
+      tree::rows_to_pixels({.rows = rows.get(),
+                            .rank = rank + base,
+                            .pixels = f.pixels,
+                            .lanes = 1,
+                            .divide = false,
+                            .planes = planes});
+    }
+  });
+  return normalizer;
+}
+
+// -sum_c grad_output * output, [B, N]: times 1 / normalizer the gradient by the normalizer.
+template <typename T>
+std::vector<T> normalizer_gradient(const TreeFilterBackward<T>& f, const Executor& executor) {
+  constexpr std::int64_t kChunk = 1024;
+  std::vector<T> gradient(static_cast<std::size_t>(f.images * f.pixels));
+  const std::int64_t chunks = (f.pixels + kChunk - 1) / kChunk;
+  executor.for_range(f.images * chunks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t image = task / chunks;
+      const std::int64_t first = task % chunks * kChunk;
+      const std::int64_t count = std::min(kChunk, f.pixels - first);
+      std::array<double, kChunk> sum{};
+      for (std::int64_t c = 0; c < f.channels; ++c) {
+        const std::int64_t at = (image * f.channels + c) * f.pixels + first;
+        for (std::int64_t p = 0; p < count; ++p)
+          sum[static_cast<std::size_t>(p)] +=
+              static_cast<double>(f.grad_output[at + p]) * static_cast<double>(f.output[at + p]);
+      }
+      T* out = gradient.data() + image * f.pixels + first;
+      for (std::int64_t p = 0; p < count; ++p)
+        out[p] = static_cast<T>(-sum[static_cast<std::size_t>(p)]);
+    }
+  });
+  return gradient;
+}
+
+// The filter is its own transpose: grad_feature = filter(grad_output / normalizer).
+template <typename T>
+void feature_gradient(const TreeFilterBackward<T>& f, const std::int32_t* rank, const T* normalizer,
+                      const Executor& executor) {
+  const Blocks blocks{f.images, f.channels, kMaxLanes};
+  executor.for_range(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    const auto rows = tree::new_rows<T>(f.pixels, blocks.lanes(0));
+    for (std::int64_t task = begin; task < end; ++task) {
+      const Block block = blocks[task];
+      const std::int64_t base = block.image * f.pixels;
+      const int lanes = tree::lanes_for(block.count);
+      tree::pixels_to_rows({.planes = planes_of(f.grad_output, f.channels, f.pixels, block),
+                            .divisor = f.normalize ? normalizer + base : nullptr,
+                            .rank = rank + base,
+                            .pixels = f.pixels,
+                            .lanes = lanes,
+                            .rows = rows.get()});
+      tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, lanes, rows.get());
+      tree::rows_to_pixels({.rows = rows.get(),
+                            .rank = rank + base,
+                            .pixels = f.pixels,
+                            .lanes = lanes,
+                            .divide = false,
+                            .planes = planes_of(f.grad_feature, f.channels, f.pixels, block)});
+    }
+  });
+}
+
+// Both gradients. The normalizer is one more channel behind the features: of ones, with its own
+// gradient, summed over the channels before it is filtered.
+template <typename T>
+void both_gradients(const TreeFilterBackward<T>& f, const std::int32_t* rank, const T* normalizer,
+                    const Executor& executor) {
+  const std::vector<T> of_normalizer =
+      f.normalize ? normalizer_gradient(f, executor) : std::vector<T>();
+  const Blocks blocks{f.images, f.channels + (f.normalize ? 1 : 0), kMaxLanes};
+  std::vector<T> partial(static_cast<std::size_t>(blocks.count() * f.pixels));
+  executor.for_range(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    const auto x = tree::new_rows<T>(f.pixels, blocks.lanes(0));
+    const auto g = tree::new_rows<T>(f.pixels, blocks.lanes(0));
+    for (std::int64_t task = begin; task < end; ++task) {
+      const Block block = blocks[task];
+      const std::int64_t base = block.image * f.pixels;
+      const int lanes = tree::lanes_for(block.count);
+      tree::pixels_to_rows({.planes = planes_of(f.feature, f.channels, f.pixels, block),
+                            .divisor = nullptr,
+                            .rank = rank + base,
+                            .pixels = f.pixels,
+                            .lanes = lanes,
+                            .rows = x.get()});
+      const T* behind = f.normalize ? of_normalizer.data() + base : nullptr;
+      tree::pixels_to_rows({.planes = planes_of(f.grad_output, f.channels, f.pixels, block, behind),
+                            .divisor = f.normalize ? normalizer + base : nullptr,
+                            .rank = rank + base,
+                            .pixels = f.pixels,
+                            .lanes = lanes,
+                            .rows = g.get()});
+      tree::differentiate_rows({f.parent + base, f.similarity + base, f.pixels}, lanes, x.get(),
+                               g.get(), partial.data() + task * f.pixels);
+      const Block features{block.image, block.first,
+                           std::min(block.count, f.channels - block.first)};
+      tree::rows_to_pixels({.rows = g.get(),
+                            .rank = rank + base,
+                            .pixels = f.pixels,
+                            .lanes = lanes,
+                            .divide = false,
+                            .planes = planes_of(f.grad_feature, f.channels, f.pixels, features)});
+    }
+  });
+  executor.for_range(f.images, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t image = begin; image < end; ++image) {
+      const T* share = partial.data() + image * blocks.per_image() * f.pixels;
+      for (std::int64_t i = 0; i < f.pixels; ++i) {
+        double sum = 0.0;
+        for (std::int64_t b = 0; b < blocks.per_image(); ++b)
+          sum += static_cast<double>(share[b * f.pixels + i]);
+        f.grad_similarity[image * f.pixels + i] = static_cast<T>(sum);
+      }
+    }
+  });
+}
+
+} // namespace
+
+template <typename T>
+void tree_filter(const TreeFilter<T>& f, const Executor& executor) {
+  if (f.images == 0 || f.pixels == 0) return;
+  const auto rank = tree::ranks_of("tree_filter", f.order, f.parent, f.images, f.pixels, executor);
+  check_similarity(f, executor);
+  // The sum of similarities rides along as one more channel of ones in every block: cheaper than
+  // a pass of its own, and the blocks stay independent.
+  const int extra = f.normalize ? 1 : 0;
+  const Blocks blocks{f.images, f.channels, kMaxLanes - extra};
+  executor.for_range(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    const auto rows = tree::new_rows<T>(f.pixels, blocks.lanes(extra));
+    for (std::int64_t task = begin; task < end; ++task) {
+      const Block block = blocks[task];
+      const std::int64_t base = block.image * f.pixels;
+      const int lanes = tree::lanes_for(block.count + extra);
+      auto in = planes_of(f.feature, f.channels, f.pixels, block);
+      if (f.normalize) in.add(nullptr);
+      tree::pixels_to_rows({.planes = in,
+                            .divisor = nullptr,
+                            .rank = rank.data() + base,
+                            .pixels = f.pixels,
+                            .lanes = lanes,
+                            .rows = rows.get()});
+      tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, lanes, rows.get());
+      tree::rows_to_pixels({.rows = rows.get(),
+                            .rank = rank.data() + base,
+                            .pixels = f.pixels,
+                            .lanes = lanes,
+                            .divide = f.normalize,
+                            .planes = planes_of(f.output, f.channels, f.pixels, block)});
+    }
+  });
+}
+
+template <typename T>
+void tree_filter_backward(const TreeFilterBackward<T>& f, const Executor& executor) {
+  if (f.images == 0 || f.pixels == 0) return;
+  const auto rank =
+      tree::ranks_of("tree_filter_backward", f.order, f.parent, f.images, f.pixels, executor);
+  const std::vector<T> normalizer =
+      f.normalize ? normalizer_of(f, rank.data(), executor) : std::vector<T>();
+  if (f.grad_similarity == nullptr)
+    feature_gradient(f, rank.data(), normalizer.data(), executor);
+  else
+    both_gradients(f, rank.data(), normalizer.data(), executor);
+}
+
+template void tree_filter(const TreeFilter<float>&, const Executor&);
+template void tree_filter(const TreeFilter<double>&, const Executor&);
+template void tree_filter_backward(const TreeFilterBackward<float>&, const Executor&);
+template void tree_filter_backward(const TreeFilterBackward<double>&, const Executor&);
+
+} // namespace point2mask

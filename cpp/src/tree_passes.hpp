@@ -1,0 +1,35 @@
+#pragma once
+
+// The passes over rows (see tree_rows.hpp), children to parents, then parents to children.
+
+#include <cstdint>
+
+namespace point2mask::tree {
+
+// One image's tree, by rank.
+template <typename T>
+struct Tree {
+  const std::int32_t* parent; // [N]
+  const T* similarity;        // [N]
+  std::int64_t pixels;
+};
+
+// In place: what every pixel holds -> its sum over all pixels, weighted by path similarities.
+void filter_rows(const Tree<float>& t, int lanes, float* rows);
+void filter_rows(const Tree<double>& t, int lanes, double* rows);
+
+// Filters features x and gradients g in place; gradient [N] = the derivative of sum(g * filter(x))
+// by the similarity, summed over the lanes.
+void differentiate_rows(const Tree<float>& t, int lanes, float* x, float* g, float* gradient);
+void differentiate_rows(const Tree<double>& t, int lanes, double* x, double* g, double* gradient);
+
+// In place: 0 at seeds and more than any weight elsewhere -> the minimax path cost from the seeds.
+// Integers stand for weights in the gradient.
+void relax_rows(const std::int32_t* parent, const float* weight, std::int64_t pixels, int lanes,
+                float* rows);
+void relax_rows(const std::int32_t* parent, const double* weight, std::int64_t pixels, int lanes,
+                double* rows);
+void relax_rows(const std::int32_t* parent, const std::int32_t* weight, std::int64_t pixels,
+                int lanes, std::int32_t* rows);
+
+} // namespace point2mask::tree

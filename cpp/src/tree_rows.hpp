@@ -1,0 +1,105 @@
+#pragma once
+
+// What the passes over a tree share. They run on rows: one row a pixel, in the order of the ranks,
+// holding a block of channels (or targets) side by side. Most parents are the row before, a
+// row is loaded and stored as vectors, and a block of rows stays in the cache.
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "point2mask/multiarch.hpp"
+#include "point2mask/parallel.hpp"
+
+namespace point2mask::tree {
+
+inline constexpr int kMaxLanes = 16;
+
+// The narrowest row that holds `count` lanes: 1, 2, 4, 8 or 16.
+int lanes_for(std::int64_t count);
+
+// Calls f.template operator()<kLanes>(), for loops whose length the compiler must know. To be
+// compiled with its caller's instruction set, f must be always_inline.
+template <typename F>
+POINT2MASK_INLINE void with_lanes(int lanes, F&& f) {
+  switch (lanes) {
+    case 1:
+      return f.template operator()<1>();
+    case 2:
+      return f.template operator()<2>();
+    case 4:
+      return f.template operator()<4>();
+    case 8:
+      return f.template operator()<8>();
+    default:
+      return f.template operator()<kMaxLanes>();
+  }
+}
+
+// Channels (or targets) of a batch, cut into blocks by their number alone: no result depends on how
+// many threads share the blocks.
+struct Block {
+  std::int64_t image, first, count;
+};
+struct Blocks {
+  std::int64_t images, channels, width; // width: channels a block
+  std::int64_t per_image() const { return (channels + width - 1) / width; }
+  std::int64_t count() const { return images * per_image(); }
+  // Lanes of the widest row, with `extra` lanes besides the channels.
+  int lanes(std::int64_t extra) const { return lanes_for(std::min(width, channels) + extra); }
+  Block operator[](std::int64_t task) const {
+    const std::int64_t first = task % per_image() * width;
+    return {task / per_image(), first, std::min(width, channels - first)};
+  }
+};
+
+// The rank of every pixel, [B, N]. Throws std::invalid_argument unless every order is a
+// permutation and every parent stands before its child: what the passes need to stay in bounds.
+std::vector<std::int32_t> ranks_of(const char* op, const std::int32_t* order,
+                                   const std::int32_t* parent, std::int64_t images,
+                                   std::int64_t pixels, const Executor& executor);
+
+// Rows that are written before they are read.
+template <typename T>
+std::unique_ptr<T[]> new_rows(std::int64_t pixels, int lanes) {
+  return std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(pixels * lanes));
+}
+
+// The lanes of a block of rows as images in pixel order.
+template <typename T>
+struct Planes {
+  std::array<T*, kMaxLanes> plane{}; // [N] each
+  int count = 0;
+  void add(T* p) { plane[static_cast<std::size_t>(count++)] = p; }
+};
+
+// rows[rank[p], c] = plane c at pixel p, over divisor[p] if there is one. A null plane stands for
+// ones; lanes without a plane are zero.
+template <typename T>
+struct PixelsToRows {
+  Planes<const T> planes;
+  const T* divisor; // [N] or nullptr
+  const std::int32_t* rank;
+  std::int64_t pixels;
+  int lanes;
+  T* rows; // [N, lanes]
+};
+void pixels_to_rows(const PixelsToRows<float>& a);
+void pixels_to_rows(const PixelsToRows<double>& a);
+
+// plane c at pixel p = rows[rank[p], c], over the lane behind the last plane if `divide`.
+template <typename T>
+struct RowsToPixels {
+  const T* rows; // [N, lanes]
+  const std::int32_t* rank;
+  std::int64_t pixels;
+  int lanes;
+  bool divide;
+  Planes<T> planes;
+};
+void rows_to_pixels(const RowsToPixels<float>& a);
+void rows_to_pixels(const RowsToPixels<double>& a);
+
+} // namespace point2mask::tree

@@ -1,0 +1,76 @@
+"""The command ``point2mask``: one module a subcommand, errors in one line."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from point2mask.cli.command import Parser, UsageError, add_verbose
+from point2mask.data.errors import DataError
+
+# A module has add_parser(subparsers), which sets the default run=run, and run(args) -> exit code.
+# It imports what is slow or optional in run.
+COMMANDS = (
+    "info",
+    "points",
+    "label",
+    "evaluate",
+    "shapes",
+    "demo",
+)
+EXTRAS = {"PIL": "label", "pycocotools": "label", "rich": "label", "skimage": "label"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code: 0, 2 for errors, 130 when interrupted."""
+    args = build_parser().parse_args(arguments)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _fail("interrupted", args.verbose, code=130)
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        extra = f"point2mask[{EXTRAS[package]}]"
+        return _fail(f"this needs {package}; run: pip install '{extra}'", args.verbose)
+    except OSError as error:
+        # The message of the system, with the file first and without its number.
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _fail(text, args.verbose)
+    except (DataError, UsageError) as error:
+        return _fail(str(error), args.verbose)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="point2mask",
+        description="Panoptic masks from points.",
+        epilog="'point2mask COMMAND --help' explains a command and gives examples.",
+    )
+    add_verbose(parser, default=False)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        import_module(f"point2mask.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+def _version() -> str:
+    from point2mask import __version__
+
+    return __version__
+
+
+def _fail(message: str, verbose: bool, code: int = 2) -> int:
+    if verbose:
+        traceback.print_exc()
+    print(f"point2mask: error: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,78 @@
+"""``point2mask info``: what is installed, and what it can use."""
+
+import argparse
+import json
+import os
+import platform
+
+from point2mask.cli.command import Subparsers, add_command
+
+BACKENDS = ("CPU", "CUDA")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "info",
+        run,
+        "Show versions, processors and operators.",
+        """
+          point2mask info
+          point2mask info --json > environment.json
+        """,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts and reports")
+
+
+def run(args: argparse.Namespace) -> int:
+    facts, backends = gather(), operators()
+    if args.json:
+        print(json.dumps({**facts, "operators": backends}, indent=2))
+        return 0
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name:<{width}}  {'none' if text in (None, '') else text}")
+    print("operators")
+    width = max(map(len, backends), default=0)
+    for name, devices in backends.items():
+        print(f"  {name:<{width}}  {', '.join(devices)}")
+    return 0
+
+
+def gather() -> dict[str, object]:
+    """The facts, ready for JSON; imports torch."""
+    import numpy as np
+    import torch
+
+    from point2mask import __version__, _core
+
+    devices = range(torch.cuda.device_count())
+    return {
+        "point2mask": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "torch cuda": torch.version.cuda,
+        "gpus": [torch.cuda.get_device_name(device) for device in devices],
+        "kernels for cuda architectures": [a for a in _core.cuda_architectures.split(";") if a],
+        "cpu level": _core.cpu_level(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def operators() -> dict[str, list[str]]:
+    """The operators ``torch.ops.point2mask.*`` and the devices that they have kernels for."""
+    import torch
+
+    import point2mask.ops  # noqa: F401  (registers them)
+
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    prefix = "point2mask::"
+    names = sorted(n for n in torch._C._dispatch_get_all_op_names() if n.startswith(prefix))
+    return {
+        name.removeprefix(prefix): [key for key in BACKENDS if has_kernel(name, key)]
+        for name in names
+    }

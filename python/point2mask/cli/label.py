@@ -1,0 +1,89 @@
+"""``point2mask label``: clicks to panoptic masks, without training."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
+
+ASSIGNERS = ("merge", "watershed", "shortest_path", "transport")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "label",
+        run,
+        "Make panoptic masks from clicks, without training.",
+        """
+          masks for pictures whose clicks are in points.json:
+            point2mask label --images train2017 --points points.json --out labels
+          with the edge maps of a learned detector, a grey picture NAME.png for every NAME.jpg:
+            point2mask label --images train2017 --points points.json --out labels --edges edges
+          how good are they?
+            point2mask evaluate --truth panoptic_train.json --predictions labels --mask-quality
+        """,
+    )
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="the pictures")
+    parser.add_argument(
+        "--points", type=Path, required=True, metavar="JSON", help="clicks on targets, as JSON"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json",
+    )
+    parser.add_argument(
+        "--assigner",
+        choices=ASSIGNERS,
+        default=ASSIGNERS[0],
+        help="merge: join regions that look alike (default, best without areas); watershed: flood "
+        "from the clicks; shortest_path: nearest click along the picture; transport: shortest "
+        "paths such that targets get their area, best if the clicks come with areas",
+    )
+    parser.add_argument(
+        "--edges",
+        type=Path,
+        metavar="DIR",
+        help="edge maps to use beside the built-in ones: a grey picture of the same name for every "
+        "picture, of any size, bright on edges",
+    )
+    parser.add_argument(
+        "--max-side",
+        type=positive,
+        metavar="PIXELS",
+        help="work on pictures reduced to this longer side (default: depends on the assigner)",
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="processes (default: one a CPU)"
+    )
+    parser.add_argument(
+        "--overlays",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write pictures tinted by their masks (default: yes)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from point2mask.data import read_points
+    from point2mask.label import LabelOptions, label_folder
+
+    labels = read_points(args.points)
+    if not labels.images:
+        raise UsageError(f"{args.points}: there is no image in it")
+    options = LabelOptions(args.assigner, args.edges, args.max_side, args.overlays)
+    start = time.perf_counter()
+    with progress_bar("labelling") as progress:
+        dataset = label_folder(args.images, labels, args.out, options, args.workers, progress)
+    seconds = time.perf_counter() - start
+    segments = sum(len(image.segments) for image in dataset.images)
+    print(
+        f"{segments} masks in {len(dataset.images)} images in {seconds:.1f} s: "
+        f"{args.out / 'panoptic.json'}",
+        file=sys.stderr,
+    )
+    return 0

@@ -1,0 +1,213 @@
+"""Files from outside: paths that stay in their folder, JSON with checked fields, safe writing."""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO, TypeGuard
+
+from point2mask.data.errors import DataError
+
+
+def check_relative(name: str, place: object) -> str:
+    """``name`` if it is a relative path without ``..`` on POSIX and on Windows, else an error."""
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    if not posix.name or "\0" in name or windows.anchor or ".." in windows.parts:
+        raise DataError(f"{place}: expected a relative path inside its folder, got {name!r}")
+    return name
+
+
+def resolve_inside(folder: Path, name: str) -> Path:
+    """``folder / name``, or an error if that leads out of the folder, be it by a symbolic link."""
+    check_relative(name, folder)
+    try:
+        path = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{folder / name}: cannot be resolved ({error})") from error
+    if not path.is_relative_to(folder.resolve()):
+        raise DataError(f"{folder / name}: expected a file inside {folder}, but it leads to {path}")
+    return path
+
+
+@contextmanager
+def open_regular(path: Path, expected: str) -> Iterator[BinaryIO]:
+    """Opens an ordinary file for reading; ``expected`` says in errors what it should have held."""
+    try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise DataError(f"{path}: expected {expected}, but it is not an ordinary file")
+        file = path.open("rb")
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path}: expected {expected}, but it cannot be read ({reason})") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def open_replacing(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file beside ``path`` for writing and renames it to ``path`` if all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with beside.open("xb") as file:
+            yield file
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes compact UTF-8 JSON atomically; NaN and infinity are errors."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    with open_replacing(path) as file:
+        file.write(text.encode())
+        file.write(b"\n")
+
+
+def read_json(path: Path, layout: str) -> "Fields":
+    """The JSON object in a file; ``layout`` names in errors what the file should have been."""
+
+    def reject(constant: str) -> float:
+        raise ValueError(f"{constant} is no JSON number")
+
+    with open_regular(path, layout) as file:
+        content = file.read()
+    try:
+        value = json.loads(content, parse_constant=reject)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected {layout}, but it is not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected {layout}, got a JSON {_kind(value)}")
+    return Fields(value, Place(str(path)))
+
+
+class Place:
+    """Where in a file something stands; the text is only made for an error."""
+
+    __slots__ = ("_index", "_key", "_parent")
+
+    def __init__(self, parent: "Place | str", key: str = "", index: int | None = None) -> None:
+        self._parent, self._key, self._index = parent, key, index
+
+    def __str__(self) -> str:
+        if not self._key:
+            return str(self._parent)
+        # The first step below the file is set off by a colon, the others by dots.
+        nested = isinstance(self._parent, Place) and bool(self._parent._key)
+        index = "" if self._index is None else f"[{self._index}]"
+        return f"{self._parent}{'.' if nested else ': '}{self._key}{index}"
+
+
+class Fields:
+    """A JSON object whose entries are read with checks; errors name the file and the entry."""
+
+    __slots__ = ("_data", "place")
+
+    def __init__(self, data: dict[str, object], place: Place) -> None:
+        self._data = data
+        self.place = place
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._data
+
+    def error(self, key: str, expected: str) -> DataError:
+        got = _show(self._data[key]) if key in self._data else "nothing"
+        return DataError(f"{Place(self.place, key)}: expected {expected}, got {got}")
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        value = self._data.get(key)
+        if type(value) is not int or not low <= value <= high:
+            raise self.error(key, f"an integer in [{low}, {high}]")
+        return value
+
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        value = self._data.get(key, default)
+        if not isinstance(value, bool | int) or value not in (0, 1):
+            raise self.error(key, "0 or 1")
+        return bool(value)
+
+    def size(self, key: str) -> float | None:
+        """A finite number >= 0, or None where there is none."""
+        value = self._data.get(key)
+        if value is None:
+            return None
+        if not _is_number(value) or value < 0:
+            raise self.error(key, "a number >= 0")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self._data.get(key)
+        if not isinstance(value, str) or not _is_text(value):
+            raise self.error(key, "a non-empty string without control characters")
+        return value
+
+    def relative_path(self, key: str) -> str:
+        return check_relative(self.text(key), Place(self.place, key))
+
+    def identifier(self, key: str) -> int | str:
+        value = self._data.get(key)
+        if type(value) is int and -(2**63) <= value < 2**63:
+            return value
+        if isinstance(value, str) and _is_text(value):
+            return value
+        raise self.error(key, "a 64-bit integer or a string without control characters")
+
+    def color(self, key: str) -> tuple[int, int, int] | None:
+        """Red, green and blue in [0, 255], or None where there is none."""
+        value = self._data.get(key)
+        if value is None:
+            return None
+        if (
+            not isinstance(value, list)
+            or len(value) != 3
+            or not all(type(part) is int and 0 <= part <= 255 for part in value)
+        ):
+            raise self.error(key, "a list of 3 integers in [0, 255]")
+        return value[0], value[1], value[2]
+
+    def pairs(self, key: str) -> list[list[float]]:
+        value = self._data.get(key)
+        if not isinstance(value, list) or not all(_is_numbers(pair, 2) for pair in value):
+            raise self.error(key, "a list of [x, y]")
+        return value
+
+    def objects(self, key: str) -> "Iterator[Fields]":
+        value = self._data.get(key)
+        if not isinstance(value, list):
+            raise self.error(key, "a list of objects")
+        for index, entry in enumerate(value):
+            place = Place(self.place, key, index)
+            if not isinstance(entry, dict):
+                raise DataError(f"{place}: expected an object, got {_show(entry)}")
+            yield Fields(entry, place)
+
+
+# Control characters would reach a terminal; lone surrogates cannot be written as UTF-8.
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+
+
+def _is_text(value: str) -> bool:
+    return bool(value) and not _UNPRINTABLE.search(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return type(value) in (int, float) and abs(value) < 1e18  # type: ignore[arg-type]
+
+
+def _is_numbers(value: object, count: int) -> TypeGuard[list[float]]:
+    return isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list):
+        return "list"
+    return "string" if isinstance(value, str) else "value"
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

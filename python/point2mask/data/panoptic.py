@@ -1,0 +1,205 @@
+"""COCO panoptic layout: a JSON of categories, images and segments, and a PNG of ids an image."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import check_relative, read_json, resolve_inside, write_json
+from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
+from point2mask.data.records import (
+    Category,
+    ImageId,
+    ImageRecord,
+    Segment,
+    categories_to_json,
+    check_segment_ids,
+    image_to_json,
+    read_annotations,
+    read_categories,
+    read_images,
+    read_segment_head,
+)
+from point2mask.data.segments import check_segments, segment_boxes, segment_labels
+
+__all__ = [
+    "Category",
+    "ImageId",
+    "ImageRecord",
+    "PanopticDataset",
+    "PanopticImage",
+    "Segment",
+    "read_panoptic",
+    "write_panoptic",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticImage:
+    record: ImageRecord
+    mask_name: str  # relative to the folder of masks
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticDataset:
+    """What a panoptic JSON says. PNGs are read one at a time by :meth:`segment_map`."""
+
+    categories: dict[int, Category]
+    images: list[PanopticImage]
+    masks_dir: Path
+    limit: SizeLimit = DEFAULT_LIMIT
+
+    def mask_path(self, image: PanopticImage) -> Path:
+        return resolve_inside(self.masks_dir, image.mask_name)
+
+    def segment_map(self, image: PanopticImage) -> NDArray[np.int32]:
+        """Segment ids ``int32 [H, W]``, 0 = void, checked against the image's segments.
+
+        Raises:
+            DataError: no such PNG, another size, broken; an id without segment or a segment
+                without pixels.
+        """
+        path = self.mask_path(image)
+        ids = read_ids(path, image.record.height, image.record.width, self.limit)
+        check_segments(ids, [segment.id for segment in image.segments], path)
+        return ids
+
+
+def read_panoptic(
+    json_path: str | Path,
+    masks_dir: str | Path | None = None,
+    *,
+    layout_of: PanopticDataset | None = None,
+    limit: SizeLimit = DEFAULT_LIMIT,
+) -> PanopticDataset:
+    """Reads a panoptic JSON; masks lie in ``masks_dir``, by default in the folder of its stem.
+
+    Args:
+        json_path: the JSON file.
+        masks_dir: the folder of PNGs.
+        layout_of: where images and categories come from if the JSON has only annotations, as
+            COCO result files do.
+        limit: the largest image accepted.
+
+    Raises:
+        DataError: the file is not of the layout; the message names the entry.
+    """
+    json_path = Path(json_path)
+    root = read_json(json_path, "a COCO panoptic JSON")
+    if layout_of is not None and "categories" not in root:
+        categories = layout_of.categories
+    else:
+        categories = read_categories(root)
+    if layout_of is not None and "images" not in root:
+        records = {image.record.id: image.record for image in layout_of.images}
+    else:
+        records = read_images(root, limit)
+    images = []
+    for fields, record in read_annotations(root, records):
+        seen: set[int] = set()
+        segments = []
+        for entry in fields.objects("segments_info"):
+            identity, category, crowd = read_segment_head(entry, categories, seen)
+            area = entry.size("area")
+            segments.append(
+                Segment(identity, category, crowd, None if area is None else round(area))
+            )
+        images.append(PanopticImage(record, fields.relative_path("file_name"), tuple(segments)))
+    if layout_of is None and len(images) != len(records):
+        missing = records.keys() - {image.record.id for image in images}
+        raise DataError(
+            f"{json_path}: expected an annotation for every image, got none for image "
+            f"{min(missing, key=str)!r} ({len(missing)} in all)"
+        )
+    folder = json_path.with_suffix("") if masks_dir is None else Path(masks_dir)
+    return PanopticDataset(categories, images, folder, limit)
+
+
+def write_panoptic(
+    json_path: str | Path,
+    masks_dir: str | Path | None,
+    categories: Mapping[int, Category],
+    items: Iterable[tuple[ImageRecord, NDArray[np.integer], Iterable[Segment]]],
+) -> PanopticDataset:
+    """Writes PNGs as the items come and the JSON at the end, every file atomically.
+
+    Args:
+        json_path: the JSON file.
+        masks_dir: the folder of PNGs, None for the folder of the JSON's stem. A mask is named
+            like its image, with the suffix ``.png``.
+        categories: by id.
+        items: image, segment map ``[H, W]`` of ids (0 = void) and the map's segments. Areas and
+            boxes are computed from the map; a given area is not looked at.
+
+    Returns:
+        The data set as :func:`read_panoptic` would return it.
+
+    Raises:
+        DataError: an item that could not be read back (see there).
+    """
+    json_path = Path(json_path)
+    folder = json_path.with_suffix("") if masks_dir is None else Path(masks_dir)
+    names: dict[str, ImageId] = {}
+    known: set[ImageId] = set()
+    images: list[PanopticImage] = []
+    annotations: list[dict[str, object]] = []
+    for record, ids, segments_given in items:
+        name = mask_name(record)
+        if record.id in known or name in names:
+            raise DataError(f"{json_path}: expected unique image ids and names, got {record} again")
+        known.add(record.id)
+        names[name] = record.id
+        path = resolve_inside(folder, name)
+        if ids.shape != (record.height, record.width):
+            raise DataError(
+                f"{path}: expected a segment map of {record.width} x {record.height} pixels, "
+                f"got shape {list(ids.shape)}"
+            )
+        segments, infos = _measure(ids, tuple(segments_given), categories, path)
+        write_ids(path, ids)
+        images.append(PanopticImage(record, name, segments))
+        annotations.append({"image_id": record.id, "file_name": name, "segments_info": infos})
+    write_json(
+        json_path,
+        {
+            "images": [image_to_json(image.record) for image in images],
+            "annotations": annotations,
+            "categories": categories_to_json(categories),
+        },
+    )
+    return PanopticDataset(dict(categories), images, folder)
+
+
+def mask_name(record: ImageRecord) -> str:
+    """The name of an image's mask in files written here: the image's with the suffix .png."""
+    check_relative(record.file_name, f"image {record.id!r}")
+    return Path(record.file_name).with_suffix(".png").as_posix()
+
+
+def _measure(
+    ids: NDArray[np.integer],
+    segments: tuple[Segment, ...],
+    categories: Mapping[int, Category],
+    place: object,
+) -> tuple[tuple[Segment, ...], list[dict[str, object]]]:
+    """Segments with their areas, and their JSON with boxes [x, y, width, height]."""
+    check_segment_ids(((s.id, s.category_id) for s in segments), categories, place)
+    areas = check_segments(ids, [segment.id for segment in segments], place)
+    labels = segment_labels(ids, [segment.id for segment in segments], place)
+    boxes = segment_boxes(labels, len(segments))
+    measured = tuple(replace(segment, area=areas[segment.id]) for segment in segments)
+    infos: list[dict[str, object]] = [
+        {
+            "id": segment.id,
+            "category_id": segment.category_id,
+            "iscrowd": int(segment.iscrowd),
+            "bbox": box,
+            "area": segment.area,
+        }
+        for segment, box in zip(measured, boxes.tolist(), strict=True)
+    ]
+    return measured, infos

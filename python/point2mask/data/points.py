@@ -1,0 +1,280 @@
+"""Point labels: clicks on targets, as JSON or as the published PNGs, and a sampler of clicks."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import Fields, read_json, resolve_inside, write_json
+from point2mask.data.panoptic import (
+    PanopticDataset,
+    PanopticImage,
+    Segment,
+    mask_name,
+    read_panoptic,
+    write_panoptic,
+)
+from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
+from point2mask.data.records import (
+    Category,
+    ImageId,
+    ImageRecord,
+    categories_to_json,
+    check_segment_ids,
+    image_to_json,
+    read_annotations,
+    read_categories,
+    read_images,
+    read_segment_head,
+)
+from point2mask.data.segments import segment_labels
+from point2mask.progress import Progress, counted, ignore
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PointTarget:
+    """One target of an image, an instance of a thing or a stuff class, and the clicks on it."""
+
+    id: int  # in [1, 2^24), unique in its image
+    category_id: int
+    points: tuple[Point, ...]  # (x, y); the point lies in pixel (floor x, floor y)
+    area: float | None = None  # pixels, where somebody knows or guessed it
+    iscrowd: bool = False
+
+    @property
+    def pixels(self) -> tuple[tuple[int, int], ...]:
+        """The (x, y) pixels that the points lie in."""
+        return tuple((int(x), int(y)) for x, y in self.points)
+
+
+@dataclass(frozen=True, slots=True)
+class PointLabels:
+    categories: dict[int, Category]
+    images: list[tuple[ImageRecord, list[PointTarget]]]
+
+
+def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabels:
+    """Reads point labels from JSON. An image without annotation has no targets.
+
+    The layout mirrors COCO panoptic: ``categories``, ``images`` and ``annotations`` with
+    ``image_id`` and ``segments_info``, whose entries have ``id``, ``category_id``, ``points``
+    (``[[x, y], ...]``, in pixel (floor x, floor y)) and may have ``area`` and ``iscrowd``.
+
+    Raises:
+        DataError: the file is not of the layout, a point lies outside its image, or two points of
+            an image lie in one pixel.
+    """
+    root = read_json(Path(path), "a JSON of point labels")
+    categories = read_categories(root)
+    records = read_images(root, limit)
+    targets: dict[ImageId, list[PointTarget]] = {identity: [] for identity in records}
+    for fields, record in read_annotations(root, records):
+        targets[record.id] = list(_read_targets(fields, categories))
+        _check_targets(record, targets[record.id], categories, fields.place)
+    return PointLabels(categories, [(record, targets[key]) for key, record in records.items()])
+
+
+def write_points(path: str | Path, labels: PointLabels) -> None:
+    """Writes point labels as JSON, atomically; :func:`read_points` gives them back."""
+    path = Path(path)
+    annotations = []
+    for record, targets in labels.images:
+        _check_targets(record, targets, labels.categories, f"{path}: image {record.id!r}")
+        annotations.append({"image_id": record.id, "segments_info": list(map(_to_json, targets))})
+    write_json(
+        path,
+        {
+            "images": [image_to_json(record) for record, _ in labels.images],
+            "annotations": annotations,
+            "categories": categories_to_json(labels.categories),
+        },
+    )
+
+
+def read_point_pngs(
+    json_path: str | Path, points_dir: str | Path, limit: SizeLimit = DEFAULT_LIMIT
+) -> PointLabels:
+    """Reads the published format: an ordinary panoptic JSON and PNGs of ids at the points only.
+
+    A segment of the JSON without labelled pixel becomes no target. Points of a target are in
+    row-major order; areas in the JSON are those of full masks and are not passed on.
+
+    Raises:
+        DataError: as for a panoptic data set, except that segments may lack pixels.
+    """
+    dataset = read_panoptic(json_path, points_dir, limit=limit)
+    images = []
+    for image in dataset.images:
+        path = dataset.mask_path(image)
+        ids = read_ids(path, image.record.height, image.record.width, limit)
+        rows, columns = np.nonzero(ids)
+        segment_labels(ids[rows, columns], [segment.id for segment in image.segments], path)
+        points: dict[int, list[Point]] = {}
+        for identity, y, x in zip(ids[rows, columns].tolist(), rows, columns, strict=True):
+            points.setdefault(identity, []).append((float(x), float(y)))
+        targets = [
+            PointTarget(s.id, s.category_id, tuple(points[s.id]), iscrowd=s.iscrowd)
+            for s in image.segments
+            if s.id in points
+        ]
+        images.append((image.record, targets))
+    return PointLabels(dataset.categories, images)
+
+
+def write_point_pngs(
+    points_dir: str | Path,
+    labels: PointLabels,
+    json_path: str | Path | None = None,
+    mask_names: Mapping[ImageId, str] | None = None,
+    progress: Progress = ignore,
+) -> None:
+    """Writes the published format: PNGs with ids on the pixels of the points, 0 elsewhere.
+
+    Args:
+        points_dir: the folder of PNGs.
+        labels: points are moved to their pixels.
+        json_path: where to write a panoptic JSON that fits, with the labelled pixels as areas;
+            None if the data set's own JSON is to be used.
+        mask_names: only without ``json_path``: names of the PNGs by image id, as the data set's
+            JSON has them; by default the image's name with the suffix ``.png``.
+    """
+    points_dir = Path(points_dir)
+    if json_path is not None:
+        items = (
+            (record, _point_map(record, targets, labels.categories), map(_segment, targets))
+            for record, targets in counted(labels.images, progress)
+        )
+        write_panoptic(json_path, points_dir, labels.categories, items)
+        return
+    for record, targets in counted(labels.images, progress):
+        name = mask_names[record.id] if mask_names else mask_name(record)
+        write_ids(resolve_inside(points_dir, name), _point_map(record, targets, labels.categories))
+
+
+def sample_points(
+    dataset: PanopticDataset,
+    per_segment: int = 1,
+    seed: int = 0,
+    progress: Progress = ignore,
+) -> PointLabels:
+    """Clicks for a data set with masks; see :func:`sample_image_points`.
+
+    An image's points depend on the seed and the image alone, not on the other images.
+    ``progress`` is called with the numbers of images done and of all.
+    """
+    if per_segment < 1:
+        raise DataError(f"per_segment must be at least 1, got {per_segment}")
+    return PointLabels(
+        dict(dataset.categories),
+        [
+            (image.record, sample_image_points(dataset, image, per_segment, seed))
+            for image in counted(dataset.images, progress)
+        ],
+    )
+
+
+def sample_image_points(
+    dataset: PanopticDataset, image: PanopticImage, per_segment: int = 1, seed: int = 0
+) -> list[PointTarget]:
+    """Points uniform inside each segment of an image, without replacement, crowds included.
+
+    A segment of fewer than ``per_segment`` pixels gives all of them. The first point is the same
+    for any ``per_segment``, and so on: sets for fewer points are part of sets for more.
+    """
+    ids = dataset.segment_map(image)
+    labels = segment_labels(ids, [segment.id for segment in image.segments])
+    order = np.argsort(labels.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(labels.ravel(), minlength=len(image.segments) + 1))
+    targets = []
+    for label, segment in enumerate(image.segments, start=1):
+        inside = order[ends[label - 1] : ends[label]]
+        key = f"{seed}/{image.record.id!r}/{segment.id}"
+        chosen = inside[_draw(len(inside), per_segment, key)]
+        points = tuple((float(i % ids.shape[1]), float(i // ids.shape[1])) for i in chosen)
+        targets.append(
+            PointTarget(segment.id, segment.category_id, points, iscrowd=segment.iscrowd)
+        )
+    return targets
+
+
+def _draw(population: int, count: int, key: str) -> list[int]:
+    """The first ``count`` entries of a random permutation of range(population), given by a key.
+
+    A hash is the generator: the same points on any machine and with any version of NumPy.
+    """
+    moved: dict[int, int] = {}  # the entries of the permutation that are not in place
+    drawn = []
+    for i in range(min(count, population)):
+        # 256 bits modulo at most 2^27 pixels: uniform but for 2^-229.
+        bits = int.from_bytes(hashlib.sha256(f"{key}/{i}".encode()).digest(), "big")
+        j = i + bits % (population - i)
+        drawn.append(moved.get(j, j))
+        moved[j] = moved.get(i, i)
+    return drawn
+
+
+def _point_map(
+    record: ImageRecord, targets: list[PointTarget], categories: Mapping[int, Category]
+) -> NDArray[np.int32]:
+    _check_targets(record, targets, categories, f"image {record.id!r}")
+    ids = np.zeros((record.height, record.width), np.int32)
+    for target in targets:
+        for x, y in target.pixels:
+            ids[y, x] = target.id
+    return ids
+
+
+def _segment(target: PointTarget) -> Segment:
+    return Segment(target.id, target.category_id, target.iscrowd)
+
+
+def _to_json(target: PointTarget) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "id": target.id,
+        "category_id": target.category_id,
+        "iscrowd": int(target.iscrowd),
+        "points": [list(point) for point in target.points],
+    }
+    if target.area is not None:
+        entry["area"] = target.area
+    return entry
+
+
+def _read_targets(annotation: Fields, categories: Mapping[int, Category]) -> Iterator[PointTarget]:
+    seen: set[int] = set()
+    for fields in annotation.objects("segments_info"):
+        identity, category, crowd = read_segment_head(fields, categories, seen)
+        points = tuple((float(x), float(y)) for x, y in fields.pairs("points"))
+        yield PointTarget(identity, category, points, fields.size("area"), crowd)
+
+
+def _check_targets(
+    record: ImageRecord,
+    targets: list[PointTarget],
+    categories: Mapping[int, Category],
+    place: object,
+) -> None:
+    """Ids, categories, and points: at least one a target, inside the image, one a pixel."""
+    check_segment_ids(((t.id, t.category_id) for t in targets), categories, place)
+    owner: dict[tuple[int, int], int] = {}
+    for target in targets:
+        if not target.points:
+            raise DataError(f"{place}: expected points for every target, got none of {target.id}")
+        for x, y in target.points:
+            if not (0 <= x < record.width and 0 <= y < record.height):
+                raise DataError(
+                    f"{place}: expected points of target {target.id} inside "
+                    f"{record.width} x {record.height} pixels, got ({x}, {y})"
+                )
+            if (pixel := (int(x), int(y))) in owner:
+                raise DataError(
+                    f"{place}: expected at most one point in a pixel, got two in {pixel}, "
+                    f"of targets {owner[pixel]} and {target.id}"
+                )
+            owner[pixel] = target.id

@@ -1,0 +1,35 @@
+"""Measures of masks against the truth: panoptic quality and the quality of each target's mask."""
+
+from point2mask.evaluation.mask_quality import (
+    MaskQuality,
+    MaskScore,
+    MaskStatistics,
+    image_mask_statistics,
+    mask_quality,
+)
+from point2mask.evaluation.pairs import SegmentPairs, read_predictions, segment_pairs
+from point2mask.evaluation.panoptic_quality import (
+    CategoryQuality,
+    PanopticQuality,
+    PanopticStatistics,
+    Quality,
+    image_statistics,
+    panoptic_quality,
+)
+
+__all__ = [
+    "CategoryQuality",
+    "MaskQuality",
+    "MaskScore",
+    "MaskStatistics",
+    "PanopticQuality",
+    "PanopticStatistics",
+    "Quality",
+    "SegmentPairs",
+    "image_mask_statistics",
+    "image_statistics",
+    "mask_quality",
+    "panoptic_quality",
+    "read_predictions",
+    "segment_pairs",
+]

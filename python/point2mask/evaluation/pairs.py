@@ -1,0 +1,160 @@
+"""Overlaps of two segment maps, and walking over the images of two data sets."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from point2mask.data.errors import DataError
+from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panoptic
+from point2mask.data.records import Category, Segment
+from point2mask.data.segments import runs
+from point2mask.progress import Progress, ignore
+
+CHUNK = 16  # images that a worker does at a time
+
+
+class Addable(Protocol):
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+Sum = TypeVar("Sum", bound=Addable)
+ImagePair = tuple[PanopticImage, PanopticImage]
+# Truth map and segments, prediction map and segments, categories
+ImageFunction = Callable[
+    [
+        NDArray[np.integer],
+        Sequence[Segment],
+        NDArray[np.integer],
+        Sequence[Segment],
+        Mapping[int, Category],
+    ],
+    Sum,
+]
+
+
+class SegmentPairs(NamedTuple):
+    """Which segments meet where: parallel lists, ascending by truth id, then by prediction id."""
+
+    truth: list[int]  # ids, 0 = void
+    prediction: list[int]  # ids, 0 = void
+    pixels: list[int]  # of the intersection, > 0
+
+
+def segment_pairs(truth: NDArray[np.integer], prediction: NDArray[np.integer]) -> SegmentPairs:
+    """Intersections in pixels of two segment maps ``[H, W]`` of ids in [0, 2^24)."""
+    if truth.shape != prediction.shape:
+        raise DataError(
+            "expected segment maps of one size, "
+            f"got truth {list(truth.shape)} and prediction {list(prediction.shape)}"
+        )
+    values, lengths = runs((truth.astype(np.int64) << 24) | prediction)
+    packed, inverse = np.unique(values, return_inverse=True)
+    pixels = np.bincount(inverse, weights=lengths, minlength=len(packed))  # exact below 2^53
+    return SegmentPairs(
+        (packed >> 24).tolist(),
+        (packed & 0xFFFFFF).tolist(),
+        pixels.astype(np.int64).tolist(),
+    )
+
+
+def read_predictions(path: str | Path, truth: PanopticDataset) -> PanopticDataset:
+    """Predictions for a data set: a panoptic JSON, or a folder with ``panoptic.json`` in it.
+
+    The PNGs lie in the folder beside the JSON that has its stem. A JSON of annotations alone, as
+    COCO result files are, takes images and categories from the truth.
+    """
+    path = Path(path)
+    return read_panoptic(path / "panoptic.json" if path.is_dir() else path, layout_of=truth)
+
+
+def open_pair(
+    truth: PanopticDataset | str | Path, predictions: PanopticDataset | str | Path
+) -> tuple[PanopticDataset, PanopticDataset]:
+    """Both as data sets, read where paths are given."""
+    if not isinstance(truth, PanopticDataset):
+        truth = read_panoptic(truth)
+    if not isinstance(predictions, PanopticDataset):
+        predictions = read_predictions(predictions, truth)
+    return truth, predictions
+
+
+def sum_over_images(
+    function: ImageFunction[Sum],
+    zero: Sum,
+    truth: PanopticDataset,
+    predictions: PanopticDataset,
+    workers: int | None = None,
+    progress: Progress = ignore,
+) -> Sum:
+    """Sum of ``function`` over every image of the truth with its prediction.
+
+    Sums of chunks of images are added in order: the same bits for any number of workers.
+    Predictions of other images are not looked at.
+    """
+    by_id = {image.record.id: image for image in predictions.images}
+    pairs: list[ImagePair] = []
+    for image in truth.images:
+        prediction = by_id.get(image.record.id)
+        if prediction is None:
+            raise DataError(
+                f"{predictions.masks_dir}: expected a prediction for every image, got none for "
+                f"image {image.record.id!r} ({image.record.file_name})"
+            )
+        _check_categories(truth, prediction, predictions.masks_dir)
+        pairs.append((image, prediction))
+    chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+    work = partial(
+        _sum_chunk, function, zero, replace(truth, images=[]), replace(predictions, images=[])
+    )
+    total, done = zero, 0
+    with ExitStack() as stack:
+        if workers is None or min(workers, len(chunks)) < 2:
+            sums: Iterable[Sum] = map(work, chunks)
+        else:
+            # Processes, as decoding PNGs keeps Python's lock; fresh ones, as forking a process
+            # with threads (torch's, say) can hang.
+            pool = stack.enter_context(
+                ProcessPoolExecutor(min(workers, len(chunks)), get_context("spawn"))
+            )
+            sums = pool.map(work, chunks)
+        for chunk, part in zip(chunks, sums, strict=True):
+            total = total + part
+            done += len(chunk)
+            progress(done, len(pairs))
+    return total
+
+
+def _sum_chunk(
+    function: ImageFunction[Sum],
+    zero: Sum,
+    truth: PanopticDataset,
+    predictions: PanopticDataset,
+    chunk: list[ImagePair],
+) -> Sum:
+    total = zero
+    for true_image, predicted_image in chunk:
+        total = total + function(
+            truth.segment_map(true_image),
+            true_image.segments,
+            predictions.segment_map(predicted_image),
+            predicted_image.segments,
+            truth.categories,
+        )
+    return total
+
+
+def _check_categories(truth: PanopticDataset, prediction: PanopticImage, place: object) -> None:
+    for segment in prediction.segments:
+        if segment.category_id not in truth.categories:
+            raise DataError(
+                f"{place}: expected categories of the truth, got {segment.category_id} in image "
+                f"{prediction.record.id!r}"
+            )

@@ -1,0 +1,68 @@
+"""Assigners: functions from a scene to the target of every pixel, ``int32 [h, w]``."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from point2mask import _core
+from point2mask.label.edges import appearance_bins, relative_side
+from point2mask.label.scene import Scene
+
+Assigner = Callable[[Scene], NDArray[np.int32]]
+
+EDGE_FLOOR = 0.01  # so that size and distance still count where a picture is flat
+COLOR_WEIGHT, TEXTURE_WEIGHT = 0.5, 0.3  # of chi-square distances against edge strength
+SIZE_EXPONENT = 0.05
+REACH = 5.0  # spacings of clicks: a thing's region this far away costs twice as much
+PLATEAU_CELL = 16  # pixels: flat areas become regions of at most this side
+
+
+def merge(scene: Scene) -> NDArray[np.int32]:
+    """Seeded region merging: neighbours that look alike and have no edge between them join first.
+
+    See ``merge_regions`` in ``cpp/include/point2mask/regions.hpp`` for the cost of a merge. Things
+    prefer what is near: their reach is a multiple of the distance to the next click.
+    """
+    regions = superpixels(scene)
+    bins, bin_counts = appearance_bins(scene.lab)
+    return _core.merge_regions(
+        regions,
+        int(regions.max()) + 1,
+        scene.edge + np.float32(EDGE_FLOOR),
+        bins,
+        bin_counts,
+        (COLOR_WEIGHT, TEXTURE_WEIGHT),
+        scene.seeds,
+        np.where(scene.is_thing, REACH * scene.spacing(), np.inf),
+        SIZE_EXPONENT,
+    )
+
+
+def watershed(scene: Scene) -> NDArray[np.int32]:
+    """Flooding from the clicks: a pixel goes to the target that it reaches over the lowest edge."""
+    from skimage.segmentation import watershed as flood
+
+    return np.asarray(flood(scene.edge, scene.markers() + 1), dtype=np.int32) - 1
+
+
+def superpixels(scene: Scene) -> NDArray[np.int32]:
+    """Regions ``int32 [h, w]`` from 0: basins of the edge strength, each marker one of its own."""
+    from scipy.ndimage import gaussian_filter, label, minimum_filter
+    from skimage.segmentation import watershed as flood
+
+    scale = relative_side(scene.shape)
+    smooth = gaussian_filter(scene.edge, max(0.7, 1.4 * scale))
+    window = max(5, 2 * round(4.5 * scale) + 1)
+    basins, _ = label(smooth == minimum_filter(smooth, window))
+    rows, columns = (np.arange(side) // PLATEAU_CELL for side in scene.shape)
+    cells = rows[:, None] * (columns[-1] + 1) + columns
+    numbers = (basins - 1) * (cells[-1, -1] + 1) + cells + len(scene.seeds) + 1
+    markers = scene.markers()
+    start = np.where(markers >= 0, markers + 1, np.where(basins > 0, numbers, 0))
+    values, start = np.unique(start, return_inverse=True)
+    start = start.reshape(scene.shape) + int(values[0] > 0)  # 0 stays for what the flood fills
+    return np.asarray(flood(scene.edge, start), dtype=np.int32) - 1
+
+
+ASSIGNERS: dict[str, Assigner] = {"merge": merge, "watershed": watershed}

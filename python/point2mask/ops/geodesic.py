@@ -1,0 +1,76 @@
+"""Shortest paths over an image, from the points of every target to every pixel."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from point2mask.ops._library import NAMESPACE, register_fake, run_in_float32
+
+
+def geodesic_distance(edge_cost: Tensor, seeds: Tensor) -> Tensor:
+    """Cost of the cheapest path from the seeds of every target to every pixel.
+
+    This is the cost of a pixel for a target in Point2Mask (eq. 3): the sum of the costs of the
+    steps along the best path over the 8-connected grid.
+
+    The distance D is the unique fixed point, reached from +inf, of
+    ``D[v] = min over u of fl(D[u] + cost of the step u -> v)`` with D = 0 at the seeds, where fl
+    rounds to the dtype. So it has the bits of Dijkstra's algorithm in that dtype, on any device and
+    for any number of threads.
+
+    Args:
+        edge_cost: float32 or float64 ``[B, 8, H, W]``, the cost of the directed step from a pixel
+            by (dy, dx) = (1, 0), (0, 1), (1, 1), (1, -1), (-1, 0), (0, -1), (-1, -1), (-1, 1);
+            not negative, +inf for a wall. Steps that leave the image are not looked at.
+        seeds: int32 ``[B, K, P]``, the pixels y·W + x of every target, -1 for padding.
+
+    Returns:
+        ``[B, K, H, W]``, the dtype of ``edge_cost``; +inf where no seed reaches, and everywhere for
+        a target without seeds. The gradient with respect to ``edge_cost`` follows one shortest path
+        to every pixel, even where several are equally short: of those with the fewest steps (over
+        steps whose rounded sum is equal), the one that takes the step of smallest direction index,
+        chosen from the pixel backwards. Infinite distances have no gradient.
+
+    Raises:
+        RuntimeError: wrong shape or dtype.
+        RuntimeError or ValueError: a negative or NaN cost of a step inside the image, or a seed
+            outside ``[-1, H·W)``.
+    """
+    distance: Tensor = torch.ops.point2mask.geodesic_distance.default(edge_cost, seeds)
+    return distance
+
+
+run_in_float32("geodesic_distance")
+
+
+@register_fake("geodesic_distance")
+def _(edge_cost: Tensor, seeds: Tensor) -> Tensor:
+    torch._check(
+        edge_cost.dim() == 4 and edge_cost.shape[1] == 8,
+        lambda: f"edge_cost must have shape [B, 8, H, W], got {edge_cost.shape}",
+    )
+    torch._check(seeds.dim() == 3, lambda: f"seeds must have shape [B, K, P], got {seeds.shape}")
+    images, _, height, width = edge_cost.shape
+    return edge_cost.new_empty((images, seeds.shape[1], height, width))
+
+
+@register_fake("geodesic_distance_backward")
+def _(grad_distance: Tensor, edge_cost: Tensor, distance: Tensor, seeds: Tensor) -> Tensor:
+    return torch.empty_like(edge_cost, memory_format=torch.contiguous_format)
+
+
+def _save_paths(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    edge_cost, seeds = inputs
+    ctx.save_for_backward(edge_cost, output, seeds)
+
+
+def _geodesic_distance_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    edge_cost, distance, seeds = ctx.saved_tensors
+    backward = torch.ops.point2mask.geodesic_distance_backward.default
+    return backward(grad, edge_cost, distance, seeds), None
+
+
+torch.library.register_autograd(
+    f"{NAMESPACE}::geodesic_distance", _geodesic_distance_backward, setup_context=_save_paths
+)

@@ -1,0 +1,236 @@
+"""Minimum spanning trees of the pixel grid and what is computed along them.
+
+A pixel's *rank* is its place in ``order``, in which a parent stands before its children. ``parent``
+holds ranks; ``edge``, ``weight`` and a similarity belong to the edge from the pixel of that rank to
+its parent, so that entry 0, the root's, carries nothing.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from point2mask.ops._library import NAMESPACE, register_fake, run_in_float32
+from point2mask.ops.pairs import neighbor_difference
+
+
+class SpanningTree(NamedTuple):
+    """What :func:`spanning_tree` returns, by rank."""
+
+    order: Tensor  # int32 [B, N], the pixel of each rank
+    parent: Tensor  # int32 [B, N], rank of the parent; 0 at the root
+    edge: Tensor  # int32 [B, N], edge id d·H·W + y·W + x; -1 at the root
+    weight: Tensor  # [B, N], weight of that edge; 0 at the root
+
+
+def spanning_tree(edge_weight: Tensor) -> SpanningTree:
+    """The minimum spanning tree of the 4- or 8-connected pixel grid, rooted at pixel 0.
+
+    Edges are compared by (weight, edge id), -0 equals +0, so the tree is unique on every backend.
+    The order is the depth-first preorder in which a pixel is followed by its child with the largest
+    subtree (the smallest edge id among equals) and that child's subtree, then by its other children
+    in increasing edge id: three of four parents are the previous entry.
+
+    Args:
+        edge_weight: float32 or float64 ``[B, D, H, W]``, finite, of any sign. D = 2: steps (1, 0)
+            and (0, 1) in (y, x); D = 4: also (1, 1) and (1, -1). Each edge is stored at the pixel
+            it leaves; entries whose step leaves the image are ignored.
+
+    Returns:
+        ``order``, ``parent``, ``edge``, ``weight``, N = H·W. ``weight`` is differentiable by
+        ``edge_weight`` for a fixed tree, the others are not.
+
+    Raises:
+        RuntimeError: wrong shape or dtype, or a weight that is NaN or infinite.
+    """
+    return SpanningTree(*torch.ops.point2mask.spanning_tree.default(edge_weight))
+
+
+def minimum_spanning_tree(
+    guide: Tensor, connectivity: Literal[4, 8] = 4, offset: float = 0.0
+) -> SpanningTree:
+    """The spanning tree of an image: edges weigh the squared L2 difference of their ends + offset.
+
+    Args:
+        guide: float32 or float64 ``[B, C, H, W]``, finite: colours or features.
+        connectivity: 4 or 8 neighbours a pixel.
+        offset: added to every weight, in the dtype of ``guide``. 0 keeps every digit; trees made
+            with 1 in float32 elsewhere have lost the differences below 6e-8, and 1 reproduces them.
+
+    Returns:
+        See :func:`spanning_tree`; ``weight`` is differentiable by ``guide``.
+
+    Raises:
+        ValueError: a connectivity other than 4 and 8.
+        RuntimeError: wrong shape or dtype, or a guide that is not finite.
+    """
+    if connectivity not in (4, 8):
+        raise ValueError(f"minimum_spanning_tree: connectivity must be 4 or 8, got {connectivity}")
+    return spanning_tree(neighbor_difference(guide, connectivity // 2, "squared_l2") + offset)
+
+
+def tree_filter(
+    feature: Tensor, order: Tensor, parent: Tensor, similarity: Tensor, normalize: bool = True
+) -> Tensor:
+    """Filters features along a tree: y_i = Σ_j S_ij x_j / Σ_j S_ij.
+
+    S_ij is the product of the similarities of the edges on the path between pixels i and j
+    (S_ii = 1). Linear time, two passes over the tree; the value does not depend on the root.
+
+    Args:
+        feature: float32 or float64 ``[B, C, N]`` in pixel order.
+        order: int32 ``[B, N]`` of :func:`spanning_tree`.
+        parent: int32 ``[B, N]`` of :func:`spanning_tree`.
+        similarity: ``[B, N]`` in [0, 1], dtype of ``feature``; by rank, entry 0 is ignored.
+        normalize: divide by Σ_j S_ij, which is at least 1.
+
+    Returns:
+        ``[B, C, N]`` in pixel order. Differentiable by ``feature`` and ``similarity``; the
+        gradient by the root's similarity is 0.
+
+    Raises:
+        RuntimeError: wrong shape or dtype, a similarity outside [0, 1], an order that is no
+            permutation or a parent that does not stand before its child.
+    """
+    output: Tensor = torch.ops.point2mask.tree_filter.default(
+        feature, order, parent, similarity, normalize
+    )
+    return output
+
+
+def bottleneck_distance(order: Tensor, parent: Tensor, weight: Tensor, seeds: Tensor) -> Tensor:
+    """The minimax path cost from every target's seeds to every pixel.
+
+    The cost of a path is its largest weight; the distance is the smallest cost over all paths and
+    seeds. On a minimum spanning tree this is exact for all paths of the grid, bit by bit.
+
+    Args:
+        order: int32 ``[B, N]`` of :func:`spanning_tree`.
+        parent: int32 ``[B, N]`` of :func:`spanning_tree`.
+        weight: float32 or float64 ``[B, N]`` by rank, finite, not negative; entry 0 is ignored.
+        seeds: int32 ``[B, K, P]``, pixels of each target, -1 = padding.
+
+    Returns:
+        ``[B, K, N]`` in pixel order: 0 at seeds, inf everywhere for a target without seeds.
+        Differentiable by ``weight``: each gradient goes to the one edge that attains the distance;
+        of equal weights that of higher rank counts as the larger.
+
+    Raises:
+        RuntimeError: wrong shape or dtype, a weight that is negative, NaN or infinite, a seed
+            outside ``[-1, N)``, an order that is no permutation or a parent that does not stand
+            before its child.
+    """
+    distance: Tensor = torch.ops.point2mask.bottleneck_distance.default(
+        order, parent, weight, seeds
+    )
+    return distance
+
+
+@register_fake("spanning_tree")
+def _(edge_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    torch._check(
+        edge_weight.dim() == 4,
+        lambda: f"edge_weight must have shape [B, D, H, W], got {edge_weight.shape}",
+    )
+    images, _, height, width = edge_weight.shape
+    shape = (images, height * width)
+    return (
+        edge_weight.new_empty(shape, dtype=torch.int32),
+        edge_weight.new_empty(shape, dtype=torch.int32),
+        edge_weight.new_empty(shape, dtype=torch.int32),
+        edge_weight.new_empty(shape),
+    )
+
+
+@register_fake("tree_filter")
+def _(
+    feature: Tensor, order: Tensor, parent: Tensor, similarity: Tensor, normalize: bool = True
+) -> Tensor:
+    torch._check(
+        feature.dim() == 3, lambda: f"feature must have shape [B, C, N], got {feature.shape}"
+    )
+    return feature.new_empty(feature.shape)
+
+
+@register_fake("tree_filter_backward")
+def _(
+    grad_output: Tensor,
+    feature: Tensor | None,
+    output: Tensor | None,
+    order: Tensor,
+    parent: Tensor,
+    similarity: Tensor,
+    normalize: bool,
+) -> tuple[Tensor, Tensor]:
+    images, _, pixels = grad_output.shape
+    return (
+        grad_output.new_empty(grad_output.shape),
+        grad_output.new_empty((0 if feature is None else images, pixels)),
+    )
+
+
+@register_fake("bottleneck_distance")
+def _(order: Tensor, parent: Tensor, weight: Tensor, seeds: Tensor) -> Tensor:
+    torch._check(weight.dim() == 2, lambda: f"weight must have shape [B, N], got {weight.shape}")
+    torch._check(seeds.dim() == 3, lambda: f"seeds must have shape [B, K, P], got {seeds.shape}")
+    return weight.new_empty((weight.shape[0], seeds.shape[1], weight.shape[1]))
+
+
+@register_fake("bottleneck_distance_backward")
+def _(
+    grad_distance: Tensor, order: Tensor, parent: Tensor, weight: Tensor, seeds: Tensor
+) -> Tensor:
+    return weight.new_empty(weight.shape)
+
+
+def _save_tree(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(output[2])
+    ctx.shape = inputs[0].shape
+
+
+def _spanning_tree_backward(ctx: Any, *grads: Tensor) -> Tensor:
+    (edge,) = ctx.saved_tensors
+    grad_weight = grads[3]
+    images, directions, height, width = ctx.shape
+    # Every edge occurs once, so nothing is added up; the root has none.
+    grad = grad_weight.new_zeros((images, directions * height * width))
+    return grad.scatter(1, edge[:, 1:].long(), grad_weight[:, 1:]).view(ctx.shape)
+
+
+def _save_filter(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    feature, order, parent, similarity, ctx.normalize = inputs
+    both = (feature, output) if ctx.needs_input_grad[3] else ()
+    ctx.save_for_backward(order, parent, similarity, *both)
+
+
+def _tree_filter_backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    order, parent, similarity, *both = ctx.saved_tensors
+    feature, output = both or (None, None)
+    grad_feature, grad_similarity = torch.ops.point2mask.tree_filter_backward.default(
+        grad_output, feature, output, order, parent, similarity, ctx.normalize
+    )
+    return grad_feature, None, None, grad_similarity if both else None, None
+
+
+def _save_bottleneck(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _bottleneck_backward(ctx: Any, grad_distance: Tensor) -> tuple[Tensor | None, ...]:
+    grad_weight = torch.ops.point2mask.bottleneck_distance_backward.default(
+        grad_distance, *ctx.saved_tensors
+    )
+    return None, None, grad_weight, None
+
+
+torch.library.register_autograd(
+    f"{NAMESPACE}::spanning_tree", _spanning_tree_backward, setup_context=_save_tree
+)
+torch.library.register_autograd(
+    f"{NAMESPACE}::tree_filter", _tree_filter_backward, setup_context=_save_filter
+)
+torch.library.register_autograd(
+    f"{NAMESPACE}::bottleneck_distance", _bottleneck_backward, setup_context=_save_bottleneck
+)
+for _name in ("spanning_tree", "tree_filter", "bottleneck_distance"):
+    run_in_float32(_name)

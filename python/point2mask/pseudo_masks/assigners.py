@@ -1,0 +1,82 @@
+"""Ways to give every foreground pixel to a target: one function each, chosen by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+
+from point2mask import ops
+from point2mask.pseudo_masks.problem import Problem
+from point2mask.pseudo_masks.supplies import supplies
+
+
+@dataclass(frozen=True)
+class TransportOptions:
+    """Options of the optimal-transport assigner; defaults are the published values (b.6).
+
+    Attributes:
+        supplies: scheme of the targets' areas: ``centroid``, ``uniform`` or ``given``.
+        iterations: Sinkhorn iterations. 80 at epsilon 1e-3 stop far from convergence, which
+            protects against wrong supplies; trust in the supplies allows more.
+        epsilon: strength of the entropic regularisation, in units of cost.
+        tolerance: stop an image early below this relative supply error; 0 = never.
+        supply_relaxation, demand_relaxation: strength rho of a KL penalty that replaces the
+            supplies (the demands) as a hard constraint; infinite = hard.
+    """
+
+    supplies: str = "centroid"
+    iterations: int = 80
+    epsilon: float = 1e-3
+    tolerance: float = 0.0
+    supply_relaxation: float = inf
+    demand_relaxation: float = inf
+
+
+def assign_nearest(problem: Problem, options: TransportOptions) -> Tensor:
+    """The target of least cost.
+
+    Equal to the published first phase: there supplies are the nearest targets' own counts, so the
+    nearest assignment is feasible and optimal, and transport changes nothing.
+    """
+    return problem.nearest()
+
+
+def assign_shortest_path(problem: Problem, options: TransportOptions) -> Tensor:
+    """PSPS: closeness times class likelihood, the largest wins (Fan et al., ECCV 2022)."""
+    return problem.most_likely(problem.distance)
+
+
+def assign_transport(problem: Problem, options: TransportOptions) -> Tensor:
+    """Point2Mask: the plan of an entropic optimal transport between targets and pixels."""
+    supply = supplies(problem, options.supplies)
+    cost = problem.cost.flatten(2)
+    demand = problem.foreground.flatten(1).to(cost.dtype)
+    solution = ops.sinkhorn(
+        cost,
+        supply,
+        demand,
+        options.epsilon,
+        options.iterations,
+        options.tolerance,
+        options.supply_relaxation,
+        options.demand_relaxation,
+    )
+    label = ops.transport_labels(cost, solution.potential, demand)
+    return label.unflatten(1, problem.foreground.shape[1:])
+
+
+ASSIGNERS: dict[str, Callable[[Problem, TransportOptions], Tensor]] = {
+    "transport": assign_transport,
+    "shortest_path": assign_shortest_path,
+    "nearest": assign_nearest,
+}
+
+
+def assign(problem: Problem, assigner: str, options: TransportOptions) -> Tensor:
+    """Int32 labels ``[B, H, W]`` by the assigner of that name, -1 outside the foreground."""
+    if assigner not in ASSIGNERS:
+        raise ValueError(f"assigner must be one of {', '.join(ASSIGNERS)}, got {assigner!r}")
+    with torch.no_grad():
+        return ASSIGNERS[assigner](problem, options)

@@ -1,0 +1,94 @@
+"""Clicks of a batch as padded tensors, and what they say about the semantic map."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PointBatch:
+    """The point labels of B images, padded to K targets of P points.
+
+    Attributes:
+        xy: float32 ``[B, K, P, 2]``, pixel coordinates (x, y); negative entries are padding. The
+            points of a target come first, padding after them.
+        category: int64 ``[B, K]``, channel of the semantic map; -1 is a padded target.
+    """
+
+    xy: Tensor
+    category: Tensor
+
+    @classmethod
+    def from_lists(
+        cls,
+        images: Sequence[Sequence[tuple[int, Sequence[tuple[float, float]]]]],
+        device: torch.device | str = "cpu",
+    ) -> "PointBatch":
+        """Pads ``images[b][k] = (category, [(x, y), ...])``."""
+        targets = max((len(image) for image in images), default=0)
+        points = max((len(xy) for image in images for _, xy in image), default=0)
+        xy = torch.full((len(images), targets, points, 2), -1.0)
+        category = torch.full((len(images), targets), -1, dtype=torch.int64)
+        for b, image in enumerate(images):
+            for k, (channel, coordinates) in enumerate(image):
+                category[b, k] = channel
+                if len(coordinates):
+                    xy[b, k, : len(coordinates)] = torch.tensor(coordinates, dtype=torch.float32)
+        return cls(xy.to(device), category.to(device))
+
+    @property
+    def is_point(self) -> Tensor:
+        """Bool ``[B, K, P]``: a point of a target that is not padding."""
+        return (self.xy >= 0).all(-1) & (self.category >= 0)[..., None]
+
+    def pixels(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Int64 (y, x) ``[B, K, P]`` of the pixel under every point, clamped into the image."""
+        x, y = self.xy.unbind(-1)
+        return y.long().clamp(0, height - 1), x.long().clamp(0, width - 1)
+
+    def cells(self, height: int, width: int, stride: int) -> Tensor:
+        """Int32 ``[B, K, P]``: index of every point's cell on the grid reduced by ``stride``.
+
+        Coordinates are truncated and clamped as published; -1 where there is no point.
+        """
+        x, y = self.xy.unbind(-1)
+        row = (y / stride).long().clamp(0, height - 1)
+        column = (x / stride).long().clamp(0, width - 1)
+        return torch.where(self.is_point, row * width + column, -1).int()
+
+
+def class_presence(points: PointBatch, classes: int) -> Tensor:
+    """Bool ``[B, C]``: the classes that have a point, i.e. image-level tags (method b.1)."""
+    presence = torch.zeros(points.category.shape[0], classes + 1, dtype=torch.bool)
+    presence = presence.to(points.category.device)
+    pointed = points.is_point.any(-1)
+    index = torch.where(pointed, points.category, classes)
+    return presence.scatter(1, index, True)[:, :classes]
+
+
+def mark_points(semantic: Tensor, points: PointBatch, size: int) -> Tensor:
+    """Raises the class of every point to 1 in a ``size`` x ``size`` square around it, in place.
+
+    Equals ``max(semantic, T)`` with the published T = max-pooling of the one-hot points (b.1),
+    without storing T.
+
+    Args:
+        semantic: ``[B, C, H, W]``.
+        points: the clicks.
+        size: side of the square in pixels, odd.
+    """
+    images, classes, height, width = semantic.shape
+    if not points.category.numel() or not points.xy.numel():
+        return semantic
+    y, x = points.pixels(height, width)
+    reach = torch.arange(-(size // 2), size // 2 + 1, device=y.device)
+    # The point lies inside the image, so clamping keeps every entry inside its square.
+    rows = (y[..., None, None] + reach[:, None]).clamp(0, height - 1)
+    columns = (x[..., None, None] + reach).clamp(0, width - 1)
+    channel = points.category.clamp(0, classes - 1)[..., None, None, None]
+    index = (channel * height + rows) * width + columns
+    value = points.is_point[..., None, None].to(semantic.dtype).expand_as(index)
+    semantic.view(images, -1).scatter_reduce_(1, index.flatten(1), value.flatten(1), "amax")
+    return semantic

@@ -1,0 +1,78 @@
+"""How many pixels each target should receive: one function a scheme, chosen by name.
+
+A scheme maps a :class:`Problem` to supplies ``[B, K]`` in pixels. :func:`supplies` scales them to
+the number of foreground pixels, so that the transport is balanced.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from point2mask import ops
+from point2mask.pseudo_masks.problem import Problem
+
+
+def label_areas(problem: Problem, label: Tensor) -> Tensor:
+    """Pixels of every target in a label map, ``[B, K]``."""
+    return ops.mask_statistics(label, problem.is_target.shape[1]).area.to(problem.cost.dtype)
+
+
+def centroid_supplies(problem: Problem) -> Tensor:
+    """The published scheme (b.5): areas of the PSPS labels grown from the masks' centroids.
+
+    A mask's centroid replaces the click only if both lie inside the mask.
+    """
+    first = problem.most_likely(problem.distance)
+    statistics = ops.mask_statistics(first, problem.is_target.shape[1])
+    height, width = first.shape[-2:]
+    y, x = (c.long() for c in statistics.centroid.unbind(-1))
+    click_y, click_x = (c[..., 0] for c in problem.points.pixels(height, width))
+    target = torch.arange(problem.is_target.shape[1], device=first.device)
+    flat = first.flatten(1)
+    inside = (flat.gather(1, y * width + x) == target) & (
+        flat.gather(1, click_y * width + click_x) == target
+    )
+    rows, columns = problem.edges.shape[-2:]
+    row = torch.where(inside, y, click_y).div(problem.stride, rounding_mode="floor")
+    column = torch.where(inside, x, click_x).div(problem.stride, rounding_mode="floor")
+    cell = row.clamp_max(rows - 1) * columns + column.clamp_max(columns - 1)
+    has_point = problem.is_target & problem.points.is_point.any(-1)
+    cell = torch.where(has_point, cell, -1).int()
+    return label_areas(problem, problem.most_likely(problem.distance_from(cell)))
+
+
+def uniform_supplies(problem: Problem) -> Tensor:
+    """The pixels of a class in equal shares to the targets of that class."""
+    pixels = problem.pixel_class.masked_fill(problem.unlabelled, -1).int()
+    area = ops.mask_statistics(pixels, problem.classes).area.to(problem.cost.dtype)
+    category = problem.points.category.clamp_min(0)
+    one = problem.is_target.to(area.dtype)
+    rivals = torch.zeros_like(area).scatter_add(1, category, one)
+    return (area / rivals.clamp_min(1.0)).gather(1, category)
+
+
+def given_supplies(problem: Problem) -> Tensor:
+    """The areas handed in by the caller, in pixels."""
+    if problem.areas is None:
+        raise ValueError("supplies='given' needs areas [B, K], one a target, in pixels")
+    return problem.areas.to(problem.cost.dtype)
+
+
+SUPPLIES: dict[str, Callable[[Problem], Tensor]] = {
+    "centroid": centroid_supplies,
+    "uniform": uniform_supplies,
+    "given": given_supplies,
+}
+
+
+def supplies(problem: Problem, scheme: str) -> Tensor:
+    """Supplies ``[B, K]`` of a scheme by name; an image's sum is its foreground pixel count."""
+    if scheme not in SUPPLIES:
+        raise ValueError(f"supplies must be one of {', '.join(SUPPLIES)}, got {scheme!r}")
+    area = SUPPLIES[scheme](problem).masked_fill(~problem.is_target, 0.0)
+    demand = problem.foreground.sum((1, 2)).to(area.dtype)[:, None]
+    total = area.sum(1, keepdim=True)
+    # Targets without any claim at all (say, no pixel of their class) share the image equally.
+    area = torch.where(total > 0, area, problem.is_target.to(area.dtype))
+    return area * (demand / area.sum(1, keepdim=True).clamp_min(1e-30))

@@ -1,0 +1,186 @@
+"""The command ``point2mask``: what it writes, prints and says when something is wrong."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import point2mask
+from point2mask.cli import COMMANDS, main
+from point2mask.data import read_panoptic, read_point_pngs, read_points, sample_points
+from point2mask.data.shapes import make_scene, write_shapes
+from point2mask.evaluation import panoptic_quality
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    write_shapes(tmp_path, "val", 3, (32, 48))
+    return tmp_path / "annotations" / "panoptic_val.json"
+
+
+def fails(capsys, *arguments):
+    """The one line that a failing command leaves on its error stream."""
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("point2mask: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_shapes(tmp_path, capsys):
+    arguments = ["shapes", tmp_path / "s", "--train", 2, "--val", 1, "--height", 20, "--width", 30]
+    assert main([*map(str, arguments), "--seed", "4"]) == 0
+    assert capsys.readouterr().err == f"3 images in {tmp_path / 's'}\n"
+    dataset = read_panoptic(tmp_path / "s" / "annotations" / "panoptic_train.json")
+    assert len(dataset.images) == 2
+    expected = make_scene(1, (20, 30), seed=4).ids
+    np.testing.assert_array_equal(dataset.segment_map(dataset.images[1]), expected)
+    assert len(list((tmp_path / "s" / "images").rglob("*.png"))) == 3
+
+
+def test_points_sample(shapes, tmp_path, capsys):
+    out, pngs = tmp_path / "points.json", tmp_path / "pngs"
+    arguments = ["--annotations", shapes, "--per-segment", 3, "--seed", 9]
+    arguments += ["--out", out, "--png-dir", pngs]
+    assert main(["points", "sample", *map(str, arguments)]) == 0
+    dataset = read_panoptic(shapes)
+    assert read_points(out) == sample_points(dataset, 3, 9)
+    in_pngs = read_point_pngs(shapes, pngs)
+    for (_, a), (_, b) in zip(in_pngs.images, read_points(out).images, strict=True):
+        assert [set(t.points) for t in a] == [set(t.points) for t in b]
+    count = sum(len(image.segments) for image in dataset.images)
+    expected = f"{3 * count} points for {count} segments of 3 images\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_evaluate(shapes, tmp_path, capsys):
+    assert main(["evaluate", "--truth", str(shapes), "--predictions", str(shapes)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == ["PQ", "SQ", "RQ", "categories"]
+    assert out.splitlines()[1].split()[:4] == ["all", "100.0", "100.0", "100.0"]
+
+    arguments = ["--truth", shapes, "--truth-masks", shapes.with_suffix("")]
+    arguments += ["--predictions", shapes, "--per-category", "--mask-quality"]
+    assert main(["evaluate", *map(str, arguments), "--json", str(tmp_path / "q.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("disc ") for line in lines)
+    assert lines[-3].split()[:3] == ["all", "100.0", "100.0"]
+    figures = json.loads((tmp_path / "q.json").read_text())
+    expected = panoptic_quality(shapes, shapes)
+    assert figures["all"] == expected.all._asdict()
+    assert figures["masks"]["all"]["mean_iou"] == 1
+    absent = [row for row in figures["per_category"] if row["true_positives"] == 0]
+    assert all(row["pq"] is None for row in absent)
+
+
+def test_evaluate_prints_json_alone(shapes, capsys):
+    arguments = ["--truth", str(shapes), "--predictions", str(shapes), "--json", "-"]
+    assert main(["evaluate", *arguments, "--workers", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["things"]["pq"] == 1
+
+
+def test_info(capsys):
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["point2mask"] == point2mask.__version__
+    assert "CPU" in facts["operators"]["mask_statistics"]
+    assert facts["threads"] >= 1
+    assert facts["cpu level"]
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "mask_statistics" in out
+    assert f"{facts['torch']}\n" in out
+
+
+def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
+    none = tmp_path / "none.json"
+    assert f"{none}: expected a COCO panoptic JSON, but it cannot be read (No such file" in fails(
+        capsys, "evaluate", "--truth", none, "--predictions", shapes
+    )
+    assert f"{tmp_path}/panoptic.json: expected a COCO panoptic JSON" in fails(
+        capsys, "evaluate", "--truth", shapes, "--predictions", tmp_path
+    )
+    sample = "points", "sample", "--annotations", shapes
+    assert "give --out JSON, --png-dir DIR or both" in fails(capsys, *sample)
+    assert "--png-dir" in fails(capsys, *sample, "--png-dir", shapes.with_suffix(""))
+    assert "expected an integer of at least 1, got '0'" in fails(
+        capsys, *sample, "--out", "x", "--per-segment", 0
+    )
+    (tmp_path / "file").touch()
+    assert f"{tmp_path}/file: " in fails(capsys, *sample, "--out", tmp_path / "file" / "p.json")
+    assert "point2mask points sample --help" in fails(capsys, "points", "sample")
+    assert "COMMAND" in fails(capsys)
+    assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")
+    read_panoptic(shapes)  # the failed commands left the data set alone
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_verbose_shows_the_traceback(tmp_path, capsys, position):
+    arguments = ["evaluate", "--truth", str(tmp_path / "x"), "--predictions", "y"]
+    arguments.insert(position, "-v")
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in err
+    assert err.splitlines()[-1].startswith("point2mask: error: ")
+
+
+def test_a_missing_extra_is_named(shapes, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert "this needs rich; run: pip install 'point2mask[label]'" in fails(
+        capsys, "evaluate", "--truth", shapes, "--predictions", shapes
+    )
+
+
+def test_interruption(capsys, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("point2mask.cli.info.gather", interrupt)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "point2mask: error: interrupted\n"
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["points", "sample"]])
+def test_help_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert f"point2mask {' '.join(command)}".strip() in out
+    assert not command or "examples:" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def run_python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, *arguments, *(("-c", code) if code else ())],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+
+def test_importing_is_cheap():
+    loaded = "import sys; print(*sorted({'torch', 'numpy', 'PIL', 'rich'} & set(sys.modules)))"
+    assert run_python(f"import point2mask; {loaded}").split() == []
+    for module in ("cli", "data.shapes", "evaluation", "visualize"):
+        assert run_python(f"import point2mask.{module}; {loaded}").split() == ["numpy"]
+
+
+def test_runs_as_a_module_and_does_not_mind_a_closed_pipe():
+    assert run_python(None, "-m", "point2mask", "--version").split() == [
+        "point2mask",
+        point2mask.__version__,
+    ]
+    code = "import sys; from point2mask.cli import main; sys.exit(main(['info']))"
+    command = f'"{sys.executable}" -W error -c "{code}" | true; test ${{PIPESTATUS[0]}} = 0'
+    subprocess.run(["bash", "-c", command], check=True, timeout=60, capture_output=True)

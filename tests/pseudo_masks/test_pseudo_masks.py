@@ -1,0 +1,278 @@
+"""pseudo_masks: against the published step transcribed literally, and its stated properties."""
+
+from dataclasses import replace
+
+import numpy as np
+import published
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from point2mask.pseudo_masks import (
+    ASSIGNERS,
+    SUPPLIES,
+    PointBatch,
+    PseudoMaskOptions,
+    TransportOptions,
+    class_presence,
+    mark_points,
+    pseudo_masks,
+)
+
+CLASSES = 6
+IS_THING = torch.tensor([True, True, True, True, False, False])
+
+
+def random_case(seed, height=96, width=112, things=4, points=1):
+    """Smooth random maps of one image with a few things and two stuff classes."""
+    g = torch.Generator().manual_seed(seed)
+
+    def smooth(channels, scale):
+        coarse = torch.randn(1, channels, 5, 6, generator=g, dtype=torch.float64) * scale
+        return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0]
+
+    semantic = smooth(CLASSES, 3.0).softmax(0)
+    boundary = smooth(1, 2.0).sigmoid()[0]
+    feature = torch.nn.functional.normalize(smooth(8, 1.0), dim=0)
+    category = [int(c) for c in torch.randint(0, 4, (things,), generator=g)] + [4, 5]
+    where = torch.rand(len(category), points, 2, generator=g) * torch.tensor([width, height])
+    targets = [(c, [(x, y) for x, y in xy.tolist()]) for c, xy in zip(category, where, strict=True)]
+    return semantic, boundary, feature, targets
+
+
+def run(case, options=None, **kwargs):
+    semantic, boundary, feature, targets = case
+    return pseudo_masks(
+        semantic[None],
+        PointBatch.from_lists([targets]),
+        IS_THING,
+        boundary=boundary[None],
+        feature=feature[None],
+        options=options,
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize("points", [1, 3])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_equals_the_published_step(seed, points):
+    case = random_case(seed, points=points)
+    result = run(case)
+    image = published.Image(case[0].numpy(), case[1].numpy(), case[2].numpy(), case[3])
+    instance, semantic = published.pseudo_masks(image, IS_THING.numpy())
+    np.testing.assert_array_equal(result.semantic[0], semantic)
+    # The published loop gives stuff pixels a mass of 1e-8 each, ours none: with 80 iterations the
+    # potentials agree to about 1e-8, so labels may differ only on exact ties.
+    assert (result.instance[0].numpy() == instance).mean() > 0.9999
+
+
+def test_transport_with_the_nearest_targets_own_counts_changes_nothing():
+    """The published first phase: its transport is a no-op."""
+    case = random_case(3)
+    nearest = run(case, PseudoMaskOptions(assigner="nearest"))
+    options = PseudoMaskOptions(transport=TransportOptions(supplies="given"))
+    transport = run(case, options, areas=nearest.area.double())
+    assert (nearest.instance == transport.instance).double().mean() > 0.999
+
+
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_a_batch_is_its_images_and_padding_takes_no_part(assigner):
+    options = PseudoMaskOptions(assigner=assigner)
+    cases = [random_case(4, 96, 112), random_case(5, 64, 80, things=2), random_case(6, 96, 80)]
+    height, width = 96, 112
+    padded = []
+    for semantic, boundary, feature, _ in cases:
+        pad = (0, width - semantic.shape[2], 0, height - semantic.shape[1])
+        # Padding full of a confident thing: exactly what must not leak.
+        filled = [torch.nn.functional.pad(m, pad, value=0.9) for m in (semantic, boundary, feature)]
+        padded.append(filled)
+    result = pseudo_masks(
+        torch.stack([m[0] for m in padded]),
+        PointBatch.from_lists([case[3] for case in cases]),
+        IS_THING,
+        boundary=torch.stack([m[1] for m in padded]),
+        feature=torch.stack([m[2] for m in padded]),
+        image_size=torch.tensor([case[0].shape[1:] for case in cases]),
+        options=options,
+    )
+    for b, case in enumerate(cases):
+        h, w = case[0].shape[1:]
+        assert (result.panoptic[b, h:] == -1).all()
+        assert (result.panoptic[b, :, w:] == -1).all()
+        assert (result.instance[b, h:] == -1).all()
+        alone = run(case, options)
+        agree = (result.panoptic[b, :h, :w] == alone.panoptic[0]).double().mean()
+        # Full-size images are untouched; where there is padding, only the bilinear reduction to
+        # the coarse grid differs, in the cells on the border.
+        assert agree == 1.0 if (h, w) == (height, width) else agree > 0.9
+
+
+def test_only_padding_differs_when_the_padding_content_changes():
+    case = random_case(7, 96, 80)
+    results = []
+    for value in (0.0, 0.9):
+        maps = [torch.nn.functional.pad(m, (0, 32), value=value)[None] for m in case[:3]]
+        results.append(
+            pseudo_masks(
+                maps[0],
+                PointBatch.from_lists([case[3]]),
+                IS_THING,
+                boundary=maps[1],
+                feature=maps[2],
+                image_size=torch.tensor([[96, 80]]),
+            )
+        )
+    # 112 / 16 = 7 cells: no cell straddles the border, but interpolation reaches one pixel over.
+    assert torch.equal(results[0].semantic, results[1].semantic)
+    assert torch.equal(results[0].panoptic == -1, results[1].panoptic == -1)
+
+
+@pytest.mark.parametrize("scheme", SUPPLIES)
+def test_converged_transport_gives_every_target_its_supply(scheme):
+    case = random_case(8)
+    areas = torch.tensor([[500.0, 900.0, 700.0, 1200.0, 0.0, 0.0]], dtype=torch.float64)
+    transport = TransportOptions(supplies=scheme, iterations=20000, tolerance=1e-6)
+    result = run(case, PseudoMaskOptions(transport=transport), areas=areas)
+    foreground = int((result.instance >= 0).sum())
+    assert int(result.area.sum()) == foreground
+    if scheme == "given":
+        expected = areas[0, :4] * foreground / areas[0, :4].sum()
+        # Entropy blurs the borders by about epsilon; rounding the plan moves a few pixels.
+        torch.testing.assert_close(result.area[0, :4].double(), expected, rtol=0.03, atol=5)
+
+
+@given(seed=st.integers(0, 1000), assigner=st.sampled_from(list(ASSIGNERS)))
+@settings(max_examples=15)
+def test_invariants(seed, assigner):
+    case = random_case(seed, 48, 64, things=3)
+    result = run(case, PseudoMaskOptions(assigner=assigner))
+    labels = result.instance[0]
+    assert int(labels.max()) < 3, "stuff targets never appear among the instances"
+    stuff = ~IS_THING[result.semantic[0].clamp_min(0).long()] & (result.semantic[0] >= 0)
+    assert (labels[stuff] == -1).all()
+    categories = torch.tensor([c for c, _ in case[3]])
+    shown = result.panoptic[0]
+    only_stuff = (shown >= 0) & (labels < 0)
+    assert (categories[shown[only_stuff].long()] == result.semantic[0][only_stuff]).all()
+    assert torch.equal(shown[labels >= 0], labels[labels >= 0])
+    for k in range(3):
+        assert int(result.area[0, k]) == int((labels == k).sum())
+
+
+def test_an_image_without_things_or_without_points_gives_void_instances():
+    semantic, boundary, feature, targets = random_case(9)
+    only_stuff = run((semantic, boundary, feature, targets[4:]))
+    assert (only_stuff.instance == -1).all()
+    assert (only_stuff.semantic >= 4).any()
+    nothing = run((semantic, boundary, feature, []))
+    assert (nothing.panoptic == -1).all()
+    assert nothing.box.shape == (1, 0, 4)
+
+
+def test_an_empty_instance_gets_the_middle_half_as_its_box():
+    semantic = torch.zeros(1, CLASSES, 32, 64)
+    semantic[:, 5] = 1.0
+    # A click on class 0 whose square is wholly covered by stuff of likelihood 1: index order
+    # decides the tie for the thing, so put the click's class after the stuff class.
+    is_thing = torch.tensor([False, False, False, False, False, True])
+    points = PointBatch.from_lists([[(5, [(8.0, 8.0)]), (5, [(8.0, 8.0)])]])
+    result = pseudo_masks(semantic, points, is_thing)
+    assert result.area.tolist() == [[2048, 0]]
+    assert result.box[0, 1].tolist() == [16.0, 8.0, 48.0, 24.0]
+
+
+class HostReads(TorchDispatchMode):
+    """Counts what would stop a GPU: values read back, and outputs sized by values."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(name in str(func) for name in self.NAMES):
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("scheme", SUPPLIES)
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_reads_no_value_back_and_calls_no_more_for_more_images(assigner, scheme):
+    options = PseudoMaskOptions(assigner=assigner, transport=TransportOptions(supplies=scheme))
+    semantic, boundary, feature, targets = random_case(10)
+    counts = []
+    for images in (1, 3):
+        points = PointBatch.from_lists([targets] * images)
+        with HostReads() as reads, CallCount() as calls:
+            pseudo_masks(
+                semantic.expand(images, -1, -1, -1),
+                points,
+                IS_THING,
+                boundary=boundary.expand(images, -1, -1),
+                feature=feature.expand(images, -1, -1, -1),
+                areas=torch.ones(points.category.shape, dtype=torch.float64),
+                options=options,
+            )
+        assert reads.seen == []
+        counts.append(calls.count)
+    assert counts[0] == counts[1]
+
+
+class CallCount(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_mark_points_is_the_published_max_pooling():
+    g = torch.Generator().manual_seed(0)
+    semantic = torch.rand(2, CLASSES, 40, 30, generator=g)
+    targets = [[(0, [(0.0, 0.0)]), (0, [(5.9, 7.2)]), (4, [(29.0, 39.0), (15.0, 2.0)])], []]
+    points = PointBatch.from_lists(targets)
+    one_hot = torch.zeros_like(semantic)
+    for b, image in enumerate(targets):
+        for category, xy in image:
+            for x, y in xy:
+                one_hot[b, category, int(y), int(x)] = 1
+    pooled = torch.nn.functional.max_pool2d(one_hot, 17, stride=1, padding=8)
+    assert torch.equal(mark_points(semantic.clone(), points, 17), semantic.maximum(pooled))
+
+
+def test_presence_ignores_padding():
+    points = PointBatch.from_lists([[(2, [(1.0, 1.0)])], [(0, []), (5, [(0.0, 0.0)])]])
+    expected = torch.zeros(2, CLASSES, dtype=torch.bool)
+    expected[0, 2] = expected[1, 5] = True
+    assert torch.equal(class_presence(points, CLASSES), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"assigner": "magic"}, "assigner must be one of transport, shortest_path, nearest"),
+        ({"transport": TransportOptions(supplies="magic")}, "supplies must be one of centroid"),
+        ({"transport": TransportOptions(supplies="given")}, "needs areas"),
+    ],
+)
+def test_rejects_bad_options(change, message):
+    with pytest.raises(ValueError, match=message):
+        run(random_case(0), replace(PseudoMaskOptions(), **change))
+
+
+def test_rejects_bad_shapes():
+    semantic, _, _, targets = random_case(0)
+    points = PointBatch.from_lists([targets])
+    with pytest.raises(ValueError, match="is_thing must be bool"):
+        pseudo_masks(semantic[None], points, IS_THING[:3])
+    with pytest.raises(ValueError, match="must hold B=2 images"):
+        pseudo_masks(semantic.expand(2, -1, -1, -1), points, IS_THING)
+    with pytest.raises(ValueError, match="image_size must have shape"):
+        pseudo_masks(semantic[None], points, IS_THING, image_size=torch.tensor([96, 112]))
+    with pytest.raises(ValueError, match="areas must have shape"):
+        pseudo_masks(semantic[None], points, IS_THING, areas=torch.ones(1, 2))
