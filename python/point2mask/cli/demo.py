@@ -96,7 +96,7 @@ def _picture(
     from point2mask.visualize import overlay
 
     record = image.record
-    pixels = read_rgb(folder / record.file_name, record.height, record.width)
+    pixels = read_rgb(folder / record.file_name, (record.height, record.width))
     ids = dataset.segment_map(image)
     targets = labels.images[index][1]
     if masked:

@@ -54,8 +54,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--max-side",
         type=positive,
+        default=640,
         metavar="PIXELS",
-        help="work on pictures reduced to this longer side (default: depends on the assigner)",
+        help="work on pictures reduced to this longer side (default: 640)",
     )
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="processes (default: one a CPU)"

@@ -21,8 +21,8 @@ def add_parser(subparsers: Subparsers) -> None:
         """,
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the data set")
-    parser.add_argument("--train", type=int, default=400, metavar="N", help="(default: 400)")
-    parser.add_argument("--val", type=int, default=100, metavar="N", help="(default: 100)")
+    parser.add_argument("--train", type=int, default=400, metavar="N", help="0 = none (default: 400)")
+    parser.add_argument("--val", type=int, default=100, metavar="N", help="0 = none (default: 100)")
     parser.add_argument("--height", type=positive, default=128, help="pixels (default: 128)")
     parser.add_argument("--width", type=positive, default=160, help="pixels (default: 160)")
     parser.add_argument(
@@ -33,7 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from point2mask.data.shapes import write_shapes
 
-    counts = {"train": args.train, "val": args.val}
+    counts = {split: count for split in ("train", "val") if (count := getattr(args, split)) != 0}
     for split, count in counts.items():
         with progress_bar(split) as progress:
             write_shapes(

@@ -35,7 +35,8 @@ def built_in_edges(lab: NDArray[np.float32]) -> NDArray[np.float32]:
         radius=max(2, round(6 * scale)),
         distance=max(2, round(8 * scale)),
     )
-    return np.sqrt(normalized(color_gradient(lab, 1.0)) * normalized(histogram))
+    color = normalized(color_gradient(lab, 1.0))
+    return np.asarray(np.sqrt(color * normalized(histogram)))
 
 
 def color_gradient(lab: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -56,7 +57,7 @@ def normalized(edge: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def appearance_bins(lab: NDArray[np.float32]) -> tuple[NDArray[np.int32], tuple[int, int]]:
-    """Histogram bins of every pixel ``int32 [2, H, W]``, by colour and by texture, and their counts.
+    """Histogram bins of every pixel ``int32 [2, H, W]``, by colour and texture, and their counts.
 
     Texture is the orientation of the lightness gradient at four strengths, and none if it is weak.
     """

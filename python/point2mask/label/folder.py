@@ -29,6 +29,7 @@ from point2mask.data import (
 from point2mask.data.files import resolve_inside, write_json
 from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_image
 from point2mask.progress import Progress, ignore
+from point2mask.visualize import overlay
 
 Item = tuple[ImageRecord, list[PointTarget]]
 Labelled = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
@@ -53,9 +54,9 @@ def label_folder(
 ) -> PanopticDataset:
     """Labels every image of ``labels`` and writes the result into a folder.
 
-    Written are ``panoptic/*.png`` and ``panoptic.json``, whose segments have the ids of the targets,
-    ``overlays/*.jpg`` and ``summary.json``. Every file is written atomically, the JSON files last:
-    an interrupted run leaves whole files only and can simply be started again.
+    Written are ``panoptic/*.png`` and ``panoptic.json``, whose segments have the ids of the
+    targets, ``overlays/*.jpg`` and ``summary.json``. Every file is written atomically, the JSON
+    files last: an interrupted run leaves whole files only and can simply be started again.
 
     Args:
         images_dir: the folder that the file names of the images start from.
@@ -133,8 +134,6 @@ def _label_item(
     ids = np.array([target.id for target in targets] + [0], np.int32)[index]
     segments = [Segment(t.id, t.category_id, t.iscrowd) for t in targets]
     if options.overlays:
-        from point2mask.visualize import overlay
-
         name = Path(record.file_name).with_suffix(".jpg").as_posix()
         picture = overlay(image, ids, segments, categories, targets)
         write_rgb(resolve_inside(out_dir / "overlays", name), picture)

@@ -64,7 +64,7 @@ def _enlarged(labels: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.i
         ((np.arange(size) + 0.5) * have / size).astype(np.int64)
         for size, have in zip(shape, labels.shape, strict=True)
     )
-    return labels[rows[:, None], columns]
+    return np.asarray(labels[rows[:, None], columns])
 
 
 def _check(

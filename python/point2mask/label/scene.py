@@ -140,4 +140,4 @@ def _resized_edges(edges: NDArray[np.floating], shape: tuple[int, int]) -> NDArr
 
     picture = Image.fromarray(np.asarray(edges, dtype=np.float32))
     resized = picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-    return np.maximum(np.asarray(resized), 0)
+    return np.maximum(np.asarray(resized, dtype=np.float32), np.float32(0))

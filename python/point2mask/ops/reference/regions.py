@@ -66,10 +66,10 @@ def merge_regions(
             region[region == number] = mine[0]
             owner[mine[0]] = target
 
-    def cost(a: int, b: int, strength: list[float]) -> float:
+    def cost(a: int, b: int, strengths: list[float]) -> float:
         first, second = region == a, region == b
         n, m = float(first.sum()), float(second.sum())
-        total = sum(strength) / len(strength)
+        total = sum(strengths) / len(strengths)
         for feature, count, weight in zip(
             bins, np.asarray(bin_counts), np.asarray(weights, np.float64), strict=True
         ):
@@ -87,24 +87,23 @@ def merge_regions(
 
     while True:
         pairs: dict[tuple[int, int], list[float]] = {}
-        for here, there in (
-            (np.s_[:, :-1], np.s_[:, 1:]),
-            (np.s_[:-1], np.s_[1:]),
-        ):
+        for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
             mean = 0.5 * (edge[here] + edge[there])
-            for a, b, e in zip(region[here].flat, region[there].flat, mean.flat, strict=True):
-                if a != b and not (int(a) in owner and int(b) in owner):
-                    pairs.setdefault((int(min(a, b)), int(max(a, b))), []).append(float(e))
+            sides = zip(region[here].flat, region[there].flat, mean.flat, strict=True)
+            for p, q, strength in sides:
+                pair = int(min(p, q)), int(max(p, q))
+                if p != q and not (pair[0] in owner and pair[1] in owner):
+                    pairs.setdefault(pair, []).append(float(strength))
         if not pairs:
             break
-        _, a, b = min((cost(a, b, strength), a, b) for (a, b), strength in pairs.items())
+        _, a, b = min((cost(*pair, strengths), *pair) for pair, strengths in pairs.items())
         region[region == b] = a
         if b in owner:
             owner[a] = owner.pop(b)
     return np.array([owner.get(int(r), -1) for r in region.flat], np.int32).reshape(region.shape)
 
 
-def _chi_square(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+def _chi_square(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
     padding = (0, -len(p) % LANES)
     p, q = np.pad(p, padding).reshape(-1, LANES), np.pad(q, padding).reshape(-1, LANES)
     lanes = np.zeros(LANES)
