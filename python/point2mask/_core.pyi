@@ -25,6 +25,7 @@ def histogram_gradient(
     The square root of the largest, over four orientations, of the chi-square distances (summed over
     channels) between soft histograms of square windows ``distance`` pixels to both sides.
     """
+
 def lab_affinity_loss(
     logits: ArrayLike,
     lab: ArrayLike,
@@ -52,9 +53,9 @@ def merge_regions(
 
     The pair of neighbouring regions that is cheapest merges next, but never two of different
     targets: (mean edge strength on the common border + sum of weights x chi-square / 2 of
-    histograms) x (harmonic area / image area)^size_exponent x (1 + distance / reach), the last for
-    a seeded region and the distance of the other's centroid to the target's nearest seed. Ties go
-    to the smallest pair of numbers.
+    histograms) x (harmonic area / image area)^size_exponent x (1 + (distance / reach)^2), the
+    last for a seeded region and the distance of the other's centroid to the target's nearest seed.
+    Ties go to the smallest pair of numbers.
 
     Args:
         regions: int32 ``[H, W]`` in [0, region_count).
@@ -67,6 +68,7 @@ def merge_regions(
         reach: float64 ``[K]`` pixels; infinity: distance does not matter.
         size_exponent: how strongly small regions go first.
     """
+
 def neighbor_difference(
     feature: ArrayLike, directions: int = 8, norm: str = "l1"
 ) -> NDArray[np.floating]: ...
@@ -99,8 +101,6 @@ def transport_plan(
     epsilon: float,
     demand_relaxation: float = ...,
 ) -> NDArray[np.floating]: ...
-    NDArray[np.float32] | NDArray[np.float64],
-]: ...
 def tree_filter(
     feature: ArrayLike,
     order: ArrayLike,
@@ -108,4 +108,3 @@ def tree_filter(
     similarity: ArrayLike,
     normalize: bool = True,
 ) -> NDArray[np.floating]: ...
-) -> NDArray[np.float32] | NDArray[np.float64]: ...
