@@ -13,7 +13,8 @@
 namespace point2mask::bindings {
 namespace {
 
-Tensor neighbor_difference_cpu(const Tensor& feature, std::int64_t directions, std::string norm) {
+Tensor neighbor_difference_cpu(const Tensor& feature, std::int64_t directions,
+                               const std::string& norm) {
   constexpr const char* kOp = "neighbor_difference";
   check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
   STD_TORCH_CHECK(directions == 2 || directions == 4 || directions == 8, kOp,
@@ -37,7 +38,7 @@ Tensor neighbor_difference_cpu(const Tensor& feature, std::int64_t directions, s
 }
 
 Tensor neighbor_difference_backward_cpu(const Tensor& grad_difference, const Tensor& feature,
-                                        const Tensor& difference, std::string norm) {
+                                        const Tensor& difference, const std::string& norm) {
   constexpr const char* kOp = "neighbor_difference_backward";
   check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
   for (const auto& [name, t] : {std::pair<const char*, const Tensor&>{"difference", difference},

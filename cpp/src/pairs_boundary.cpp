@@ -48,9 +48,9 @@ POINT2MASK_INLINE Kinds kinds_of(std::int32_t instance, std::int32_t other_insta
                                  std::int32_t semantic, std::int32_t other_semantic) {
   const std::int32_t same = instance == other_instance ? 1 : 0;
   const std::int32_t thing = instance >= 0 ? same : 0;
-  const std::int32_t known = (semantic | other_semantic) >= 0 ? 1 : 0; // both >= 0
+  const std::int32_t known = std::min(semantic, other_semantic) >= 0 ? 1 : 0;
   const std::int32_t alike = semantic == other_semantic ? known : 0;
-  return {thing, (same & alike) & (1 - thing), (1 - same) | (known & (1 - alike))};
+  return {thing, same * alike * (1 - thing), std::max(1 - same, known - alike)};
 }
 
 template <typename T>
@@ -141,8 +141,8 @@ POINT2MASK_MULTIARCH void differentiate_row(const PairRow<double>& here,
 template <typename T>
 bool boundary_in_range(const T* b, std::int64_t count) {
   std::int32_t bad = 0;
-  // Written as !(inside) so that NaN is bad.
-  for (std::int64_t i = 0; i < count; ++i) bad |= !(b[i] >= 0 && b[i] <= 1) ? 1 : 0;
+  // Asks for what is inside, so that NaN is bad.
+  for (std::int64_t i = 0; i < count; ++i) bad = b[i] >= 0 && b[i] <= 1 ? bad : 1;
   return bad == 0;
 }
 

@@ -46,20 +46,43 @@ struct Band {
 };
 
 template <Norm kNorm, typename T>
+POINT2MASK_INLINE T part(T a, T b) {
+  return kNorm == Norm::kL1 ? std::abs(a - b) : (a - b) * (a - b);
+}
+
+// Four channels at a time: loading and storing the sum for each would cost more than the sum.
+template <Norm kNorm, typename T>
+POINT2MASK_INLINE void add_4_channels(const T* __restrict__ here, const T* __restrict__ there,
+                                      std::int64_t plane, std::int64_t begin, std::int64_t end,
+                                      T* __restrict__ sum) {
+  for (std::int64_t x = begin; x < end; ++x)
+    sum[x] += (part<kNorm>(here[x], there[x]) + part<kNorm>(here[plane + x], there[plane + x])) +
+              (part<kNorm>(here[2 * plane + x], there[2 * plane + x]) +
+               part<kNorm>(here[3 * plane + x], there[3 * plane + x]));
+}
+
+template <Norm kNorm, typename T>
+POINT2MASK_INLINE void add_channel(const T* __restrict__ here, const T* __restrict__ there,
+                                   std::int64_t begin, std::int64_t end, T* __restrict__ sum) {
+  for (std::int64_t x = begin; x < end; ++x) sum[x] += part<kNorm>(here[x], there[x]);
+}
+
+template <Norm kNorm, typename T>
 POINT2MASK_INLINE void accumulate_band(const Band<T>& band, const T* feature) {
-  for (std::int64_t c = 0; c < band.channels; ++c)
+  for (std::int64_t c = 0; c < band.channels;) {
+    const bool four = c + 4 <= band.channels;
     for (std::int64_t r = 0; r < band.rows; ++r) {
-      const T* __restrict__ here = feature + c * band.plane + r * band.width;
+      const T* here = feature + c * band.plane + r * band.width;
       for (std::size_t s = 0; s < band.steps[r].count; ++s) {
-        const Step<T> step = band.steps[r].step[s];
-        const T* __restrict__ there = here + step.shift;
-        T* __restrict__ sum = step.row;
-        for (std::int64_t x = step.begin; x < step.end; ++x) {
-          const T d = here[x] - there[x];
-          sum[x] += kNorm == Norm::kL1 ? std::abs(d) : d * d;
-        }
+        const auto [begin, end, shift, sum] = band.steps[r].step[s];
+        if (four)
+          add_4_channels<kNorm>(here, here + shift, band.plane, begin, end, sum);
+        else
+          add_channel<kNorm>(here, here + shift, begin, end, sum);
       }
     }
+    c += four ? 4 : 1;
+  }
 }
 
 template <typename T>
@@ -72,27 +95,68 @@ POINT2MASK_INLINE void take_roots(const Band<T>& band) {
 }
 
 // The weights already hold what does not depend on the channel: 2 for squared_l2, 1/distance for
-// l2. All neighbours are gathered, so no two rows write the same place.
+// l2. What is left of the derivative is the sign (l1, 0 at 0) or the difference itself.
 template <Norm kNorm, typename T>
-POINT2MASK_INLINE void gather_band(const Band<T>& band, const T* feature, T* grad_feature) {
-  for (std::int64_t c = 0; c < band.channels; ++c)
-    for (std::int64_t r = 0; r < band.rows; ++r) {
-      const T* __restrict__ here = feature + c * band.plane + r * band.width;
-      T* __restrict__ grad = grad_feature + c * band.plane + r * band.width;
-      for (std::int64_t x = 0; x < band.width; ++x) grad[x] = 0;
-      for (std::size_t s = 0; s < band.steps[r].count; ++s) {
-        const Step<T> step = band.steps[r].step[s];
-        const T* __restrict__ there = here + step.shift;
-        const T* __restrict__ weight = step.row;
-        for (std::int64_t x = step.begin; x < step.end; ++x) {
-          const T d = here[x] - there[x];
-          if constexpr (kNorm == Norm::kL1)
-            grad[x] += d > 0 ? weight[x] : (d < 0 ? -weight[x] : T(0));
-          else
-            grad[x] += weight[x] * d;
-        }
-      }
+POINT2MASK_INLINE T slope(T a, T b, T weight) {
+  const T d = a - b;
+  if constexpr (kNorm == Norm::kL1) return d == 0 ? T(0) : std::copysign(T(1), d) * weight;
+  return d * weight;
+}
+
+template <Norm kNorm, typename T>
+POINT2MASK_INLINE void add_4_slopes(const T* __restrict__ here, const T* __restrict__ t0,
+                                    const T* __restrict__ w0, const T* __restrict__ t1,
+                                    const T* __restrict__ w1, const T* __restrict__ t2,
+                                    const T* __restrict__ w2, const T* __restrict__ t3,
+                                    const T* __restrict__ w3, std::int64_t begin, std::int64_t end,
+                                    T* __restrict__ grad) {
+  for (std::int64_t x = begin; x < end; ++x) {
+    const T h = here[x];
+    grad[x] += (slope<kNorm>(h, t0[x], w0[x]) + slope<kNorm>(h, t1[x], w1[x])) +
+               (slope<kNorm>(h, t2[x], w2[x]) + slope<kNorm>(h, t3[x], w3[x]));
+  }
+}
+
+template <Norm kNorm, typename T>
+POINT2MASK_INLINE void add_slope(const T* __restrict__ here, const T* __restrict__ there,
+                                 const T* __restrict__ weight, std::int64_t begin, std::int64_t end,
+                                 T* __restrict__ grad) {
+  for (std::int64_t x = begin; x < end; ++x) grad[x] += slope<kNorm>(here[x], there[x], weight[x]);
+}
+
+// All neighbours are gathered, so no two rows write the same place. Between the first and the last
+// pixel of a row all steps exist: these are taken four at a time.
+template <Norm kNorm, typename T>
+POINT2MASK_INLINE void gather_row(const T* here, const Steps<T>& steps, std::int64_t width,
+                                  T* grad) {
+  std::fill_n(grad, width, T(0));
+  const std::int64_t last = width - 1;
+  std::size_t s = 0;
+  for (; s + 4 <= steps.count; s += 4) {
+    const Step<T>* k = steps.step.data() + s;
+    add_4_slopes<kNorm>(here, here + k[0].shift, k[0].row, here + k[1].shift, k[1].row,
+                        here + k[2].shift, k[2].row, here + k[3].shift, k[3].row, 1, last, grad);
+  }
+  for (; s < steps.count; ++s)
+    add_slope<kNorm>(here, here + steps.step[s].shift, steps.step[s].row, 1, last, grad);
+  for (std::int64_t x = 0; x < width; x += last > 0 ? last : 1)
+    for (std::size_t k = 0; k < steps.count; ++k) {
+      const Step<T>& step = steps.step[k];
+      if (step.begin <= x && x < step.end)
+        grad[x] += slope<kNorm>(here[x], here[x + step.shift], step.row[x]);
     }
+}
+
+// A few channels of a row at a time: the weights of all rows of a band would leave the first cache.
+template <Norm kNorm, typename T>
+POINT2MASK_INLINE void gather_band(const Band<T>& band, const T* feature, T* grad) {
+  constexpr std::int64_t kChannels = 8;
+  for (std::int64_t block = 0; block < band.channels; block += kChannels)
+    for (std::int64_t r = 0; r < band.rows; ++r)
+      for (std::int64_t c = block; c < std::min(block + kChannels, band.channels); ++c) {
+        const std::int64_t first = c * band.plane + r * band.width;
+        gather_row<kNorm>(feature + first, band.steps[r], band.width, grad + first);
+      }
 }
 
 template <typename T>
@@ -181,7 +245,7 @@ void fill_weights(const NeighborDifferenceBackward<T>& p, std::int64_t image, st
   const std::int64_t at = both || d < 4 ? 0 : step.shift;
   const std::int64_t row = image * p.directions * plane + y * p.width;
   const T* grad = p.grad_difference + row + of * plane + at;
-  const T* reverse = both ? p.grad_difference + row + (of ^ 4) * plane + step.shift : grad;
+  const T* reverse = both ? p.grad_difference + row + (of + 4) % 8 * plane + step.shift : grad;
   const T* distance = p.difference + row + of * plane + at;
   for (std::int64_t x = step.begin; x < step.end; ++x) {
     const T g = both ? grad[x] + reverse[x] : grad[x];

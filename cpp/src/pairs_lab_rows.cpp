@@ -113,7 +113,7 @@ POINT2MASK_INLINE bool score(const T* __restrict__ dot, const T* __restrict__ ne
     const bool is_near = near[x] > 0, is_tiny = dot[x] < kTinyDot<T>;
     total[x] -= static_cast<double>(is_near && !is_tiny ? value : T(0));
     count[x] += is_near ? 1 : 0;
-    tiny |= is_near && is_tiny ? 1 : 0;
+    tiny = is_near && is_tiny ? 1 : tiny;
   }
   return tiny != 0;
 }
@@ -125,7 +125,7 @@ POINT2MASK_INLINE bool weigh(const T* __restrict__ dot, const T* __restrict__ ne
   for (std::int64_t x = 0; x < width; ++x) {
     const bool is_near = near[x] > 0, is_tiny = dot[x] < kTinyDot<T>;
     weight[x] = is_near && !is_tiny ? 1 / dot[x] : T(0);
-    tiny |= is_near && is_tiny ? 1 : 0;
+    tiny = is_near && is_tiny ? 1 : tiny;
   }
   return tiny != 0;
 }

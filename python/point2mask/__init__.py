@@ -9,7 +9,7 @@ from importlib.metadata import version
 from types import ModuleType
 
 __version__ = version("point2mask")
-_SUBMODULES = ("data", "evaluation", "label", "ops", "pseudo_masks", "visualize")
+_SUBMODULES = ("data", "evaluation", "label", "models", "ops", "pseudo_masks", "visualize")
 __all__ = ["__version__"]
 
 

@@ -10,7 +10,7 @@
 
 namespace point2mask {
 
-enum class Norm { kL1, kL2, kSquaredL2 };
+enum class Norm : std::uint8_t { kL1, kL2, kSquaredL2 };
 
 // "l1", "l2" or "squared_l2"; throws std::invalid_argument for any other name.
 Norm norm_from_name(std::string_view name);

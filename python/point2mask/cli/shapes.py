@@ -21,7 +21,9 @@ def add_parser(subparsers: Subparsers) -> None:
         """,
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the data set")
-    parser.add_argument("--train", type=int, default=400, metavar="N", help="0 = none (default: 400)")
+    parser.add_argument(
+        "--train", type=int, default=400, metavar="N", help="0 = none (default: 400)"
+    )
     parser.add_argument("--val", type=int, default=100, metavar="N", help="0 = none (default: 100)")
     parser.add_argument("--height", type=positive, default=128, help="pixels (default: 128)")
     parser.add_argument("--width", type=positive, default=160, help="pixels (default: 160)")

@@ -120,6 +120,8 @@ def pseudo_masks(
     """
     options = options or PseudoMaskOptions()
     _check(semantic, points, is_thing, areas)
+    targets, points = points.category.shape[1], points.nonempty()
+    areas = None if areas is None or not targets else areas
     is_image = _image_mask(semantic, image_size)
     likelihood = semantic * class_presence(points, semantic.shape[1])[..., None, None]
     likelihood = mark_points(likelihood, points, options.point_size)
@@ -138,8 +140,8 @@ def pseudo_masks(
         instance=instance,
         semantic=labels,
         panoptic=_panoptic(instance, labels, points, is_thing),
-        area=statistics.area,
-        box=_boxes(statistics, size if image_size is None else image_size),
+        area=statistics.area[:, :targets],
+        box=_boxes(statistics, size if image_size is None else image_size)[:, :targets],
     )
 
 

@@ -38,6 +38,14 @@ class PointBatch:
                     xy[b, k, : len(coordinates)] = torch.tensor(coordinates, dtype=torch.float32)
         return cls(xy.to(device), category.to(device))
 
+    def nonempty(self) -> "PointBatch":
+        """Itself, or padded to one target of one (padding) point where there is none."""
+        images, targets, points = self.xy.shape[:3]
+        if targets and points:
+            return self
+        xy = self.xy.new_full((images, max(targets, 1), 1, 2), -1.0)
+        return PointBatch(xy, self.category if targets else self.category.new_full((images, 1), -1))
+
     @property
     def is_point(self) -> Tensor:
         """Bool ``[B, K, P]``: a point of a target that is not padding."""
@@ -80,8 +88,7 @@ def mark_points(semantic: Tensor, points: PointBatch, size: int) -> Tensor:
         size: side of the square in pixels, odd.
     """
     images, classes, height, width = semantic.shape
-    if not points.category.numel() or not points.xy.numel():
-        return semantic
+    points = points.nonempty()
     y, x = points.pixels(height, width)
     reach = torch.arange(-(size // 2), size // 2 + 1, device=y.device)
     # The point lies inside the image, so clamping keeps every entry inside its square.

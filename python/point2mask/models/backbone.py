@@ -1,0 +1,145 @@
+"""Image networks of timm as backbones: features at strides 8, 16 and 32."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from point2mask.models.config import MASK_LEVELS, STRIDES, BackboneConfig
+from point2mask.models.geometry import Geometry, cells
+from point2mask.models.weights import check_loaded, efficientnet_lite0, read_weights
+
+_STRIDES = STRIDES[:MASK_LEVELS]
+
+
+class Backbone(nn.Module):
+    """Features at strides 8, 16 and 32 of images of any size.
+
+    An image is padded with zeros, its mean colour, to a multiple of 32 and never to the size of
+    its neighbours in the batch: its features do not depend on them.
+
+    Attributes:
+        channels: of the three feature maps.
+        mean, std: of the pixel values in [0, 1], RGB, that the weights were trained with.
+    """
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        body, self.mean, self.std = _build(config)
+        self.body: Any = body
+        info = body.feature_info
+        self._taken = [info.reduction().index(stride) for stride in _STRIDES]
+        self.channels: list[int] = [info.channels()[i] for i in self._taken]
+        # Transformers end in an unnormalised sum and, like the published Swin, get a LayerNorm.
+        self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(width) if self._channels_last else nn.Identity() for width in self.channels
+        )
+        self._freeze_batch_norm = config.freeze_batch_norm
+        if config.freeze_stem:
+            first_trained = info.module_name()[self._taken[0]]
+            for name, parameter in self.body.named_parameters():
+                if _inside(name, first_trained):
+                    break
+                parameter.requires_grad_(False)
+        if config.freeze_batch_norm:
+            for module in self._batch_norms():
+                module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        super().train(mode)
+        if self._freeze_batch_norm:
+            for module in self._batch_norms():
+                module.eval()
+        return self
+
+    def _batch_norms(self) -> list[_BatchNorm]:
+        return [module for module in self.body.modules() if isinstance(module, _BatchNorm)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Three maps ``[B, C_l, ceil(H / s), ceil(W / s)]`` of images ``[B, 3, H, W]``."""
+        height, width = images.shape[-2:]
+        multiple = _STRIDES[-1]
+        padded = F.pad(images, (0, -width % multiple, 0, -height % multiple))
+        features = self.body(padded)
+        outputs = []
+        for index, stride, norm in zip(self._taken, _STRIDES, self.norms, strict=True):
+            x = norm(features[index])
+            if self._channels_last:
+                x = x.permute(0, 3, 1, 2)
+            outputs.append(x[..., : cells(height, stride), : cells(width, stride)])
+        return outputs
+
+
+def run_by_size(
+    network: Callable[[Tensor], Sequence[Tensor]], images: Tensor, geometry: Geometry
+) -> list[Tensor]:
+    """Applies a network to the images of a padded batch as if each were alone.
+
+    Images of one size go together. The network takes images ``[b, 3, h, w]`` and returns a map for
+    each level, which are padded with zeros to the levels of the batch: ``[B, C, h_l, w_l]`` each.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for b, size in enumerate(geometry.sizes):
+        groups.setdefault(size, []).append(b)
+    if len(groups) == 1:
+        ((h, w),) = groups
+        return _pad_to(network(images[..., :h, :w]), geometry)
+    parts, order = [], []
+    for (h, w), members in groups.items():
+        parts.append(_pad_to(network(images[members, :, :h, :w]), geometry))
+        order += members
+    back = torch.tensor(order, device=images.device).argsort()
+    return [torch.cat(level)[back] for level in zip(*parts, strict=True)]
+
+
+def _pad_to(maps: Sequence[Tensor], geometry: Geometry) -> list[Tensor]:
+    return [
+        F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+        for x, (height, width) in zip(maps, geometry.shapes, strict=True)
+    ]
+
+
+def _build(config: BackboneConfig) -> tuple[Any, tuple[float, ...], tuple[float, ...]]:
+    """timm's feature extractor with the weights asked for, and the mean and std they expect."""
+    import timm
+
+    options: dict[str, Any] = {
+        "features_only": True,
+        "pretrained": config.pretrained not in ("none", "package"),
+    }
+    if config.drop_path:
+        options["drop_path_rate"] = config.drop_path
+    if config.window is not None:
+        options["window_size"] = config.window
+    if config.name.startswith("swin"):
+        options["strict_img_size"] = False  # else the one size of its training
+    state: dict[str, Tensor] = {}
+    if config.pretrained not in ("none", "hub", "package"):
+        state = read_weights(config.pretrained)
+        options["pretrained_cfg_overlay"] = {"state_dict": state}
+    body: Any = timm.create_model(config.name, **options)
+    strides = body.feature_info.reduction()
+    if not set(_STRIDES) <= set(strides):
+        raise ValueError(f"backbone must have strides {_STRIDES}, got {strides} of {config.name!r}")
+    if config.pretrained == "package":
+        if config.name != "tf_efficientnet_lite0":
+            raise ValueError(
+                f'pretrained="package" needs name="tf_efficientnet_lite0", got {config.name!r}'
+            )
+        state = efficientnet_lite0()
+        body.load_state_dict({name: state[name] for name in body.state_dict()})
+        return body, (127 / 255,) * 3, (128 / 255,) * 3
+    if state:
+        check_loaded(body, state, config.pretrained)
+    source = body.pretrained_cfg
+    return body, tuple(source["mean"]), tuple(source["std"])
+
+
+def _inside(parameter: str, module: str) -> bool:
+    """Whether a parameter belongs to a module; timm flattens some names with underscores."""
+    return parameter.replace(".", "_").startswith(module.replace(".", "_") + "_")

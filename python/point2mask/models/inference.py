@@ -1,0 +1,185 @@
+"""From the masks of a network to a panoptic map: the published merge."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from point2mask.models.config import MergeConfig, NetworkConfig
+from point2mask.models.network import Encoded, PanopticNetwork
+
+VOID = 0  # id of pixels of no segment
+_CHUNK = 16  # masks that are at full resolution, as floats, at a time
+
+
+class Segment(NamedTuple):
+    """One segment of a panoptic map."""
+
+    id: int  # its value in the map, from 1, best score first
+    label: int  # class, things first
+    score: float
+    area: int  # pixels that it got
+
+
+@dataclass(frozen=True)
+class PanopticPrediction:
+    """The result for one image, at its original size."""
+
+    segment_map: Tensor  # int32 [H, W], ids of segments, 0 where there is none
+    segments: tuple[Segment, ...]
+    semantic: Tensor | None  # int64 [H, W], the best class of the semantic map, if asked for
+
+
+@torch.no_grad()
+def predict(
+    network: PanopticNetwork,
+    images: Tensor,
+    image_size: Tensor,
+    original_size: list[tuple[int, int]] | None = None,
+    config: MergeConfig | None = None,
+    semantic: bool = False,
+) -> list[PanopticPrediction]:
+    """Panoptic maps of a batch. The result of an image does not depend on the others.
+
+    Args:
+        network: in evaluation mode, or its dropout acts.
+        images: as for the network.
+        image_size: as for the network.
+        original_size: height and width that the result of every image should have; the image's own
+            by default.
+        config: thresholds; the published ones by default.
+        semantic: whether the semantic decoder is run too.
+    """
+    config = config or MergeConfig()
+    encoded = network.encode(images, image_size)
+    sizes = list(encoded.geometry.sizes) if original_size is None else original_size
+    if len(sizes) != len(images):
+        raise ValueError(f"original_size must have {len(images)} entries, got {len(sizes)}")
+    locations = network.locate(encoded)
+    probability = locations.class_logits[-1].sigmoid().flatten(1)  # [B, Q·things]
+    # Not topk, which breaks ties differently from device to device.
+    score, best = probability.sort(dim=1, descending=True, stable=True)
+    score, best = score[:, : config.max_things], best[:, : config.max_things]
+    things = network.config.num_things
+    labels = best % things
+    masks = network.decode_things(
+        encoded, locations.queries, list(best // things), all_layers=False
+    ).masks[-1]
+    stuff = network.decode_stuff(encoded, all_layers=False)
+    masks = torch.cat((masks, stuff.masks[-1]), 1)
+    score = torch.cat((score, stuff.class_logits[-1].sigmoid()), 1)
+    stuff_labels = torch.arange(things, network.config.num_classes, device=labels.device)
+    labels = torch.cat((labels, stuff_labels.expand(len(labels), -1)), 1)
+    semantics = network.decode_semantics(encoded, all_layers=False).logits[-1] if semantic else None
+    predictions = []
+    for b, size in enumerate(sizes):
+        segment_map, segments = _merge_image(
+            encoded, b, masks[b], score[b], labels[b], size, network.config, config
+        )
+        best_class = None
+        if semantics is not None:
+            full = _resize(encoded.geometry.image_to_pixels(b, semantics[b]), size)
+            best_class = full.argmax(0)
+        predictions.append(PanopticPrediction(segment_map, segments, best_class))
+    return predictions
+
+
+def _merge_image(
+    encoded: Encoded,
+    image: int,
+    masks: Tensor,
+    class_score: Tensor,
+    labels: Tensor,
+    size: tuple[int, int],
+    network: NetworkConfig,
+    config: MergeConfig,
+) -> tuple[Tensor, tuple[Segment, ...]]:
+    """The merge of one image's masks at stride 8, a few at full resolution at a time."""
+    kept_masks, kept_scores, kept_labels = [masks.new_zeros(0, *size, dtype=torch.bool)], [], []
+    for part in range(0, len(masks), _CHUNK):
+        chosen = slice(part, part + _CHUNK)
+        full = _resize(encoded.geometry.image_to_pixels(image, masks[chosen]), size)
+        if network.mask_activation == "sigmoid":
+            full = full.sigmoid()
+        inside, score = score_masks(full, class_score[chosen], config)
+        keep = score >= _quality(labels[chosen], network.num_things, config)
+        kept_masks.append(inside[keep])
+        kept_scores.append(score[keep])
+        kept_labels.append(labels[chosen][keep])
+    return merge_masks(
+        torch.cat(kept_masks),
+        torch.cat(kept_scores),
+        torch.cat(kept_labels),
+        network.num_things,
+        config,
+    )
+
+
+def score_masks(masks: Tensor, class_score: Tensor, config: MergeConfig) -> tuple[Tensor, Tensor]:
+    """Binary masks ``[K, H, W]`` and their scores ``[K]``: class score · (mean inside)².
+
+    The mean is over the pixels above ``mask_threshold``, with one more in the denominator (as
+    published, so that an empty mask scores 0).
+    """
+    inside = masks > config.mask_threshold
+    mean = (masks * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1)
+    return inside, class_score * mean**2
+
+
+def merge_masks(
+    masks: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    num_things: int,
+    config: MergeConfig | None = None,
+) -> tuple[Tensor, tuple[Segment, ...]]:
+    """Paints masks from the best score down, each on the pixels still free.
+
+    A mask is dropped if its score is below the quality asked for, if it is empty, or if more than
+    the allowed part of it is taken already. Equal scores keep their order.
+
+    Args:
+        masks: bool ``[K, H, W]``.
+        scores: ``[K]``.
+        labels: int ``[K]``, things first.
+        num_things: labels below are things.
+        config: thresholds.
+
+    Returns:
+        The map, int32 ``[H, W]`` with ids from 1 and 0 where no segment is, and its segments.
+    """
+    config = config or MergeConfig()
+    segment_map = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
+    good = (scores >= _quality(labels, num_things, config)) & masks.flatten(1).any(1)
+    masks, scores, labels = masks[good], scores[good], labels[good]
+    if not len(scores):
+        return segment_map, ()
+    order = scores.argsort(descending=True, stable=True)
+    masks, scores, labels = masks[order], scores[order], labels[order]
+    overlap = torch.where(labels < num_things, config.overlap_things, config.overlap_stuff)
+    count = torch.zeros((), dtype=torch.int32, device=masks.device)
+    ids, areas = [], []
+    for mask, limit in zip(masks, overlap, strict=True):  # nothing in here waits for the device
+        new = mask & (segment_map == VOID)
+        area, total = new.sum(), mask.sum()
+        accepted = ((total - area) / total <= limit) & (area > 0)
+        count = count + accepted
+        segment_map = torch.where(new & accepted, count, segment_map)
+        ids.append(count * accepted)
+        areas.append(area)
+    columns = (torch.stack(ids), labels, scores, torch.stack(areas))
+    table = zip(*(column.tolist() for column in columns), strict=True)
+    return segment_map, tuple(Segment(*row) for row in table if row[0] != VOID)
+
+
+def _quality(labels: Tensor, num_things: int, config: MergeConfig) -> Tensor:
+    return torch.where(labels < num_things, config.quality_things, config.quality_stuff)
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize of ``[K, H, W]`` to another size."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
