@@ -199,7 +199,7 @@ class Merger {
     list.resize(kept);
   }
 
-  double distance_to_seeds(std::size_t region, std::int64_t k) const {
+  double square_distance_to_seeds(std::size_t region, std::int64_t k) const {
     const double y = y_[region] / area_[region], x = x_[region] / area_[region];
     double nearest = INFINITY;
     for (std::int64_t p = 0; p < m_.points; ++p) {
@@ -209,7 +209,7 @@ class Merger {
       const double dx = x - static_cast<double>(pixel % m_.width);
       nearest = std::min(nearest, dy * dy + dx * dx);
     }
-    return std::sqrt(nearest);
+    return nearest;
   }
 
   double cost(std::size_t a, const Border& border) const {
@@ -227,7 +227,8 @@ class Merger {
     cost *= std::pow(harmonic / static_cast<double>(m_.height * m_.width), m_.size_exponent);
     const std::int32_t target = std::max(target_[a], target_[b]);
     if (target >= 0 && std::isfinite(m_.reach[target]))
-      cost *= 1 + distance_to_seeds(target_[a] < 0 ? a : b, target) / m_.reach[target];
+      cost *= 1 + square_distance_to_seeds(target_[a] < 0 ? a : b, target) /
+                      (m_.reach[target] * m_.reach[target]);
     return cost;
   }
 
