@@ -27,13 +27,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", action="append", choices=BACKENDS, help="run only these backends")
 
 
+def chosen_backends(config: pytest.Config) -> list[str]:
+    """Those asked for; else all, but `cuda` only where there is a device or `-m` speaks of it."""
+    without_device = not torch.cuda.is_available() and "cuda" not in config.option.markexpr
+    default = [name for name in BACKENDS if not (name == "cuda" and without_device)]
+    return config.getoption("backend") or default
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    note = "" if torch.cuda.is_available() else " (no CUDA device: 'cuda' is left out)"
+    return f"backends: {', '.join(chosen_backends(config))}{note}"
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("backend") or BACKENDS
         marks = {"cuda": [pytest.mark.cuda]}
-        metafunc.parametrize(
-            "backend", [pytest.param(n, marks=marks.get(n, [])) for n in chosen], indirect=True
-        )
+        names = [pytest.param(n, marks=marks.get(n, [])) for n in chosen_backends(metafunc.config)]
+        metafunc.parametrize("backend", names, indirect=True)
 
 
 @pytest.fixture
