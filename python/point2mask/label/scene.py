@@ -89,12 +89,14 @@ def make_scene(
     edges: NDArray[np.floating] | None,
     max_side: int,
 ) -> Scene:
-    """A scene whose longer side is at most ``max_side``; ``edges`` join the built-in ones."""
+    """A scene of at most ``max_side`` pixels a side; given edges are averaged with built-in ones."""
     height, width = image.shape[:2]
     shape = reduced_shape((height, width), max_side)
     channels = [resized(channel, shape) for channel in np.moveaxis(image, 2, 0)]
     lab = lab_picture(np.stack(channels, 2))
-    edge = built_in_edges(lab) if edges is None else normalized(resized(edges, shape))
+    edge = built_in_edges(lab)
+    if edges is not None:
+        edge = (edge + normalized(np.maximum(resized(edges, shape), 0))) * np.float32(0.5)
     area = [np.nan if t.area is None else t.area / (height * width) for t in targets]
     return Scene(
         lab=lab,
@@ -138,12 +140,12 @@ def resized(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.f
     """Values ``[H, W]`` at another size: means over boxes, or linear interpolation to enlarge."""
     from PIL import Image
 
-    values = np.asarray(values, np.float32)
-    if values.shape == shape:
-        return values
-    larger = shape[0] > values.shape[0] or shape[1] > values.shape[1]
+    plane = np.asarray(values, dtype=np.float32)
+    if plane.shape == shape:
+        return plane
+    larger = shape[0] > plane.shape[0] or shape[1] > plane.shape[1]
     method = Image.Resampling.BILINEAR if larger else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(values).resize((shape[1], shape[0]), method))
+    return np.asarray(Image.fromarray(plane).resize((shape[1], shape[0]), method))
 
 
 def enlarged(labels: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
