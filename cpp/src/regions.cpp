@@ -155,8 +155,9 @@ class Merger {
     for (std::int64_t i = 0; i < pixels; ++i) {
       const std::size_t r = index(root(m_.regions[i]));
       area_[r] += 1;
-      y_[r] += static_cast<double>(i / m_.width);
-      x_[r] += static_cast<double>(i % m_.width);
+      const std::int64_t y = i / m_.width;
+      y_[r] += static_cast<double>(y);
+      x_[r] += static_cast<double>(i - y * m_.width);
       for (std::int64_t f = 0; f < m_.features; ++f)
         histograms_[r * index(stride_) +
                     index(feature_begin_[index(f)] + m_.bins[f * pixels + i])] += 1;
@@ -205,8 +206,9 @@ class Merger {
     for (std::int64_t p = 0; p < m_.points; ++p) {
       const std::int32_t pixel = m_.seeds[k * m_.points + p];
       if (pixel < 0) continue;
-      const double dy = y - static_cast<double>(pixel / m_.width);
-      const double dx = x - static_cast<double>(pixel % m_.width);
+      const std::int64_t row = pixel / m_.width;
+      const double dy = y - static_cast<double>(row);
+      const double dx = x - static_cast<double>(pixel - row * m_.width);
       nearest = std::min(nearest, dy * dy + dx * dx);
     }
     return nearest;

@@ -89,7 +89,7 @@ def make_scene(
     edges: NDArray[np.floating] | None,
     max_side: int,
 ) -> Scene:
-    """A scene of at most ``max_side`` pixels a side; given edges are averaged with built-in ones."""
+    """A scene of at most ``max_side`` pixels a side; ``edges`` are averaged with built-in ones."""
     height, width = image.shape[:2]
     shape = reduced_shape((height, width), max_side)
     channels = [resized(channel, shape) for channel in np.moveaxis(image, 2, 0)]
