@@ -154,10 +154,10 @@ class Merger {
     const std::int64_t pixels = m_.height * m_.width;
     for (std::int64_t i = 0; i < pixels; ++i) {
       const std::size_t r = index(root(m_.regions[i]));
+      const std::int64_t y = i / m_.width, x = i % m_.width;
       area_[r] += 1;
-      const std::int64_t y = i / m_.width;
       y_[r] += static_cast<double>(y);
-      x_[r] += static_cast<double>(i - y * m_.width);
+      x_[r] += static_cast<double>(x);
       for (std::int64_t f = 0; f < m_.features; ++f)
         histograms_[r * index(stride_) +
                     index(feature_begin_[index(f)] + m_.bins[f * pixels + i])] += 1;
@@ -206,9 +206,9 @@ class Merger {
     for (std::int64_t p = 0; p < m_.points; ++p) {
       const std::int32_t pixel = m_.seeds[k * m_.points + p];
       if (pixel < 0) continue;
-      const std::int64_t row = pixel / m_.width;
+      const std::int64_t row = pixel / m_.width, column = pixel % m_.width;
       const double dy = y - static_cast<double>(row);
-      const double dx = x - static_cast<double>(pixel - row * m_.width);
+      const double dx = x - static_cast<double>(column);
       nearest = std::min(nearest, dy * dy + dx * dx);
     }
     return nearest;

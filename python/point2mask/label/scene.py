@@ -140,12 +140,12 @@ def resized(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.f
     """Values ``[H, W]`` at another size: means over boxes, or linear interpolation to enlarge."""
     from PIL import Image
 
-    plane = np.asarray(values, dtype=np.float32)
-    if plane.shape == shape:
-        return plane
-    larger = shape[0] > plane.shape[0] or shape[1] > plane.shape[1]
+    given: NDArray[np.float32] = np.asarray(values, np.float32)
+    if given.shape == shape:
+        return given
+    larger = shape[0] > given.shape[0] or shape[1] > given.shape[1]
     method = Image.Resampling.BILINEAR if larger else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(plane).resize((shape[1], shape[0]), method))
+    return np.asarray(Image.fromarray(given).resize((shape[1], shape[0]), method))
 
 
 def enlarged(labels: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
