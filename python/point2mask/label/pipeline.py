@@ -37,8 +37,8 @@ def label_image(
         targets: K targets with their clicks; targets without a click get no pixel. Areas are looked
             at by ``transport`` alone.
         assigner: one of :data:`ASSIGNERS`.
-        edges: edge strength ``[h, w]`` of any size and scale, of a learned detector say, instead of
-            the built-in one.
+        edges: edge strength ``[h, w]`` of any size and scale, of a learned detector say, to be
+            averaged with the built-in one.
         max_side: pixels of the longer side to work at; larger pictures are reduced.
         is_thing: for every target whether its category is a thing; by default all are. Things are
             taken to lie near their clicks, stuff is not.

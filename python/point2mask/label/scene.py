@@ -89,12 +89,14 @@ def make_scene(
     edges: NDArray[np.floating] | None,
     max_side: int,
 ) -> Scene:
-    """A scene whose longer side is at most ``max_side``; ``edges`` join the built-in ones."""
+    """A scene of at most ``max_side`` pixels a side; ``edges`` are averaged with built-in ones."""
     height, width = image.shape[:2]
     shape = reduced_shape((height, width), max_side)
     channels = [resized(channel, shape) for channel in np.moveaxis(image, 2, 0)]
     lab = lab_picture(np.stack(channels, 2))
-    edge = built_in_edges(lab) if edges is None else normalized(resized(edges, shape))
+    edge = built_in_edges(lab)
+    if edges is not None:
+        edge = (edge + normalized(np.maximum(resized(edges, shape), 0))) * np.float32(0.5)
     area = [np.nan if t.area is None else t.area / (height * width) for t in targets]
     return Scene(
         lab=lab,
