@@ -14,7 +14,8 @@ class Batch:
 
     Attributes:
         images: float32 ``[B, 3, H, W]``, RGB in [0, 1], 0 in the padding.
-        image_size: int64 ``[B, 2]``, height and width of each image inside the canvas.
+        image_size: int64 ``[B, 2]``, height and width of each image inside the canvas; stays on the
+            CPU, where the network reads it without waiting for the device.
         points: the clicks; channels of the categories as in ``is_thing``.
         is_thing: bool ``[C]``.
         truth: int32 ``[B, H, W]``, the target (index into ``points``) of every pixel, -1 = void or
@@ -30,11 +31,10 @@ class Batch:
     names: tuple[str, ...]
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on another device."""
+        """The batch on another device, but for ``image_size``."""
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
-            image_size=self.image_size.to(device, non_blocking=True),
             points=PointBatch(self.points.xy.to(device), self.points.category.to(device)),
             is_thing=self.is_thing.to(device),
             truth=None if self.truth is None else self.truth.to(device, non_blocking=True),

@@ -1,0 +1,1 @@
+"""Training: one step as a module, and the loops around it."""

@@ -1,0 +1,38 @@
+"""The losses of the method, one module each, and the criterion that weighs them."""
+
+from point2mask.losses.affinity import lab_affinity
+from point2mask.losses.boundary import boundary_separation
+from point2mask.losses.contrast import point_to_mask_contrast
+from point2mask.losses.criterion import Assignment, Criterion, LossConfig, check_finite
+from point2mask.losses.matching import Matching, hungarian, matching_cost
+from point2mask.losses.point_cross_entropy import point_cross_entropy
+from point2mask.losses.presence import class_presence_focal
+from point2mask.losses.sets import box_corners, dice, generalized_iou, sigmoid_focal
+from point2mask.losses.targets import Targets, mask_targets, point_targets, true_masks
+from point2mask.losses.tree_energy import ImageTree, image_tree, tree_energy
+
+__all__ = [
+    "Assignment",
+    "Criterion",
+    "ImageTree",
+    "LossConfig",
+    "Matching",
+    "Targets",
+    "boundary_separation",
+    "box_corners",
+    "check_finite",
+    "class_presence_focal",
+    "dice",
+    "generalized_iou",
+    "hungarian",
+    "image_tree",
+    "lab_affinity",
+    "mask_targets",
+    "matching_cost",
+    "point_cross_entropy",
+    "point_targets",
+    "point_to_mask_contrast",
+    "sigmoid_focal",
+    "tree_energy",
+    "true_masks",
+]

@@ -1,0 +1,21 @@
+"""Cross-entropy of the semantic map where the class is known (method b.2, ``loss_sem_mask``)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def point_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """-Σ_{i labelled} log p_i(label_i) / #labelled; the count is that of the whole batch.
+
+    Args:
+        logits: float ``[L, B, C, h, w]``, L layers, which are summed.
+        label: int64 ``[B, h, w]``, -1 where the class is not known.
+
+    Returns:
+        ``[B]``, the images' parts of the loss of the batch; 0 where nothing is labelled.
+    """
+    loss = F.cross_entropy(
+        logits.flatten(0, 1), label.repeat(len(logits), 1, 1), ignore_index=-1, reduction="none"
+    )
+    per_image = loss.flatten(1).sum(1).view(logits.shape[:2]).sum(0)
+    return per_image / (label >= 0).sum().clamp(min=1)

@@ -1,0 +1,19 @@
+"""Image tags: which classes the semantic decoder should find (method b.2)."""
+
+from torch import Tensor
+
+from point2mask.losses.sets import sigmoid_focal
+
+
+def class_presence_focal(logits: Tensor, present: Tensor) -> Tensor:
+    """Focal loss of the tags, divided by the number of tags of the whole batch.
+
+    Args:
+        logits: ``[L, B, C]``, L layers, which are summed.
+        present: bool ``[B, C]``.
+
+    Returns:
+        ``[B]``, the images' parts of the loss of the batch.
+    """
+    loss = sigmoid_focal(logits, present.to(logits.dtype).expand_as(logits))
+    return loss.sum((0, 2)) / present.sum().clamp(min=1)

@@ -1,0 +1,115 @@
+"""What the losses of a batch aim at: masks, boxes and the classes that are known."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from point2mask import ops
+from point2mask.data.batch import Batch
+from point2mask.losses.cells import cell_labels, point_labels
+from point2mask.pseudo_masks import PseudoMasks, class_presence
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of a batch, K >= 1 an image (padded).
+
+    Attributes:
+        masks: labels of all pixels, true ones or pseudo masks.
+        category: int64 ``[B, K]``, class, -1 = padding.
+        things: bool ``[B, K]``, the targets that a query is matched to.
+        boxes: ``[B, K, 4]``, centre x, y, width, height of the things in parts of the image.
+        tags: bool ``[B, C]``, the classes that the image is said to show.
+        seen: bool ``[B, C]``, the classes that the labels hold.
+        label: int64 ``[B, h, w]``, classes known at stride 8, -1 where not.
+        complete: the labels are true everywhere: colours need not speak for them.
+    """
+
+    masks: PseudoMasks
+    category: Tensor
+    things: Tensor
+    boxes: Tensor
+    tags: Tensor
+    seen: Tensor
+    label: Tensor
+    complete: bool
+
+
+def point_targets(batch: Batch, masks: PseudoMasks, valid: Tensor, point_size: int) -> Targets:
+    """Targets from clicks and the pseudo masks grown from them.
+
+    A thing whose mask is empty stays a target, with the box in the middle, as published.
+
+    Args:
+        batch: with its clicks.
+        masks: of the batch.
+        valid: bool ``[B, h, w]``, cells at stride 8 that hold image.
+        point_size: side of the square around a click that is certain of its class, pixels.
+    """
+    points = batch.points.nonempty()
+    return _targets(
+        batch,
+        masks,
+        points.is_point.any(-1),
+        class_presence(points, len(batch.is_thing)),
+        point_labels(points, valid, point_size),
+        complete=False,
+    )
+
+
+def mask_targets(batch: Batch, valid: Tensor) -> Targets:
+    """Targets from true masks; ``valid`` as for :func:`point_targets`."""
+    masks = true_masks(batch)
+    area = ops.mask_statistics(masks.semantic, len(batch.is_thing)).area
+    return _targets(
+        batch,
+        masks,
+        F.pad(masks.area, (0, int(masks.area.shape[1] == 0))) > 0,
+        area > 0,
+        cell_labels(masks.semantic, batch.image_size, valid),
+        complete=True,
+    )
+
+
+def true_masks(batch: Batch) -> PseudoMasks:
+    """The batch's true masks in the form of pseudo masks."""
+    if batch.truth is None:
+        raise ValueError("supervision by masks needs batch.truth, got None")
+    truth = batch.truth
+    count = batch.points.category.shape[1]
+    category = batch.points.nonempty().category
+    index = truth.clamp(min=0).long()
+    label = category.gather(1, index.flatten(1)).view_as(truth)
+    label = torch.where(truth >= 0, label, -1).int()
+    thing = (label >= 0) & batch.is_thing[label.clamp(min=0).long()]
+    instance = torch.where(thing, truth, -1)
+    statistics = ops.mask_statistics(instance, count)
+    return PseudoMasks(instance, label, truth, statistics.area, statistics.box.float())
+
+
+def _targets(
+    batch: Batch,
+    masks: PseudoMasks,
+    exists: Tensor,
+    tags: Tensor,
+    label: Tensor,
+    complete: bool,
+) -> Targets:
+    category = batch.points.nonempty().category
+    things = exists & (category >= 0) & batch.is_thing[category.clamp(min=0)]
+    box = masks.box if masks.box.shape[1] else masks.box.new_zeros(len(masks.box), 1, 4)
+    size = batch.image_size.flip(1)[:, None].to(box.dtype)
+    low, high = box[..., :2] / size, box[..., 2:] / size
+    area = ops.mask_statistics(masks.semantic, len(batch.is_thing)).area
+    return Targets(
+        masks=masks,
+        category=category,
+        things=things,
+        boxes=torch.cat(((low + high) / 2, high - low), -1),
+        tags=tags,
+        seen=area > 0,
+        label=label,
+        complete=complete,
+    )
