@@ -191,6 +191,17 @@ def test_a_target_without_pixels_is_none_with_true_masks():
     assert targets.tags[0].tolist() == [True, True, False, True, False]
 
 
+def test_counts_are_means_over_processes(monkeypatch, published):
+    """Another process with no target at all halves the counts: the shares stay."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: None)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    shared = run(make_batch())[0]
+    for name, loss in published[0].items():
+        counted = name.startswith(("thing", "stuff"))
+        torch.testing.assert_close(shared[name], (2 if counted else 1) * loss)
+
+
 def test_sigmoid_masks_have_an_entropy():
     network = shake(PanopticNetwork(tiny(mask_activation="sigmoid")).double()).eval()
     losses, output, things, assignment, _ = run(make_batch(), network=network)

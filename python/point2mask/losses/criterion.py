@@ -192,10 +192,12 @@ class Criterion:
     ) -> dict[str, Tensor]:
         """Sums over layers and masks, of maps ``[L, K, h, w]`` and targets ``[K, H, W]``."""
         masks = geometry.image_to_pixels(image, _full(maps)).flatten(2)
-        target = aim.flatten(1).to(masks.dtype).expand_as(masks)
+        target = aim.flatten(1).to(masks.dtype)
         if not self.sigmoid:
             return {"dice": dice(masks, target).sum()}
-        entropy = F.binary_cross_entropy_with_logits(masks, target, reduction="none")
+        entropy = F.binary_cross_entropy_with_logits(
+            masks, target.expand_as(masks), reduction="none"
+        )
         return {"dice": dice(masks.sigmoid(), target).sum(), "entropy": entropy.mean(2).sum()}
 
     def _semantics(
