@@ -10,7 +10,7 @@ from training import SIZES, make_batch, take
 from point2mask.engine.module import SupervisionConfig, TrainingModule, image_edges
 from point2mask.losses import LossConfig
 from point2mask.models import PanopticNetwork
-from point2mask.pseudo_masks import PseudoMaskOptions, sobel_lab_edges
+from point2mask.pseudo_masks import PseudoMaskOptions, pseudo_masks, sobel_lab_edges
 
 LATE = 10**6
 POINTS = {
@@ -70,6 +70,24 @@ def test_phases():
     assert psps.at(0).assigner == "shortest_path"
     with pytest.raises(ValueError, match="kind must be"):
         SupervisionConfig(kind="boxes")
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_maps_that_grow_the_masks(name, monkeypatch):
+    """PSPS has the edges of the picture where the others have the learned boundary."""
+    given = {}
+
+    def spy(*arguments, **named):
+        given.update(named)
+        return pseudo_masks(*arguments, **named)
+
+    monkeypatch.setattr("point2mask.engine.module.pseudo_masks", spy)
+    module(POINTS[name])(make_batch(dtype=torch.float32), LATE)
+    psps = name == "shortest_path"
+    assert (given["boundary"] is None) == psps
+    assert (given["low_level"] is not None) == psps
+    assert given["feature"] is not None
+    assert given["options"].assigner == name
 
 
 def test_heads_without_a_loss_are_frozen():

@@ -9,6 +9,7 @@ from networks import shake, tiny
 from training import CANVAS, NUM_THINGS, SCENE, SIZES, make_batch
 
 from point2mask.losses import (
+    LOSSES,
     Criterion,
     LossConfig,
     box_corners,
@@ -45,11 +46,7 @@ def run(batch, config=PUBLISHED, step=LATE, network=NETWORK, complete=False):
     return losses, output, things, assignment, targets
 
 
-NAMES = (
-    *("thing_class", "thing_box", "thing_giou", "thing_dice", "stuff_class", "stuff_dice"),
-    *("semantic_presence", "semantic_point", "semantic_lab", "semantic_tree"),
-    *("contrast", "boundary"),
-)
+NAMES = [name for name in LOSSES if "entropy" not in name]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +111,8 @@ def test_warm_up_spares_what_needs_no_masks(published):
     for name, loss in published[0].items():
         factor = share if name in warm else 1.0
         torch.testing.assert_close(half[name], factor * loss)
+    with pytest.raises(ValueError, match=r"warmup_exempt must be of .*, got 'loss_cl'"):
+        LossConfig(warmup_exempt=("contrast", "loss_cl"))
     first = run(make_batch(), replace(PUBLISHED, warmup_iterations=0), step=0)[0]
     torch.testing.assert_close(first, published[0])
 
@@ -189,6 +188,17 @@ def test_a_target_without_pixels_is_none_with_true_masks():
     targets = mask_targets(batch, torch.ones(2, 12, 16, dtype=torch.bool))
     assert targets.things.tolist() == [[True, True, False, False]] * 2
     assert targets.tags[0].tolist() == [True, True, False, True, False]
+
+
+def test_counts_are_means_over_processes(monkeypatch, published):
+    """Another process with no target at all halves the counts: the shares stay."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: None)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    shared = run(make_batch())[0]
+    for name, loss in published[0].items():
+        counted = name.startswith(("thing", "stuff"))
+        torch.testing.assert_close(shared[name], (2 if counted else 1) * loss)
 
 
 def test_sigmoid_masks_have_an_entropy():

@@ -23,6 +23,14 @@ from point2mask.losses.tree_energy import image_tree, tree_energy
 from point2mask.models import Geometry, NetworkConfig, NetworkOutput, ThingMasks
 from point2mask.models.decoder import Locations
 
+# All losses by name; the entropies exist for sigmoid masks alone.
+LOSSES = (
+    *("thing_class", "thing_box", "thing_giou", "thing_dice", "thing_entropy"),
+    *("stuff_class", "stuff_dice", "stuff_entropy"),
+    *("semantic_presence", "semantic_point", "semantic_lab", "semantic_tree"),
+    *("contrast", "boundary"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
@@ -59,6 +67,11 @@ class LossConfig:
     lab_dilation: int = 2
     tree_sigma: float = 0.02  # θ₂
     temperature: float = 0.07  # τ of the contrast
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.warmup_exempt if name not in LOSSES]
+        if unknown:
+            raise ValueError(f"warmup_exempt must be of {', '.join(LOSSES)}, got {unknown[0]!r}")
 
 
 class Assignment(NamedTuple):
@@ -192,10 +205,12 @@ class Criterion:
     ) -> dict[str, Tensor]:
         """Sums over layers and masks, of maps ``[L, K, h, w]`` and targets ``[K, H, W]``."""
         masks = geometry.image_to_pixels(image, _full(maps)).flatten(2)
-        target = aim.flatten(1).to(masks.dtype).expand_as(masks)
+        target = aim.flatten(1).to(masks.dtype)
         if not self.sigmoid:
             return {"dice": dice(masks, target).sum()}
-        entropy = F.binary_cross_entropy_with_logits(masks, target, reduction="none")
+        entropy = F.binary_cross_entropy_with_logits(
+            masks, target.expand_as(masks), reduction="none"
+        )
         return {"dice": dice(masks.sigmoid(), target).sum(), "entropy": entropy.mean(2).sum()}
 
     def _semantics(
