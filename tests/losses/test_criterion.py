@@ -103,7 +103,7 @@ def test_sets_are_summed_over_layers_and_divided_by_the_batchs_targets(published
         )
 
 
-def test_warm_up_spares_what_needs_no_masks(published):
+def test_warm_up_spares_the_published_losses(published):
     half = run(make_batch(), step=PUBLISHED.warmup_iterations // 2)[0]
     share = (PUBLISHED.warmup_iterations // 2) / PUBLISHED.warmup_iterations
     warm = {"thing_box", "thing_giou", "thing_dice", "stuff_class", "stuff_dice"}

@@ -34,7 +34,10 @@ LOSSES = (
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Weights and constants; the defaults are the published ones. Weight 0 leaves a loss out."""
+    """Weights and constants; the defaults are the published ones.
+
+    A loss of weight 0 counts nothing; those of colours, boundary and contrast are not computed.
+    """
 
     thing_class: float = 2.0
     thing_box: float = 5.0
@@ -49,8 +52,8 @@ class LossConfig:
     semantic_tree: float = 3.0  # λ_color
     contrast: float = 1.0
     boundary: float = 1.0
-    # Losses grow linearly with the step over so many steps, but for those that need no masks
-    # (by name). The published list follows from how the losses are called there.
+    # Over so many steps the losses grow linearly from 0, but for those named. The published choice
+    # (the tree grows, the classes of things do not) follows from substrings of their names there.
     warmup_iterations: int = 14659
     warmup_exempt: tuple[str, ...] = (
         "thing_class",
