@@ -1,25 +1,44 @@
 """Runs any operator on NumPy arrays, whatever executes it: one test body, every backend.
 
 ``reference`` is plain NumPy in float64, ``numpy`` the engine through ``_core``, ``cpu`` and
-``cuda`` the torch operators. All share names, arguments and shapes.
+``cuda`` the torch operators, ``simt`` the CUDA kernels run on the CPU (see ``simt/``). All share
+names, arguments and shapes; ``cuda`` and ``simt`` skip operators that have no kernel.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from simt import kernels
 
 from point2mask import _core, ops
 from point2mask.ops import reference
 
-BACKENDS = ("reference", "numpy", "cpu", "cuda")
+BACKENDS = ("reference", "numpy", "cpu", "simt", "cuda")
+
+
+@cache
+def _emulated_kernels() -> kernels.Kernels:
+    return kernels.Kernels("plain")
 
 
 class Backend:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @property
+    def checks_values(self) -> bool:
+        """Whether bad values are rejected: on a device that would have to wait for the result."""
+        return self.name not in ("simt", "cuda")
+
     def __getattr__(self, operator: str) -> Any:
+        known = operator in reference.__all__
+        if known and self.name in ("simt", "cuda") and operator not in kernels.OPERATORS:
+            pytest.skip(f"{operator} has no CUDA kernel")
+        if self.name == "simt":
+            return getattr(_emulated_kernels(), operator)
         if self.name == "reference":
             return getattr(reference, operator)
         if self.name == "numpy":

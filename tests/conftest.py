@@ -9,6 +9,7 @@ import pytest
 import torch
 from backends import BACKENDS, Backend
 from hypothesis import HealthCheck, settings
+from simt import build
 
 # CI machines are slow and shared: a deadline would only test the scheduler. The data of a failing
 # example is printed, and examples are derived from the test's name, so that a run is repeatable.
@@ -26,13 +27,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", action="append", choices=BACKENDS, help="run only these backends")
 
 
+def chosen_backends(config: pytest.Config) -> list[str]:
+    """Those asked for; else all, but `cuda` only where there is a device or `-m` speaks of it."""
+    without_device = not torch.cuda.is_available() and "cuda" not in config.option.markexpr
+    default = [name for name in BACKENDS if not (name == "cuda" and without_device)]
+    return config.getoption("backend") or default
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    note = "" if torch.cuda.is_available() else " (no CUDA device: 'cuda' is left out)"
+    return f"backends: {', '.join(chosen_backends(config))}{note}"
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("backend") or BACKENDS
         marks = {"cuda": [pytest.mark.cuda]}
-        metafunc.parametrize(
-            "backend", [pytest.param(n, marks=marks.get(n, [])) for n in chosen], indirect=True
-        )
+        names = [pytest.param(n, marks=marks.get(n, [])) for n in chosen_backends(metafunc.config)]
+        metafunc.parametrize("backend", names, indirect=True)
 
 
 @pytest.fixture
@@ -40,6 +51,8 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     """One way to run every operator on NumPy arrays; see ``backends.py``."""
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    if request.param == "simt" and build.compiler() is None:
+        pytest.skip("no host C++ compiler to build the kernels with")
     return Backend(request.param)
 
 

@@ -154,9 +154,10 @@ class Merger {
     const std::int64_t pixels = m_.height * m_.width;
     for (std::int64_t i = 0; i < pixels; ++i) {
       const std::size_t r = index(root(m_.regions[i]));
+      const std::int64_t y = i / m_.width, x = i % m_.width;
       area_[r] += 1;
-      y_[r] += static_cast<double>(i / m_.width);
-      x_[r] += static_cast<double>(i % m_.width);
+      y_[r] += static_cast<double>(y);
+      x_[r] += static_cast<double>(x);
       for (std::int64_t f = 0; f < m_.features; ++f)
         histograms_[r * index(stride_) +
                     index(feature_begin_[index(f)] + m_.bins[f * pixels + i])] += 1;
@@ -199,17 +200,18 @@ class Merger {
     list.resize(kept);
   }
 
-  double distance_to_seeds(std::size_t region, std::int64_t k) const {
+  double square_distance_to_seeds(std::size_t region, std::int64_t k) const {
     const double y = y_[region] / area_[region], x = x_[region] / area_[region];
     double nearest = INFINITY;
     for (std::int64_t p = 0; p < m_.points; ++p) {
       const std::int32_t pixel = m_.seeds[k * m_.points + p];
       if (pixel < 0) continue;
-      const double dy = y - static_cast<double>(pixel / m_.width);
-      const double dx = x - static_cast<double>(pixel % m_.width);
+      const std::int64_t row = pixel / m_.width, column = pixel % m_.width;
+      const double dy = y - static_cast<double>(row);
+      const double dx = x - static_cast<double>(column);
       nearest = std::min(nearest, dy * dy + dx * dx);
     }
-    return std::sqrt(nearest);
+    return nearest;
   }
 
   double cost(std::size_t a, const Border& border) const {
@@ -227,7 +229,8 @@ class Merger {
     cost *= std::pow(harmonic / static_cast<double>(m_.height * m_.width), m_.size_exponent);
     const std::int32_t target = std::max(target_[a], target_[b]);
     if (target >= 0 && std::isfinite(m_.reach[target]))
-      cost *= 1 + distance_to_seeds(target_[a] < 0 ? a : b, target) / m_.reach[target];
+      cost *= 1 + square_distance_to_seeds(target_[a] < 0 ? a : b, target) /
+                      (m_.reach[target] * m_.reach[target]);
     return cost;
   }
 

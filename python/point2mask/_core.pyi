@@ -53,9 +53,9 @@ def merge_regions(
 
     The pair of neighbouring regions that is cheapest merges next, but never two of different
     targets: (mean edge strength on the common border + sum of weights x chi-square / 2 of
-    histograms) x (harmonic area / image area)^size_exponent x (1 + distance / reach), the last for
-    a seeded region and the distance of the other's centroid to the target's nearest seed. Ties go
-    to the smallest pair of numbers.
+    histograms) x (harmonic area / image area)^size_exponent x (1 + (distance / reach)^2), the
+    last for a seeded region and the distance of the other's centroid to the target's nearest seed.
+    Ties go to the smallest pair of numbers.
 
     Args:
         regions: int32 ``[H, W]`` in [0, region_count).

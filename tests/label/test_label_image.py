@@ -133,14 +133,8 @@ ONE = [target(1, (0.0, 0.0))]
         ({"assigner": "nearest"}, "assigner must be one of merge, .*, got 'nearest'"),
         ({"max_side": 0}, "max_side must be at least 1, got 0"),
         ({"is_thing": []}, "is_thing must have 1 entries, got 0"),
-        (
-            {"edges": np.full((4, 6), np.nan)},
-            r"edges must be finite \[h, w\], got float64 \[4, 6\]",
-        ),
-        (
-            {"targets": [target(7, (6.0, 0.0))]},
-            r"inside 6 x 4 pixels, got \(6.0, 0.0\) of target 7",
-        ),
+        ({"edges": np.full((4, 6), np.nan)}, r"edges must be finite \[h, w\], got float64"),
+        ({"targets": [target(7, (6.0, 0.0))]}, r"inside 6 x 4 .*, got \(6.0, 0.0\) of target 7"),
         ({"targets": [*ONE, target(2, (0.5, 0.5))]}, r"must not share a pixel, got \(0, 0\)"),
     ],
 )

@@ -24,7 +24,7 @@ void histogram_gradient(const HistogramGradient& g);
 // Greedy agglomeration of an over-segmentation until every region carries a seed. The pair of
 // neighbours that merges next has the smallest
 //   (mean edge strength on the common border + sum over features of weight x chi-square / 2)
-//   x (harmonic area / image area)^size_exponent x (1 + distance / reach)
+//   x (harmonic area / image area)^size_exponent x (1 + (distance / reach)^2)
 // where harmonic area = n_a n_b / (n_a + n_b) and the last factor, for pairs with a seeded region,
 // is the distance from the other region's centroid to the target's nearest seed in units of that
 // target's reach. Two regions of different targets never merge. Ties: the smallest pair of region

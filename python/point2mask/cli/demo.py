@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from point2mask.data import PanopticDataset, PanopticImage, PointLabels
 
 SHOWN = 4  # images in the picture at the end
+ZOOM = 2  # every pixel becomes a square of this side there
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -80,7 +81,8 @@ def draw(path: Path, data: Path, points: Path, masks: Path) -> None:
             _picture(folder, truth, truth.images[index], labels, index),
         ]
         titles = ["one click a segment", "masks from clicks", "true masks"] if index == 0 else None
-        rows.append(side_by_side(pictures, titles))
+        enlarged = [picture.repeat(ZOOM, 0).repeat(ZOOM, 1) for picture in pictures]
+        rows.append(side_by_side(enlarged, titles))
     write_rgb(path, np.concatenate(rows))
 
 

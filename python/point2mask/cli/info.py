@@ -7,8 +7,6 @@ import platform
 
 from point2mask.cli.command import Subparsers, add_command
 
-BACKENDS = ("CPU", "CUDA")
-
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
@@ -67,12 +65,9 @@ def operators() -> dict[str, list[str]]:
     """The operators ``torch.ops.point2mask.*`` and the devices that they have kernels for."""
     import torch
 
-    import point2mask.ops  # noqa: F401  (registers them)
+    from point2mask.ops._library import NAMESPACE, WITHOUT_CUDA
 
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    prefix = "point2mask::"
+    prefix = f"{NAMESPACE}::"
     names = sorted(n for n in torch._C._dispatch_get_all_op_names() if n.startswith(prefix))
-    return {
-        name.removeprefix(prefix): [key for key in BACKENDS if has_kernel(name, key)]
-        for name in names
-    }
+    short = [name.removeprefix(prefix) for name in names]
+    return {name: ["CPU"] if name in WITHOUT_CUDA else ["CPU", "CUDA"] for name in short}

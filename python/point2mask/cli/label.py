@@ -8,6 +8,7 @@ from pathlib import Path
 from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
 
 ASSIGNERS = ("merge", "watershed", "shortest_path", "transport")
+MAX_SIDE = 640
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -54,9 +55,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--max-side",
         type=positive,
-        default=640,
+        default=MAX_SIDE,
         metavar="PIXELS",
-        help="work on pictures reduced to this longer side (default: 640)",
+        help="work on pictures reduced to this longer side (default: %(default)s)",
     )
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="processes (default: one a CPU)"

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from point2mask.data.batch import Batch
+from point2mask.engine.areas import network_areas
 from point2mask.losses import Criterion, LossConfig, Targets, mask_targets, point_targets
 from point2mask.models import NetworkOutput, PanopticNetwork
 from point2mask.pseudo_masks import PseudoMaskOptions, PseudoMasks, pseudo_masks, sobel_lab_edges
@@ -21,7 +22,9 @@ class SupervisionConfig:
         kind: ``points``, masks grown from the clicks anew in every step, or ``masks``, the true
             masks of the batch.
         pseudo_masks: how masks are grown. ``assigner="shortest_path"`` is PSPS: its edge cost has
-            the Sobel edges of the picture in place of the learned boundary.
+            the Sobel edges of the picture in place of the learned boundary, and no first phase.
+            Beside the supplies of :mod:`point2mask.pseudo_masks` there is ``network``: the areas of
+            the masks that the network itself draws (:func:`network_areas`).
         transport_warmup: up to this step ``transport`` gives way to ``nearest``, which is what the
             published first phase amounts to (b.5). Published: 12000 on VOC, 60000 on COCO.
     """
@@ -109,6 +112,12 @@ class TrainingModule(nn.Module):
         options = self.supervision.at(step)
         logits = output.semantics.logits[-1].float()
         semantic = output.geometry.to_pixels(logits).softmax(1)
+        areas = None
+        if options.assigner == "transport" and options.transport.supplies == "network":
+            points = batch.points.nonempty()
+            areas = network_areas(self.network, output, points, batch.is_thing, batch.image_size)
+            areas = areas[:, : batch.points.category.shape[1]]
+            options = replace(options, transport=replace(options.transport, supplies="given"))
         learned = options.assigner != "shortest_path"
         masks = pseudo_masks(
             semantic,
@@ -120,6 +129,7 @@ class TrainingModule(nn.Module):
             if learned
             else image_edges(batch.images, output.geometry.sizes, options),
             image_size=batch.image_size,
+            areas=areas,
             options=options,
         )
         return point_targets(batch, masks, valid, options.point_size)

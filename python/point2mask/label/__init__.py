@@ -1,8 +1,7 @@
 """Clicks to panoptic masks without training: edges, region merging, shortest paths, transport."""
 
-from point2mask.label.assigners import ASSIGNERS
 from point2mask.label.folder import LabelOptions, label_folder
-from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_image
+from point2mask.label.pipeline import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_image
 
 __all__ = [
     "ASSIGNERS",

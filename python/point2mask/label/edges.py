@@ -15,11 +15,11 @@ ORIENTATION_BINS = 6
 STRENGTH_LIMITS = (0.5, 1.5, 4.0, 10.0)
 
 
-def lab_picture(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """CIE L*a*b* ``float32 [H, W, 3]`` (D65) of an RGB picture ``uint8 [H, W, 3]``."""
+def lab_picture(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """CIE L*a*b* ``float32 [H, W, 3]`` (D65) of an RGB picture ``[H, W, 3]`` in [0, 255]."""
     from skimage.color import rgb2lab
 
-    return np.asarray(rgb2lab(image), dtype=np.float32)
+    return np.asarray(rgb2lab(rgb / np.float32(255)), dtype=np.float32)
 
 
 def built_in_edges(lab: NDArray[np.float32]) -> NDArray[np.float32]:

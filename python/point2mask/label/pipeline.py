@@ -1,14 +1,23 @@
 """Clicks on one picture to the target of every pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data import PointTarget
-from point2mask.label.assigners import ASSIGNERS
-from point2mask.label.scene import make_scene
+from point2mask.label.paths import shortest_path, transport
+from point2mask.label.regions import merge, watershed
+from point2mask.label.scene import Scene, enlarged, make_scene
 
+Assigner = Callable[[Scene], NDArray[np.int32]]  # the target [h, w] of every pixel
+
+ASSIGNERS: dict[str, Assigner] = {
+    "merge": merge,
+    "watershed": watershed,
+    "shortest_path": shortest_path,
+    "transport": transport,
+}
 DEFAULT_ASSIGNER = "merge"
 DEFAULT_MAX_SIDE = 640
 
@@ -28,8 +37,8 @@ def label_image(
         targets: K targets with their clicks; targets without a click get no pixel. Areas are looked
             at by ``transport`` alone.
         assigner: one of :data:`ASSIGNERS`.
-        edges: edge strength ``[h, w]`` of any size and scale, of a learned detector say, instead of
-            the built-in one.
+        edges: edge strength ``[h, w]`` of any size and scale, of a learned detector say, to be
+            averaged with the built-in one.
         max_side: pixels of the longer side to work at; larger pictures are reduced.
         is_thing: for every target whether its category is a thing; by default all are. Things are
             taken to lie near their clicks, stuff is not.
@@ -50,21 +59,12 @@ def label_image(
         return labels
     chosen = [targets[index] for index in clicked]
     scene = make_scene(image, chosen, [things[index] for index in clicked], edges, max_side)
-    assigned = _enlarged(ASSIGNERS[assigner](scene), labels.shape)
+    assigned = enlarged(ASSIGNERS[assigner](scene), labels.shape)
     labels = np.array(clicked, np.int32)[assigned]
     for index, target in enumerate(targets):
         for x, y in target.pixels:
             labels[y, x] = index
     return labels
-
-
-def _enlarged(labels: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """The label map at another size: every pixel takes the label under its centre."""
-    rows, columns = (
-        ((np.arange(size) + 0.5) * have / size).astype(np.int64)
-        for size, have in zip(shape, labels.shape, strict=True)
-    )
-    return np.asarray(labels[rows[:, None], columns])
 
 
 def _check(

@@ -1,7 +1,7 @@
 """One picture and its clicks at working resolution: what every assigner works on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ class Scene:
     lab: NDArray[np.float32]  # [h, w, 3]
     edge: NDArray[np.float32]  # [h, w], not negative, about 1 on strong edges
     seeds: NDArray[np.int32]  # [K, P] pixel indices y w + x, -1 = padding
+    category: NDArray[np.int64]  # [K]
     is_thing: NDArray[np.bool_]  # [K]
     area: NDArray[np.float64]  # [K] share of the image, NaN where nobody knows
 
@@ -27,20 +28,21 @@ class Scene:
         height, width = self.edge.shape
         return height, width
 
-    def positions(self, target: int) -> NDArray[np.int64]:
-        """The clicks of a target ``[P, 2]`` as (y, x)."""
+    def clicks(self, target: int) -> NDArray[np.int64]:
+        """The pixels of a target's clicks ``[P, 2]`` as (y, x)."""
         seeds = self.seeds[target]
         return np.stack(np.divmod(seeds[seeds >= 0].astype(np.int64), self.shape[1]), axis=1)
 
-    def markers(self, radius: int = MARKER_RADIUS) -> NDArray[np.int32]:
-        """``int32 [h, w]``: the target whose click is nearest, up to a square's reach, else -1."""
-        height, width = self.shape
+    def markers(self) -> NDArray[np.int32]:
+        """``int32 [h, w]``: the nearest click's target in the squares about the clicks, else -1."""
         markers = np.full(self.shape, -1, np.int32)
         nearest = np.full(self.shape, np.iinfo(np.int64).max)
         for target in range(len(self.seeds)):
-            for y, x in self.positions(target):
-                rows = np.arange(max(0, y - radius), min(height, y + radius + 1))
-                columns = np.arange(max(0, x - radius), min(width, x + radius + 1))
+            for y, x in self.clicks(target):
+                rows, columns = (
+                    np.arange(max(0, at - MARKER_RADIUS), min(size, at + MARKER_RADIUS + 1))
+                    for at, size in zip((y, x), self.shape, strict=True)
+                )
                 square = np.ix_(rows, columns)
                 distance = (rows[:, None] - y) ** 2 + (columns - x) ** 2
                 closer = distance < nearest[square]
@@ -49,21 +51,35 @@ class Scene:
         return markers
 
     def spacing(self) -> NDArray[np.float64]:
-        """``[K]`` pixels from a target's clicks to the nearest click of another.
+        """``[K]`` pixels from a target's clicks to the next click of another target.
 
-        At most the side of a square as large as the picture, which is also the spacing of a target
-        that is alone.
+        Geometric mean over the targets of a category, whose sizes are alike. At most the side of a
+        square as large as the picture.
         """
         height, width = self.shape
+        own = np.full(len(self.seeds), np.sqrt(height * width))
         owner, rank = np.nonzero(self.seeds >= 0)
         y, x = np.divmod(self.seeds[owner, rank].astype(np.int64), width)
-        result = np.full(len(self.seeds), np.sqrt(height * width))
         for click, target in enumerate(owner):
             others = owner != target
             if others.any():
                 squares = (y[others] - y[click]) ** 2 + (x[others] - x[click]) ** 2
-                result[target] = min(result[target], np.sqrt(squares.min()))
-        return result
+                own[target] = min(own[target], np.sqrt(squares.min()))
+        alike = self.category[:, None] == self.category
+        return np.asarray(np.exp((alike * np.log(own)).sum(1) / alike.sum(1)))
+
+    def reduced(self, max_side: int) -> "Scene":
+        """The scene with its longer side reduced to ``max_side``; itself if it is small enough."""
+        shape = reduced_shape(self.shape, max_side)
+        if shape == self.shape:
+            return self
+        clicks = [[(x + 0.5, y + 0.5) for y, x in self.clicks(k)] for k in range(len(self.seeds))]
+        return replace(
+            self,
+            lab=np.stack([resized(channel, shape) for channel in np.moveaxis(self.lab, 2, 0)], 2),
+            edge=resized(self.edge, shape),
+            seeds=place_clicks(clicks, self.shape, shape),
+        )
 
 
 def make_scene(
@@ -73,42 +89,72 @@ def make_scene(
     edges: NDArray[np.floating] | None,
     max_side: int,
 ) -> Scene:
-    """A scene whose longer side is at most ``max_side``; ``edges`` replace the built-in ones."""
+    """A scene of at most ``max_side`` pixels a side; ``edges`` are averaged with built-in ones."""
     height, width = image.shape[:2]
-    scale = min(1.0, max_side / max(height, width))
-    shape = max(1, round(height * scale)), max(1, round(width * scale))
-    lab = lab_picture(_resized(image, shape))
-    edge = built_in_edges(lab) if edges is None else normalized(_resized_edges(edges, shape))
+    shape = reduced_shape((height, width), max_side)
+    channels = [resized(channel, shape) for channel in np.moveaxis(image, 2, 0)]
+    lab = lab_picture(np.stack(channels, 2))
+    edge = built_in_edges(lab)
+    if edges is not None:
+        edge = (edge + normalized(np.maximum(resized(edges, shape), 0))) * np.float32(0.5)
     area = [np.nan if t.area is None else t.area / (height * width) for t in targets]
     return Scene(
         lab=lab,
         edge=edge,
-        seeds=place_clicks(targets, (height, width), shape),
+        seeds=place_clicks([target.points for target in targets], (height, width), shape),
+        category=np.array([target.category_id for target in targets], np.int64),
         is_thing=np.array(is_thing, np.bool_),
         area=np.array(area, np.float64),
     )
 
 
 def place_clicks(
-    targets: Sequence[PointTarget], shape: tuple[int, int], work_shape: tuple[int, int]
+    clicks: Sequence[Sequence[tuple[float, float]]],
+    shape: tuple[int, int],
+    work_shape: tuple[int, int],
 ) -> NDArray[np.int32]:
-    """``int32 [K, P]``: pixels of the clicks at working resolution, -1 for padding.
+    """``int32 [K, P]``: pixels at working resolution of clicks (x, y), -1 for padding.
 
-    A click whose pixel belongs to another target already moves to the nearest free pixel; if there
-    is none, which takes more targets than pixels, it is dropped.
+    A click whose pixel another target has already moves to the nearest free pixel; if there is
+    none, which takes more clicks than pixels, it is dropped.
     """
-    height, width = work_shape
     owner: dict[tuple[int, int], int] = {}
-    seeds = np.full((len(targets), max((len(t.points) for t in targets), default=0)), -1, np.int32)
-    for k, target in enumerate(targets):
-        for p, (x, y) in enumerate(target.points):
-            row = min(int(y * height / shape[0]), height - 1)
-            column = min(int(x * width / shape[1]), width - 1)
+    seeds = np.full((len(clicks), max(map(len, clicks), default=0)), -1, np.int32)
+    for k, points in enumerate(clicks):
+        for p, (x, y) in enumerate(points):
+            row = min(int(y * work_shape[0] / shape[0]), work_shape[0] - 1)
+            column = min(int(x * work_shape[1] / shape[1]), work_shape[1] - 1)
             free = _nearest_free(owner, k, row, column, work_shape)
             if free is not None:
                 owner[free] = k
-                seeds[k, p] = free[0] * width + free[1]
+                seeds[k, p] = free[0] * work_shape[1] + free[1]
     return seeds
+
+
+def reduced_shape(shape: tuple[int, int], max_side: int) -> tuple[int, int]:
+    scale = min(1.0, max_side / max(shape))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def resized(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Values ``[H, W]`` at another size: means over boxes, or linear interpolation to enlarge."""
+    from PIL import Image
+
+    given: NDArray[np.float32] = np.asarray(values, np.float32)
+    if given.shape == shape:
+        return given
+    larger = shape[0] > given.shape[0] or shape[1] > given.shape[1]
+    method = Image.Resampling.BILINEAR if larger else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(given).resize((shape[1], shape[0]), method))
+
+
+def enlarged(labels: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """A label map ``[h, w]`` at another size: every pixel takes the label under its centre."""
+    rows, columns = (
+        ((np.arange(size) + 0.5) * have / size).astype(np.int64)
+        for size, have in zip(shape, labels.shape, strict=True)
+    )
+    return np.asarray(labels[rows[:, None], columns])
 
 
 def _nearest_free(
@@ -124,20 +170,3 @@ def _nearest_free(
         if ring:
             return min(ring, key=lambda p: ((p[0] - row) ** 2 + (p[1] - column) ** 2, p))
     return None
-
-
-def _resized(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    if image.shape[:2] == shape:
-        return image
-    picture = Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.BOX)
-    return np.asarray(picture)
-
-
-def _resized_edges(edges: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.float32]:
-    from PIL import Image
-
-    picture = Image.fromarray(np.asarray(edges, dtype=np.float32))
-    resized = picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-    return np.maximum(np.asarray(resized, dtype=np.float32), np.float32(0))

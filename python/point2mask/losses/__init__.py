@@ -3,7 +3,7 @@
 from point2mask.losses.affinity import lab_affinity
 from point2mask.losses.boundary import boundary_separation
 from point2mask.losses.contrast import point_to_mask_contrast
-from point2mask.losses.criterion import Assignment, Criterion, LossConfig, check_finite
+from point2mask.losses.criterion import LOSSES, Assignment, Criterion, LossConfig, check_finite
 from point2mask.losses.matching import Matching, hungarian, matching_cost
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
@@ -12,6 +12,7 @@ from point2mask.losses.targets import Targets, mask_targets, point_targets, true
 from point2mask.losses.tree_energy import ImageTree, image_tree, tree_energy
 
 __all__ = [
+    "LOSSES",
     "Assignment",
     "Criterion",
     "ImageTree",

@@ -23,10 +23,21 @@ from point2mask.losses.tree_energy import image_tree, tree_energy
 from point2mask.models import Geometry, NetworkConfig, NetworkOutput, ThingMasks
 from point2mask.models.decoder import Locations
 
+# All losses by name; the entropies exist for sigmoid masks alone.
+LOSSES = (
+    *("thing_class", "thing_box", "thing_giou", "thing_dice", "thing_entropy"),
+    *("stuff_class", "stuff_dice", "stuff_entropy"),
+    *("semantic_presence", "semantic_point", "semantic_lab", "semantic_tree"),
+    *("contrast", "boundary"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Weights and constants; the defaults are the published ones. Weight 0 leaves a loss out."""
+    """Weights and constants; the defaults are the published ones.
+
+    A loss of weight 0 counts nothing; those of colours, boundary and contrast are not computed.
+    """
 
     thing_class: float = 2.0
     thing_box: float = 5.0
@@ -41,8 +52,8 @@ class LossConfig:
     semantic_tree: float = 3.0  # λ_color
     contrast: float = 1.0
     boundary: float = 1.0
-    # Losses grow linearly with the step over so many steps, but for those that need no masks
-    # (by name). The published list follows from how the losses are called there.
+    # Over so many steps the losses grow linearly from 0, but for those named. The published choice
+    # (the tree grows, the classes of things do not) follows from substrings of their names there.
     warmup_iterations: int = 14659
     warmup_exempt: tuple[str, ...] = (
         "thing_class",
@@ -59,6 +70,11 @@ class LossConfig:
     lab_dilation: int = 2
     tree_sigma: float = 0.02  # θ₂
     temperature: float = 0.07  # τ of the contrast
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.warmup_exempt if name not in LOSSES]
+        if unknown:
+            raise ValueError(f"warmup_exempt must be of {', '.join(LOSSES)}, got {unknown[0]!r}")
 
 
 class Assignment(NamedTuple):
@@ -192,10 +208,12 @@ class Criterion:
     ) -> dict[str, Tensor]:
         """Sums over layers and masks, of maps ``[L, K, h, w]`` and targets ``[K, H, W]``."""
         masks = geometry.image_to_pixels(image, _full(maps)).flatten(2)
-        target = aim.flatten(1).to(masks.dtype).expand_as(masks)
+        target = aim.flatten(1).to(masks.dtype)
         if not self.sigmoid:
             return {"dice": dice(masks, target).sum()}
-        entropy = F.binary_cross_entropy_with_logits(masks, target, reduction="none")
+        entropy = F.binary_cross_entropy_with_logits(
+            masks, target.expand_as(masks), reduction="none"
+        )
         return {"dice": dice(masks.sigmoid(), target).sum(), "entropy": entropy.mean(2).sum()}
 
     def _semantics(

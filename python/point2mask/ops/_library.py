@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from point2mask import _core
+
 NAMESPACE = "point2mask"
 
 # By spec, not by path: in an editable install the library lies in the build tree.
@@ -22,9 +24,34 @@ if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 13):
     )
 torch.ops.load_library(_spec.origin)
 
+WITHOUT_CUDA: set[str] = set()  # operators that refuse CUDA tensors
+
+
+def _refuse_cuda_tensors(name: str) -> None:
+    """Says in a sentence that an operator has no CUDA kernel; torch's own error does not."""
+    operator = f"{NAMESPACE}::{name}"
+    if torch._C._dispatch_has_kernel_for_dispatch_key(operator, "CUDA"):
+        return
+    reason = (
+        "no CUDA kernel yet; move the tensors to the CPU"
+        if _core.cuda_architectures
+        else "point2mask was built without CUDA kernels; reinstall it where nvcc is found "
+        "(POINT2MASK_CUDA=ON), or move the tensors to the CPU"
+    )
+
+    def refuse(*_args: Any, **_kwargs: Any) -> Any:
+        raise NotImplementedError(f"{name}: {reason}")
+
+    torch.library.register_kernel(operator, "cuda", refuse)
+    WITHOUT_CUDA.add(name)
+
 
 def register_fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: the shape function of ``torch.ops.point2mask.<name>``."""
+    """Decorator: the shape function of ``torch.ops.point2mask.<name>``.
+
+    Every operator has one, so this is also where those without a CUDA kernel learn to say so.
+    """
+    _refuse_cuda_tensors(name)
     decorator: Callable[[Callable[..., Any]], Callable[..., Any]] = torch.library.register_fake(
         f"{NAMESPACE}::{name}"
     )

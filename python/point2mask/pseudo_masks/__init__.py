@@ -121,7 +121,8 @@ def pseudo_masks(
     options = options or PseudoMaskOptions()
     _check(semantic, points, is_thing, areas)
     targets, points = points.category.shape[1], points.nonempty()
-    areas = None if areas is None or not targets else areas
+    if areas is not None and not targets:
+        areas = areas.new_zeros(len(areas), 1)  # as padded as the points
     is_image = _image_mask(semantic, image_size)
     likelihood = semantic * class_presence(points, semantic.shape[1])[..., None, None]
     likelihood = mark_points(likelihood, points, options.point_size)

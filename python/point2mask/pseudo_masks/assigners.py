@@ -40,7 +40,7 @@ def assign_nearest(problem: Problem, options: TransportOptions) -> Tensor:
     Equal to the published first phase: there supplies are the nearest targets' own counts, so the
     nearest assignment is feasible and optimal, and transport changes nothing.
     """
-    return problem.nearest()
+    return problem.cheapest(problem.cost)
 
 
 def assign_shortest_path(problem: Problem, options: TransportOptions) -> Tensor:
@@ -52,7 +52,7 @@ def assign_transport(problem: Problem, options: TransportOptions) -> Tensor:
     """Point2Mask: the plan of an entropic optimal transport between targets and pixels."""
     supply = supplies(problem, options.supplies)
     cost = problem.cost.flatten(2)
-    demand = problem.foreground.flatten(1).to(cost.dtype)
+    demand = problem.demand
     solution = ops.sinkhorn(
         cost,
         supply,
@@ -63,8 +63,7 @@ def assign_transport(problem: Problem, options: TransportOptions) -> Tensor:
         options.supply_relaxation,
         options.demand_relaxation,
     )
-    label = ops.transport_labels(cost, solution.potential, demand)
-    return label.unflatten(1, problem.foreground.shape[1:])
+    return ops.transport_labels(cost, solution.potential, demand).view(problem.foreground.shape)
 
 
 ASSIGNERS: dict[str, Callable[[Problem, TransportOptions], Tensor]] = {

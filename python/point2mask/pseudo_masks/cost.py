@@ -107,7 +107,7 @@ def sobel_lab_edges(image: Tensor, height: int, width: int) -> Tensor:
     kernel = lab.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     kernels = torch.stack([kernel, kernel.T])[:, None]
     padded = F.pad(lab, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
-    response = F.conv2d(padded, kernels).square().sum(1).unflatten(0, lab.shape[:2]).mean(1)
+    response = F.conv2d(padded, kernels).square().sum(1).view(lab.shape).mean(1)
     border = min(5, (min(height, width) - 1) // 2)
     inner = response[:, border : height - border, border : width - border]
     return (response / inner.amax((1, 2), keepdim=True).clamp_min(1e-12)).clamp_max(1.0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from point2mask import ops
 from point2mask.pseudo_masks.cost import resize, target_cost
 from point2mask.pseudo_masks.points import PointBatch
 
@@ -44,11 +45,21 @@ class Problem:
         """Bool ``[B, H, W]``: the complement of ``foreground``."""
         return ~self.foreground
 
-    def nearest(self) -> Tensor:
-        """Int32 ``[B, H, W]``: the target of least cost, ties to the lowest; -1 outside."""
-        excluded = ~self.is_target[..., None, None]
-        label = self.cost.masked_fill(excluded, torch.inf).argmin(1)
-        return self.keep_foreground(label)
+    @property
+    def demand(self) -> Tensor:
+        """``[B, N]``: one unit a foreground pixel."""
+        return self.foreground.flatten(1).to(self.cost.dtype)
+
+    def cheapest(self, cost: Tensor) -> Tensor:
+        """Int32 ``[B, H, W]``: the target of least ``cost [B, K, H, W]``, ties to the lowest.
+
+        -1 outside the foreground. The transport's labels with potentials of zero: one read of the
+        cost, where an arg min across targets is slow.
+        """
+        potential = torch.zeros_like(self.is_target, dtype=cost.dtype)
+        potential = potential.masked_fill_(~self.is_target, -torch.inf)
+        label = ops.transport_labels(cost.flatten(2), potential, self.demand)
+        return label.view(self.foreground.shape)
 
     def most_likely(self, distance: Tensor) -> Tensor:
         """PSPS labels ``argmax_j (1 - d_j) q_j`` for distances on the reduced grid (b.5).
@@ -61,15 +72,9 @@ class Problem:
         """
         excluded = ~self.is_target[..., None, None]
         largest = distance.masked_fill(excluded, 0.0).amax((1, 2, 3), keepdim=True)
-        closeness = resize(1.0 - distance / (largest + 1e-5), *self.foreground.shape[-2:])
-        score = closeness.mul_(self.likelihood).masked_fill_(excluded, -torch.inf)
-        return self.keep_foreground(score.argmax(1))
+        farness = resize(distance / (largest + 1e-5) - 1.0, *self.foreground.shape[-2:])
+        return self.cheapest(farness.mul_(self.likelihood))
 
     def distance_from(self, cells: Tensor) -> Tensor:
         """Shortest-path cost ``[B, K, h, w]`` from one other cell a target (-1: none)."""
         return target_cost(self.edges, cells[..., None])
-
-    def keep_foreground(self, label: Tensor) -> Tensor:
-        """Int32 labels with -1 outside the foreground and where no target takes part."""
-        outside = self.unlabelled | ~self.is_target.any(1)[:, None, None]
-        return label.int().masked_fill_(outside, -1)

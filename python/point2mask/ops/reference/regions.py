@@ -82,7 +82,7 @@ def merge_regions(
             y, x = np.nonzero(second if a in owner else first)
             rows, columns = np.divmod(seeds[target][seeds[target] >= 0].astype(np.int64), width)
             dy, dx = y.sum() / len(y) - rows, x.sum() / len(x) - columns
-            total *= 1 + math.sqrt((dy * dy + dx * dx).min()) / far
+            total *= 1 + float((dy * dy + dx * dx).min()) / (far * far)
         return float(total)
 
     while True:

@@ -1,6 +1,4 @@
-"""Assigners: functions from a scene to the target of every pixel, ``int32 [h, w]``."""
-
-from collections.abc import Callable
+"""Assigners that grow regions: seeded region merging and the watershed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +7,10 @@ from point2mask import _core
 from point2mask.label.edges import appearance_bins, relative_side
 from point2mask.label.scene import Scene
 
-Assigner = Callable[[Scene], NDArray[np.int32]]
-
 EDGE_FLOOR = 0.01  # so that size and distance still count where a picture is flat
 COLOR_WEIGHT, TEXTURE_WEIGHT = 0.5, 0.3  # of chi-square distances against edge strength
 SIZE_EXPONENT = 0.05
-REACH = 5.0  # spacings of clicks: a thing's region this far away costs twice as much
+REACH = 3.5  # spacings of clicks: a thing's region this far away costs twice as much
 PLATEAU_CELL = 16  # pixels: flat areas become regions of at most this side
 
 
@@ -22,7 +18,7 @@ def merge(scene: Scene) -> NDArray[np.int32]:
     """Seeded region merging: neighbours that look alike and have no edge between them join first.
 
     See ``merge_regions`` in ``cpp/include/point2mask/regions.hpp`` for the cost of a merge. Things
-    prefer what is near: their reach is a multiple of the distance to the next click.
+    prefer what is near: their reach is a multiple of the typical distance to the next click.
     """
     regions = superpixels(scene)
     bins, bin_counts = appearance_bins(scene.lab)
@@ -63,6 +59,3 @@ def superpixels(scene: Scene) -> NDArray[np.int32]:
     values, start = np.unique(start, return_inverse=True)
     start = start.reshape(scene.shape) + int(values[0] > 0)  # 0 stays for what the flood fills
     return np.asarray(flood(scene.edge, start), dtype=np.int32) - 1
-
-
-ASSIGNERS: dict[str, Assigner] = {"merge": merge, "watershed": watershed}

@@ -1,0 +1,60 @@
+#pragma once
+
+// The CUDA dialect our kernels are written in: what nvcc compiles for the GPU, a host compiler
+// runs on the CPU (tests/simt; every CUDA thread a fiber, races reported). Kernels launch through
+// launch(), declare shared memory through the two macros, read and write what other threads
+// change at the same time through load_relaxed / store_relaxed, and name warp masks explicitly.
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+
+#include <cuda_runtime.h>
+
+// T* name: `count` (a constant) or dynamically many T in shared memory, not initialised.
+#define POINT2MASK_SHARED(T, name, count) __shared__ T name[count]
+#define POINT2MASK_DYNAMIC_SHARED(T, name)                             \
+  extern __shared__ __align__(16) unsigned char point2mask_dynamic_[]; \
+  T* const name = reinterpret_cast<T*>(point2mask_dynamic_)
+
+namespace point2mask::cuda {
+
+// Largest extent of a grid in every direction; kernels stride over what lies beyond it.
+inline std::int64_t max_blocks() { return 65535; }
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+                   cudaStream_t stream, Arguments... arguments) {
+  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
+  return cudaGetLastError();
+}
+
+template <typename T>
+__device__ __forceinline__ T load_relaxed(const T* address) {
+  return *const_cast<const volatile T*>(address);
+}
+
+template <typename T>
+__device__ __forceinline__ void store_relaxed(T* address, T value) {
+  *const_cast<volatile T*>(address) = value;
+}
+
+} // namespace point2mask::cuda
+
+#else
+
+#include "simt_emulator.hpp"
+
+#endif
+
+namespace point2mask::cuda {
+
+// Blocks that give each of `count` items a thread of its own, as far as the grid reaches.
+inline unsigned blocks_for(std::int64_t count, std::int64_t items_per_block) {
+  const std::int64_t blocks = (count + items_per_block - 1) / items_per_block;
+  const std::int64_t most = max_blocks();
+  return static_cast<unsigned>(blocks < most ? blocks : most);
+}
+
+} // namespace point2mask::cuda

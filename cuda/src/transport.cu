@@ -1,0 +1,119 @@
+#include "point2mask/simt.cuh"
+#include "point2mask/transport_cuda.hpp"
+
+namespace point2mask::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <typename T>
+__device__ __forceinline__ T infinity() {
+  return static_cast<T>(INFINITY);
+}
+
+// One thread a pixel; neighbouring threads read neighbouring costs of one target after the other.
+// A target that takes no part has cost - potential = inf, which is never less.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) transport_labels_kernel(TransportLabels<T> p) {
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y) {
+    const T* const potential = p.potential + image * p.targets;
+    for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < p.pixels;
+         i += step) {
+      const std::int64_t pixel = image * p.pixels + i;
+      std::int32_t label = -1;
+      if (__ldg(p.demand + pixel) > T(0)) {
+        const T* cost = p.cost + image * p.targets * p.pixels + i;
+        T least = infinity<T>();
+#pragma unroll 4
+        for (std::int64_t k = 0; k < p.targets; ++k, cost += p.pixels) {
+          const T value = __ldg(cost) - __ldg(potential + k);
+          if (value < least) {
+            least = value;
+            label = static_cast<std::int32_t>(k);
+          }
+        }
+      }
+      p.labels[pixel] = label;
+    }
+  }
+}
+
+// log(sum(exp)) in one pass: the sum is kept relative to the largest exponent so far, and each new
+// one costs a single exponential, of minus its distance to the largest.
+template <typename T>
+struct LogSum {
+  T largest = -infinity<T>(), sum = T(0);
+
+  __device__ __forceinline__ void add(T exponent) {
+    if (!(exponent > -infinity<T>())) return; // takes no part
+    const bool grows = exponent > largest;
+    const T ratio = exp(grows ? largest - exponent : exponent - largest);
+    sum = grows ? sum * ratio + T(1) : sum + ratio;
+    largest = grows ? exponent : largest;
+  }
+};
+
+template <typename T>
+struct PlanScale {
+  T inverse_epsilon, excess; // excess = 1 - lambda
+};
+
+// One thread a pixel. The second pass runs backwards, to begin with what the caches still hold.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    transport_plan_kernel(TransportPlan<T> p, PlanScale<T> scale) {
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y) {
+    const T* const potential = p.potential + image * p.targets;
+    for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < p.pixels;
+         i += step) {
+      const std::int64_t first = image * p.targets * p.pixels + i;
+      const T demand = __ldg(p.demand + image * p.pixels + i);
+      const auto exponent = [&](std::int64_t k) {
+        return (__ldg(potential + k) - __ldg(p.cost + first + k * p.pixels)) *
+               scale.inverse_epsilon;
+      };
+      LogSum<T> total;
+      if (demand > T(0)) {
+#pragma unroll 4
+        for (std::int64_t k = 0; k < p.targets; ++k) total.add(exponent(k));
+      }
+      const bool empty = total.sum == T(0);
+      const T factor =
+          empty ? T(0) : demand * exp(scale.excess * (total.largest + log(total.sum))) / total.sum;
+#pragma unroll 4
+      for (std::int64_t k = p.targets - 1; k >= 0; --k)
+        p.plan[first + k * p.pixels] = empty ? T(0) : factor * exp(exponent(k) - total.largest);
+    }
+  }
+}
+
+dim3 pixel_grid(std::int64_t pixels, std::int64_t images) {
+  return dim3(blocks_for(pixels, kThreads), blocks_for(images, 1));
+}
+
+} // namespace
+
+template <typename T>
+cudaError_t transport_labels(const TransportLabels<T>& p, cudaStream_t stream) {
+  if (p.images == 0 || p.pixels == 0) return cudaSuccess;
+  return launch(transport_labels_kernel<T>, pixel_grid(p.pixels, p.images), dim3(kThreads), 0,
+                stream, p);
+}
+
+template <typename T>
+cudaError_t transport_plan(const TransportPlan<T>& p, cudaStream_t stream) {
+  if (p.images == 0 || p.pixels == 0 || p.targets == 0) return cudaSuccess;
+  const double excess = p.epsilon / (p.demand_relaxation + p.epsilon);
+  const PlanScale<T> scale{static_cast<T>(1.0 / p.epsilon), static_cast<T>(excess)};
+  return launch(transport_plan_kernel<T>, pixel_grid(p.pixels, p.images), dim3(kThreads), 0, stream,
+                p, scale);
+}
+
+template cudaError_t transport_labels(const TransportLabels<float>&, cudaStream_t);
+template cudaError_t transport_labels(const TransportLabels<double>&, cudaStream_t);
+template cudaError_t transport_plan(const TransportPlan<float>&, cudaStream_t);
+template cudaError_t transport_plan(const TransportPlan<double>&, cudaStream_t);
+
+} // namespace point2mask::cuda

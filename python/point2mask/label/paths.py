@@ -1,0 +1,91 @@
+"""Assigners that follow shortest paths: nearest click, and optimal transport to given areas."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from point2mask import _core
+from point2mask.label.scene import Scene, enlarged
+
+# (dy, dx) in the order of geodesic_distance; the operators' own table would bring torch along.
+OFFSETS = ((1, 0), (0, 1), (1, 1), (1, -1), (-1, 0), (0, -1), (-1, -1), (-1, 1))
+MAX_SIDE = 320  # pixels: paths need less detail than the borders of regions
+EDGE_LIMIT = 1.5  # of edge strength
+EDGE_POWER = 4  # high: a path is about as long as the highest edge that it crosses
+STEP_COST = 3e-5  # of a step without edge
+EPSILON = 0.03  # of transport, whose cost is the logarithm of the distance
+TOLERANCE, MAX_ITERATIONS = 1e-3, 1000
+SAMPLING = 2  # transport is solved on every so-many-th row and column
+
+
+def shortest_path(scene: Scene) -> NDArray[np.int32]:
+    """The target from whose clicks the path over the lowest edges is shortest."""
+    small = scene.reduced(MAX_SIDE)
+    distance = _distance(small, small.seeds)
+    return enlarged(distance.argmin(0).astype(np.int32), scene.shape)
+
+
+def transport(scene: Scene) -> NDArray[np.int32]:
+    """Optimal transport of the pixels to the targets, each of which receives its area.
+
+    Targets without a given area get that of their cell about the centroids of shortest-path cells
+    (Point2Mask's supplies), scaled to what the given areas leave.
+    """
+    small = scene.reduced(MAX_SIDE)
+    distance = _distance(small, small.seeds)
+    # Logarithms: a target's potential then multiplies its distances. Half a step at the clicks.
+    cost = np.log(distance + np.float32(STEP_COST / 2))
+    share = _supplies(small, distance)
+    coarse = cost[None, :, ::SAMPLING, ::SAMPLING].reshape(1, len(cost), -1)
+    pixels = coarse.shape[2]
+    potential, _, _ = _core.sinkhorn(
+        coarse,
+        (share * pixels)[None].astype(np.float32),
+        np.ones((1, pixels), np.float32),
+        epsilon=EPSILON,
+        max_iterations=MAX_ITERATIONS,
+        tolerance=TOLERANCE,
+    )
+    labels = (cost - potential[0][:, None, None]).argmin(0)
+    return enlarged(labels.astype(np.int32), scene.shape)
+
+
+def _supplies(scene: Scene, distance: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The share of the pixels ``[K]`` that each target shall get; they add up to 1."""
+    known = np.isfinite(scene.area)
+    share = np.where(known, scene.area, 0.0)
+    if not known.all():
+        guess = _centroid_shares(scene, distance)[~known]
+        # What is left for the others, even if the given areas leave nothing.
+        share[~known] = guess * max(1 - share.sum(), guess.sum() / 2) / guess.sum()
+    share[(scene.seeds < 0).all(1)] = 0  # nothing reaches a target whose clicks were dropped
+    share[...] = share if share.any() else (scene.seeds >= 0).any(1)
+    return np.asarray(share / share.sum())
+
+
+def _centroid_shares(scene: Scene, distance: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Shares of cells about centroids; a centroid counts if it and the clicks lie in its mask."""
+    labels = distance.argmin(0).astype(np.int32)
+    targets = len(distance)
+    _, centroids, _ = _core.mask_statistics(labels[None], targets)
+    seeds = scene.seeds.copy()
+    for k, (y, x) in enumerate(centroids[0].astype(np.int64)):
+        clicks = seeds[k][seeds[k] >= 0]
+        if labels[y, x] == k and (labels.flat[clicks] == k).all():
+            seeds[k] = -1
+            seeds[k, 0] = y * labels.shape[1] + x
+    cells = _distance(scene, seeds).argmin(0)
+    # A target whose centroid shares its pixel with another's still gets something.
+    counts = np.maximum(np.bincount(cells.ravel(), minlength=targets), 1)
+    return np.asarray(counts / counts.sum())
+
+
+def _distance(scene: Scene, seeds: NDArray[np.int32]) -> NDArray[np.float32]:
+    """``float32 [K, h, w]``: cost of the cheapest path from every target's seeds."""
+    height, width = scene.shape
+    edge = np.minimum(scene.edge, EDGE_LIMIT)
+    around = np.pad(edge, 1, mode="edge")
+    cost = np.empty((1, len(OFFSETS), height, width), np.float32)
+    for step, (dy, dx) in enumerate(OFFSETS):
+        there = around[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+        cost[0, step] = ((edge + there) / 2) ** EDGE_POWER + STEP_COST
+    return np.asarray(_core.geodesic_distance(cost, seeds[None])[0], dtype=np.float32)

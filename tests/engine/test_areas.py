@@ -1,0 +1,57 @@
+"""Areas by the network: matched to the clicks, and what the transport does with them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from networks import shake, tiny
+from training import IS_THING, SCENE, SIZES, make_batch, randn
+
+from point2mask.engine.areas import network_areas
+from point2mask.engine.module import SupervisionConfig, TrainingModule
+from point2mask.models import PanopticNetwork
+from point2mask.models.decoder import Locations
+from point2mask.models.network import ThingMasks
+from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_areas_are_those_of_the_queries_around_the_clicks(activation):
+    """Queries 7, 2, 5 know the things, two of one class; their masks fill 2, 4, 6 rows of cells."""
+    network = PanopticNetwork(tiny(mask_activation=activation)).double()
+    batch = make_batch()
+    output = network(batch.images, batch.image_size)
+    logits, boxes = torch.full((1, 2, 12, 3), -4.0), 0.1 * randn(1, 2, 12, 4).sigmoid()
+    owners = (7, 2, 5)
+    for (category, xy, _), query in zip(SCENE[:3], owners, strict=True):
+        logits[..., query, category] = 4.0
+        for b, (h, w) in enumerate(SIZES):
+            boxes[0, b, query, :2] = torch.tensor([xy[0] / w, xy[1] / h])
+            boxes[0, b, query, 2:] = 0.2
+    output = replace(output, locations=Locations(logits.double(), boxes, randn(2, 12, 32)))
+
+    def draw(encoded, queries, chosen, all_layers):
+        masks = torch.full((1, 2, 3, 12, 16), -1.0, dtype=torch.float64)
+        for b, indices in enumerate(chosen):
+            for place, query in enumerate(indices.tolist()):
+                masks[0, b, place, : 2 * (1 + owners.index(query))] = 2.0
+        return ThingMasks(masks, torch.ones(2, 3, dtype=torch.bool))
+
+    network.decode_things = draw
+    areas = network_areas(network, output, batch.points, IS_THING, batch.image_size)
+    # Between the last filled row of centres (2) and the next (-1), 8 pixels apart, the mask stays
+    # above 0 for 5 pixels and above 1/2 for 4.
+    reach = 5 if activation == "sigmoid" else 4
+    for b, (_, w) in enumerate(SIZES):
+        assert areas[b].tolist() == [(8 * rows - 4 + reach) * w for rows in (2, 4, 6)] + [1]
+
+
+def test_supplies_by_the_network_train_a_step():
+    options = PseudoMaskOptions(transport=TransportOptions(supplies="network"))
+    torch.manual_seed(0)
+    network = shake(PanopticNetwork(tiny()))
+    training = TrainingModule(network, None, SupervisionConfig(pseudo_masks=options))
+    for scenes in ((SCENE, SCENE), (SCENE[3:], []), ([], [])):
+        losses, masks = training(make_batch(scenes, dtype=torch.float32), 10**6)
+        assert all(loss.isfinite() for loss in losses.values())
+        assert masks.area.shape[1] == max(len(scene) for scene in scenes)

@@ -1,0 +1,131 @@
+"""One step of training: every supervision trains every parameter, and a picture can be learned."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from networks import shake, tiny
+from training import SIZES, make_batch, take
+
+from point2mask.engine.module import SupervisionConfig, TrainingModule, image_edges
+from point2mask.losses import LossConfig
+from point2mask.models import PanopticNetwork
+from point2mask.pseudo_masks import PseudoMaskOptions, pseudo_masks, sobel_lab_edges
+
+LATE = 10**6
+POINTS = {
+    name: SupervisionConfig(pseudo_masks=PseudoMaskOptions(assigner=name))
+    for name in ("transport", "shortest_path", "nearest")
+}
+SUPERVISIONS = {"masks": SupervisionConfig(kind="masks"), **POINTS}
+
+
+def module(supervision, losses=None, **network):
+    torch.manual_seed(0)
+    return TrainingModule(shake(PanopticNetwork(tiny(**network))), losses, supervision)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("name", SUPERVISIONS)
+def test_a_step_trains_every_parameter(name, activation):
+    training = module(SUPERVISIONS[name], mask_activation=activation)
+    losses, masks = training(make_batch(dtype=torch.float32), LATE)
+    assert all(loss.dim() == 0 and loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    for parameter_name, parameter in training.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, parameter_name
+            assert parameter.grad.isfinite().all(), parameter_name
+    assert (masks.area[:, :3] > 0).any()
+    for loss_name, loss in losses.items():
+        torch.testing.assert_close(training.image_losses[loss_name].sum(), loss.detach())
+
+
+def test_padding_pixels_are_not_read():
+    training = module(SUPERVISIONS["shortest_path"]).eval()
+    black = training(make_batch(dtype=torch.float32), LATE)
+    nan = training(make_batch(dtype=torch.float32, fill=float("nan")), LATE)
+    torch.testing.assert_close(black[0], nan[0])
+    assert torch.equal(black[1].panoptic, nan[1].panoptic)
+
+
+def test_true_masks_are_returned():
+    batch = make_batch(dtype=torch.float32)
+    _, masks = module(SUPERVISIONS["masks"])(batch, 0)
+    assert torch.equal(masks.panoptic, batch.truth)
+
+
+def test_points_need_no_truth_and_masks_do():
+    batch = replace(make_batch(dtype=torch.float32), truth=None)
+    module(SUPERVISIONS["transport"])(batch, 0)
+    with pytest.raises(ValueError, match=r"batch\.truth"):
+        module(SUPERVISIONS["masks"])(batch, 0)
+
+
+def test_phases():
+    supervision = SupervisionConfig(transport_warmup=5)
+    assert supervision.at(5).assigner == "nearest"
+    assert supervision.at(6).assigner == "transport"
+    psps = replace(supervision, pseudo_masks=PseudoMaskOptions(assigner="shortest_path"))
+    assert psps.at(0).assigner == "shortest_path"
+    with pytest.raises(ValueError, match="kind must be"):
+        SupervisionConfig(kind="boxes")
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_maps_that_grow_the_masks(name, monkeypatch):
+    """PSPS has the edges of the picture where the others have the learned boundary."""
+    given = {}
+
+    def spy(*arguments, **named):
+        given.update(named)
+        return pseudo_masks(*arguments, **named)
+
+    monkeypatch.setattr("point2mask.engine.module.pseudo_masks", spy)
+    module(POINTS[name])(make_batch(dtype=torch.float32), LATE)
+    psps = name == "shortest_path"
+    assert (given["boundary"] is None) == psps
+    assert (given["low_level"] is not None) == psps
+    assert given["feature"] is not None
+    assert given["options"].assigner == name
+
+
+def test_heads_without_a_loss_are_frozen():
+    training = module(SUPERVISIONS["transport"], LossConfig(boundary=0.0, contrast=0.0))
+    losses, _ = training(make_batch(dtype=torch.float32), LATE)
+    assert not losses.keys() & {"boundary", "contrast"}
+    assert not any(p.requires_grad for p in training.network.pseudo_mask_heads.parameters())
+
+
+def test_edges_of_an_image_do_not_depend_on_the_batch():
+    batch = make_batch(fill=float("nan"))
+    edges = image_edges(batch.images, tuple(SIZES), PseudoMaskOptions())
+    assert edges.shape == (2, 6, 8)
+    for b in range(2):
+        alone = take(batch, b).images
+        h, w = alone.shape[-2] // 16, -(-alone.shape[-1] // 16)
+        if alone.shape[-1] % 16 == 0:  # whole cells: the published map of the image alone
+            torch.testing.assert_close(edges[b, :h, :w], sobel_lab_edges(alone, h, w)[0])
+        assert not edges[b, h:].any()
+        assert not edges[b, :, w:].any()
+
+
+@pytest.mark.parametrize(("name", "activation"), [("masks", "sigmoid"), ("transport", "relu")])
+def test_one_picture_is_learned(name, activation):
+    """The loss falls within 30 steps, although masks grown from points change with the network."""
+    supervision = replace(SUPERVISIONS[name], transport_warmup=0)
+    torch.manual_seed(0)
+    network = PanopticNetwork(tiny(mask_activation=activation, dropout=0.0))
+    training = TrainingModule(network, LossConfig(warmup_iterations=0), supervision)
+    batch = take(make_batch(dtype=torch.float32), 0)
+    optimizer = torch.optim.AdamW(training.parameters(), 2e-3)
+    history = []
+    for step in range(1, 31):
+        losses, _ = training(batch, step)
+        total = sum(losses.values())
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(training.parameters(), 1.0)
+        optimizer.step()
+        history.append(total.item())
+    assert history[-1] < 0.6 * history[0]

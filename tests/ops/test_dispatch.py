@@ -1,0 +1,46 @@
+"""What torch's dispatcher knows of our operators, on machines with and without a GPU."""
+
+import pytest
+import torch
+from simt import kernels
+
+from point2mask import _core, ops
+
+CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+OPERATORS = sorted(
+    name
+    for name in torch._C._dispatch_get_all_op_names()
+    if name.startswith("point2mask::")
+    and torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU")
+)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("key", ["CUDA", "Meta"])
+def test_every_operator_answers_every_key(name, key):
+    assert ops.__all__
+    assert torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+
+
+@pytest.mark.parametrize("operator", kernels.OPERATORS)
+def test_kernels_are_registered_where_they_were_compiled(operator):
+    compiled = "_cuda.cpp" in torch._C._dispatch_dump(f"point2mask::{operator}")
+    assert compiled == bool(_core.cuda_architectures)
+
+
+# The CUDA key is entered with CPU tensors: refusals and argument checks come before any launch.
+
+
+def test_cuda_tensors_get_a_clear_answer():
+    feature = torch.zeros(1, 2, 3, 4)
+    operator = torch.ops.point2mask.neighbor_difference_backward.default
+    expected = "no CUDA kernel yet" if _core.cuda_architectures else "built without CUDA kernels"
+    with pytest.raises(NotImplementedError, match=f"neighbor_difference_backward: .*{expected}"):
+        operator.redispatch(CUDA, feature, feature, feature, "l1")
+
+
+@pytest.mark.skipif(not _core.cuda_architectures, reason="built without CUDA kernels")
+def test_cuda_kernels_check_shapes_first():
+    operator = torch.ops.point2mask.mask_statistics.default
+    with pytest.raises(RuntimeError, match=r"labels must have shape \[B, H, W\], got \[2, 3\]"):
+        operator.redispatch(CUDA, torch.zeros(2, 3, dtype=torch.int32), 4)

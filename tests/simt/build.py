@@ -1,0 +1,144 @@
+"""Compiles CUDA kernels for the CPU: sources and emulator to one shared library a flavour.
+
+``plain`` checks barriers, warp collectives and deadlocks under random schedules; ``race`` also
+reports data races (ThreadSanitizer's runtime stays out); ``asan`` adds the address and
+undefined-behaviour sanitizers. Only the kernels are instrumented, not the emulator. What was
+built is kept in ``build/simt`` under the hash of everything that went into it.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+Flavour = Literal["plain", "race", "asan"]
+
+ROOT = Path(__file__).resolve().parents[2]
+SIMT = ROOT / "tests" / "simt"
+EMULATOR = SIMT / "emulator"
+INCLUDES = (ROOT / "cuda" / "include", ROOT / "cpp" / "include", EMULATOR)
+KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), SIMT / "entry.cpp")
+SAMPLES = (SIMT / "samples.cu",)
+
+_WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
+_COMMON = ("-std=c++20", "-O1", "-g", "-fPIC", "-ffp-contract=off", *_WARNINGS)
+_SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+_KERNEL_FLAGS = {"plain": (), "race": ("-fsanitize=thread",), "asan": _SANITIZE}
+_EMULATOR_FLAGS = {"plain": (), "race": ("-DSIMT_RACE",), "asan": ("-DSIMT_ASAN",)}
+_LINK_FLAGS = {"plain": (), "race": (), "asan": _SANITIZE}
+
+
+class BuildError(RuntimeError):
+    """The compiler said no; carries what it printed."""
+
+
+def compiler() -> str | None:
+    """The host C++ compiler, ``CXX`` or g++, or None."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def run(*command: str | Path) -> None:
+    """Runs a build step."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+
+
+@cache
+def _headers_hash() -> str:
+    digest = hashlib.sha256((compiler() or "").encode())
+    for folder in INCLUDES:
+        for header in sorted(p for p in folder.rglob("*.*") if p.suffix in (".h", ".hpp", ".cuh")):
+            digest.update(header.read_bytes())
+    return digest.hexdigest()
+
+
+def content_hash(*parts: bytes | str) -> str:
+    """A short name for what the parts contain."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:16]
+
+
+def _object(source: Path, flags: tuple[str, ...]) -> Path:
+    name = content_hash(_headers_hash(), source.read_bytes(), str(source), *flags)
+    target = ROOT / "build" / "simt" / f"{source.stem}-{name}.o"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(f".{os.getpid()}.o")
+        include = [f"-I{folder}" for folder in INCLUDES]
+        run(compiler() or "g++", *flags, *include, "-x", "c++", "-c", source, "-o", part)
+        part.rename(target)
+    return target
+
+
+def library_path(sources: tuple[Path, ...], flavour: Flavour) -> Path:
+    """Builds what is not built yet."""
+    kernel_flags = (*_COMMON, *_KERNEL_FLAGS[flavour])
+    emulator_flags = (*_COMMON, "-O2", *_EMULATOR_FLAGS[flavour])
+    objects = [_object(source, kernel_flags) for source in sources]
+    objects += [_object(source, emulator_flags) for source in sorted(EMULATOR.glob("*.cpp"))]
+    name = content_hash(*map(str, objects), flavour)
+    target = objects[0].parent / f"lib{sources[-1].stem}-{flavour}-{name}.so"
+    if not target.exists():
+        part = target.with_suffix(f".{os.getpid()}.so")
+        # Bsymbolic: the __tsan_ functions called are the emulator's, whoever else defines some.
+        link = ("-shared", "-Wl,-Bsymbolic", "-ldl")
+        run(compiler() or "g++", *objects, *_LINK_FLAGS[flavour], *link, "-o", part)
+        part.rename(target)
+    return target
+
+
+class Emulator:
+    """A library of kernels, its schedule and its report."""
+
+    def __init__(self, sources: tuple[Path, ...], flavour: Flavour) -> None:
+        self.functions = ctypes.CDLL(str(library_path(sources, flavour)))
+        self.functions.simt_races.restype = ctypes.c_uint64
+        self.functions.simt_accesses.restype = ctypes.c_uint64
+
+    def configure(
+        self,
+        seed: int,
+        *,
+        resident_blocks: int = 4,
+        max_blocks: int = 3,
+        preempt: float = 0.02,
+        watchdog: int = 3_000_000,
+    ) -> None:
+        """Sets the schedule of the next launches and forgets what was reported."""
+        self.functions.simt_configure(
+            ctypes.c_uint64(seed),
+            resident_blocks,
+            max_blocks,
+            ctypes.c_double(preempt),
+            ctypes.c_uint64(watchdog),
+        )
+        self.functions.simt_clear_report()
+
+    @property
+    def errors(self) -> list[str]:
+        """What was wrong since configure(): divergence, deadlocks, races with file and line."""
+        text = ctypes.create_string_buffer(1 << 16)
+        self.functions.simt_errors(text, ctypes.c_size_t(len(text)))
+        return text.value.decode().splitlines()
+
+    @property
+    def races(self) -> int:
+        return int(self.functions.simt_races())
+
+    @property
+    def accesses(self) -> int:
+        return int(self.functions.simt_accesses())
+
+
+@cache
+def emulator(sources: tuple[Path, ...], flavour: Flavour) -> Emulator:
+    """One emulator a library and process."""
+    return Emulator(sources, flavour)

@@ -1,0 +1,31 @@
+// The emulator's controls, for ctypes.
+
+#include <cstring>
+
+#include "simt_emulator.hpp"
+
+extern "C" {
+
+void simt_configure(std::uint64_t seed, unsigned resident_blocks, unsigned max_blocks,
+                    double preempt, std::uint64_t watchdog) {
+  simt::config().seed = seed;
+  simt::config().resident_blocks = resident_blocks;
+  simt::config().max_blocks = max_blocks;
+  simt::config().preempt = preempt;
+  simt::config().watchdog = watchdog;
+}
+
+void simt_clear_report() { simt::clear_report(); }
+
+std::uint64_t simt_races() { return simt::report().races; }
+std::uint64_t simt_accesses() { return simt::report().accesses; }
+
+// One error a line, cut to fit.
+void simt_errors(char* text, std::size_t bytes) {
+  std::string all;
+  for (const std::string& error : simt::report().errors) all += error + "\n";
+  std::strncpy(text, all.c_str(), bytes - 1);
+  text[bytes - 1] = '\0';
+}
+
+} // extern "C"

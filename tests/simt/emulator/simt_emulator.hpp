@@ -1,0 +1,149 @@
+#pragma once
+
+// What a kernel sees of the CPU emulation: CUDA's names, spelled as CUDA spells them. The machine
+// behind them lies in the .cpp files of this folder and is compiled separately, because in a race
+// build only the kernels are instrumented (-fsanitize=thread).
+
+#include <math.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <source_location>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "cuda_runtime_api.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+
+// Code of the emulator that sits in the kernels' translation unit must stay out of the detector.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) && defined(__clang__)
+#define SIMT_QUIET __attribute__((disable_sanitizer_instrumentation, noinline)) inline
+#elif defined(__SANITIZE_THREAD__)
+#define SIMT_QUIET __attribute__((no_sanitize("thread"), noinline)) inline
+#else
+#define SIMT_QUIET inline
+#endif
+
+namespace simt {
+
+struct Config {
+  std::uint64_t seed = 1;       // of the schedule; 0 = in order
+  unsigned resident_blocks = 4; // alive at once; more than one interleaves blocks
+  unsigned max_blocks = 3;      // per grid direction: small, so that grid-stride loops do stride
+  double preempt = 0.02;        // race build: chance of a switch at a plain access
+  double preempt_atomic = 0.25; // chance of a switch at an atomic or relaxed access
+  std::uint64_t watchdog = 3'000'000; // switches after which a launch counts as hung
+};
+Config& config();
+
+// What went wrong since the last clear_report(). Launches add to it.
+struct Report {
+  std::vector<std::string> errors;
+  std::uint64_t races = 0, switches = 0, accesses = 0;
+};
+Report& report();
+void clear_report();
+
+// The running CUDA thread; null on the host side.
+struct Context {
+  uint3 thread, block;
+  dim3 block_size, grid_size;
+  unsigned index, lane, warp; // of the thread in its block
+};
+extern Context* self;
+
+using Site = std::source_location; // where in the kernel
+enum class Sync { barrier, any, all, count, warp, shuffle, vote, match };
+
+int block_barrier(Sync kind, bool predicate, const Site& at);
+void warp_barrier(std::uint32_t mask, const Site& at);
+std::uint64_t warp_shuffle(std::uint32_t mask, std::uint64_t value, unsigned lane, const Site& at);
+std::uint32_t warp_vote(std::uint32_t mask, bool predicate, const Site& at);
+std::uint32_t warp_match(std::uint32_t mask, std::uint64_t value, const Site& at);
+void fence();
+void atomic_access(const volatile void* address, std::size_t bytes, bool write, const void* pc);
+void* static_shared(const void* tag, std::size_t bytes);
+void* dynamic_shared();
+cudaError_t run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+
+SIMT_QUIET uint3 thread_index() { return self->thread; }
+SIMT_QUIET uint3 block_index() { return self->block; }
+SIMT_QUIET dim3 block_size() { return self->block_size; }
+SIMT_QUIET dim3 grid_size() { return self->grid_size; }
+SIMT_QUIET unsigned lane_index() { return self->lane; }
+
+template <typename T>
+std::uint64_t to_bits(T value) {
+  static_assert(sizeof(T) <= 8);
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  return bits;
+}
+
+template <typename T>
+T from_bits(std::uint64_t bits) {
+  T value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// All fibers share one OS thread: a plain update is atomic. The caller's pc names the kernel line.
+template <typename T, typename Update>
+SIMT_QUIET T read_modify_write(T* address, const void* pc, Update update) {
+  atomic_access(address, sizeof(T), true, pc);
+  const T old = *address;
+  *address = update(old);
+  return old;
+}
+
+} // namespace simt
+
+#define POINT2MASK_SHARED(T, name, count) \
+  static const char name##_tag = 0;       \
+  T* const name = static_cast<T*>(simt::static_shared(&name##_tag, sizeof(T) * (count)))
+#define POINT2MASK_DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(simt::dynamic_shared())
+
+#define threadIdx (simt::thread_index())
+#define blockIdx (simt::block_index())
+#define blockDim (simt::block_size())
+#define gridDim (simt::grid_size())
+
+namespace point2mask::cuda {
+
+inline std::int64_t max_blocks() { return simt::config().max_blocks; }
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+                   cudaStream_t, Arguments... arguments) {
+  return simt::run(grid, block, shared_bytes,
+                   [=] { kernel(static_cast<Parameters>(arguments)...); });
+}
+
+template <typename T>
+SIMT_QUIET T load_relaxed(const T* address) {
+  simt::atomic_access(address, sizeof(T), false, __builtin_return_address(0));
+  return *const_cast<const volatile T*>(address);
+}
+
+template <typename T>
+SIMT_QUIET void store_relaxed(T* address, T value) {
+  simt::atomic_access(address, sizeof(T), true, __builtin_return_address(0));
+  *const_cast<volatile T*>(address) = value;
+}
+
+} // namespace point2mask::cuda
+
+#include "simt_intrinsics.hpp"
