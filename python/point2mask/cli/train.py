@@ -56,6 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from point2mask.engine.config import load_config
     from point2mask.engine.errors import TrainingError
+    from point2mask.engine.launch import leave
     from point2mask.engine.train import train
 
     config = load_config(args.config, args.overrides)
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         result = train(config, out, resume=args.resume, processes=args.processes, cpu=args.cpu)
     except TrainingError as error:
         raise UsageError(str(error)) from error
+    leave()
     if int(os.environ.get("RANK", "0")) == 0:
         print_result(result)
         print(f"{result['steps']} steps in {result['seconds']:.0f} s: {out}", file=sys.stderr)

@@ -145,7 +145,7 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
 
 
 class TrainingSet(Dataset[Loaded | Broken]):
-    """Augmented images with clicks.
+    """Augmented images with clicks. What cannot be read comes as :class:`Broken`.
 
     Attributes:
         categories: by id.
@@ -188,8 +188,7 @@ class TrainingSet(Dataset[Loaded | Broken]):
         try:
             sample = self.load(index)
         except DataError as error:
-            if not self._config.skip_broken:
-                raise
+            # Not raised: a worker's exception would arrive with its traceback in its message.
             return Broken(name, str(error))
         # A seed of text is hashed: the same choices on every machine.
         generator = random.Random(f"{self._seed}/{epoch}/{index}")

@@ -1,5 +1,6 @@
 """Processes: how many there are, their random numbers, and what they tell each other."""
 
+import gc
 import os
 import random
 from typing import Any
@@ -22,11 +23,10 @@ def launch(cpu: bool, processes: int | None) -> Any:
             happened silently; start several with torchrun.
     """
     from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs
 
-    # A batch without stuff, say, leaves parameters without gradient.
-    handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[handler])
+    # The module sees to it that every parameter gets a gradient in every step, as
+    # data-parallel training wants it by default.
+    accelerator = Accelerator(cpu=cpu, mixed_precision="no")
     started = int(os.environ.get("WORLD_SIZE", "1"))
     for expected in (started, processes or started):
         if accelerator.num_processes != expected:
@@ -50,3 +50,15 @@ def gather(items: list[Any]) -> list[Any]:
 
     gathered: list[Any] = gather_object(items)
     return gathered
+
+
+def leave() -> None:
+    """Takes this process out of its group: the last thing that a program of several does.
+
+    What is left of data-parallel modules is freed before. At the end of the program their threads
+    would meet a group that is gone, which aborts it now and then.
+    """
+    gc.collect()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

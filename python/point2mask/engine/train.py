@@ -189,7 +189,6 @@ class Run:
             batch_sampler=self._batches(self.progress.step),
             collate_fn=self.dataset.collate,
             num_workers=self.config.data.workers,
-            pin_memory=False,
             # Items do not depend on it, but without one the seeds of workers are drawn from the
             # state that dropout goes on with.
             generator=torch.Generator().manual_seed(self.config.seed),
@@ -199,8 +198,10 @@ class Run:
     def _step(self, parts: list[Collated]) -> dict[str, float] | None:
         """One step of the optimiser: its averaged losses, or None if there was no click."""
         progress = self.progress
-        for part in parts:
-            progress.broken.update((broken.name, broken.reason) for broken in part.broken)
+        for broken in (broken for part in parts for broken in part.broken):
+            if not self.config.data.skip_broken:
+                raise DataError(broken.reason)
+            progress.broken[broken.name] = broken.reason
         usable = self._usable(parts)
         progress.empty += len(parts) - len(usable)
         if not usable:
