@@ -20,7 +20,7 @@ COMMANDS = (
     "shapes",
     "demo",
 )
-EXTRAS = {"PIL": "label", "pycocotools": "label", "rich": "label", "skimage": "label"}
+EXTRAS = {"PIL": "label", "rich": "label", "skimage": "label"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
