@@ -66,7 +66,7 @@ def graph(image: Image, p: Array) -> coo_matrix:
                 if b is not None:
                     e += 0.1 * max(b[y, x], b[v, u])
                 if f is not None:
-                    e += 0.1 * 0.5 * ((f[:, y, x] - f[:, v, u]) ** 2).sum()
+                    e += 0.1 * max(0.0, 1 - f[:, y, x] @ f[:, v, u])
                 source.append(y * columns + x)
                 target.append(v * columns + u)
                 cost.append(max(e, SMALLEST_EDGE))

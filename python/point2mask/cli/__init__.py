@@ -22,7 +22,7 @@ COMMANDS = (
     "shapes",
     "demo",
 )
-EXTRAS = dict.fromkeys(("PIL", "pycocotools", "rich", "skimage"), "label") | dict.fromkeys(
+EXTRAS = dict.fromkeys(("PIL", "rich", "skimage"), "label") | dict.fromkeys(
     ("accelerate", "safetensors", "scipy", "tensorboard", "timm", "torchvision", "yaml"), "train"
 )
 

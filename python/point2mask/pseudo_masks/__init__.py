@@ -4,13 +4,13 @@ Everything runs through the package's operators on the device of its inputs, wit
 over images and without reading a value back from the device.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.pseudo_masks.assigners import ASSIGNERS, TransportOptions, assign
+from point2mask.pseudo_masks.assigners import ASSIGNERS, assign
 from point2mask.pseudo_masks.cost import (
     close_padding,
     edge_cost,
@@ -18,6 +18,8 @@ from point2mask.pseudo_masks.cost import (
     sobel_lab_edges,
     target_cost,
 )
+from point2mask.pseudo_masks.maps import Maps, check_arguments, image_sizes, inside_mask
+from point2mask.pseudo_masks.options import PseudoMaskOptions, TransportOptions
 from point2mask.pseudo_masks.points import PointBatch, class_presence, mark_points
 from point2mask.pseudo_masks.problem import Problem
 from point2mask.pseudo_masks.supplies import SUPPLIES
@@ -35,33 +37,6 @@ __all__ = [
     "pseudo_masks",
     "sobel_lab_edges",
 ]
-
-
-@dataclass(frozen=True)
-class PseudoMaskOptions:
-    """Constants of the method; defaults are those of the published configurations.
-
-    Attributes:
-        assigner: ``transport``, ``shortest_path`` or ``nearest``.
-        transport: options of the transport assigner.
-        stride: image pixels a cell of the graph on which shortest paths are computed.
-        point_size: side of the square around a click that is certain of its class, pixels.
-        confidence: below this likelihood a pixel's semantic label is ignored.
-        semantic_weight, boundary_weight, feature_weight: weights of the edge cost; see
-            :func:`edge_cost`. ``feature_weight=0`` is the supplementary material's variant.
-        class_penalty: added to the cost of targets of another class than the pixel's most likely
-            one. 0 as published; a value above the largest distance keeps classes apart.
-    """
-
-    assigner: str = "transport"
-    transport: TransportOptions = field(default_factory=TransportOptions)
-    stride: int = 16
-    point_size: int = 17
-    confidence: float = 0.5
-    semantic_weight: float = 1.0
-    boundary_weight: float = 0.1
-    feature_weight: float = 0.1
-    class_penalty: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,71 +94,81 @@ def pseudo_masks(
         ValueError: shapes that do not fit together, an unknown assigner or scheme.
     """
     options = options or PseudoMaskOptions()
-    _check(semantic, points, is_thing, areas)
+    maps = Maps(semantic, boundary, feature, low_level)
+    check_arguments(maps, points, is_thing, image_size, areas)
+    maps = maps.full_precision()
     targets, points = points.category.shape[1], points.nonempty()
     if areas is not None and not targets:
         areas = areas.new_zeros(len(areas), 1)  # as padded as the points
-    is_image = _image_mask(semantic, image_size)
-    likelihood = semantic * class_presence(points, semantic.shape[1])[..., None, None]
+    canvas = maps.semantic.shape[-2:]
+    size = image_sizes(maps.semantic, image_size)
+    points = points.inside(size)
+    is_image = inside_mask(size, *canvas)
+    presence = class_presence(points, len(is_thing))
+    likelihood = (maps.semantic * presence[..., None, None]).contiguous()
     likelihood = mark_points(likelihood, points, options.point_size)
     best, pixel_class = likelihood.max(1)
-    thing_pixel = is_thing[pixel_class] & is_image
+    padded = None if image_size is None else size
     problem = _problem(
-        likelihood, pixel_class, thing_pixel, points, is_thing, is_image, areas,
-        (boundary, feature, low_level), options,
-    )  # fmt: skip
+        replace(maps, semantic=likelihood), pixel_class, points, is_thing, padded, areas, options
+    )
     instance = assign(problem, options.assigner, options.transport)
-    confident = (best >= options.confidence) & is_image
+    confident = (best >= options.confidence) & (best > 0) & is_image
     labels = torch.where(confident, pixel_class, -1).int()
     statistics = ops.mask_statistics(instance, points.category.shape[1])
-    size = is_image.new_tensor(semantic.shape[-2:], dtype=torch.int64).expand(len(semantic), 2)
     return PseudoMasks(
         instance=instance,
         semantic=labels,
         panoptic=_panoptic(instance, labels, points, is_thing),
         area=statistics.area[:, :targets],
-        box=_boxes(statistics, size if image_size is None else image_size)[:, :targets],
+        box=_boxes(statistics, size)[:, :targets],
     )
 
 
 def _problem(
-    likelihood: Tensor,
+    maps: Maps,
     pixel_class: Tensor,
-    thing_pixel: Tensor,
     points: PointBatch,
     is_thing: Tensor,
-    is_image: Tensor,
+    size: Tensor | None,
     areas: Tensor | None,
-    maps: tuple[Tensor | None, Tensor | None, Tensor | None],
     options: PseudoMaskOptions,
 ) -> Problem:
-    """Edge costs on the reduced grid, distances from the clicks, and who takes part."""
+    """Edge costs on the reduced grid, distances from the clicks, and who takes part.
+
+    ``maps.semantic`` holds the likelihoods; ``size`` is None where there is no padding.
+    """
+    likelihood, stride = maps.semantic, options.stride
     height, width = likelihood.shape[-2:]
-    rows, columns = max(height // options.stride, 1), max(width // options.stride, 1)
-    boundary, feature, low_level = maps
+    rows, columns = max(height // stride, 1), max(width // stride, 1)
+    reduced = maps.resized(rows, columns, size)
     edges = edge_cost(
-        resize(likelihood, rows, columns),
-        None if boundary is None else resize(boundary[:, None], rows, columns)[:, 0],
-        None if feature is None else resize(feature, rows, columns),
-        None if low_level is None else resize(low_level[:, None], rows, columns)[:, 0],
+        reduced.semantic,
+        reduced.boundary,
+        reduced.feature,
+        reduced.low_level,
         semantic_weight=options.semantic_weight,
         boundary_weight=options.boundary_weight,
         feature_weight=options.feature_weight,
     )
-    stride = options.stride
-    cells_in_image = is_image[:, : rows * stride : stride, : columns * stride : stride]
-    edges = close_padding(edges, cells_in_image)
+    everything = image_sizes(likelihood, size)
+    cells = (everything + stride - 1).div(stride, rounding_mode="floor")
+    cells = torch.minimum(cells, cells.new_tensor([rows, columns])).clamp_min(1)
+    is_cell = inside_mask(cells, rows, columns)
     # Stuff is no supplier: only things are told apart by transport (b.5).
     channel = points.category.clamp_min(0)
     is_target = is_thing[channel] & points.is_point.any(-1)
-    cells = points.cells(rows, columns, stride).masked_fill(~is_target[..., None], -1)
-    distance = target_cost(edges, cells)
+    seeds = points.cells(rows, columns, stride).masked_fill(~is_target[..., None], -1)
+    edges = close_padding(edges, is_cell)
+    distance = target_cost(edges, seeds)
     stuff = (likelihood * ~is_thing[:, None, None]).sum(1, keepdim=True)
     own = likelihood.gather(1, channel[..., None, None].expand(-1, -1, height, width))
-    cost = resize(distance, height, width)
+    limit = None if size is None else cells
+    cost = resize(distance, height, width, limit)
     if options.class_penalty > 0:
         foreign = pixel_class[:, None] != points.category[..., None, None]
         cost = cost + options.class_penalty * foreign
+    thing_pixel = is_thing[pixel_class] & inside_mask(everything, height, width)
     return Problem(
         edges=edges,
         distance=distance,
@@ -195,6 +180,8 @@ def _problem(
         points=points,
         stride=stride,
         classes=likelihood.shape[1],
+        is_cell=is_cell,
+        cells=limit,
         areas=areas,
     )
 
@@ -216,34 +203,6 @@ def _panoptic(instance: Tensor, semantic: Tensor, points: PointBatch, is_thing: 
 
 def _boxes(statistics: ops.MaskStatistics, image_size: Tensor) -> Tensor:
     """Tight boxes; the middle half of the image where a target has no pixel (b.7)."""
-    height, width = image_size.to(statistics.box.device).float().unbind(1)
+    height, width = image_size.float().unbind(1)
     middle = torch.stack([width / 4, height / 4, width * 0.75, height * 0.75], 1)
     return torch.where((statistics.area > 0)[..., None], statistics.box.float(), middle[:, None])
-
-
-def _image_mask(semantic: Tensor, image_size: Tensor | None) -> Tensor:
-    """Bool ``[B, H, W]``: pixels of the image, not of the batch's padding."""
-    images, _, height, width = semantic.shape
-    if image_size is None:
-        return torch.ones(images, height, width, dtype=torch.bool, device=semantic.device)
-    if image_size.shape != (images, 2):
-        raise ValueError(f"image_size must have shape [B={images}, 2], got {[*image_size.shape]}")
-    limit = image_size.to(semantic.device)
-    y = torch.arange(height, device=semantic.device) < limit[:, :1]
-    x = torch.arange(width, device=semantic.device) < limit[:, 1:]
-    return y[:, :, None] & x[:, None, :]
-
-
-def _check(semantic: Tensor, points: PointBatch, is_thing: Tensor, areas: Tensor | None) -> None:
-    if semantic.dim() != 4 or not semantic.is_floating_point():
-        raise ValueError(f"semantic must be float [B, C, H, W], got {[*semantic.shape]}")
-    images, classes = semantic.shape[:2]
-    if is_thing.shape != (classes,) or is_thing.dtype != torch.bool:
-        raise ValueError(f"is_thing must be bool [C={classes}], got {[*is_thing.shape]}")
-    if points.category.shape[:1] != (images,) or points.xy.shape[:2] != points.category.shape:
-        raise ValueError(
-            f"points must hold B={images} images, got xy {[*points.xy.shape]} and "
-            f"category {[*points.category.shape]}"
-        )
-    if areas is not None and areas.shape != points.category.shape:
-        raise ValueError(f"areas must have shape {[*points.category.shape]}, got {[*areas.shape]}")

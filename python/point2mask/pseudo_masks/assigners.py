@@ -1,37 +1,14 @@
 """Ways to give every foreground pixel to a target: one function each, chosen by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import inf
 
 import torch
 from torch import Tensor
 
 from point2mask import ops
+from point2mask.pseudo_masks.options import TransportOptions
 from point2mask.pseudo_masks.problem import Problem
 from point2mask.pseudo_masks.supplies import supplies
-
-
-@dataclass(frozen=True)
-class TransportOptions:
-    """Options of the optimal-transport assigner; defaults are the published values (b.6).
-
-    Attributes:
-        supplies: scheme of the targets' areas: ``centroid``, ``uniform`` or ``given``.
-        iterations: Sinkhorn iterations. 80 at epsilon 1e-3 stop far from convergence, which
-            protects against wrong supplies; trust in the supplies allows more.
-        epsilon: strength of the entropic regularisation, in units of cost.
-        tolerance: stop an image early below this relative supply error; 0 = never.
-        supply_relaxation, demand_relaxation: strength rho of a KL penalty that replaces the
-            supplies (the demands) as a hard constraint; infinite = hard.
-    """
-
-    supplies: str = "centroid"
-    iterations: int = 80
-    epsilon: float = 1e-3
-    tolerance: float = 0.0
-    supply_relaxation: float = inf
-    demand_relaxation: float = inf
 
 
 def assign_nearest(problem: Problem, options: TransportOptions) -> Tensor:

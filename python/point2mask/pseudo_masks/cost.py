@@ -41,7 +41,7 @@ def edge_cost(
     Args:
         semantic: ``[B, C, h, w]`` class likelihoods P.
         boundary: ``[B, h, w]`` probability b of an instance boundary, or None for 0.
-        feature: ``[B, D, h, w]`` unit-length features f, or None for no such term.
+        feature: ``[B, D, h, w]`` features f of at most unit length, or None for no such term.
         low_level: ``[B, h, w]`` edge response E in [0, 1] (PSPS: :func:`sobel_lab_edges`).
         semantic_weight, boundary_weight, feature_weight: lambda_prob, beta and lambda_feat.
 
@@ -54,16 +54,16 @@ def edge_cost(
     if low_level is not None:
         cost += boundary_weight * neighbor_values(low_level)
     if feature is not None:
-        # Unit vectors: 1 - <f, g> = |f - g|^2 / 2, never negative.
-        cost += feature_weight * 0.5 * ops.neighbor_difference(feature, 8, "squared_l2")
+        # 1 - <f, g> = |f - g|^2 / 2 + 1 - (|f|^2 + |g|^2) / 2; resized features are shorter than 1.
+        missing = 0.5 * (1 - feature.square().sum(1))
+        around = neighbor_values(missing) + missing[:, None]
+        difference = 0.5 * ops.neighbor_difference(feature, 8, "squared_l2")
+        cost += feature_weight * (difference + around).clamp_min(0)
     return cost
 
 
 def close_padding(cost: Tensor, is_image: Tensor) -> Tensor:
-    """Forbids every step from padding back into the image, in place.
-
-    Distances then extend into the padding (so that interpolation at the image's edge stays
-    finite), but no path between two pixels of the image leads through it.
+    """Forbids every step from padding into the image, in place.
 
     Args:
         cost: ``[B, 8, h, w]`` directed costs.
@@ -86,11 +86,38 @@ def target_cost(edges: Tensor, seeds: Tensor) -> Tensor:
     return torch.where(distance.isfinite(), distance, EMPTY_TARGET_COST)
 
 
-def resize(map_: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, half-pixel centres, no antialiasing: what the method uses throughout."""
-    if map_.shape[-2:] == (height, width):
-        return map_
-    return F.interpolate(map_, size=(height, width), mode="bilinear", align_corners=False)
+def resize(map_: Tensor, height: int, width: int, extent: Tensor | None = None) -> Tensor:
+    """Bilinear, half-pixel centres, no antialiasing: what the method uses throughout.
+
+    Args:
+        map_: ``[B, C, h, w]``.
+        height, width: size of the result.
+        extent: int64 ``[B, 2]``, rows and columns of each map that belong to its image (at least
+            1). What lies beyond is never read: the last row and column are repeated instead.
+    """
+    if extent is None:
+        if map_.shape[-2:] == (height, width):
+            return map_
+        return F.interpolate(map_, size=(height, width), mode="bilinear", align_corners=False)
+    rows = _interpolate(map_, 2, height, extent[:, 0])
+    return _interpolate(rows, 3, width, extent[:, 1])
+
+
+def _interpolate(map_: Tensor, dim: int, size: int, extent: Tensor) -> Tensor:
+    """Linear interpolation of ``[B, C, h, w]`` along one dimension within each image's extent."""
+    position = torch.arange(size, device=map_.device, dtype=map_.dtype)
+    position = ((position + 0.5) * (map_.shape[dim] / size) - 0.5).clamp_min(0)
+    last = (extent - 1)[:, None]
+    low = torch.minimum(position.long(), last)
+    high = torch.minimum(position.long() + 1, last)
+    weight = (position - position.floor()).expand(len(map_), size)
+    shape = [len(map_), 1, 1, 1]
+    shape[dim] = size
+    grown = [*map_.shape]
+    grown[dim] = size
+    first = map_.gather(dim, low.view(shape).expand(grown))
+    second = map_.gather(dim, high.view(shape).expand(grown))
+    return first.lerp_(second, weight.reshape(shape))
 
 
 def sobel_lab_edges(image: Tensor, height: int, width: int) -> Tensor:

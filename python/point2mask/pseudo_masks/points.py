@@ -46,6 +46,29 @@ class PointBatch:
         xy = self.xy.new_full((images, max(targets, 1), 1, 2), -1.0)
         return PointBatch(xy, self.category if targets else self.category.new_full((images, 1), -1))
 
+    def inside(self, size: Tensor) -> "PointBatch":
+        """Without the points that lie outside images of ``size [B, 2]`` (height, width)."""
+        limit = size.flip(1)[:, None, None].to(self.xy.dtype)
+        return PointBatch(
+            torch.where((self.xy < limit).all(-1, keepdim=True), self.xy, -1.0), self.category
+        )
+
+    def check(self, images: int, classes: int) -> None:
+        """Raises a ValueError for tensors that are not points of that many images."""
+        xy, category = self.xy, self.category
+        if xy.dim() != 4 or xy.shape[-1] != 2 or category.shape != xy.shape[:2]:
+            raise ValueError(
+                "points must have xy [B, K, P, 2] and category [B, K], got "
+                f"{[*xy.shape]} and {[*category.shape]}"
+            )
+        if len(xy) != images:
+            raise ValueError(f"points must hold B={images} images, got {len(xy)}")
+        if category.dtype != torch.int64:
+            raise ValueError(f"points must have an int64 category, got {category.dtype}")
+        # Checked where the tensor lives: no value is read back.
+        in_range = ((category >= -1) & (category < classes)).all()
+        torch._assert_async(in_range, f"points must have categories in [-1, C={classes})")
+
     @property
     def is_point(self) -> Tensor:
         """Bool ``[B, K, P]``: a point of a target that is not padding."""
@@ -83,7 +106,7 @@ def mark_points(semantic: Tensor, points: PointBatch, size: int) -> Tensor:
     without storing T.
 
     Args:
-        semantic: ``[B, C, H, W]``.
+        semantic: ``[B, C, H, W]``, contiguous.
         points: the clicks.
         size: side of the square in pixels, odd.
     """
@@ -97,5 +120,7 @@ def mark_points(semantic: Tensor, points: PointBatch, size: int) -> Tensor:
     channel = points.category.clamp(0, classes - 1)[..., None, None, None]
     index = (channel * height + rows) * width + columns
     value = points.is_point[..., None, None].to(semantic.dtype).expand_as(index)
-    semantic.view(images, -1).scatter_reduce_(1, index.flatten(1), value.flatten(1), "amax")
+    semantic.view(images, classes * height * width).scatter_reduce_(
+        1, index.flatten(1), value.flatten(1), "amax"
+    )
     return semantic

@@ -25,6 +25,8 @@ class Problem:
         points: the clicks.
         stride: image pixels a cell of the reduced grid.
         classes: C, channels of the semantic map.
+        is_cell: bool ``[B, h, w]`` cells of the reduced grid that lie in the image.
+        cells: int64 ``[B, 2]`` their rows and columns, or None where there is no padding.
         areas: ``[B, K]`` given areas in pixels, or None.
     """
 
@@ -38,6 +40,8 @@ class Problem:
     points: PointBatch
     stride: int
     classes: int
+    is_cell: Tensor
+    cells: Tensor | None
     areas: Tensor | None
 
     @property
@@ -70,9 +74,10 @@ class Problem:
         Returns:
             Int32 ``[B, H, W]``, -1 outside the foreground.
         """
-        excluded = ~self.is_target[..., None, None]
+        excluded = ~(self.is_target[..., None, None] & self.is_cell[:, None])
         largest = distance.masked_fill(excluded, 0.0).amax((1, 2, 3), keepdim=True)
-        farness = resize(distance / (largest + 1e-5) - 1.0, *self.foreground.shape[-2:])
+        height, width = self.foreground.shape[-2:]
+        farness = resize(distance / (largest + 1e-5) - 1.0, height, width, self.cells)
         return self.cheapest(farness.mul_(self.likelihood))
 
     def distance_from(self, cells: Tensor) -> Tensor:

@@ -56,6 +56,9 @@ def given_supplies(problem: Problem) -> Tensor:
     """The areas handed in by the caller, in pixels."""
     if problem.areas is None:
         raise ValueError("supplies='given' needs areas [B, K], one a target, in pixels")
+    # Checked where the tensor lives: no value is read back.
+    valid = (problem.areas.isfinite() & (problem.areas >= 0)).all()
+    torch._assert_async(valid, "areas must be finite and not negative")
     return problem.areas.to(problem.cost.dtype)
 
 
@@ -74,5 +77,5 @@ def supplies(problem: Problem, scheme: str) -> Tensor:
     demand = problem.foreground.sum((1, 2)).to(area.dtype)[:, None]
     total = area.sum(1, keepdim=True)
     # Targets without any claim at all (say, no pixel of their class) share the image equally.
-    area = torch.where(total > 0, area, problem.is_target.to(area.dtype))
+    area = torch.where(total == 0, problem.is_target.to(area.dtype), area)
     return area * (demand / area.sum(1, keepdim=True).clamp_min(1e-30))
