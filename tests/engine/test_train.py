@@ -264,7 +264,8 @@ from point2mask.engine.train import train
 torch.set_num_threads(1)
 root, out = map(Path, sys.argv[1:])
 config = runs.config(root)
-config = replace(config, schedule=replace(config.schedule, epochs=1),
+schedule = replace(config.schedule, epochs=1, batch_size=4, accumulation=2, ema_decay=0.5)
+config = replace(config, schedule=schedule,
                  data=replace(config.data, val=runs.source("val")))
 kept = []
 def make(config):
@@ -304,9 +305,9 @@ def test_two_processes(root, tmp_path):
     )
     assert process.returncode == 0, process.stderr
     result = json.loads((tmp_path / "run/result.json").read_text())
-    assert (result["processes"], result["steps"]) == (2, 3)
-    folder = tmp_path / "run/checkpoints/step_00000003"
+    assert (result["processes"], result["steps"]) == (2, 2)
+    folder = tmp_path / "run/checkpoints/step_00000002"
     assert {p.name for p in folder.glob("random_*.json")} == {"random_0.json", "random_1.json"}
-    config = with_schedule(runs.config(root), epochs=1)
+    config = with_schedule(runs.config(root), epochs=1, batch_size=4, ema_decay=0.5)
     with pytest.raises(DataError, match="expected processes as before, 2, got 1"):
         train(config, tmp_path / "run", cpu=True, resume=True)
