@@ -115,6 +115,15 @@ def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     )
     (tmp_path / "file").touch()
     assert f"{tmp_path}/file: " in fails(capsys, *sample, "--out", tmp_path / "file" / "p.json")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert f"{folder}: expected the name of a file to write" in fails(
+        capsys, *sample, "--out", folder
+    )
+    assert not list(tmp_path.rglob("*.tmp"))
+    nothing = fails(capsys, "shapes", tmp_path / "s", "--train", 0, "--val", 0)
+    assert "leaves nothing to write" in nothing
+    assert not (tmp_path / "s").exists()
     assert "point2mask points sample --help" in fails(capsys, "points", "sample")
     assert "COMMAND" in fails(capsys)
     assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")
