@@ -5,7 +5,14 @@ import sys
 import time
 from pathlib import Path
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
+from point2mask.cli.command import (
+    Parser,
+    Subparsers,
+    UsageError,
+    add_command,
+    positive,
+    progress_bar,
+)
 
 ASSIGNERS = ("merge", "watershed", "shortest_path", "transport")
 MAX_SIDE = 640
@@ -45,6 +52,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "empty or from an earlier run, whose masks and overlays are replaced or, once the new ones "
         "are complete, removed",
     )
+    _add_options(parser)
+
+
+def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--assigner",
         choices=ASSIGNERS,
@@ -79,8 +90,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--skip-broken",
         action="store_true",
-        help="leave images out whose picture or edge map is missing, broken or of another size, "
-        "and list them at the end (default: stop at the first; run again once it is mended)",
+        help="leave images out whose picture is missing, broken or of another size, or whose edge "
+        "map is broken, and list them at the end (default: stop at the first; run again once it "
+        "is mended)",
     )
 
 

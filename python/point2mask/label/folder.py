@@ -85,9 +85,11 @@ def label_folder(
             makes the first of them an error.
 
     Raises:
-        BrokenPictureError: a picture or an edge map is missing, broken or of another size.
-        DataError: no folder of pictures, an ``out_dir`` with results that are not of an earlier
-            run, clicks that :func:`label_image` refuses, or no picture that can be read.
+        BrokenPictureError: a picture is missing, broken or of another size, or an edge map is
+            broken.
+        DataError: no folder of pictures, an image without edge map, an ``out_dir`` with results
+            that are not of an earlier run, clicks that :func:`label_image` refuses, or no picture
+            that can be read.
     """
     images_dir, out_dir = Path(images_dir), Path(out_dir)
     start = time.perf_counter()
