@@ -64,6 +64,19 @@ def test_writes_a_panoptic_data_set(shapes, tmp_path, capsys):
     )
 
 
+def test_published_point_pngs_give_the_same_masks(shapes, tmp_path):
+    dataset, images, points = shapes
+    pngs = tmp_path / "pngs"
+    truth = f"{dataset.masks_dir}.json"
+    arguments = ["--annotations", truth, "--per-segment", "1", "--out", str(points)]
+    assert main(["points", "sample", *arguments, "--png-dir", str(pngs)]) == 0
+    assert run(images, points, tmp_path / "a", "--workers", 1) == 0
+    assert run(images, truth, tmp_path / "b", "--point-pngs", pngs, "--workers", 1) == 0
+    masks = [files(tmp_path / name / "panoptic") for name in ("a", "b")]
+    assert len(masks[0]) == 3
+    assert masks[0] == masks[1]
+
+
 def test_processes_change_nothing_and_a_second_run_replaces_the_first(shapes, tmp_path):
     _, images, points = shapes
     one, two = tmp_path / "one", tmp_path / "two"

@@ -44,6 +44,13 @@ def add_parser(subparsers: Subparsers) -> None:
         "--points", type=Path, required=True, metavar="JSON", help="clicks on targets, as JSON"
     )
     parser.add_argument(
+        "--point-pngs",
+        type=Path,
+        metavar="DIR",
+        help="clicks as published with PSPS and Point2Mask: PNGs with ids on the clicked pixels "
+        "only; --points is then the ordinary panoptic JSON",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         required=True,
@@ -97,10 +104,13 @@ def _add_options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.data import read_points
+    from point2mask.data import read_point_pngs, read_points
     from point2mask.label import BrokenPictureError, LabelOptions, label_folder
 
-    labels = read_points(args.points)
+    if args.point_pngs is None:
+        labels = read_points(args.points)
+    else:
+        labels = read_point_pngs(args.points, args.point_pngs)
     if not labels.images:
         raise UsageError(f"{args.points}: there is no image in it")
     options = LabelOptions(args.assigner, args.edges, args.max_side, args.overlays)
