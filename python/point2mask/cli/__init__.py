@@ -16,11 +16,15 @@ COMMANDS = (
     "info",
     "points",
     "label",
+    "train",
+    "predict",
     "evaluate",
     "shapes",
     "demo",
 )
-EXTRAS = {"PIL": "label", "rich": "label", "skimage": "label"}
+EXTRAS = dict.fromkeys(("PIL", "rich", "skimage"), "label") | dict.fromkeys(
+    ("accelerate", "safetensors", "scipy", "tensorboard", "timm", "torchvision", "yaml"), "train"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -93,6 +93,15 @@ def read_rgb(
         return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
+def picture_size(path: Path, limit: SizeLimit = DEFAULT_LIMIT) -> tuple[int, int]:
+    """Height and width of a picture, from its header alone."""
+    with (
+        open_regular(path, "a picture") as file,
+        _decoding(file, path, _PICTURE_FORMATS, limit, pixels=False) as image,
+    ):
+        return image.height, image.width
+
+
 def write_rgb(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Writes ``uint8 [H, W, 3]`` atomically in the format of the suffix (.png, .jpg, ...)."""
     from PIL import Image
@@ -112,8 +121,9 @@ def _decoding(
     formats: tuple[str, ...],
     limit: SizeLimit | None = None,
     size: tuple[int, int] | None = None,
+    pixels: bool = True,
 ) -> Iterator["Image.Image"]:
-    """A decoded image; whatever a broken file makes Pillow raise becomes a DataError."""
+    """An image, decoded if its pixels are wanted; Pillow's errors become a DataError."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -128,7 +138,8 @@ def _decoding(
                         f"{path}: expected {size[1]} x {size[0]} pixels, "
                         f"got {image.width} x {image.height}{_turned(image, size)}"
                     )
-                image.load()
+                if pixels:
+                    image.load()
                 yield image
     except (DataError, MemoryError):
         raise

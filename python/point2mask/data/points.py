@@ -180,14 +180,20 @@ def sample_points(
 
 
 def sample_image_points(
-    dataset: PanopticDataset, image: PanopticImage, per_segment: int = 1, seed: int = 0
+    dataset: PanopticDataset,
+    image: PanopticImage,
+    per_segment: int = 1,
+    seed: int = 0,
+    ids: NDArray[np.int32] | None = None,
 ) -> list[PointTarget]:
     """Points uniform inside each segment of an image, without replacement, crowds included.
+
+    ``ids`` is the image's segment map where the caller has read it already.
 
     A segment of fewer than ``per_segment`` pixels gives all of them. The first point is the same
     for any ``per_segment``, and so on: sets for fewer points are part of sets for more.
     """
-    ids = dataset.segment_map(image)
+    ids = dataset.segment_map(image) if ids is None else ids
     labels = segment_labels(ids, [segment.id for segment in image.segments])
     order = np.argsort(labels.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(labels.ravel(), minlength=len(image.segments) + 1))

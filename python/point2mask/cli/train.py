@@ -1,0 +1,100 @@
+"""``point2mask train``: a panoptic network from clicks."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from point2mask.cli.command import Subparsers, UsageError, add_command, positive
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "train",
+        run,
+        "Train a panoptic network from clicks.",
+        """
+          generated pictures, a small network, no GPU:
+            point2mask shapes out/shapes --train 400 --val 60
+            point2mask train configs/shapes_tiny.yaml --out out/run
+          other values, and going on after an interruption:
+            point2mask train configs/shapes_tiny.yaml schedule.epochs=40 data.workers=0 \\
+              --out out/run --resume
+          four GPUs, of which each gets a quarter of schedule.batch_size:
+            torchrun --standalone --nproc_per_node 4 -m point2mask train \\
+              configs/voc_r50.yaml --processes 4 --out out/voc
+        """,
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file; see configs/")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="values on top of the file's, such as schedule.epochs=12",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the run: checkpoints, result.json, pictures, TensorBoard files (default: "
+        "out/ and the name of CONFIG)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in --out, if any"
+    )
+    parser.add_argument(
+        "--processes",
+        type=positive,
+        metavar="N",
+        help="how many processes must take part, or it is an error",
+    )
+    parser.add_argument("--cpu", action="store_true", help="use no GPU")
+
+
+def run(args: argparse.Namespace) -> int:
+    from point2mask.engine.config import load_config
+    from point2mask.engine.errors import TrainingError
+    from point2mask.engine.launch import leave
+    from point2mask.engine.train import train
+
+    config = load_config(args.config, args.overrides)
+    out = args.out or Path("out") / args.config.stem
+    try:
+        result = train(config, out, resume=args.resume, processes=args.processes, cpu=args.cpu)
+    except TrainingError as error:
+        raise UsageError(str(error)) from error
+    leave()
+    if int(os.environ.get("RANK", "0")) == 0:
+        print_result(result)
+        print(f"{result['steps']} steps in {result['seconds']:.0f} s: {out}", file=sys.stderr)
+    return 0
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Tables of the last losses and of the final quality."""
+    from rich.console import Console
+    from rich.table import Table
+
+    def table(*columns: str) -> Table:
+        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for index, column in enumerate(columns):
+            made.add_column(column, justify="right" if index else "left")
+        return made
+
+    console = Console(file=sys.stdout, highlight=False)
+    losses = table("loss", "last")
+    for name, value in result["losses"].items():
+        losses.add_row(name, f"{value:.4f}")
+    console.print(losses)
+    if result["quality"] is not None:
+        quality = table("", "PQ", "SQ", "RQ", "categories")
+        for group, figures in result["quality"].items():
+            shares = [figures[key] for key in ("pq", "sq", "rq")]
+            percent = ["-" if share is None else f"{100 * share:.1f}" for share in shares]
+            quality.add_row(group, *percent, str(figures["categories"]))
+        console.print()
+        console.print(quality)
+    if result["broken_images"]:
+        console.print(f"\n{len(result['broken_images'])} images could not be read, see result.json")

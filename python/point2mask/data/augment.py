@@ -1,0 +1,169 @@
+"""Resizing, flips and crops of images with their clicks.
+
+Clicks are pixels: integers (x, y), moved by the rule of pixel centres, x -> (x + 1/2) s - 1/2,
+rounded and kept inside the image. Where the truth is known a click does not leave its segment: of
+the pixels whose source lies in the segment it takes the nearest to that place.
+"""
+
+import random
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+VOID = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Training images: a random short side, a flip, a crop. The defaults are published for VOC."""
+
+    short_sides: tuple[int, ...] = (600,)  # pixels, one is drawn
+    max_side: int = 1333  # pixels; the longer side is never made larger
+    flip: float = 0.5  # probability of a mirrored image
+    crop: tuple[int, int] | None = None  # height and width of a random window, or none
+    test_short_side: int = 600  # pixels, for images that are predicted
+
+    def __post_init__(self) -> None:
+        if not self.short_sides:
+            raise ValueError("short_sides must have an entry, got none")
+        sides = (*self.short_sides, self.max_side, self.test_short_side, *(self.crop or ()))
+        if min(sides) < 1:
+            raise ValueError(f"sizes must be at least 1 pixel, got {min(sides)}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip must be a probability in [0, 1], got {self.flip}")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its K targets, which have P clicks together.
+
+    Attributes:
+        image: uint8 ``[3, H, W]``, RGB.
+        xy: int64 ``[P, 2]``, the pixel (x, y) of every click.
+        target: int64 ``[P]``, whose click it is.
+        category: int64 ``[K]``, channel of the semantic map.
+        truth: int32 ``[H, W]``, the target of every pixel, -1 = void; None where unknown.
+    """
+
+    image: Tensor
+    xy: Tensor
+    target: Tensor
+    category: Tensor
+    truth: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[-2], self.image.shape[-1]
+
+
+def augment(sample: Sample, config: AugmentConfig, generator: random.Random) -> Sample:
+    """A random variant of a sample; every choice is drawn from ``generator``."""
+    short = config.short_sides[int(generator.random() * len(config.short_sides))]
+    mirrored = generator.random() < config.flip
+    top, left = generator.random(), generator.random()
+    sample = resize(sample, target_size(sample.size, short, config.max_side))
+    if mirrored:
+        sample = flip(sample)
+    if config.crop is not None:
+        height, width = (min(a, b) for a, b in zip(config.crop, sample.size, strict=True))
+        window = (
+            int(top * (sample.size[0] - height + 1)),
+            int(left * (sample.size[1] - width + 1)),
+        )
+        sample = crop(sample, *window, height, width)
+    return sample
+
+
+def target_size(size: tuple[int, int], short: int, longest: int) -> tuple[int, int]:
+    """Height and width of the same shape with a given short side, the long one within a limit."""
+    scale = min(short / min(size), longest / max(size))
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
+
+
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear with antialiasing, uint8 ``[3, H, W]`` to another height and width."""
+    from torchvision.transforms.v2 import functional
+
+    if image.shape[-2:] == size:
+        return image
+    # torch 2.14 fails to make one pixel of bytes.
+    pixels = image.float() if size == (1, 1) else image
+    resized: Tensor = functional.resize_image(pixels, list(size), antialias=True)
+    return resized.round().to(image.dtype) if size == (1, 1) else resized
+
+
+def resize(sample: Sample, size: tuple[int, int]) -> Sample:
+    """The sample at another height and width; truth by the nearest pixel."""
+    if sample.size == size:
+        return sample
+    place = torch.empty(sample.xy.shape, dtype=torch.float64)
+    for axis, (new, old) in enumerate(zip(size[::-1], sample.size[::-1], strict=True)):
+        place[:, axis] = (sample.xy[:, axis] + 0.5) * (new / old) - 0.5
+    limit = torch.tensor([size[1] - 1, size[0] - 1])
+    xy = torch.minimum((place + 0.5).floor().long().clamp_min(0), limit)
+    truth = sample.truth
+    if truth is not None:
+        xy = _stay_inside(xy, place, sample.target, truth, size)
+        rows, columns = (_sources(n, m) for n, m in zip(size, sample.size, strict=True))
+        truth = truth[rows][:, columns]
+    return replace(sample, image=resize_image(sample.image, size), xy=xy, truth=truth)
+
+
+def flip(sample: Sample) -> Sample:
+    """The sample mirrored left to right."""
+    from torchvision.transforms.v2 import functional
+
+    xy = sample.xy.clone()
+    xy[:, 0] = sample.size[1] - 1 - xy[:, 0]
+    return replace(
+        sample,
+        image=functional.horizontal_flip_image(sample.image),
+        xy=xy,
+        truth=None if sample.truth is None else sample.truth.flip(1),
+    )
+
+
+def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
+    """A window of the sample. Targets without a click in it go, and their pixels become void."""
+    from torchvision.transforms.v2 import functional
+
+    xy = sample.xy - torch.tensor([left, top])
+    inside = ((xy >= 0) & (xy < torch.tensor([width, height]))).all(1)
+    xy, target = xy[inside], sample.target[inside]
+    kept, target = target.unique(return_inverse=True)
+    truth = sample.truth
+    if truth is not None:
+        lookup = torch.full((len(sample.category) + 1,), VOID, dtype=truth.dtype)  # last: void
+        lookup[kept] = torch.arange(len(kept), dtype=truth.dtype)
+        truth = lookup[truth[top : top + height, left : left + width].long()]
+    image = functional.crop_image(sample.image, top, left, height, width)
+    return Sample(image, xy, target, sample.category[kept], truth)
+
+
+def _sources(new: int, old: int) -> Tensor:
+    """The source pixel of every pixel along an axis: the one under its centre, in integers."""
+    return (2 * torch.arange(new) + 1) * old // (2 * new)
+
+
+def _stay_inside(
+    xy: Tensor, place: Tensor, target: Tensor, truth: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Moves clicks whose pixel's source is not their target's to the nearest pixel where it is.
+
+    Equally near pixels: the first in row-major order. A target without such a pixel has not
+    survived the resize; its clicks stay.
+    """
+    rows, columns = (_sources(n, m) for n, m in zip(size, truth.shape, strict=True))
+    strays = (truth[rows[xy[:, 1]], columns[xy[:, 0]]] != target).nonzero()[:, 0].tolist()
+    if not strays:
+        return xy
+    xy, resized = xy.clone(), truth[rows][:, columns]
+    for stray in strays:
+        y, x = (resized == target[stray]).nonzero(as_tuple=True)
+        if len(x):
+            distance = (x - place[stray, 0]) ** 2 + (y - place[stray, 1]) ** 2
+            nearest = distance.argmin()
+            xy[stray, 0], xy[stray, 1] = x[nearest], y[nearest]
+    return xy

@@ -1,0 +1,300 @@
+"""Images with clicks for training: a map-style data set whose items are given by epoch and index.
+
+An item depends on the seed, the epoch and the image alone: not on workers, batches or restarts.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import Dataset
+
+from point2mask.data.augment import VOID, AugmentConfig, Sample, augment
+from point2mask.data.batch import Batch
+from point2mask.data.errors import DataError
+from point2mask.data.files import resolve_inside
+from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panoptic
+from point2mask.data.png import read_rgb
+from point2mask.data.points import (
+    PointLabels,
+    PointTarget,
+    read_point_pngs,
+    read_points,
+    sample_image_points,
+)
+from point2mask.data.records import Category, ImageRecord
+from point2mask.data.sampling import Key
+from point2mask.data.segments import segment_labels
+from point2mask.pseudo_masks.points import PointBatch
+
+MULTIPLE = 32  # batches are padded to it, the largest stride of a backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """Images, their truth, and their clicks; paths start from :attr:`DataConfig.root`.
+
+    With ``annotations`` alone, clicks are sampled from the true masks. ``points`` is a JSON of
+    clicks, or a folder of PNGs in the published format; then ``annotations`` names the segments,
+    and the true masks are read only if ``masks`` is given too.
+    """
+
+    images: str
+    annotations: str | None = None  # COCO panoptic JSON
+    masks: str | None = None  # its folder of PNGs; the folder of the JSON's stem by default
+    points: str | None = None
+    points_per_segment: int = 1  # where clicks are sampled
+    point_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.annotations is None and self.points is None:
+            raise ValueError("annotations or points must be given, got neither")
+        if self.points_per_segment < 1:
+            raise ValueError(
+                f"points_per_segment must be at least 1, got {self.points_per_segment}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    train: SourceConfig
+    val: SourceConfig | None = None
+    root: str = "."
+    workers: int = 2  # processes that load images; 0 loads in the training process
+    skip_without_things: bool = True  # as published: images without a thing are not trained on
+    skip_broken: bool = False  # go on without images that cannot be read; they are listed
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        if self.val is not None and self.val.annotations is None:
+            raise ValueError("val needs annotations to be scored against")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the files of a :class:`SourceConfig` say."""
+
+    images_dir: Path
+    categories: dict[int, Category]
+    truth: PanopticDataset | None
+    labels: PointLabels | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    name: str
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An image that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Collated:
+    """A batch, or None if all of its images were broken."""
+
+    batch: Batch | None
+    broken: tuple[Broken, ...]
+
+
+def class_channels(categories: Mapping[int, Category]) -> dict[int, int]:
+    """The network's class of every category id: things first, each kind in the file's order."""
+    order = sorted(categories.values(), key=lambda category: not category.isthing)
+    return {category.id: channel for channel, category in enumerate(order)}
+
+
+def thing_channels(categories: Mapping[int, Category]) -> Tensor:
+    """Bool ``[C]``, whether a class is a thing."""
+    return torch.tensor([categories[key].isthing for key in class_channels(categories)])
+
+
+def read_source(config: SourceConfig, root: str | Path) -> Source:
+    """Reads the JSON files of a source (PNGs of points too, but neither images nor masks)."""
+    root = Path(root)
+    annotations = None if config.annotations is None else root / config.annotations
+    masks = None if config.masks is None else root / config.masks
+    points = None if config.points is None else root / config.points
+    labels = None
+    published = False
+    if points is not None and points.is_dir():
+        if annotations is None:
+            raise DataError(f"{points}: PNGs of points need annotations, a panoptic JSON")
+        labels, published = read_point_pngs(annotations, points), True
+    elif points is not None:
+        labels = read_points(points)
+    truth = None
+    if annotations is not None and not (published and masks is None):
+        truth = read_panoptic(annotations, masks)
+    if truth is not None and labels is not None:
+        _check_agreement(labels, truth, points)
+    known = labels or truth
+    assert known is not None  # SourceConfig sees to it
+    return Source(root / config.images, known.categories, truth, labels)
+
+
+class TrainingSet(Dataset[Loaded | Broken]):
+    """Augmented images with clicks. What cannot be read comes as :class:`Broken`.
+
+    Attributes:
+        categories: by id.
+        skipped: images left out because no thing is labelled in them.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        augmentation: AugmentConfig,
+        seed: int = 0,
+        with_truth: bool = False,
+    ) -> None:
+        source = read_source(config.train, config.root)
+        self.categories = source.categories
+        self._source, self._config = source, config
+        self._augmentation, self._seed, self._with_truth = augmentation, seed, with_truth
+        if with_truth and source.truth is None:
+            raise DataError("training with full masks needs annotations, got points only")
+        self._channels = class_channels(source.categories)
+        truth = {} if source.truth is None else {i.record.id: i for i in source.truth.images}
+        items: list[tuple[ImageRecord, Sequence[PointTarget] | None, PanopticImage | None]]
+        if source.labels is not None:
+            items = [(r, targets, truth.get(r.id)) for r, targets in source.labels.images]
+        else:
+            items = [(image.record, None, image) for image in truth.values()]
+        self._items = [
+            item for item in items if not config.skip_without_things or self._has_thing(*item[1:])
+        ]
+        self.skipped = len(items) - len(self._items)
+        if not self._items:
+            raise DataError(f"{config.train}: there is no image with a thing in it")
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, key: Key) -> Loaded | Broken:
+        epoch, index = key
+        name = self._items[index][0].file_name
+        try:
+            sample = self.load(index)
+        except DataError as error:
+            # Not raised: a worker's exception would arrive with its traceback in its message.
+            return Broken(name, str(error))
+        # A seed of text is hashed: the same choices on every machine.
+        generator = random.Random(f"{self._seed}/{epoch}/{index}")
+        return Loaded(name, augment(sample, self._augmentation, generator))
+
+    def load(self, index: int) -> Sample:
+        """The image as it is on disk, with truth where known."""
+        record, given, image = self._items[index]
+        path = resolve_inside(self._source.images_dir, record.file_name)
+        pixels = read_rgb(path, (record.height, record.width))
+        ids, targets = None, given
+        if self._source.truth is not None and image is not None:
+            ids = self._source.truth.segment_map(image)
+            if targets is None:
+                source = self._config.train
+                targets = sample_image_points(
+                    self._source.truth, image, source.points_per_segment, source.point_seed, ids
+                )
+        targets = [target for target in targets or () if not self._is_crowd_thing(target)]
+        clicks = [(x, y, k) for k, target in enumerate(targets) for x, y in target.pixels]
+        table = torch.tensor(clicks, dtype=torch.int64).reshape(-1, 3)
+        truth = None
+        if ids is not None and image is not None:
+            truth = torch.from_numpy(_target_map(ids, image, targets))
+        return Sample(
+            image=torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
+            xy=table[:, :2],
+            target=table[:, 2],
+            category=torch.tensor(
+                [self._channels[target.category_id] for target in targets], dtype=torch.int64
+            ),
+            truth=truth,
+        )
+
+    def collate(self, items: Sequence[Loaded | Broken]) -> Collated:
+        """Pads images to one size, a multiple of 32."""
+        broken = tuple(item for item in items if isinstance(item, Broken))
+        loaded = [item for item in items if isinstance(item, Loaded)]
+        if not loaded:
+            return Collated(None, broken)
+        samples = [item.sample for item in loaded]
+        sizes = torch.tensor([sample.size for sample in samples])
+        height, width = (-(-int(side) // MULTIPLE) * MULTIPLE for side in sizes.amax(0))
+        images = torch.stack([_pad(s.image.float() / 255, height, width, 0) for s in samples])
+        truth = None
+        if self._with_truth:
+            maps = [s.truth for s in samples if s.truth is not None]
+            truth = torch.stack([_pad(labels, height, width, VOID) for labels in maps])
+        return Collated(
+            Batch(
+                images=images,
+                image_size=sizes,
+                points=PointBatch.from_lists([_clicks(sample) for sample in samples]),
+                is_thing=thing_channels(self.categories),
+                truth=truth,
+                names=tuple(item.name for item in loaded),
+            ),
+            broken,
+        )
+
+    def _is_crowd_thing(self, target: PointTarget) -> bool:
+        """A region of many instances, which no instance mask can be made of."""
+        return target.iscrowd and self.categories[target.category_id].isthing
+
+    def _has_thing(
+        self, targets: Sequence[PointTarget] | None, image: PanopticImage | None
+    ) -> bool:
+        labelled = targets if targets is not None else image.segments if image is not None else ()
+        return any(self.categories[s.category_id].isthing and not s.iscrowd for s in labelled)
+
+
+def _check_agreement(labels: PointLabels, truth: PanopticDataset, place: Path | None) -> None:
+    """That clicks and truth speak of the same classes, images and segments."""
+    kinds = [[(c.id, c.isthing) for c in x.categories.values()] for x in (labels, truth)]
+    if kinds[0] != kinds[1]:
+        raise DataError(f"{place}: expected the categories of the annotations, got others")
+    segments = {
+        image.record.id: {(s.id, s.category_id) for s in image.segments} for image in truth.images
+    }
+    for record, targets in labels.images:
+        if record.id not in segments:
+            raise DataError(f"{place}: expected images of the annotations, got {record.id!r}")
+        for target in targets:
+            if (target.id, target.category_id) not in segments[record.id]:
+                raise DataError(
+                    f"{place}: expected targets that are segments of the annotations, got "
+                    f"{target.id} in image {record.id!r}"
+                )
+
+
+def _target_map(
+    ids: NDArray[np.int32], image: PanopticImage, targets: Sequence[PointTarget]
+) -> NDArray[np.int32]:
+    """Segment ids to indices of targets, -1 for void and segments without clicks."""
+    index = {target.id: k for k, target in enumerate(targets)}
+    lookup = [VOID, *(index.get(segment.id, VOID) for segment in image.segments)]
+    labels = segment_labels(ids, [segment.id for segment in image.segments])
+    return np.array(lookup, np.int32)[labels]
+
+
+def _pad(maps: Tensor, height: int, width: int, value: float) -> Tensor:
+    return pad(maps, (0, width - maps.shape[-1], 0, height - maps.shape[-2]), value=value)
+
+
+def _clicks(sample: Sample) -> list[tuple[int, list[tuple[float, float]]]]:
+    clicks: list[list[tuple[float, float]]] = [[] for _ in sample.category]
+    for (x, y), target in zip(sample.xy.tolist(), sample.target.tolist(), strict=True):
+        clicks[target].append((float(x), float(y)))
+    return list(zip(sample.category.tolist(), clicks, strict=True))

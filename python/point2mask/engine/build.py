@@ -1,0 +1,92 @@
+"""The network and the training module of a configuration, and a network back from a checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from point2mask.data.errors import DataError
+from point2mask.data.records import Category
+from point2mask.engine.checkpoint import (
+    AVERAGE,
+    MODEL,
+    STATE,
+    last_checkpoint,
+    load_tensors,
+    load_weights,
+    read_json_value,
+)
+from point2mask.engine.config import RunConfig
+from point2mask.engine.fields import parse
+from point2mask.engine.module import TrainingModule
+from point2mask.models import NetworkConfig, PanopticNetwork
+
+
+def build_module(config: RunConfig) -> TrainingModule:
+    """The network with its pretrained backbone, and the losses around it."""
+    return TrainingModule(PanopticNetwork(config.network), config.loss, config.supervision)
+
+
+def check_classes(
+    network: NetworkConfig, categories: Mapping[int, Category], place: object
+) -> None:
+    """That the network has as many classes as the data."""
+    things = sum(category.isthing for category in categories.values())
+    expected = (things, len(categories) - things)
+    if (network.num_things, network.num_stuff) != expected:
+        raise DataError(
+            f"{place}: expected a network of {expected[0]} thing and {expected[1]} stuff classes, "
+            f"got num_things={network.num_things}, num_stuff={network.num_stuff}"
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint holds for prediction."""
+
+    network: PanopticNetwork  # in evaluation mode
+    config: RunConfig
+    categories: dict[int, Category]
+    step: int
+
+
+def categories_from_plain(values: list[dict[str, object]]) -> dict[int, Category]:
+    """Categories as checkpoints store them."""
+    categories = [parse(Category, value, f"categories[{i}]") for i, value in enumerate(values)]
+    return {category.id: category for category in categories}
+
+
+def load_trained(path: str | Path) -> Trained:
+    """The network of a checkpoint, or of the last one of a run; averaged weights where there are.
+
+    Raises:
+        DataError: there is no checkpoint, or it is broken.
+    """
+    path = Path(path)
+    folder = path if (path / STATE).is_file() else last_checkpoint(path / "checkpoints")
+    if folder is None:
+        raise DataError(f"{path}: expected a checkpoint, or the folder of a run that has one")
+    state = read_json_value(folder / STATE)
+    for key in ("config", "categories", "step", "mean", "std"):
+        if key not in state:
+            raise DataError(f"{folder / STATE}: expected an entry {key!r}, got none")
+    config = parse(RunConfig, state["config"])
+    # Every weight comes from the checkpoint: nothing is downloaded.
+    blank = replace(config.network, backbone=replace(config.network.backbone, pretrained="none"))
+    network = PanopticNetwork(blank)
+    network.backbone.mean = tuple(state["mean"])
+    network.backbone.std = tuple(state["std"])
+    file = folder / MODEL
+    tensors = load_tensors(file)
+    if (folder / AVERAGE).is_file():
+        tensors |= load_tensors(folder / AVERAGE)
+    prefix = "network."
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    load_weights(network, own, file)
+    return Trained(
+        network.eval(), config, categories_from_plain(state["categories"]), state["step"]
+    )
+
+
+def needs_truth(config: RunConfig) -> bool:
+    """Whether the losses compare with full masks."""
+    return config.supervision.kind == "masks"

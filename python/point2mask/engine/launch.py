@@ -1,0 +1,64 @@
+"""Processes: how many there are, their random numbers, and what they tell each other."""
+
+import gc
+import os
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+from point2mask.data.errors import DataError
+
+
+def launch(cpu: bool, processes: int | None) -> Any:
+    """accelerate's object for this process.
+
+    Args:
+        cpu: do not use a GPU.
+        processes: how many were meant to be started, if that is known.
+
+    Raises:
+        DataError: accelerate works with another number of processes than were started, which has
+            happened silently; start several with torchrun.
+    """
+    from accelerate import Accelerator
+
+    # The module sees to it that every parameter gets a gradient in every step, as
+    # data-parallel training wants it by default.
+    accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    for expected in (started, processes or started):
+        if accelerator.num_processes != expected:
+            raise DataError(
+                f"expected {expected} processes, got {accelerator.num_processes}; start them "
+                f"with: torchrun --standalone --nproc_per_node {expected} -m point2mask train ..."
+            )
+    return accelerator
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds Python's, NumPy's and torch's generators."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def gather(items: list[Any]) -> list[Any]:
+    """The items of all processes."""
+    from accelerate.utils import gather_object
+
+    gathered: list[Any] = gather_object(items)
+    return gathered
+
+
+def leave() -> None:
+    """Takes this process out of its group: the last thing that a program of several does.
+
+    What is left of data-parallel modules is freed before. At the end of the program their threads
+    would meet a group that is gone, which aborts it now and then.
+    """
+    gc.collect()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

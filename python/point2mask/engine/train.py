@@ -1,0 +1,389 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from point2mask.data.batch import Batch
+from point2mask.data.errors import DataError
+from point2mask.data.files import write_json
+from point2mask.data.sampling import Batches
+from point2mask.data.training import Collated, TrainingSet
+from point2mask.engine import checkpoint
+from point2mask.engine.build import build_module, check_classes, needs_truth
+from point2mask.engine.config import RunConfig, check_resumable, save_config
+from point2mask.engine.errors import TrainingError
+from point2mask.engine.fields import parse, to_plain
+from point2mask.engine.launch import gather, launch, seed_generators
+from point2mask.engine.optimizer import Average, make_optimizer, set_learning_rate
+from point2mask.engine.report import Report, figures
+from point2mask.engine.validation import Validation
+from point2mask.evaluation import PanopticQuality
+
+# Takes the configuration; the result has a ``network`` and is called with a batch and a step.
+MakeModule = Callable[[RunConfig], nn.Module]
+
+
+NO_LOSSES = ("gradient_norm", "learning_rate")
+
+
+@dataclass
+class Progress:
+    """What a run has behind it; stored with every checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    empty: int = 0  # parts of steps without a click, which were skipped
+    broken: dict[str, str] = field(default_factory=dict)  # images not read, and why
+
+
+def train(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    processes: int | None = None,
+    cpu: bool = False,
+    make_module: MakeModule = build_module,
+) -> dict[str, Any]:
+    """Trains a network and returns what is also written to ``result.json``.
+
+    ``out`` gets ``config.yaml``, ``checkpoints/``, ``tensorboard/``, ``pictures/`` and
+    ``result.json``. On the CPU equal configurations give equal bits, whether the run was
+    interrupted or not, for the same number of threads.
+
+    Args:
+        config: the run.
+        out: folder of the run.
+        resume: go on from the last checkpoint in ``out``, if there is one.
+        processes: how many were meant to be started; checked.
+        cpu: do not use a GPU.
+        make_module: for another module than the method's.
+
+    Raises:
+        DataError: files or configuration are not what they should be.
+        TrainingError: a loss or the gradient is not finite.
+    """
+    run = Run(config, Path(out), launch(cpu, processes), make_module)
+    run.open(resume)
+    try:
+        return run.run()
+    finally:
+        run.report.close()
+
+
+class Run:
+    """A training run: its data, its module and how far it is."""
+
+    def __init__(
+        self, config: RunConfig, out: Path, accelerator: Any, make_module: MakeModule
+    ) -> None:
+        self.config, self.out, self.accelerator = config, out, accelerator
+        self.main: bool = accelerator.is_main_process
+        self.rank: int = accelerator.process_index
+        self.dataset = TrainingSet(
+            config.data, config.augment, config.seed, with_truth=needs_truth(config)
+        )
+        check_classes(config.network, self.dataset.categories, config.data.train.images)
+        seed_generators(config.seed)
+        self.module = make_module(config).to(accelerator.device)
+        self.module.train()
+        self.network: Any = self.module.network
+        self.optimizer = make_optimizer(self.module, config.schedule)
+        self.parallel = accelerator.prepare(self.module)
+        decay = config.schedule.ema_decay
+        self.average = Average(self.module, decay) if decay else None
+        # From here on, dropout: not to be the same in all processes.
+        seed_generators(config.seed + self.rank)
+        self.progress = Progress()
+        self.batches = self._batches(0)
+        self.total = config.schedule.epochs * self.batches.steps_per_epoch
+        self.validation = None
+        if config.data.val is not None:
+            self.validation = Validation(
+                config.data.val, config, self.dataset.categories, accelerator
+            )
+        self.last: tuple[Batch, Any] | None = None  # a batch and its pseudo-masks, for pictures
+        self.losses: dict[str, float] = {}  # of the last line of the report
+        self.report: Report
+
+    def open(self, resume: bool) -> None:
+        """Takes up the last checkpoint, or starts a new folder."""
+        folder = self.out / "checkpoints"
+        last = checkpoint.last_checkpoint(folder)
+        if last is not None and not resume:
+            raise DataError(f"{self.out}: there is a run in it; --resume goes on with it")
+        if last is not None:
+            self._restore(last)
+        self.accelerator.wait_for_everyone()
+        if self.main:
+            self.out.mkdir(parents=True, exist_ok=True)
+            save_config(self.out / "config.yaml", self.config)
+        self.report = Report(self.out, self.main, self.progress.step, self.total)
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        self.report.say(
+            f"{len(self.dataset)} images ({self.dataset.skipped} without things left out), "
+            f"{sum(p.numel() for p in parameters) / 1e6:.2f} M trained parameters, "
+            f"{self.total} steps of {self.config.schedule.batch_size} images on "
+            f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
+            + (f", from step {self.progress.step}" if last is not None else "")
+        )
+
+    def run(self) -> dict[str, Any]:
+        schedule, report, progress = self.config.schedule, self.config.report, self.progress
+        began = time.perf_counter() - progress.seconds
+        window: list[dict[str, float]] = []
+        quality = None
+        data = self._load()
+        while progress.step < self.total:
+            epoch = progress.step // self.batches.steps_per_epoch
+            rate = set_learning_rate(self.optimizer, schedule, epoch)
+            values = self._step(list(islice(data, schedule.accumulation)))
+            if values is not None:
+                window.append(values | {"learning_rate": rate})
+            progress.step += 1
+            progress.seconds = time.perf_counter() - began
+            self.report.step(progress.step)
+            end_of_epoch = progress.step % self.batches.steps_per_epoch == 0
+            if progress.step % report.log_steps == 0 or end_of_epoch:
+                if losses := self._mean(window):
+                    self.report.scalars(progress.step, epoch + 1, losses)
+                window = []
+            if end_of_epoch:
+                quality = self._evaluate(epoch + 1)
+            if end_of_epoch or progress.step % report.checkpoint_steps == 0:
+                progress.seconds = time.perf_counter() - began
+                self._save()
+        if quality is None:  # a finished run was taken up again
+            quality = self._evaluate(schedule.epochs)
+        return self._finish(quality)
+
+    def _batches(self, start: int) -> Batches:
+        schedule = self.config.schedule
+        try:
+            return Batches(
+                len(self.dataset),
+                schedule.batch_size,
+                self.config.seed,
+                self.rank,
+                self.accelerator.num_processes,
+                schedule.accumulation,
+                start,
+            )
+        except ValueError as error:
+            raise DataError(f"schedule: {error}") from error
+
+    def _load(self) -> Iterator[Collated]:
+        """The batches of this process from the present step on."""
+        loader: DataLoader[Any] = DataLoader(
+            self.dataset,
+            batch_sampler=self._batches(self.progress.step),
+            collate_fn=self.dataset.collate,
+            num_workers=self.config.data.workers,
+            # Items do not depend on it, but without one the seeds of workers are drawn from the
+            # state that dropout goes on with.
+            generator=torch.Generator().manual_seed(self.config.seed),
+        )
+        return iter(loader)
+
+    def _step(self, parts: list[Collated]) -> dict[str, float] | None:
+        """One step of the optimiser: its averaged losses, or None if there was no click."""
+        progress = self.progress
+        for broken in (broken for part in parts for broken in part.broken):
+            if not self.config.data.skip_broken:
+                raise DataError(broken.reason)
+            progress.broken[broken.name] = broken.reason
+        usable = self._usable(parts)
+        progress.empty += len(parts) - len(usable)
+        if not usable:
+            return None
+        sums: dict[str, float] = {}
+        for index, batch in enumerate(usable, start=1):
+            # Gradients are exchanged once a step, with the last part.
+            last = index == len(usable)
+            with nullcontext() if last else self.accelerator.no_sync(self.parallel):
+                for name, value in self._backward(batch, len(usable)).items():
+                    sums[name] = sums.get(name, 0.0) + value / len(usable)
+        clip = self.config.schedule.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), clip)
+        sums["gradient_norm"] = float(norm)
+        if not np.isfinite(sums["gradient_norm"]):
+            names = [name for batch in usable for name in batch.names]
+            raise self._failure(f"the norm of the gradient is {sums['gradient_norm']}", names)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.module)
+        return sums
+
+    def _backward(self, batch: Batch, parts: int) -> dict[str, float]:
+        """Adds the gradient of a part of a step; returns its losses."""
+        names = batch.names
+        batch = batch.to(self.accelerator.device)
+        try:
+            losses: dict[str, Tensor]
+            with torch.autocast(
+                self.accelerator.device.type,
+                torch.bfloat16,
+                enabled=self.config.schedule.precision == "bfloat16",
+            ):
+                losses, pseudo_masks = self.parallel(batch, self.progress.step)
+            values = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
+            for name, value in zip(losses, values, strict=True):
+                if not np.isfinite(value):
+                    raise self._failure(f"loss {name!r} is {value}", self._culprits(name, names))
+            total = torch.stack(list(losses.values())).sum()
+            self.accelerator.backward(total / parts)
+        except Exception as error:
+            if not isinstance(error, TrainingError):
+                error.add_note(f"at step {self.progress.step + 1}, images: {', '.join(names)}")
+            raise
+        self.last = (batch, pseudo_masks)
+        return dict(zip(losses, values, strict=True)) | {"loss": float(total.detach())}
+
+    def _usable(self, parts: list[Collated]) -> list[Batch]:
+        """Parts with clicks. All processes skip a part that is empty in one of them."""
+        filled = [
+            part.batch is not None and bool((part.batch.points.category >= 0).any())
+            for part in parts
+        ]
+        if self.accelerator.num_processes > 1:
+            empty = torch.tensor([not full for full in filled], device=self.accelerator.device)
+            counts = self.accelerator.reduce(empty.float(), "sum").tolist()
+            filled = [count == 0 for count in counts]
+        return [
+            part.batch
+            for part, full in zip(parts, filled, strict=True)
+            if full and part.batch is not None
+        ]
+
+    def _mean(self, window: list[dict[str, float]]) -> dict[str, float]:
+        """Averages over steps and processes."""
+        if not window:
+            return {}
+        # A loss may be missing in a step; its average is over those that have it.
+        names = sorted({name for values in window for name in values})
+        means = [np.mean([values[name] for values in window if name in values]) for name in names]
+        mean = torch.tensor(np.array(means), dtype=torch.float32, device=self.accelerator.device)
+        if self.accelerator.num_processes > 1:
+            mean = self.accelerator.reduce(mean, "mean")
+        result = dict(zip(names, mean.tolist(), strict=True))
+        self.losses = {name: result[name] for name in names if name not in NO_LOSSES}
+        return result
+
+    def _culprits(self, loss: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The images whose part of a loss is not finite, where the module tells; else all."""
+        parts = getattr(self.module, "image_losses", {}).get(loss)
+        if parts is None:
+            return names
+        finite = parts.isfinite().tolist()
+        return tuple(name for name, good in zip(names, finite, strict=True) if not good) or names
+
+    def _failure(self, what: str, names: tuple[str, ...] | list[str]) -> TrainingError:
+        images = ", ".join(names)
+        return TrainingError(f"step {self.progress.step + 1}: {what}; images: {images}")
+
+    def _evaluate(self, epoch: int) -> PanopticQuality | None:
+        """Panoptic quality after an epoch that is evaluated; of the averaged weights, if any."""
+        config, validation = self.config, self.validation
+        last = epoch == config.schedule.epochs
+        if validation is None or not (last or epoch % config.report.evaluate_epochs == 0):
+            return None
+        average = nullcontext() if self.average is None else self.average.swapped_in(self.module)
+        self.module.eval()
+        try:
+            with average:
+                if self.main:
+                    validation.draw(self.network, self.report, self.progress.step, self.last)
+                limit = None if last else config.report.evaluate_images
+                quality = validation.quality(self.network, self.report, limit)
+        finally:
+            self.module.train()
+        self.report.quality(self.progress.step, epoch, quality)
+        return quality
+
+    def _save(self) -> None:
+        """A checkpoint of the present step, by all processes."""
+        writer = checkpoint.Writer(self.out / "checkpoints", self.progress.step)
+        broken = gather(list(self.progress.broken.items()))
+        if self.main:
+            writer.start()
+        self.accelerator.wait_for_everyone()
+        checkpoint.save_random_state(writer.beside, self.rank)
+        if self.main:
+            folder = writer.beside
+            checkpoint.save_tensors(folder / checkpoint.MODEL, self.module.state_dict())
+            state = checkpoint.optimizer_tensors(self.module, self.optimizer)
+            checkpoint.save_tensors(folder / checkpoint.OPTIMIZER, state)
+            if self.average is not None:
+                checkpoint.save_tensors(folder / checkpoint.AVERAGE, self.average.state)
+            write_json(folder / checkpoint.STATE, self._state() | {"broken": dict(broken)})
+        self.accelerator.wait_for_everyone()
+        if self.main:
+            writer.finish(self.config.report.keep_checkpoints)
+        self.accelerator.wait_for_everyone()
+
+    def _state(self) -> dict[str, Any]:
+        epoch, index = divmod(self.progress.step, self.batches.steps_per_epoch)
+        return {
+            "step": self.progress.step,
+            "epoch": epoch,
+            "index": index,  # steps of the epoch that are done
+            "seconds": self.progress.seconds,
+            "empty": self.progress.empty,
+            "processes": self.accelerator.num_processes,
+            "images": len(self.dataset),
+            "mean": list(self.network.backbone.mean),
+            "std": list(self.network.backbone.std),
+            "categories": [to_plain(category) for category in self.dataset.categories.values()],
+            "config": to_plain(self.config),
+        }
+
+    def _restore(self, folder: Path) -> None:
+        state = checkpoint.read_json_value(folder / checkpoint.STATE)
+        check_resumable(parse(RunConfig, state["config"]), self.config)
+        for key, now in (
+            ("processes", self.accelerator.num_processes),
+            ("images", len(self.dataset)),
+        ):
+            if state[key] != now:
+                raise DataError(f"{folder}: expected {key} as before, {state[key]}, got {now}")
+        path = folder / checkpoint.MODEL
+        checkpoint.load_weights(self.module, checkpoint.load_tensors(path), path)
+        path = folder / checkpoint.OPTIMIZER
+        checkpoint.load_optimizer(self.module, self.optimizer, checkpoint.load_tensors(path), path)
+        if self.average is not None:
+            self.average.load(checkpoint.load_tensors(folder / checkpoint.AVERAGE))
+        checkpoint.load_random_state(folder, self.rank)
+        self.progress = Progress(state["step"], state["seconds"], state["empty"], state["broken"])
+
+    def _finish(self, quality: PanopticQuality | None) -> dict[str, Any]:
+        """Writes ``result.json``."""
+        progress = self.progress
+        broken = dict(gather(list(progress.broken.items())))
+        result: dict[str, Any] = {
+            "steps": progress.step,
+            "epochs": self.config.schedule.epochs,
+            "seconds": round(progress.seconds, 3),
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device.type),
+            "images": len(self.dataset),
+            "images_without_things": self.dataset.skipped,
+            "empty_batches": progress.empty,
+            "broken_images": broken,
+            "losses": self.losses,
+            "quality": None if quality is None else figures(quality),
+            "torch": torch.__version__,
+        }
+        if self.main:
+            write_json(self.out / "result.json", result)
+        return result

@@ -1,0 +1,223 @@
+"""The training set: what it reads, what it leaves out, and that its items stand on their own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from point2mask.data import (
+    Category,
+    DataError,
+    ImageRecord,
+    Segment,
+    read_panoptic,
+    sample_points,
+    write_panoptic,
+    write_point_pngs,
+    write_points,
+    write_rgb,
+)
+from point2mask.data.augment import AugmentConfig
+from point2mask.data.sampling import Batches
+from point2mask.data.shapes import write_shapes
+from point2mask.data.training import (
+    DataConfig,
+    SourceConfig,
+    TrainingSet,
+    class_channels,
+    thing_channels,
+)
+
+ANNOTATIONS = "annotations/panoptic_train.json"
+PLAIN = AugmentConfig(short_sides=(32,), max_side=48, flip=0.0)  # leaves 32 x 48 alone
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_shapes(tmp_path, "train", 4, (32, 48))
+    return tmp_path
+
+
+def data(root, **source):
+    source = {"images": "images/train", "annotations": ANNOTATIONS} | source
+    return DataConfig(train=SourceConfig(**source), root=str(root), workers=0)
+
+
+def test_clicks_are_the_same_from_every_kind_of_file(root):
+    dataset = read_panoptic(root / ANNOTATIONS)
+    labels = sample_points(dataset, 3, 5)
+    write_points(root / "points.json", labels)
+    write_point_pngs(root / "pngs", labels)
+    sampled = TrainingSet(data(root, points_per_segment=3, point_seed=5), PLAIN, with_truth=True)
+    for source in (
+        {"points": "points.json"},
+        {"points": "points.json", "annotations": None},
+        {"points": "pngs"},
+        {"points": "pngs", "masks": "annotations/panoptic_train"},
+    ):
+        other = TrainingSet(data(root, **source), PLAIN)
+        assert len(other) == len(sampled) == 4
+        for index in range(4):
+            a, b = sampled.load(index), other.load(index)
+            assert torch.equal(a.image, b.image)
+            assert torch.equal(a.category, b.category)
+            # PNGs have lost the order of the clicks.
+            clicks = [sorted(zip(s.target.tolist(), s.xy.tolist(), strict=True)) for s in (a, b)]
+            assert clicks[0] == clicks[1]
+            blind = source.get("annotations", 0) is None or source == {"points": "pngs"}
+            assert (b.truth is None) == blind
+            if not blind:
+                assert torch.equal(a.truth, b.truth)
+
+
+def test_a_batch(root):
+    dataset = TrainingSet(data(root), AugmentConfig(short_sides=(40,), flip=0.0), with_truth=True)
+    batch = dataset.collate([dataset[0, index] for index in (2, 0)]).batch
+    assert batch.names == ("000003.png", "000001.png")
+    assert batch.images.shape == (2, 3, 64, 64)
+    assert batch.image_size.tolist() == [[40, 60]] * 2
+    assert (batch.images[:, :, 40:] == 0).all()
+    assert (batch.images[:, :, :, 60:] == 0).all()
+    assert batch.images.max() <= 1
+    assert batch.truth.shape == (2, 64, 64)
+    assert (batch.truth[:, 40:] == -1).all()
+    assert batch.is_thing.tolist() == [True] * 6 + [False] * 4
+    for b, k, p in batch.points.is_point.nonzero().tolist():
+        x, y = batch.points.xy[b, k, p].long()
+        assert batch.truth[b, y, x] == k
+    blind = TrainingSet(data(root), PLAIN)
+    assert blind.collate([blind[0, 0]]).batch.truth is None
+
+
+def test_items_depend_on_epoch_and_index_alone(root):
+    config = AugmentConfig(short_sides=(20, 32, 40), max_side=60)
+    dataset = TrainingSet(data(root), config, seed=3)
+    batches = Batches(len(dataset), 2, 3)
+
+    def load(workers):
+        loader = DataLoader(
+            dataset, batch_sampler=batches, collate_fn=dataset.collate, num_workers=workers
+        )
+        iterator = iter(loader)
+        return [next(iterator).batch for _ in range(5)]
+
+    torch.manual_seed(0)
+    first = load(0)
+    torch.manual_seed(1)
+    for a, b in zip(first, load(1), strict=True):
+        assert a.names == b.names
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.points.xy, b.points.xy)
+    images = {dataset[epoch, 0].sample.image.numpy().tobytes() for epoch in range(12)}
+    assert len(images) > 3
+
+
+CATEGORIES = {
+    9: Category(9, "grass", False, (0, 99, 0)),
+    4: Category(4, "cat", True, (99, 0, 0)),
+    2: Category(2, "dog", True, (0, 0, 99)),
+}
+
+
+def write_small(root):
+    """An image with grass, a cat and a crowd of dogs, one with grass, one with dogs only."""
+    maps = np.zeros((3, 6, 8), np.int32)
+    maps[0, :2], maps[0, 2:4], maps[0, 4:] = 5, 6, 7
+    maps[1] = 5
+    maps[2, 1:] = 7
+    segments = (
+        (Segment(5, 9), Segment(6, 4), Segment(7, 2, iscrowd=True)),
+        (Segment(5, 9),),
+        (Segment(7, 2, iscrowd=True),),
+    )
+    items = []
+    for index, name in enumerate("abc"):
+        record = ImageRecord(index, f"{name}.png", 6, 8)
+        items.append((record, maps[index], segments[index]))
+        write_rgb(root / "images/train" / record.file_name, np.zeros((6, 8, 3), np.uint8))
+    write_panoptic(root / ANNOTATIONS, None, CATEGORIES, items)
+
+
+def test_things_come_first_and_crowds_are_void(tmp_path):
+    write_small(tmp_path)
+    assert class_channels(CATEGORIES) == {4: 0, 2: 1, 9: 2}
+    assert thing_channels(CATEGORIES).tolist() == [True, True, False]
+    dataset = TrainingSet(data(tmp_path), PLAIN)
+    assert (len(dataset), dataset.skipped) == (1, 2)
+    sample = dataset.load(0)
+    assert sample.category.tolist() == [2, 0]
+    assert sample.truth[:, 0].tolist() == [0, 0, 1, 1, -1, -1]
+    all_images = replace(data(tmp_path), skip_without_things=False)
+    dataset = TrainingSet(all_images, PLAIN)
+    assert (len(dataset), dataset.skipped) == (3, 0)
+    batch = dataset.collate([dataset[0, 2]]).batch
+    assert batch.points.category.shape == (1, 0)
+
+
+def test_broken_images(root):
+    (root / "images/train/000002.png").write_bytes(b"no picture")
+    dataset = TrainingSet(data(root), PLAIN)
+    with pytest.raises(DataError, match=r"000002\.png"):
+        dataset.load(1)
+    collated = dataset.collate([dataset[0, 1], dataset[0, 0]])
+    assert [broken.name for broken in collated.broken] == ["000002.png"]
+    assert "000002.png" in collated.broken[0].reason
+    assert collated.batch.names == ("000001.png",)
+    assert dataset.collate([dataset[0, 1]]).batch is None
+
+
+def test_clicks_must_fit_the_annotations(root):
+    labels = sample_points(read_panoptic(root / ANNOTATIONS))
+    record, targets = labels.images[0]
+    wrong = [replace(targets[0], id=77), *targets[1:]]
+    write_points(root / "p.json", replace(labels, images=[(record, wrong)]))
+    with pytest.raises(DataError, match=r"p\.json: expected targets .* got 77 in image 1"):
+        TrainingSet(data(root, points="p.json"), PLAIN)
+    categories = {**labels.categories, 1: replace(labels.categories[1], isthing=False)}
+    write_points(root / "p.json", replace(labels, categories=categories))
+    with pytest.raises(DataError, match="expected the categories of the annotations"):
+        TrainingSet(data(root, points="p.json"), PLAIN)
+    other = replace(record, id=99, file_name="x.png")
+    write_points(root / "p.json", replace(labels, images=[(other, [])]))
+    with pytest.raises(DataError, match="expected images of the annotations, got 99"):
+        TrainingSet(data(root, points="p.json"), PLAIN)
+    write_points(root / "p.json", labels)
+    with pytest.raises(DataError, match="full masks needs annotations"):
+        TrainingSet(data(root, points="p.json", annotations=None), PLAIN, with_truth=True)
+    with pytest.raises(ValueError, match="annotations or points must be given"):
+        SourceConfig(images="x")
+
+
+@pytest.mark.parametrize(("processes", "accumulation"), [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_batches_are_the_same_however_they_are_shared(processes, accumulation):
+    def steps(processes, accumulation, start, count):
+        """Keys of every step, of all processes together."""
+        parts = [
+            iter(Batches(10, 4, 7, rank, processes, accumulation, start))
+            for rank in range(processes)
+        ]
+        return [
+            [key for _ in range(accumulation) for part in parts for key in next(part)]
+            for _ in range(count)
+        ]
+
+    whole = steps(1, 1, 0, 9)
+    assert steps(processes, accumulation, 0, 9) == whole
+    assert steps(processes, accumulation, 4, 5) == whole[4:]
+    for epoch in range(3):
+        keys = [key for step in whole[3 * epoch : 3 * epoch + 3] for key in step]
+        assert {index for _, index in keys} == set(range(10))
+        assert {e for e, _ in keys} == {epoch}
+    orders = {tuple(index for _, index in whole[3 * epoch]) for epoch in range(3)}
+    assert len(orders) == 3
+
+
+def test_a_batch_that_cannot_be_shared():
+    with pytest.raises(ValueError, match="multiple of processes x accumulation = 2 x 3, got 8"):
+        Batches(10, 8, 0, 0, 2, 3)
+    with pytest.raises(ValueError, match="at least 1 image"):
+        Batches(0, 8, 0)
+    # More images a step than there are: they come several times.
+    assert len(next(iter(Batches(3, 8, 0)))) == 8

@@ -1,0 +1,206 @@
+"""Prediction: files that can be scored, at the pictures' own sizes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import runs
+import torch
+from networks import shake
+
+from point2mask.cli import main
+from point2mask.data import DataError, read_panoptic, read_rgb, write_rgb
+from point2mask.data.augment import AugmentConfig
+from point2mask.data.training import class_channels
+from point2mask.engine.evaluate import Predictor, evaluate, list_pictures, predict_folder
+from point2mask.evaluation import panoptic_quality, read_predictions
+from point2mask.models import MergeConfig, PanopticNetwork
+
+EVERYTHING = MergeConfig(quality_things=0.0, quality_stuff=0.0, mask_threshold=0.3)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    runs.write_data(root, train=4, val=3)
+    return root
+
+
+@pytest.fixture(scope="module")
+def truth(root):
+    return read_panoptic(root / "annotations/panoptic_val.json")
+
+
+@pytest.fixture(scope="module")
+def predictor(root, truth):
+    """An untrained network whose every mask counts."""
+    torch.manual_seed(0)
+    network = shake(PanopticNetwork(runs.config(root).network)).eval()
+    sizes = AugmentConfig(test_short_side=45, max_side=64)
+    return Predictor(network, truth.categories, sizes, EVERYTHING)
+
+
+def test_a_folder_can_be_scored_and_agrees_with_evaluate(root, truth, predictor, tmp_path):
+    images = root / "images/val"
+    records = [image.record for image in truth.images]
+    calls = []
+    predict_folder(predictor, images, records, tmp_path, lambda *n: calls.append(n), overlays=True)
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    written = read_predictions(tmp_path, truth)
+    assert any(image.segments for image in written.images)
+    for image in written.images:
+        assert written.segment_map(image).shape == runs.SIZE
+    pictures = sorted(path.name for path in (tmp_path / "overlays").iterdir())
+    assert pictures == ["000001.jpg", "000002.jpg", "000003.jpg"]
+    parts = [evaluate(predictor, images, truth, [0]), evaluate(predictor, images, truth, [1, 2])]
+    quality = (parts[0] + parts[1]).quality()
+    np.testing.assert_equal(quality, panoptic_quality(truth, written))
+    counts = [q.false_positives + q.true_positives for q in quality.per_category.values()]
+    assert sum(counts) > 0
+
+
+def test_a_perfect_network_is_perfect(root, truth):
+    """A stand-in that knows the truth: classes, sizes and ids survive the way through."""
+
+    class Oracle(Predictor):
+        def predict(self, pixels):
+            for image in truth.images:
+                if np.array_equal(pixels, read_rgb(root / "images/val" / image.record.file_name)):
+                    return truth.segment_map(image), list(image.segments)
+            raise AssertionError
+
+    oracle = Oracle(None, truth.categories, AugmentConfig(), MergeConfig())
+    quality = evaluate(oracle, root / "images/val", truth, range(3)).quality()
+    assert quality.all.pq == 1.0
+
+
+def test_classes_of_the_network_are_categories_things_first(predictor, root):
+    pixels = read_rgb(root / "images/val/000001.png")
+    ids, segments = predictor.predict(pixels)
+    channels = class_channels(predictor.categories)
+    assert {segment.category_id for segment in segments} <= channels.keys()
+    values, counts = np.unique(ids[ids > 0], return_counts=True)
+    areas = {segment.id: segment.area for segment in segments}
+    assert areas == dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def test_pictures_are_listed_by_name(tmp_path):
+    write_rgb(tmp_path / "b.png", np.zeros((4, 6, 3), np.uint8))
+    write_rgb(tmp_path / "a/c.jpg", np.zeros((5, 7, 3), np.uint8))
+    (tmp_path / "notes.txt").write_text("no picture")
+    records = list_pictures(tmp_path)
+    assert [(r.id, r.height, r.width) for r in records] == [("a/c.jpg", 5, 7), ("b.png", 4, 6)]
+    (tmp_path / "b.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"b\.png"):
+        list_pictures(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="expected pictures, got none"):
+        list_pictures(tmp_path / "empty")
+    with pytest.raises(DataError, match="expected a folder"):
+        list_pictures(tmp_path / "notes.txt")
+
+
+CONFIG = """
+data:
+  root: {root}
+  train: {{images: images/train, annotations: annotations/panoptic_train.json}}
+  val: {{images: images/val, annotations: annotations/panoptic_val.json}}
+  workers: 0
+augment: {{short_sides: [32], max_side: 64, test_short_side: 32}}
+network:
+  num_things: 6
+  num_stuff: 4
+  backbone: {{name: tf_efficientnet_lite0, pretrained: none, freeze_stem: false}}
+  width: 32
+  heads: 4
+  points: 2
+  feedforward: 48
+  encoder_layers: 1
+  location_layers: 1
+  queries: 12
+  thing_layers: 1
+  stuff_layers: 1
+  semantic_layers: 1
+  feature_width: 8
+  norm_groups: 8
+schedule: {{epochs: 1, milestones: [], batch_size: 2}}
+"""
+
+
+def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys):
+    config, out = tmp_path / "small.yaml", tmp_path / "run"
+    config.write_text(CONFIG.format(root=root))
+    command = ["train", str(config), "schedule.learning_rate=2e-4", "--out", str(out), "--cpu"]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert "thing_dice" in printed.out
+    assert printed.out.splitlines()[-3].startswith("all ")
+    assert printed.err.splitlines()[-1].startswith("2 steps in ")
+    assert "learning_rate: 0.0002" in (out / "config.yaml").read_text()
+
+    assert main(command) == 2
+    assert "there is a run in it; --resume goes on with it" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    capsys.readouterr()
+
+    arguments = ["--checkpoint", out, "--images", root / "images/val", "--cpu"]
+    annotations = root / "annotations/panoptic_val.json"
+    predicted = tmp_path / "predicted"
+    command = ["predict", *arguments, "--out", predicted, "--annotations", annotations]
+    assert main(list(map(str, command))) == 0
+    assert "segments in 3 images" in capsys.readouterr().err
+    command = ["evaluate", "--truth", annotations, "--predictions", predicted, "--json", "-"]
+    assert main(list(map(str, command))) == 0
+    quality = json.loads(capsys.readouterr().out)
+    result = json.loads((out / "result.json").read_text())
+    assert quality["all"] == result["quality"]["all"]
+
+    plain = tmp_path / "plain"
+    assert main(list(map(str, ["predict", *arguments, "--out", plain, "--no-overlays"]))) == 0
+    assert not (plain / "overlays").exists()
+    names = {image.record.file_name for image in read_panoptic(plain / "panoptic.json").images}
+    assert names == {"000001.png", "000002.png", "000003.png"}
+
+
+def test_errors_are_one_line(root, tmp_path, capsys, monkeypatch):
+    config = tmp_path / "small.yaml"
+    config.write_text(CONFIG.format(root=root))
+    assert main(["train", str(config), "schedule.epoch=2", "--out", str(tmp_path / "x")]) == 2
+    error = capsys.readouterr().err
+    assert error == ("point2mask: error: schedule.epoch: unknown key; did you mean 'epochs'?\n")
+    assert main(["train", str(config), "--processes", "3", "--out", str(tmp_path / "x")]) == 2
+    assert "expected 3 processes, got 1" in capsys.readouterr().err
+    from point2mask.engine.errors import TrainingError
+
+    def fail(*_, **__):
+        raise TrainingError("step 3: loss 'x' is nan; images: a.png")
+
+    monkeypatch.setattr("point2mask.engine.train.train", fail)
+    assert main(["train", str(config)]) == 2
+    assert capsys.readouterr().err == (
+        "point2mask: error: step 3: loss 'x' is nan; images: a.png\n"
+    )
+    arguments = ["--images", str(tmp_path), "--out", str(tmp_path / "y")]
+    assert main(["predict", "--checkpoint", str(tmp_path), *arguments]) == 2
+    assert "expected pictures, got none" in capsys.readouterr().err
+    write_rgb(tmp_path / "a.png", np.zeros((4, 6, 3), np.uint8))
+    assert main(["predict", "--checkpoint", str(tmp_path), *arguments]) == 2
+    assert "expected a checkpoint, or the folder of a run" in capsys.readouterr().err
+
+
+def test_the_network_is_tested_at_its_size(root, truth):
+    """The prediction of a picture is that of the resized picture, brought back to its size."""
+    seen = []
+
+    class Watched(PanopticNetwork):
+        def encode(self, images, image_size):
+            seen.append((tuple(images.shape), image_size.tolist()))
+            return super().encode(images, image_size)
+
+    network = Watched(replace(runs.config(root).network, queries=3)).eval()
+    sizes = AugmentConfig(test_short_side=40, max_side=1000)
+    predictor = Predictor(network, truth.categories, sizes, MergeConfig())
+    ids, _ = predictor.predict(np.zeros((20, 33, 3), np.uint8))
+    assert ids.shape == (20, 33)
+    assert seen == [((1, 3, 64, 96), [[40, 66]])]

@@ -1,0 +1,129 @@
+"""The recipes in configs/: they load, and the published ones are as published."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from point2mask.engine.config import load_config
+from point2mask.engine.train import train
+from point2mask.losses import LossConfig
+from point2mask.models import NetworkConfig, PanopticNetwork
+from point2mask.pseudo_masks import PseudoMaskOptions
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+# batch, rate, epochs, milestones, OT_warmup_iters, quality, things, stuff
+PUBLISHED = {
+    "voc_r50": (8, 1e-4, 24, (15, 20), 12000, 0.25, 20, 1),
+    "voc_r101": (8, 1e-4, 24, (15, 20), 12000, 0.25, 20, 1),
+    "voc_swinl": (8, 1e-4, 24, (15, 20), 12000, 0.3, 20, 1),
+    "coco_r50": (16, 2e-4, 15, (8, 12), 60000, 0.25, 80, 53),
+    "coco_r101": (16, 2e-4, 15, (8, 12), 60000, 0.25, 80, 53),
+    "coco_swinl": (8, 1e-4, 15, (8, 12), 60000, 0.25, 80, 53),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_schedules(name):
+    config = load_config(CONFIGS / f"{name}.yaml")
+    schedule, merge = config.schedule, config.merge
+    assert (
+        schedule.batch_size,
+        schedule.learning_rate,
+        schedule.epochs,
+        schedule.milestones,
+        config.supervision.transport_warmup,
+        merge.quality_things,
+        config.network.num_things,
+        config.network.num_stuff,
+    ) == PUBLISHED[name]
+    assert merge.quality_stuff == merge.quality_things
+    common = (schedule.weight_decay, schedule.clip_norm, schedule.slow_factor)
+    assert common == (1e-4, 0.1, 0.1)
+    assert config.loss == LossConfig()  # whose defaults are the published ones
+    assert config.supervision.pseudo_masks == PseudoMaskOptions()
+    sides = (600,) if name.startswith("voc") else tuple(range(480, 801, 32))
+    assert (config.augment.short_sides, config.augment.max_side) == (sides, 1333)
+    assert config.augment.flip == 0.5
+    assert config.augment.crop is None
+    sizes = {"num_things": 20, "num_stuff": 1} if name.startswith("voc") else None
+    expected = NetworkConfig(**(sizes or {"num_things": 80, "num_stuff": 53}))
+    assert replace(config.network, backbone=expected.backbone) == expected
+    assert "1pnt" in config.data.train.points
+    ten = load_config(CONFIGS / f"{name}.yaml", ["data.train.points=x_10pnt"])
+    assert ten.data.train.points == "x_10pnt"
+
+
+def test_published_backbones():
+    stems = {"r50": "resnet50", "r101": "resnet101", "swinl": "swin_large_patch4_window12_384"}
+    for name in PUBLISHED:
+        backbone = load_config(CONFIGS / f"{name}.yaml").network.backbone
+        assert backbone.name.partition(".")[0] == stems[name.partition("_")[2]]
+        assert (backbone.window, backbone.drop_path) == ((7, 0.3) if "swin" in name else (None, 0))
+        assert backbone.freeze_stem == ("swin" not in name)
+
+
+SMALL = {
+    "shapes_tiny": (6, 4),
+    "penn_fudan_lite0": (1, 1),
+    "nuclei_lite0": (1, 1),
+    "coco_mini_lite0": (80, 53),
+}
+
+
+def test_every_recipe_is_known_here():
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == PUBLISHED.keys() | SMALL.keys()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_recipes(name):
+    config = load_config(CONFIGS / f"{name}.yaml", ["network.backbone.pretrained=none"])
+    assert (config.network.num_things, config.network.num_stuff) == SMALL[name]
+    network = PanopticNetwork(config.network)
+    assert sum(p.numel() for p in network.parameters()) < 8e6
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["penn_fudan_lite0", "nuclei_lite0", "coco_mini_lite0"])
+def test_two_steps_on_real_data(name, data_root, tmp_path):
+    """Real pictures, crowds and void through the whole path; nothing is said about quality."""
+    folder = {"penn_fudan_lite0": "penn_fudan", "nuclei_lite0": "nuclei"}.get(name, "coco_mini")
+    config = load_config(
+        CONFIGS / f"{name}.yaml",
+        [
+            f"data.root={data_root / folder}",
+            "data.val=null",
+            "data.workers=0",
+            "schedule.epochs=1",
+            "schedule.milestones=[]",
+            "schedule.batch_size=2",
+            "augment.short_sides=[96]",
+            "network.backbone.pretrained=none",
+        ],
+    )
+
+    class Enough(Exception):
+        pass
+
+    from point2mask.engine.build import build_module
+
+    steps = []
+
+    def make(config):
+        module = build_module(config)
+
+        def forward(batch, step, forward=module.forward):
+            if step == 2:
+                raise Enough
+            losses, masks = forward(batch, step)
+            steps.append({name: float(loss.detach()) for name, loss in losses.items()})
+            return losses, masks
+
+        module.forward = forward
+        return module
+
+    with pytest.raises(Enough):
+        train(config, tmp_path, cpu=True, make_module=make)
+    assert len(steps) == 2
+    assert all(torch.isfinite(torch.tensor(list(step.values()))).all() for step in steps)

@@ -1,0 +1,313 @@
+"""The loop: what stops it, what it skips, what it reports, and several processes."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import runs
+import torch
+from networks import shake
+from torch import nn
+
+from point2mask.data import DataError, read_panoptic, sample_points, write_points
+from point2mask.engine.build import load_trained
+from point2mask.engine.errors import TrainingError
+from point2mask.engine.launch import launch
+from point2mask.engine.module import SupervisionConfig
+from point2mask.engine.optimizer import Average, make_optimizer, set_learning_rate
+from point2mask.engine.train import Run, train
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    runs.write_data(root)
+    return root
+
+
+def with_schedule(config, **changes):
+    return replace(config, schedule=replace(config.schedule, **changes))
+
+
+def with_data(config, **changes):
+    return replace(config, data=replace(config.data, **changes))
+
+
+def test_a_run_from_points_to_a_result(root, tmp_path, capsys):
+    """The method's own module, with validation, pictures and files."""
+    config = with_schedule(runs.config(root), epochs=1, ema_decay=0.5)
+    config = with_data(config, val=runs.source("val"))
+    result = train(config, tmp_path, cpu=True)
+    assert result == json.loads((tmp_path / "result.json").read_text())
+    assert (result["steps"], result["images"], result["empty_batches"]) == (3, 6, 0)
+    assert {"loss", "thing_dice", "semantic_point"} <= result["losses"].keys()
+    assert all(math.isfinite(value) for value in result["losses"].values())
+    assert 0 <= result["quality"]["all"]["pq"] <= 1
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {"pseudo_masks.png", "prediction_0.png", "prediction_1.png"}
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert load_trained(tmp_path).step == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert "6 images" in lines[0]
+    assert any(line.startswith("step 3/3  epoch 1  loss ") for line in lines)
+    assert any("PQ: all" in line for line in lines)
+
+
+def test_full_masks(root, tmp_path):
+    config = with_schedule(runs.config(root), epochs=1)
+    config = replace(config, supervision=SupervisionConfig(kind="masks"))
+    assert train(config, tmp_path, cpu=True)["steps"] == 3
+
+
+def test_training_learns(root, tmp_path):
+    """The loss of the first and the last steps of a short run."""
+    seen = []
+
+    class Watched(runs.Semantic):
+        def forward(self, batch, step):
+            losses, masks = super().forward(batch, step)
+            seen.append(float(losses["semantic"].detach()))
+            return losses, masks
+
+    config = with_schedule(
+        runs.config(root), epochs=8, milestones=(), learning_rate=2e-3, clip_norm=10.0
+    )
+    train(config, tmp_path, cpu=True, make_module=Watched)
+    assert len(seen) == 24
+    assert sum(seen[-6:]) < 0.95 * sum(seen[:6])  # a loss that stands still varies by a percent
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (math.inf, "inf")])
+def test_a_loss_that_is_not_finite_stops_the_run(root, tmp_path, value, text):
+    class Exploding(runs.Semantic):
+        def forward(self, batch, step):
+            losses, masks = super().forward(batch, step)
+            return losses | {"other": losses["semantic"] * (value if step == 1 else 1)}, masks
+
+    message = rf"^step 2: loss 'other' is {text}; images: 00000\d\.png, 00000\d\.png$"
+    with pytest.raises(TrainingError, match=message):
+        train(runs.config(root), tmp_path, cpu=True, make_module=Exploding)
+
+
+def test_the_image_whose_loss_is_not_finite_is_named(root, tmp_path):
+    class Telling(runs.Semantic):
+        def forward(self, batch, step):
+            losses, masks = super().forward(batch, step)
+            self.image_losses = {"semantic": torch.tensor([1.0, math.nan])}
+            return {"semantic": losses["semantic"] * math.nan}, masks
+
+    with pytest.raises(TrainingError, match=r"^step 1: loss 'semantic' is nan; images: \w+\.png$"):
+        train(runs.config(root), tmp_path, cpu=True, make_module=Telling)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(root, tmp_path):
+    class Steep(runs.Semantic):
+        def forward(self, batch, step):
+            losses, masks = super().forward(batch, step)
+            # The root of 0: value 0, slope infinite.
+            zero = self.network.semantic_bias[0] - self.network.semantic_bias[0].detach()
+            return losses | {"steep": zero.abs().sqrt()}, masks
+
+    with pytest.raises(TrainingError, match=r"^step 1: the norm of the gradient is (nan|inf); im"):
+        train(runs.config(root), tmp_path, cpu=True, make_module=Steep)
+
+
+def test_any_other_error_says_where_it_was(root, tmp_path):
+    class Failing(runs.Semantic):
+        def forward(self, batch, step):
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no") as error:
+        train(runs.config(root), tmp_path, cpu=True, make_module=Failing)
+    assert error.value.__notes__[0].startswith("at step 1, images: 00000")
+
+
+def test_empty_batches_and_broken_images_are_counted(root, tmp_path):
+    dataset = read_panoptic(root / "annotations/panoptic_train.json")
+    labels = sample_points(dataset)
+    emptied = [(r, [] if r.id in (1, 2, 3) else targets) for r, targets in labels.images]
+    write_points(tmp_path / "points.json", replace(labels, images=emptied))
+    missing = tmp_path / "images"
+    missing.mkdir()
+    for record, _ in labels.images[:-1]:
+        file = root / "images/train" / record.file_name
+        (missing / record.file_name).write_bytes(file.read_bytes())
+    source = replace(runs.source("train"), images="images", annotations=None, points="points.json")
+    config = with_data(
+        runs.config(tmp_path), train=source, skip_broken=True, skip_without_things=False
+    )
+    config = with_schedule(config, batch_size=1)
+    calls = []
+
+    class Counting(runs.Semantic):
+        def forward(self, batch, step):
+            calls.append(batch.names)
+            return super().forward(batch, step)
+
+    result = train(config, tmp_path / "run", cpu=True, make_module=Counting)
+    # Of 6 images 3 have no clicks and one cannot be read: 4 empty batches in each of 3 epochs.
+    assert result["empty_batches"] == 12
+    assert result["steps"] == 18
+    assert list(result["broken_images"]) == ["000006.png"]
+    assert sorted(calls) == [("000004.png",)] * 3 + [("000005.png",)] * 3
+    strict = with_data(config, skip_broken=False, workers=1)
+    with pytest.raises(DataError, match=r"^[^\n]*000006\.png: expected a picture[^\n]*$"):
+        train(strict, tmp_path / "strict", cpu=True, make_module=Counting)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(root, tmp_path):
+    """Of a loss that is a mean over images, in one step of plain descent."""
+
+    class Mean(runs.Semantic):
+        def __init__(self, config):
+            super().__init__(config)
+            self.double()
+            shake(self)  # sampling starts at whole cells, where slopes differ left and right
+
+        def forward(self, batch, step):
+            self.network.eval()  # no dropout, which would differ; logits are 0 in the padding
+            logits = self.network.decode_semantics(
+                self.network.encode(batch.images.double(), batch.image_size)
+            ).logits[-1]
+            return {"size": logits.square().sum((1, 2, 3)).mean()}, None
+
+    def gradient(accumulation):
+        config = with_schedule(
+            runs.config(root), batch_size=6, accumulation=accumulation, clip_norm=1e9
+        )
+        run = Run(config, tmp_path / "x", launch(True, None), Mean)
+        data = run._load()
+        kept = {}
+        run.optimizer.step = lambda: kept.update(
+            (name, p.grad.clone())
+            for name, p in run.module.named_parameters()
+            if p.grad is not None
+        )
+        run._step([next(data) for _ in range(accumulation)])
+        return kept
+
+    whole, parts = gradient(1), gradient(3)
+    assert whole.keys() == parts.keys()
+    for name, grad in whole.items():
+        # Rounding of float64 in sums of another order, through some 60 layers.
+        scale = grad.abs().max().clamp(min=1e-6)
+        torch.testing.assert_close(parts[name] / scale, grad / scale, atol=1e-8, rtol=0)
+
+
+def test_parameter_groups_and_rates(root):
+    config = runs.config(root)
+    module = runs.Semantic(config)
+    optimizer = make_optimizer(module, config.schedule)
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    rates = {}
+    for epoch, rate in ((0, 1e-4), (1, 1e-5), (2, 1e-5)):
+        assert set_learning_rate(optimizer, config.schedule, epoch) == pytest.approx(rate)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                rates[names[parameter]] = group["lr"] / rate
+    slow = {name for name, rate in rates.items() if rate == pytest.approx(0.1)}
+    assert rates.keys() == {n for n, p in module.named_parameters() if p.requires_grad}
+    assert any("sampling_offsets" in name for name in slow)
+    assert any("reference_points" in name for name in slow)
+    for name in rates:
+        expected = (
+            name.startswith("network.backbone.")
+            or "sampling_offsets" in name
+            or "reference_points" in name
+        )
+        assert (name in slow) == expected
+    assert all(group["weight_decay"] == 1e-4 for group in optimizer.param_groups)
+
+
+def test_averages():
+    module = nn.Linear(2, 1)
+    first = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    average = Average(module, 0.75)
+    with torch.no_grad():
+        module.weight += 4
+    average.update(module)
+    torch.testing.assert_close(average.state["weight"], first["weight"] + 1)
+    own = module.weight.clone()
+    with average.swapped_in(module):
+        assert torch.equal(module.weight, average.state["weight"])
+    assert torch.equal(module.weight, own)
+
+
+def test_bfloat16_runs(root, tmp_path):
+    config = with_schedule(runs.config(root), epochs=1, precision="bfloat16")
+    result = train(config, tmp_path, cpu=True)
+    assert math.isfinite(result["losses"]["loss"])
+
+
+def test_wrong_set_ups(root, tmp_path, monkeypatch):
+    config = runs.config(root)
+    with pytest.raises(DataError, match="expected 2 processes, got 1; start them with: torchrun"):
+        train(config, tmp_path, cpu=True, processes=2)
+    wrong = replace(config, network=replace(config.network, num_stuff=3))
+    with pytest.raises(DataError, match="network of 6 thing and 4 stuff classes, got num_things=6"):
+        train(wrong, tmp_path, cpu=True, make_module=runs.Semantic)
+    with pytest.raises(DataError, match="schedule: batch_size must be a multiple of processes x"):
+        train(with_schedule(config, accumulation=4), tmp_path, cpu=True, make_module=runs.Semantic)
+
+
+TWO = """
+import sys, torch
+from pathlib import Path
+from dataclasses import replace
+import runs
+from point2mask.engine.train import train
+torch.set_num_threads(1)
+root, out = map(Path, sys.argv[1:])
+config = runs.config(root)
+schedule = replace(config.schedule, epochs=1, batch_size=4, accumulation=2, ema_decay=0.5)
+config = replace(config, schedule=schedule,
+                 data=replace(config.data, val=runs.source("val")))
+kept = []
+def make(config):
+    from point2mask.engine.build import build_module
+    kept.append(build_module(config))
+    return kept[-1]
+result = train(config, out, cpu=True, processes=2, make_module=make)
+assert result["processes"] == 2, result
+import torch.distributed as dist
+own = torch.cat([p.detach().flatten() for p in kept[0].parameters()])
+both = [torch.empty_like(own) for _ in range(2)]
+dist.all_gather(both, own)
+assert torch.equal(*both)
+random = [torch.empty_like(torch.rand(4)) for _ in range(2)]
+dist.all_gather(random, torch.rand(4))
+assert not torch.equal(*random)
+from point2mask.engine.launch import leave
+leave()
+"""
+
+
+def test_two_processes(root, tmp_path):
+    """Equal weights, different dropout, one result; and no resuming with another number."""
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    tests = Path(__file__).resolve().parents[1]
+    path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", str(script), str(root), str(tmp_path / "run")]
+    process = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert (result["processes"], result["steps"]) == (2, 2)
+    folder = tmp_path / "run/checkpoints/step_00000002"
+    assert {p.name for p in folder.glob("random_*.json")} == {"random_0.json", "random_1.json"}
+    config = with_schedule(runs.config(root), epochs=1, batch_size=4, ema_decay=0.5)
+    with pytest.raises(DataError, match="expected processes as before, 2, got 1"):
+        train(config, tmp_path / "run", cpu=True, resume=True)

@@ -1,0 +1,64 @@
+"""Small runs: generated pictures, a tiny network, and a module with one loss."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from networks import TINY
+from torch import nn
+
+from point2mask.data.augment import AugmentConfig
+from point2mask.data.shapes import write_shapes
+from point2mask.data.training import DataConfig, SourceConfig
+from point2mask.engine.config import ReportConfig, RunConfig, ScheduleConfig
+from point2mask.models import BackboneConfig, PanopticNetwork
+
+SIZE = (32, 48)
+
+
+def write_data(root: Path, train: int = 6, val: int = 2) -> None:
+    write_shapes(root, "train", train, SIZE)
+    write_shapes(root, "val", val, SIZE)
+
+
+def source(split: str) -> SourceConfig:
+    return SourceConfig(images=f"images/{split}", annotations=f"annotations/panoptic_{split}.json")
+
+
+def config(root: Path, **changes: Any) -> RunConfig:
+    """Of 3 epochs of 3 steps, on the data of :func:`write_data`."""
+    values = RunConfig(
+        data=DataConfig(train=source("train"), val=None, root=str(root), workers=0),
+        network=replace(
+            TINY,
+            num_things=6,
+            num_stuff=4,
+            backbone=BackboneConfig(
+                name="tf_efficientnet_lite0", pretrained="none", freeze_stem=False
+            ),
+        ),
+        augment=AugmentConfig(short_sides=(32, 40), max_side=64, test_short_side=32),
+        schedule=ScheduleConfig(epochs=3, milestones=(1,), batch_size=2),
+        report=ReportConfig(log_steps=2),
+    )
+    return replace(values, **changes)
+
+
+class Semantic(nn.Module):
+    """Cross-entropy of the semantic map at the clicks: the least that a loop can train."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self.network = PanopticNetwork(config.network)
+
+    def forward(self, batch: Any, step: int) -> tuple[dict[str, torch.Tensor], None]:
+        encoded = self.network.encode(batch.images, batch.image_size)
+        logits = self.network.decode_semantics(encoded).logits[-1]
+        target = torch.full((len(logits), *logits.shape[-2:]), -100)
+        points = batch.points
+        for b, k, p in points.is_point.nonzero().tolist():
+            x, y = (points.xy[b, k, p] // 8).long().tolist()
+            target[b, y, x] = points.category[b, k]
+        return {"semantic": F.cross_entropy(logits, target)}, None
