@@ -6,10 +6,13 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <cstdint>
+#include <exception>
 #include <initializer_list>
+#include <mutex>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 
 #include "point2mask/parallel.hpp"
@@ -25,23 +28,59 @@ inline Tensor as_contiguous(const Tensor& t) {
   return t.is_contiguous() ? t : torch::stable::contiguous(t);
 }
 
+// Throws std::invalid_argument, a ValueError in Python, with the parts as its message.
+template <typename... Parts>
+void require(bool holds, const Parts&... parts) {
+  if (holds) return;
+  std::ostringstream message;
+  (message << ... << parts);
+  throw std::invalid_argument(message.str());
+}
+
+// As Python spells it.
+inline const char* dtype_name(ScalarType type) {
+  switch (type) {
+    case ScalarType::Bool:
+      return "bool";
+    case ScalarType::Byte:
+      return "uint8";
+    case ScalarType::Char:
+      return "int8";
+    case ScalarType::Short:
+      return "int16";
+    case ScalarType::Int:
+      return "int32";
+    case ScalarType::Long:
+      return "int64";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+    default:
+      return torch::headeronly::toString(type);
+  }
+}
+
 inline void check_shape(const char* op, const char* argument, const Tensor& t,
                         std::initializer_list<Extent> expected) {
   const auto sizes = t.sizes();
   const std::string error = shape_error(op, argument, expected, {sizes.data(), sizes.size()});
-  STD_TORCH_CHECK(error.empty(), error);
+  require(error.empty(), error);
 }
 
 inline void check_dtype(const char* op, const char* argument, const Tensor& t, ScalarType wanted) {
-  STD_TORCH_CHECK(t.scalar_type() == wanted, op, ": ", argument, " must be ",
-                  torch::headeronly::toString(wanted), ", got ",
-                  torch::headeronly::toString(t.scalar_type()));
+  require(t.scalar_type() == wanted, op, ": ", argument, " must be ", dtype_name(wanted), ", got ",
+          dtype_name(t.scalar_type()));
 }
 
 inline void check_same_device(const char* op, const char* argument, const Tensor& t,
                               const Tensor& reference) {
-  STD_TORCH_CHECK(t.device() == reference.device(), op, ": ", argument,
-                  " must be on the device of the first argument");
+  require(t.device() == reference.device(), op, ": ", argument,
+          " must be on the device of the first argument");
 }
 
 // Calls f.template operator()<T>() for the C++ type of t's dtype: float32 or float64.
@@ -53,8 +92,8 @@ void dispatch_floating(const char* op, const char* argument, const Tensor& t, F&
     case ScalarType::Double:
       return f.template operator()<double>();
     default:
-      STD_TORCH_CHECK(false, op, ": ", argument, " must be float32 or float64, got ",
-                      torch::headeronly::toString(t.scalar_type()));
+      require(false, op, ": ", argument, " must be float32 or float64, got ",
+              dtype_name(t.scalar_type()));
   }
 }
 
@@ -62,8 +101,23 @@ void dispatch_floating(const char* op, const char* argument, const Tensor& t, F&
 class TorchExecutor final : public Executor {
  public:
   void for_range(std::int64_t count, std::int64_t grain, RangeFunction body) const override {
-    torch::stable::parallel_for(0, count, grain,
-                                [&](std::int64_t begin, std::int64_t end) { body(begin, end); });
+    // torch would wrap an exception that left its loop. Of several, the one of the first range
+    // counts, which does not depend on the number of threads.
+    std::mutex mutex;
+    std::exception_ptr error;
+    std::int64_t first = count;
+    torch::stable::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
+      try {
+        body(begin, end);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (begin < first) {
+          first = begin;
+          error = std::current_exception();
+        }
+      }
+    });
+    if (error) std::rethrow_exception(error);
   }
 };
 

@@ -5,7 +5,7 @@ namespace point2mask::bindings {
 namespace {
 
 template <typename T>
-Array<T> geodesic_distance_numpy(const Array<T>& edge_cost, const Array<std::int32_t>& seeds) {
+Array<T> geodesic_distance_typed(const Array<T>& edge_cost, const Array<std::int32_t>& seeds) {
   check_shape("geodesic_distance", "edge_cost", edge_cost, {{"B"}, {"D", 8}, {"H"}, {"W"}});
   const std::int64_t images = edge_cost.shape(0);
   check_shape("geodesic_distance", "seeds", seeds, {{"B", images}, {"K"}, {"P"}});
@@ -26,17 +26,18 @@ Array<T> geodesic_distance_numpy(const Array<T>& edge_cost, const Array<std::int
   return distance;
 }
 
-// The first overload takes float32 as it is, the second everything else as float64.
-template <typename T>
-void bind_geodesic_distance(py::module_& m, py::arg edge_cost) {
-  m.def("geodesic_distance", &geodesic_distance_numpy<T>, edge_cost, py::arg("seeds"));
+py::object geodesic_distance_numpy(const py::object& edge_cost, const py::object& seeds) {
+  constexpr const char* kOp = "geodesic_distance";
+  return dispatch_floating(kOp, "edge_cost", edge_cost, [&]<typename T>() -> py::object {
+    return geodesic_distance_typed(floating<T>(kOp, "edge_cost", edge_cost),
+                                   integers(kOp, "seeds", seeds));
+  });
 }
 
 } // namespace
 
 void bind_geodesic(py::module_& m) {
-  bind_geodesic_distance<float>(m, py::arg("edge_cost").noconvert());
-  bind_geodesic_distance<double>(m, py::arg("edge_cost"));
+  m.def("geodesic_distance", &geodesic_distance_numpy, py::arg("edge_cost"), py::arg("seeds"));
 }
 
 } // namespace point2mask::bindings

@@ -4,7 +4,8 @@
 namespace point2mask::bindings {
 namespace {
 
-py::tuple mask_statistics_numpy(const Array<std::int32_t>& labels, std::int64_t targets) {
+py::tuple mask_statistics_numpy(const py::object& labels_in, std::int64_t targets) {
+  const auto labels = integers("mask_statistics", "labels", labels_in);
   check_shape("mask_statistics", "labels", labels, {{"B"}, {"H"}, {"W"}});
   if (targets < 0)
     throw std::invalid_argument("mask_statistics: targets must not be negative, got " +

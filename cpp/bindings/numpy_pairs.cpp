@@ -10,7 +10,7 @@ namespace point2mask::bindings {
 namespace {
 
 template <typename T>
-Array<T> neighbor_difference_numpy(const Array<T>& feature, std::int64_t directions,
+Array<T> neighbor_difference_typed(const Array<T>& feature, std::int64_t directions,
                                    const std::string& norm) {
   check_shape("neighbor_difference", "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
   if (directions != 2 && directions != 4 && directions != 8)
@@ -34,7 +34,7 @@ Array<T> neighbor_difference_numpy(const Array<T>& feature, std::int64_t directi
 }
 
 template <typename T>
-Array<T> lab_affinity_loss_numpy(const Array<T>& logits, const Array<T>& lab,
+Array<T> lab_affinity_loss_typed(const Array<T>& logits, const Array<T>& lab,
                                  std::int64_t kernel_size, std::int64_t dilation, double theta,
                                  double threshold, const std::optional<Array<bool>>& valid) {
   constexpr const char* kOp = "lab_affinity_loss";
@@ -66,7 +66,7 @@ Array<T> lab_affinity_loss_numpy(const Array<T>& logits, const Array<T>& lab,
 }
 
 template <typename T>
-Array<T> boundary_loss_numpy(const Array<T>& boundary, const Array<std::int32_t>& instance,
+Array<T> boundary_loss_typed(const Array<T>& boundary, const Array<std::int32_t>& instance,
                              const Array<std::int32_t>& semantic, std::int64_t kernel_size,
                              std::int64_t dilation) {
   constexpr const char* kOp = "boundary_loss";
@@ -94,25 +94,45 @@ Array<T> boundary_loss_numpy(const Array<T>& boundary, const Array<std::int32_t>
   return loss;
 }
 
-// Bound for float, whose first argument is taken without conversion, then for double, which takes
-// everything else.
-template <typename T>
-void bind(py::module_& m, bool convert) {
-  m.def("neighbor_difference", &neighbor_difference_numpy<T>,
-        py::arg("feature").noconvert(!convert), py::arg("directions") = 8, py::arg("norm") = "l1");
-  m.def("lab_affinity_loss", &lab_affinity_loss_numpy<T>, py::arg("logits").noconvert(!convert),
-        py::arg("lab"), py::arg("kernel_size") = 3, py::arg("dilation") = 2, py::arg("theta") = 2.0,
-        py::arg("threshold") = 0.3, py::arg("valid") = py::none());
-  m.def("boundary_loss", &boundary_loss_numpy<T>, py::arg("boundary").noconvert(!convert),
-        py::arg("instance"), py::arg("semantic"), py::arg("kernel_size") = 3,
-        py::arg("dilation") = 1);
+py::object neighbor_difference_numpy(const py::object& feature, std::int64_t directions,
+                                     const std::string& norm) {
+  constexpr const char* kOp = "neighbor_difference";
+  return dispatch_floating(kOp, "feature", feature, [&]<typename T>() -> py::object {
+    return neighbor_difference_typed(floating<T>(kOp, "feature", feature), directions, norm);
+  });
+}
+
+py::object lab_affinity_loss_numpy(const py::object& logits, const py::object& lab,
+                                   std::int64_t kernel_size, std::int64_t dilation, double theta,
+                                   double threshold, const std::optional<Array<bool>>& valid) {
+  constexpr const char* kOp = "lab_affinity_loss";
+  return dispatch_floating(kOp, "logits", logits, [&]<typename T>() -> py::object {
+    return lab_affinity_loss_typed(floating<T>(kOp, "logits", logits), floating<T>(kOp, "lab", lab),
+                                   kernel_size, dilation, theta, threshold, valid);
+  });
+}
+
+py::object boundary_loss_numpy(const py::object& boundary, const py::object& instance,
+                               const py::object& semantic, std::int64_t kernel_size,
+                               std::int64_t dilation) {
+  constexpr const char* kOp = "boundary_loss";
+  return dispatch_floating(kOp, "boundary", boundary, [&]<typename T>() -> py::object {
+    return boundary_loss_typed(floating<T>(kOp, "boundary", boundary),
+                               integers(kOp, "instance", instance),
+                               integers(kOp, "semantic", semantic), kernel_size, dilation);
+  });
 }
 
 } // namespace
 
 void bind_pairs(py::module_& m) {
-  bind<float>(m, false);
-  bind<double>(m, true);
+  m.def("neighbor_difference", &neighbor_difference_numpy, py::arg("feature"),
+        py::arg("directions") = 8, py::arg("norm") = "l1");
+  m.def("lab_affinity_loss", &lab_affinity_loss_numpy, py::arg("logits"), py::arg("lab"),
+        py::arg("kernel_size") = 3, py::arg("dilation") = 2, py::arg("theta") = 2.0,
+        py::arg("threshold") = 0.3, py::arg("valid") = py::none());
+  m.def("boundary_loss", &boundary_loss_numpy, py::arg("boundary"), py::arg("instance"),
+        py::arg("semantic"), py::arg("kernel_size") = 3, py::arg("dilation") = 1);
 }
 
 } // namespace point2mask::bindings

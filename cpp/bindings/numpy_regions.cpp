@@ -31,14 +31,16 @@ Array<float> histogram_gradient_numpy(const Array<float>& channels, std::int64_t
   return strength;
 }
 
-Array<std::int32_t> merge_regions_numpy(const Array<std::int32_t>& regions,
-                                        std::int64_t region_count, const Array<float>& edge,
-                                        const Array<std::int32_t>& bins,
-                                        const Array<std::int32_t>& bin_counts,
-                                        const Array<double>& weights,
-                                        const Array<std::int32_t>& seeds,
+Array<std::int32_t> merge_regions_numpy(const py::object& regions_in, std::int64_t region_count,
+                                        const Array<float>& edge, const py::object& bins_in,
+                                        const py::object& bin_counts_in,
+                                        const Array<double>& weights, const py::object& seeds_in,
                                         const Array<double>& reach, double size_exponent) {
   constexpr auto kName = "merge_regions";
+  const auto regions = integers(kName, "regions", regions_in);
+  const auto bins = integers(kName, "bins", bins_in);
+  const auto bin_counts = integers(kName, "bin_counts", bin_counts_in);
+  const auto seeds = integers(kName, "seeds", seeds_in);
   check_shape(kName, "regions", regions, {{"H"}, {"W"}});
   const std::int64_t height = regions.shape(0), width = regions.shape(1);
   check_shape(kName, "edge", edge, {{"H", height}, {"W", width}});

@@ -11,19 +11,6 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Calls f.template operator()<T>(): double for a float64 array, float for any other. The other
-// arrays are converted to the first one's type.
-template <typename F>
-auto dispatch_floating(const py::array& array, F&& f) {
-  return array.dtype().equal(py::dtype::of<double>()) ? f.template operator()<double>()
-                                                      : f.template operator()<float>();
-}
-
-template <typename T>
-Array<T> as(const py::handle& array) {
-  return Array<T>(py::reinterpret_borrow<py::object>(array));
-}
-
 struct Extents {
   std::int64_t images, targets, pixels;
 };
@@ -70,15 +57,18 @@ py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Arr
   return py::make_tuple(potential, iterations, marginal_error);
 }
 
-py::tuple sinkhorn_numpy(const py::array& cost, const py::array& supply, const py::array& demand,
-                         double epsilon, std::int64_t max_iterations, double tolerance,
-                         double supply_relaxation, double demand_relaxation,
-                         const std::optional<py::array>& initial_potential) {
-  return dispatch_floating(cost, [&]<typename T>() {
+py::object sinkhorn_numpy(const py::object& cost, const py::object& supply,
+                          const py::object& demand, double epsilon, std::int64_t max_iterations,
+                          double tolerance, double supply_relaxation, double demand_relaxation,
+                          const std::optional<py::object>& initial_potential) {
+  constexpr const char* kOp = "sinkhorn";
+  return dispatch_floating(kOp, "cost", cost, [&]<typename T>() -> py::object {
     return sinkhorn_typed<T>(
-        as<T>(cost), as<T>(supply), as<T>(demand), epsilon, max_iterations, tolerance,
-        supply_relaxation, demand_relaxation,
-        initial_potential ? std::optional(as<T>(*initial_potential)) : std::nullopt);
+        floating<T>(kOp, "cost", cost), floating<T>(kOp, "supply", supply),
+        floating<T>(kOp, "demand", demand), epsilon, max_iterations, tolerance, supply_relaxation,
+        demand_relaxation,
+        initial_potential ? std::optional(floating<T>(kOp, "initial_potential", *initial_potential))
+                          : std::nullopt);
   });
 }
 
@@ -106,11 +96,14 @@ py::array transport_plan_typed(const Array<T>& cost, const Array<T>& potential,
   return plan;
 }
 
-py::array transport_plan_numpy(const py::array& cost, const py::array& potential,
-                               const py::array& demand, double epsilon, double demand_relaxation) {
-  return dispatch_floating(cost, [&]<typename T>() {
-    return transport_plan_typed<T>(as<T>(cost), as<T>(potential), as<T>(demand), epsilon,
-                                   demand_relaxation);
+py::object transport_plan_numpy(const py::object& cost, const py::object& potential,
+                                const py::object& demand, double epsilon,
+                                double demand_relaxation) {
+  constexpr const char* kOp = "transport_plan";
+  return dispatch_floating(kOp, "cost", cost, [&]<typename T>() -> py::object {
+    return transport_plan_typed<T>(floating<T>(kOp, "cost", cost),
+                                   floating<T>(kOp, "potential", potential),
+                                   floating<T>(kOp, "demand", demand), epsilon, demand_relaxation);
   });
 }
 
@@ -136,10 +129,13 @@ py::array transport_labels_typed(const Array<T>& cost, const Array<T>& potential
   return labels;
 }
 
-py::array transport_labels_numpy(const py::array& cost, const py::array& potential,
-                                 const py::array& demand) {
-  return dispatch_floating(cost, [&]<typename T>() {
-    return transport_labels_typed<T>(as<T>(cost), as<T>(potential), as<T>(demand));
+py::object transport_labels_numpy(const py::object& cost, const py::object& potential,
+                                  const py::object& demand) {
+  constexpr const char* kOp = "transport_labels";
+  return dispatch_floating(kOp, "cost", cost, [&]<typename T>() -> py::object {
+    return transport_labels_typed<T>(floating<T>(kOp, "cost", cost),
+                                     floating<T>(kOp, "potential", potential),
+                                     floating<T>(kOp, "demand", demand));
   });
 }
 

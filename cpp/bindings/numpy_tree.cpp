@@ -7,7 +7,7 @@ namespace {
 using Indices = Array<std::int32_t>;
 
 template <typename T>
-py::tuple spanning_tree_numpy(const Array<T>& edge_weight) {
+py::tuple spanning_tree_typed(const Array<T>& edge_weight) {
   check_shape("spanning_tree", "edge_weight", edge_weight, {{"B"}, {"D"}, {"H"}, {"W"}});
   const std::int64_t images = edge_weight.shape(0);
   const std::int64_t directions = edge_weight.shape(1);
@@ -36,7 +36,7 @@ py::tuple spanning_tree_numpy(const Array<T>& edge_weight) {
 }
 
 template <typename T>
-Array<T> tree_filter_numpy(const Array<T>& feature, const Indices& order, const Indices& parent,
+Array<T> tree_filter_typed(const Array<T>& feature, const Indices& order, const Indices& parent,
                            const Array<T>& similarity, bool normalize) {
   constexpr const char* kOp = "tree_filter";
   check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"N"}});
@@ -63,7 +63,7 @@ Array<T> tree_filter_numpy(const Array<T>& feature, const Indices& order, const 
 }
 
 template <typename T>
-Array<T> bottleneck_distance_numpy(const Indices& order, const Indices& parent,
+Array<T> bottleneck_distance_typed(const Indices& order, const Indices& parent,
                                    const Array<T>& weight, const Indices& seeds) {
   constexpr const char* kOp = "bottleneck_distance";
   check_shape(kOp, "weight", weight, {{"B"}, {"N"}});
@@ -89,38 +89,42 @@ Array<T> bottleneck_distance_numpy(const Indices& order, const Indices& parent,
   return distance;
 }
 
-bool is_float32(const py::object& a) { return py::isinstance<py::array_t<float, 0>>(a); }
+py::object spanning_tree_numpy(const py::object& edge_weight) {
+  constexpr const char* kOp = "spanning_tree";
+  return dispatch_floating(kOp, "edge_weight", edge_weight, [&]<typename T>() -> py::object {
+    return spanning_tree_typed(floating<T>(kOp, "edge_weight", edge_weight));
+  });
+}
+
+py::object tree_filter_numpy(const py::object& feature, const py::object& order,
+                             const py::object& parent, const py::object& similarity,
+                             bool normalize) {
+  constexpr const char* kOp = "tree_filter";
+  return dispatch_floating(kOp, "feature", feature, [&]<typename T>() -> py::object {
+    return tree_filter_typed(floating<T>(kOp, "feature", feature), integers(kOp, "order", order),
+                             integers(kOp, "parent", parent),
+                             floating<T>(kOp, "similarity", similarity), normalize);
+  });
+}
+
+py::object bottleneck_distance_numpy(const py::object& order, const py::object& parent,
+                                     const py::object& weight, const py::object& seeds) {
+  constexpr const char* kOp = "bottleneck_distance";
+  return dispatch_floating(kOp, "weight", weight, [&]<typename T>() -> py::object {
+    return bottleneck_distance_typed(integers(kOp, "order", order), integers(kOp, "parent", parent),
+                                     floating<T>(kOp, "weight", weight),
+                                     integers(kOp, "seeds", seeds));
+  });
+}
 
 } // namespace
 
-// float32 arrays of any layout stay float32, all else is computed in float64.
 void bind_tree(py::module_& m) {
-  m.def(
-      "spanning_tree",
-      [](const py::object& edge_weight) {
-        return is_float32(edge_weight) ? spanning_tree_numpy<float>(edge_weight)
-                                       : spanning_tree_numpy<double>(edge_weight);
-      },
-      py::arg("edge_weight"));
-  m.def(
-      "tree_filter",
-      [](const py::object& feature, const Indices& order, const Indices& parent,
-         const py::object& similarity, bool normalize) -> py::array {
-        if (is_float32(feature))
-          return tree_filter_numpy<float>(feature, order, parent, similarity, normalize);
-        return tree_filter_numpy<double>(feature, order, parent, similarity, normalize);
-      },
-      py::arg("feature"), py::arg("order"), py::arg("parent"), py::arg("similarity"),
-      py::arg("normalize") = true);
-  m.def(
-      "bottleneck_distance",
-      [](const Indices& order, const Indices& parent, const py::object& weight,
-         const Indices& seeds) -> py::array {
-        if (is_float32(weight))
-          return bottleneck_distance_numpy<float>(order, parent, weight, seeds);
-        return bottleneck_distance_numpy<double>(order, parent, weight, seeds);
-      },
-      py::arg("order"), py::arg("parent"), py::arg("weight"), py::arg("seeds"));
+  m.def("spanning_tree", &spanning_tree_numpy, py::arg("edge_weight"));
+  m.def("tree_filter", &tree_filter_numpy, py::arg("feature"), py::arg("order"), py::arg("parent"),
+        py::arg("similarity"), py::arg("normalize") = true);
+  m.def("bottleneck_distance", &bottleneck_distance_numpy, py::arg("order"), py::arg("parent"),
+        py::arg("weight"), py::arg("seeds"));
 }
 
 } // namespace point2mask::bindings

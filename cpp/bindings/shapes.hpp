@@ -10,7 +10,8 @@
 
 namespace point2mask::bindings {
 
-// One expected extent: a number that must match, or a name alone where any size will do.
+// One expected extent: a number that must match, or a name alone where any size will do. Where the
+// name is the number (an RGB axis, say "3"), it is written once.
 struct Extent {
   const char* name;
   std::int64_t size = -1;
@@ -27,7 +28,8 @@ inline std::string shape_error(const char* op, const char* argument,
   for (const Extent& e : expected) {
     if (i) message.append(", ");
     message.append(e.name);
-    if (e.size >= 0) message.append("=").append(std::to_string(e.size));
+    const bool named = e.name[0] < '0' || e.name[0] > '9';
+    if (e.size >= 0 && named) message.append("=").append(std::to_string(e.size));
     same = same && (e.size < 0 || got[i] == e.size);
     ++i;
   }

@@ -14,7 +14,7 @@ std::tuple<Tensor, Tensor, Tensor> mask_statistics_cpu(const Tensor& labels, std
   constexpr const char* kOp = "mask_statistics";
   check_shape(kOp, "labels", labels, {{"B"}, {"H"}, {"W"}});
   check_dtype(kOp, "labels", labels, ScalarType::Int);
-  STD_TORCH_CHECK(targets >= 0, kOp, ": targets must not be negative, got ", targets);
+  require(targets >= 0, kOp, ": targets must not be negative, got ", targets);
   const Tensor l = as_contiguous(labels);
   const std::int64_t images = l.size(0);
   Tensor area = torch::stable::new_empty(l, {images, targets}, ScalarType::Long);

@@ -15,7 +15,7 @@ std::tuple<Tensor, Tensor, Tensor> mask_statistics_cuda(const Tensor& labels,
   constexpr const char* kOp = "mask_statistics";
   check_shape(kOp, "labels", labels, {{"B"}, {"H"}, {"W"}});
   check_dtype(kOp, "labels", labels, ScalarType::Int);
-  STD_TORCH_CHECK(targets >= 0, kOp, ": targets must not be negative, got ", targets);
+  require(targets >= 0, kOp, ": targets must not be negative, got ", targets);
   const DeviceGuard guard(labels.get_device_index());
   const Tensor l = as_contiguous(labels);
   const std::int64_t images = l.size(0);

@@ -25,8 +25,8 @@ cuda::Norm cuda_norm(Norm norm) {
 Tensor neighbor_difference_cuda(const Tensor& feature, std::int64_t directions, std::string norm) {
   constexpr const char* kOp = "neighbor_difference";
   check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
-  STD_TORCH_CHECK(directions == 2 || directions == 4 || directions == 8, kOp,
-                  ": directions must be 2, 4 or 8, got ", directions);
+  require(directions == 2 || directions == 4 || directions == 8, kOp,
+          ": directions must be 2, 4 or 8, got ", directions);
   const cuda::Norm kind = cuda_norm(norm_from_name(norm));
   const DeviceGuard guard(feature.get_device_index());
   const Tensor f = as_contiguous(feature);

@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include <cmath>
+#include <limits>
 
 #include "cuda_launch.hpp"
 #include "point2mask/transport_cuda.hpp"
@@ -44,14 +45,18 @@ Tensor transport_plan_cuda(const Tensor& cost, const Tensor& potential, const Te
                            double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan";
   check_problem(kOp, cost, potential, demand);
-  STD_TORCH_CHECK(epsilon > 0 && std::isfinite(epsilon), kOp,
-                  ": epsilon must be positive and finite, got ", epsilon);
-  STD_TORCH_CHECK(demand_relaxation > 0, kOp, ": demand_relaxation must be positive, got ",
-                  demand_relaxation);
+  require(epsilon > 0 && std::isfinite(epsilon), kOp, ": epsilon must be positive and finite, got ",
+          epsilon);
+  require(demand_relaxation > 0, kOp, ": demand_relaxation must be positive, got ",
+          demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor plan = torch::stable::empty_like(c);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
+    constexpr double kLargest = std::numeric_limits<T>::max();
+    require(1.5 / epsilon < kLargest, kOp, ": epsilon must have a finite inverse, got ", epsilon);
+    require(1024 * epsilon < kLargest, kOp,
+            ": epsilon must be small enough for finite potentials, got ", epsilon);
     check_launch(kOp, cuda::transport_plan<T>({.cost = c.const_data_ptr<T>(),
                                                .potential = u.const_data_ptr<T>(),
                                                .demand = a.const_data_ptr<T>(),

@@ -28,8 +28,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree_cpu(const Tensor& edge_
   const Tensor w = as_contiguous(edge_weight);
   const std::int64_t images = w.size(0);
   const std::int64_t directions = w.size(1);
-  STD_TORCH_CHECK(directions == 2 || directions == 4, kOp,
-                  ": edge_weight must have 2 or 4 directions, got ", directions);
+  require(directions == 2 || directions == 4, kOp,
+          ": edge_weight must have 2 or 4 directions, got ", directions);
   const std::int64_t pixels = w.size(2) * w.size(3);
   Tensor order = torch::stable::new_empty(w, {images, pixels}, kInt);
   Tensor parent = torch::stable::new_empty(w, {images, pixels}, kInt);
@@ -95,7 +95,7 @@ std::tuple<Tensor, Tensor> tree_filter_backward_cpu(const Tensor& grad_output,
   const Tensor p = checked(kOp, "parent", parent, map, kInt, g);
   const Tensor s = checked(kOp, "similarity", similarity, map, g.scalar_type(), g);
   const bool both = feature.has_value();
-  STD_TORCH_CHECK(!both || output.has_value(), kOp, ": output must be given with feature");
+  require(!both || output.has_value(), kOp, ": output must be given with feature");
   const Tensor x = both ? checked(kOp, "feature", *feature, maps, g.scalar_type(), g) : g;
   const Tensor y = both ? checked(kOp, "output", *output, maps, g.scalar_type(), g) : g;
   Tensor grad_feature = torch::stable::new_empty(g, {images, channels, pixels});

@@ -79,10 +79,13 @@ void check_positive(const char* op, const char* argument, double value) {
   if (!(value > 0)) reject(op, argument, "be positive", value);
 }
 
-void check_epsilon(const char* op, double epsilon, double largest_scale) {
+void check_epsilon(const char* op, double epsilon, double largest) {
   if (!(epsilon > 0) || std::isinf(epsilon))
     reject(op, "epsilon", "be positive and finite", epsilon);
-  if (!(1.5 / epsilon < largest_scale)) reject(op, "epsilon", "have a finite inverse", epsilon);
+  if (!(1.5 / epsilon < largest)) reject(op, "epsilon", "have a finite inverse", epsilon);
+  // Potentials are epsilon times logarithms of masses, which stay below 1024 in either precision.
+  if (!(1024 * epsilon < largest))
+    reject(op, "epsilon", "be small enough for finite potentials", epsilon);
 }
 
 template <typename T>

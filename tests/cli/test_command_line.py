@@ -86,6 +86,33 @@ def test_evaluate_prints_json_alone(shapes, capsys):
     assert json.loads(capsys.readouterr().out)["things"]["pq"] == 1
 
 
+def test_evaluate_warns_of_other_images(shapes, tmp_path, capsys):
+    content = json.loads(shapes.read_text())
+    extra = content["images"][2]
+    content["images"], content["annotations"] = content["images"][:2], content["annotations"][:2]
+    content["images"][0]["file_name"] = "renamed.png"
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(content))
+    arguments = ["evaluate", "--truth", few, "--truth-masks", shapes.with_suffix("")]
+    assert main([*map(str, arguments), "--predictions", str(shapes)]) == 0
+    err = capsys.readouterr().err
+    assert err == (
+        f"point2mask: warning: {shapes}: 1 images are not in the truth and not looked at, such as "
+        f"3 ({extra['file_name']}); 1 images have another file name in the truth, such as "
+        "1 (000001.png, there renamed.png)\n"
+    )
+    assert main(["evaluate", "--truth", str(shapes), "--predictions", str(shapes)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_evaluate_writes_into_folders_that_exist(shapes, tmp_path, capsys):
+    arguments = "evaluate", "--truth", shapes, "--predictions", shapes, "--json"
+    err = fails(capsys, *arguments, tmp_path / "none" / "q.json")
+    assert f"there is no folder {tmp_path}/none" in err
+    assert not (tmp_path / "none").exists()
+    assert "but it is a folder" in fails(capsys, *arguments, tmp_path)
+
+
 def test_info(capsys):
     assert main(["info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -115,6 +142,15 @@ def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     )
     (tmp_path / "file").touch()
     assert f"{tmp_path}/file: " in fails(capsys, *sample, "--out", tmp_path / "file" / "p.json")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert f"{folder}: expected the name of a file to write" in fails(
+        capsys, *sample, "--out", folder
+    )
+    assert not list(tmp_path.rglob("*.tmp"))
+    nothing = fails(capsys, "shapes", tmp_path / "s", "--train", 0, "--val", 0)
+    assert "leaves nothing to write" in nothing
+    assert not (tmp_path / "s").exists()
     assert "point2mask points sample --help" in fails(capsys, "points", "sample")
     assert "COMMAND" in fails(capsys)
     assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")

@@ -152,6 +152,7 @@ def first(root):
         (lambda r: first(r).update(points=[[3, 2]]), r"of targets 900 and 2"),
         (lambda r: first(r).update(category_id=2), "category_id: expected the id of one"),
         (lambda r: first(r).update(id=2), "unique segment ids in an image, got 2 again"),
+        (lambda r: first(r).update(area=0), "area: expected a number > 0, got 0"),
         (lambda r: first(r).update(area="big"), "area: expected a number >= 0, got 'big'"),
     ],
 )

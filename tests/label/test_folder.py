@@ -64,6 +64,19 @@ def test_writes_a_panoptic_data_set(shapes, tmp_path, capsys):
     )
 
 
+def test_published_point_pngs_give_the_same_masks(shapes, tmp_path):
+    dataset, images, points = shapes
+    pngs = tmp_path / "pngs"
+    truth = f"{dataset.masks_dir}.json"
+    arguments = ["--annotations", truth, "--per-segment", "1", "--out", str(points)]
+    assert main(["points", "sample", *arguments, "--png-dir", str(pngs)]) == 0
+    assert run(images, points, tmp_path / "a", "--workers", 1) == 0
+    assert run(images, truth, tmp_path / "b", "--point-pngs", pngs, "--workers", 1) == 0
+    masks = [files(tmp_path / name / "panoptic") for name in ("a", "b")]
+    assert len(masks[0]) == 3
+    assert masks[0] == masks[1]
+
+
 def test_processes_change_nothing_and_a_second_run_replaces_the_first(shapes, tmp_path):
     _, images, points = shapes
     one, two = tmp_path / "one", tmp_path / "two"
@@ -142,6 +155,97 @@ def test_errors_are_one_line(shapes, tmp_path, capsys):
         assert err.count("\n") == 1
     assert not (tmp_path / "out" / "panoptic.json").exists()
     assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+def error_line(capsys):
+    err = capsys.readouterr().err
+    assert err.startswith("point2mask: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_the_folder_of_pictures_is_named(shapes, tmp_path, capsys):
+    _, _, points = shapes
+    assert run(tmp_path / "none", points, tmp_path / "out") == 2
+    assert f"{tmp_path}/none: expected the folder of the pictures, but there" in error_line(capsys)
+    assert run(points, points, tmp_path / "out") == 2
+    assert f"{points}: expected the folder of the pictures, but it is not" in error_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_of_an_earlier_run_do_not_stay(shapes, tmp_path):
+    _, images, points = shapes
+    out = tmp_path / "out"
+    assert run(images, points, out, "--workers", 1) == 0
+    (out / "panoptic" / "notes.txt").touch()
+    (out / "mine.png").touch()
+    labels = read_points(points)
+    write_points(points, PointLabels(labels.categories, labels.images[1:2]))
+    stem = os.path.splitext(labels.images[1][0].file_name)[0]
+    assert run(images, points, out, "--workers", 1) == 0
+    kept = {path.name for path in files(out)}
+    own = {f"{stem}.png", f"{stem}.jpg", "panoptic.json", "summary.json"}
+    assert kept == own | {"notes.txt", "mine.png"}
+    assert run(images, points, out, "--workers", 1, "--no-overlays") == 0
+    assert not list((out / "overlays").iterdir())
+
+
+def test_results_of_others_are_left_alone(shapes, tmp_path, capsys):
+    dataset, images, points = shapes
+    truth = dataset.masks_dir.parent
+    (truth / "panoptic.json").write_text("{}")
+    before = files(truth)
+    assert run(images, points, truth) == 2
+    assert "got panoptic.json without" in error_line(capsys)
+    assert files(truth) == before
+    out = tmp_path / "out"
+    (out / "panoptic").mkdir(parents=True)
+    (out / "panoptic" / "other.png").touch()
+    (out / "summary.json").write_text("{}")
+    assert run(images, points, out) == 2
+    assert "got panoptic/other.png without" in error_line(capsys)
+    (out / "panoptic" / "other.png").unlink()
+    # As an interrupted run leaves it.
+    (out / "panoptic" / dataset.images[0].record.file_name).with_suffix(".png").touch()
+    assert run(images, points, out, "--workers", 1) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_pictures_can_be_left_out(shapes, tmp_path, capsys, workers):
+    dataset, images, points = shapes
+    names = [image.record.file_name for image in dataset.images]
+    (images / names[1]).write_bytes((images / names[1]).read_bytes()[:100])
+    out = tmp_path / "out"
+    assert run(images, points, out, "--workers", workers) == 2
+    err = error_line(capsys)
+    assert names[1] in err
+    assert "--skip-broken" in err
+    assert run(images, points, out, "--workers", workers, "--skip-broken") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "left out 1 of 3 images:"
+    assert f"{names[1]}: expected a complete image" in lines[2]
+    assert [image.record.file_name for image in read_panoptic(out / "panoptic.json").images] == [
+        names[0],
+        names[2],
+    ]
+    assert json.loads((out / "summary.json").read_text())["left_out"] == 1
+    for name in names:
+        (images / name).unlink()
+    assert run(images, points, tmp_path / "new", "--workers", workers, "--skip-broken") == 2
+    assert "none of 3 can be used" in error_line(capsys)
+    assert not (tmp_path / "new" / "panoptic.json").exists()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_picture_turned_by_exif_is_explained(shapes, tmp_path, capsys, orientation):
+    dataset, images, points = shapes
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (64, 96)).save(images / dataset.images[0].record.file_name, exif=exif)
+    assert run(images, points, tmp_path / "out", "--workers", 1) == 2
+    err = error_line(capsys)
+    assert "expected 96 x 64 pixels, got 64 x 96" in err
+    assert ("turn it by its EXIF orientation 6" in err) == (orientation == 6)
 
 
 def test_labelling_needs_no_torch():

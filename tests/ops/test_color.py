@@ -48,3 +48,11 @@ def test_empty_images(shape):
 def test_rejects(image, message):
     with pytest.raises(ValueError, match=message):
         rgb_to_lab(image)
+
+
+def test_autocast_changes_nothing():
+    image = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        got = rgb_to_lab(image)
+    assert got.dtype == torch.float32
+    assert torch.equal(got, rgb_to_lab(image))

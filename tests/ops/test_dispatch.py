@@ -42,5 +42,5 @@ def test_cuda_tensors_get_a_clear_answer():
 @pytest.mark.skipif(not _core.cuda_architectures, reason="built without CUDA kernels")
 def test_cuda_kernels_check_shapes_first():
     operator = torch.ops.point2mask.mask_statistics.default
-    with pytest.raises(RuntimeError, match=r"labels must have shape \[B, H, W\], got \[2, 3\]"):
+    with pytest.raises(ValueError, match=r"labels must have shape \[B, H, W\], got \[2, 3\]"):
         operator.redispatch(CUDA, torch.zeros(2, 3, dtype=torch.int32), 4)

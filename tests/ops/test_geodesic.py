@@ -233,7 +233,7 @@ def test_rejects_costs_that_are_none(backend, value, dtype):
     message = "edge_cost must not be negative or NaN" + (
         "" if backend.name == "reference" else ", got -?(nan|inf|[0-9.]+) in image 1"
     )
-    with pytest.raises((ValueError, RuntimeError), match=message):
+    with pytest.raises(ValueError, match=message):
         backend.geodesic_distance(edge_cost, np.zeros((3, 1, 1), np.int32))
 
 
@@ -241,7 +241,7 @@ def test_rejects_costs_that_are_none(backend, value, dtype):
 def test_rejects_seeds_outside_the_image(backend, seed):
     seeds = np.zeros((2, 3, 2), np.int32)
     seeds[1, 2, 1] = seed
-    with pytest.raises((ValueError, RuntimeError), match=r"seeds must lie in \[-1, 20\)"):
+    with pytest.raises(ValueError, match=r"seeds must lie in \[-1, 20\)"):
         backend.geodesic_distance(np.ones((2, 8, 4, 5), np.float32), seeds)
 
 
@@ -255,12 +255,12 @@ COST, SEEDS = torch.ones(2, 8, 4, 5), torch.zeros(2, 3, 1, dtype=torch.int32)
         (COST[0], SEEDS, r"edge_cost must have shape \[B, D=8, H, W\], got \[8, 4, 5\]"),
         (COST, SEEDS[:1], r"seeds must have shape \[B=2, K, P\], got \[1, 3, 1\]"),
         (COST, SEEDS[0], r"seeds must have shape \[B=2, K, P\], got \[3, 1\]"),
-        (COST, SEEDS.long(), "seeds must be Int, got Long"),
-        (COST.half(), SEEDS, "edge_cost must be float32 or float64, got Half"),
+        (COST, SEEDS.long(), "seeds must be int32, got int64"),
+        (COST.half(), SEEDS, "edge_cost must be float32 or float64, got float16"),
     ],
 )
 def test_rejects_bad_tensors(edge_cost, seeds, message):
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         ops.geodesic_distance(edge_cost, seeds)
     if "shape" in message:
         with pytest.raises(ValueError, match=message):

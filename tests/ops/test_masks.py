@@ -55,7 +55,7 @@ def test_rejects_labels_out_of_range(backend, label):
         pytest.skip("values are not checked on the device")
     labels = np.zeros((2, 3, 3), np.int32)
     labels[1, 2, 2] = label
-    with pytest.raises((ValueError, RuntimeError), match=r"labels must lie in \[-1, 3\)"):
+    with pytest.raises(ValueError, match=r"labels must lie in \[-1, 3\)"):
         backend.mask_statistics(labels, 3)
 
 
@@ -63,11 +63,11 @@ def test_rejects_labels_out_of_range(backend, label):
     ("labels", "message"),
     [
         (torch.zeros(2, 3, dtype=torch.int32), r"labels must have shape \[B, H, W\], got \[2, 3\]"),
-        (torch.zeros(2, 3, 3), "labels must be Int, got Float"),
+        (torch.zeros(2, 3, 3), "labels must be int32, got float32"),
     ],
 )
 def test_rejects_bad_tensors(labels, message):
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         ops.mask_statistics(labels, 3)
 
 

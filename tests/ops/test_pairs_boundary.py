@@ -154,7 +154,7 @@ def test_no_pairs_give_zero(backend, shape):
 def test_rejects_boundaries_outside_the_unit_interval(backend, value):
     boundary, *labels = make_case(0, (2, 19, 5))
     boundary[1, 18, 4] = value
-    with pytest.raises((ValueError, RuntimeError), match=r"boundary must lie in \[0, 1\].*image 1"):
+    with pytest.raises(ValueError, match=r"boundary must lie in \[0, 1\].*image 1"):
         backend.boundary_loss(boundary, *labels)
 
 
@@ -163,7 +163,7 @@ def test_rejects_labels_below_minus_one(backend, argument):
     case = dict(zip(("boundary", "instance", "semantic"), make_case(0, (2, 3, 5)), strict=True))
     case[argument][1, 2, 4] = -2
     message = f"{argument} must be -1 or a non-negative label, got -2 in image 1"
-    with pytest.raises((ValueError, RuntimeError), match=message):
+    with pytest.raises(ValueError, match=message):
         backend.boundary_loss(**case)
 
 
@@ -176,7 +176,7 @@ def test_rejects_labels_below_minus_one(backend, argument):
     ],
 )
 def test_rejects_parameters(backend, parameters, message):
-    with pytest.raises((ValueError, RuntimeError), match=message):
+    with pytest.raises(ValueError, match=message):
         backend.boundary_loss(*make_case(0, (1, 3, 4)), **parameters)
 
 
@@ -186,15 +186,21 @@ def test_rejects_parameters(backend, parameters, message):
         ({"boundary": torch.zeros(3, 4)}, r"boundary must have shape \[B, H, W\], got \[3, 4\]"),
         ({"instance": torch.zeros(2, 5, 5, dtype=torch.int32)}, r"instance must have shape \[B=2,"),
         ({"semantic": torch.zeros(1, 5, 6, dtype=torch.int32)}, r"semantic must have shape \[B=2,"),
-        ({"instance": torch.zeros(2, 5, 6)}, "instance must be Int, got Float"),
-        ({"semantic": torch.zeros(2, 5, 6, dtype=torch.int64)}, "semantic must be Int, got Long"),
-        ({"boundary": torch.zeros(2, 5, 6).half()}, "boundary must be float32 or float64, got Hal"),
+        ({"instance": torch.zeros(2, 5, 6)}, "instance must be int32, got float32"),
+        (
+            {"semantic": torch.zeros(2, 5, 6, dtype=torch.int64)},
+            "semantic must be int32, got int64",
+        ),
+        (
+            {"boundary": torch.zeros(2, 5, 6).half()},
+            "boundary must be float32 or float64, got float16",
+        ),
     ],
 )
 def test_rejects_bad_tensors(change, message):
     labels = torch.zeros(2, 5, 6, dtype=torch.int32)
     arguments = {"boundary": torch.zeros(2, 5, 6), "instance": labels, "semantic": labels} | change
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         ops.boundary_loss(**arguments)
     if "shape" in message:
         with pytest.raises(ValueError, match=message):

@@ -85,9 +85,9 @@ def test_nan_reaches_the_pairs_of_its_pixel_only(backend):
 
 def test_rejects_values(backend):
     feature = np.zeros((1, 2, 3, 3), np.float32)
-    with pytest.raises((ValueError, RuntimeError), match="directions must be 2, 4 or 8, got 3"):
+    with pytest.raises(ValueError, match="directions must be 2, 4 or 8, got 3"):
         backend.neighbor_difference(feature, 3)
-    with pytest.raises((ValueError, RuntimeError), match="norm must be l1, l2 or squared_l2, got"):
+    with pytest.raises(ValueError, match="norm must be l1, l2 or squared_l2, got"):
         backend.neighbor_difference(feature, 8, "l3")
 
 
@@ -95,11 +95,14 @@ def test_rejects_values(backend):
     ("feature", "message"),
     [
         (torch.zeros(2, 3, 4), r"feature must have shape \[B, C, H, W\], got \[2, 3, 4\]"),
-        (torch.zeros(1, 2, 3, 4, dtype=torch.half), "feature must be float32 or float64, got Half"),
+        (
+            torch.zeros(1, 2, 3, 4, dtype=torch.half),
+            "feature must be float32 or float64, got float16",
+        ),
     ],
 )
 def test_rejects_bad_tensors(feature, message):
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         ops.neighbor_difference(feature)
     with pytest.raises(ValueError, match=r"feature must have shape \[B, C, H, W\]"):
         _core.neighbor_difference(np.zeros((2, 3, 4), np.float32))

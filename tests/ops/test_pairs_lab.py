@@ -218,7 +218,7 @@ def test_empty_maps(backend, shape):
 )
 def test_rejects_parameters(backend, parameters, message):
     logits, lab, _ = make_case(0, (1, 2, 3, 4))
-    with pytest.raises((ValueError, RuntimeError), match=message):
+    with pytest.raises(ValueError, match=message):
         backend.lab_affinity_loss(logits, lab, **parameters)
 
 
@@ -227,12 +227,12 @@ def test_rejects_parameters(backend, parameters, message):
 def test_rejects_values_that_are_not_finite(backend, argument, value):
     logits, lab, _ = make_case(0, (2, 3, 7, 5))
     {"logits": logits, "lab": lab}[argument][1, 2, 6, 4] = value
-    with pytest.raises((ValueError, RuntimeError), match=f"{argument} must be finite.*in image 1"):
+    with pytest.raises(ValueError, match=f"{argument} must be finite.*in image 1"):
         backend.lab_affinity_loss(logits, lab)
 
 
 def test_rejects_no_channels(backend):
-    with pytest.raises((ValueError, RuntimeError), match="at least one channel, got 0"):
+    with pytest.raises(ValueError, match="at least one channel, got 0"):
         backend.lab_affinity_loss(np.zeros((1, 0, 3, 4)), np.zeros((1, 3, 3, 4)))
 
 
@@ -240,15 +240,15 @@ def test_rejects_no_channels(backend):
     ("change", "message"),
     [
         ({"logits": torch.zeros(3, 4)}, r"logits must have shape \[B, C, H, W\], got \[3, 4\]"),
-        ({"lab": torch.zeros(2, 1, 5, 6)}, r"lab must have shape \[B=2, 3=3, H=5, W=6\], got"),
-        ({"lab": torch.zeros(2, 3, 5, 6, dtype=torch.double)}, "lab must be Float, got Double"),
+        ({"lab": torch.zeros(2, 1, 5, 6)}, r"lab must have shape \[B=2, 3, H=5, W=6\], got"),
+        ({"lab": torch.zeros(2, 3, 5, 6, dtype=torch.double)}, "lab must be float32, got float64"),
         ({"valid": torch.ones(2, 5, 7, dtype=torch.bool)}, r"valid must have shape \[B=2, H=5, W"),
-        ({"valid": torch.ones(2, 5, 6)}, "valid must be Bool, got Float"),
+        ({"valid": torch.ones(2, 5, 6)}, "valid must be bool, got float32"),
     ],
 )
 def test_rejects_bad_tensors(change, message):
     arguments = {"logits": torch.zeros(2, 4, 5, 6), "lab": torch.zeros(2, 3, 5, 6)} | change
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         ops.lab_affinity_loss(**arguments)
     if "shape" in message:
         with pytest.raises(ValueError, match=message):

@@ -150,11 +150,11 @@ def test_empty_image():
             r"bins must lie in \[0, 2\), got 2",
         ),
         (
-            {"bins": np.zeros((1, 6, 6)), "bin_counts": [0], "weights": [1]},
+            {"bins": np.zeros((1, 6, 6), int), "bin_counts": [0], "weights": [1]},
             "bin_counts must be at least 1, got 0",
         ),
         (
-            {"bins": np.zeros((1, 6, 6)), "bin_counts": [2], "weights": [-1]},
+            {"bins": np.zeros((1, 6, 6), int), "bin_counts": [2], "weights": [-1]},
             "weights must be finite and not negative, got -1",
         ),
     ],

@@ -347,7 +347,7 @@ def test_rejects_values(backend, change, message):
     }
     for name, value in change.items():
         change = {name: put(arrays[name], value) if name in arrays else value}
-    with pytest.raises((ValueError, RuntimeError), match="sinkhorn: .*" + message):
+    with pytest.raises(ValueError, match="sinkhorn: .*" + message):
         backend.sinkhorn(**{**arrays, **change})
 
 

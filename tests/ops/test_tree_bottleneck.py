@@ -184,7 +184,7 @@ def test_rejects_bad_weights(backend, bad):
     weight[:, 0] = np.nan  # the root's is not read
     backend.bottleneck_distance(order, parent, weight, seeds)
     weight[1, 4] = bad
-    with pytest.raises((ValueError, RuntimeError), match="weight must be finite and not negative"):
+    with pytest.raises(ValueError, match="weight must be finite and not negative"):
         backend.bottleneck_distance(order, parent, weight, seeds)
 
 
@@ -192,7 +192,7 @@ def test_rejects_bad_weights(backend, bad):
 def test_rejects_seeds_out_of_range(backend, bad):
     order, parent, weight, seeds = (t.numpy() for t in random_inputs(2, 3, 5))
     seeds[1, 2, 1] = bad
-    with pytest.raises((ValueError, RuntimeError), match=r"seeds must lie in \[-1, 5\)"):
+    with pytest.raises(ValueError, match=r"seeds must lie in \[-1, 5\)"):
         backend.bottleneck_distance(order, parent, weight, seeds)
 
 
@@ -200,7 +200,7 @@ def test_rejects_seeds_out_of_range(backend, bad):
 def test_rejects_what_is_no_tree(backend, argument, value):
     order, parent, weight, seeds = (t.numpy() for t in random_inputs(2, 3, 5))
     {"order": order, "parent": parent}[argument][1, 3] = value
-    with pytest.raises((ValueError, RuntimeError), match=f"bottleneck_distance: {argument} must"):
+    with pytest.raises(ValueError, match=f"bottleneck_distance: {argument} must"):
         backend.bottleneck_distance(order, parent, weight, seeds)
 
 
@@ -208,16 +208,16 @@ def test_rejects_what_is_no_tree(backend, argument, value):
     ("place", "value", "message"),
     [
         (0, torch.zeros(2, 4).int(), r"order must have shape \[B=2, N=5\], got \[2, 4\]"),
-        (1, torch.zeros(2, 5), "parent must be Int, got Float"),
+        (1, torch.zeros(2, 5), "parent must be int32, got float32"),
         (2, torch.zeros(5), r"weight must have shape \[B, N\], got \[5\]"),
-        (2, torch.zeros(2, 5).int(), "weight must be float32 or float64, got Int"),
+        (2, torch.zeros(2, 5).int(), "weight must be float32 or float64, got int32"),
         (3, torch.zeros(1, 3, 2).int(), r"seeds must have shape \[B=2, K, P\], got \[1, 3, 2\]"),
     ],
 )
 def test_rejects_bad_tensors(place, value, message):
     arguments = list(random_inputs(2, 3, 5))
     arguments[place] = value
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         ops.bottleneck_distance(*arguments)
 
 

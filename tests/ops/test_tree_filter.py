@@ -222,7 +222,7 @@ def test_rejects_similarities_outside_0_1(backend, bad):
     similarity[:, 0] = np.nan  # the root's is not read
     backend.tree_filter(feature, order, parent, similarity)
     similarity[1, 4] = bad
-    with pytest.raises((ValueError, RuntimeError), match=r"similarity must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"similarity must lie in \[0, 1\]"):
         backend.tree_filter(feature, order, parent, similarity)
 
 
@@ -239,11 +239,11 @@ def test_rejects_similarities_outside_0_1(backend, bad):
 def test_rejects_what_is_no_tree(backend, argument, value, message):
     feature, order, parent, similarity = (t.numpy() for t in random_inputs(2, 1, 5))
     {"order": order, "parent": parent}[argument][1, 3] = value
-    with pytest.raises((ValueError, RuntimeError), match=message):
+    with pytest.raises(ValueError, match=message):
         backend.tree_filter(feature, order, parent, similarity)
     if backend.name == "cpu":
         tree = (torch.from_numpy(part) for part in (order, parent, similarity))
-        with pytest.raises(RuntimeError, match=message):
+        with pytest.raises(ValueError, match=message):
             BACKWARD(torch.from_numpy(feature), None, None, *tree, True)
 
 
@@ -254,17 +254,17 @@ def test_rejects_what_is_no_tree(backend, argument, value, message):
         (
             0,
             torch.zeros(2, 3, 5).int(),
-            "feature must be float32 or float64|similarity must be Int",
+            "feature must be float32 or float64|similarity must be int32",
         ),
         (1, torch.zeros(2, 4).int(), r"order must have shape \[B=2, N=5\], got \[2, 4\]"),
-        (2, torch.zeros(2, 5).long(), "parent must be Int, got Long"),
-        (3, torch.zeros(2, 5).double(), "similarity must be Float, got Double"),
+        (2, torch.zeros(2, 5).long(), "parent must be int32, got int64"),
+        (3, torch.zeros(2, 5).double(), "similarity must be float32, got float64"),
     ],
 )
 def test_rejects_bad_tensors(place, value, message):
     arguments = list(random_inputs(2, 3, 5))
     arguments[place] = value
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         ops.tree_filter(*arguments)
 
 

@@ -137,12 +137,12 @@ def test_float32_and_float64_give_the_same_tree(backend, edge_weight):
 def test_rejects_weights_that_are_not_finite(backend, bad, place):
     edge_weight = np.zeros((2, 2, 4, 5), np.float32)
     edge_weight[1, place % 2, place // 4, place % 4] = bad
-    with pytest.raises((ValueError, RuntimeError), match=r"edge_weight must be finite.* image 1"):
+    with pytest.raises(ValueError, match=r"edge_weight must be finite.* image 1"):
         backend.spanning_tree(edge_weight)
 
 
 def test_rejects_three_directions(backend):
-    with pytest.raises((ValueError, RuntimeError), match="must have 2 or 4 directions, got 3"):
+    with pytest.raises(ValueError, match="must have 2 or 4 directions, got 3"):
         backend.spanning_tree(np.zeros((1, 3, 4, 4), np.float32))
 
 
@@ -150,11 +150,11 @@ def test_rejects_three_directions(backend):
     ("edge_weight", "message"),
     [
         (torch.zeros(2, 3, 3), r"edge_weight must have shape \[B, D, H, W\], got \[2, 3, 3\]"),
-        (torch.zeros(1, 2, 3, 3).int(), "edge_weight must be float32 or float64, got Int"),
+        (torch.zeros(1, 2, 3, 3).int(), "edge_weight must be float32 or float64, got int32"),
     ],
 )
 def test_rejects_bad_tensors(edge_weight, message):
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ValueError, match=message):
         ops.spanning_tree(edge_weight)
 
 

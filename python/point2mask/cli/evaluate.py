@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, add_command, positive, progress_bar
+from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
 
 if TYPE_CHECKING:
     from point2mask.data import PanopticDataset
@@ -56,7 +56,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--per-category", action="store_true", help="a row for every category")
     parser.add_argument(
-        "--json", metavar="FILE", help="write all figures as JSON; - prints them, and no table"
+        "--json",
+        metavar="FILE",
+        help="write all figures as JSON, into a folder that exists; - prints them, and no table",
     )
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="processes (default: one a CPU)"
@@ -68,8 +70,12 @@ def run(args: argparse.Namespace) -> int:
     from point2mask.data.files import write_json
     from point2mask.evaluation import mask_quality, panoptic_quality, read_predictions
 
+    if args.json not in (None, "-"):
+        check_destination(Path(args.json))
     truth = read_panoptic(args.truth, args.truth_masks)
     predictions = read_predictions(args.predictions, truth)
+    if doubt := differing_images(truth, predictions):
+        print(f"point2mask: warning: {args.predictions}: {doubt}", file=sys.stderr)
     workers = args.workers
     if workers is None and len(truth.images) >= IMAGES_WORTH_PROCESSES:
         workers = os.cpu_count()
@@ -87,6 +93,37 @@ def run(args: argparse.Namespace) -> int:
         write_json(Path(args.json), figures)
     print_tables(quality, masks, truth, args.per_category)
     return 0
+
+
+def check_destination(path: Path) -> None:
+    """Whether a file can be written there is found out before the work, not after it."""
+    if path.is_dir():
+        raise UsageError(f"--json {path}: expected the name of a file, but it is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"--json {path}: there is no folder {path.parent}")
+
+
+def differing_images(truth: "PanopticDataset", predictions: "PanopticDataset") -> str:
+    """What hints at predictions for other images than those of the truth; empty if nothing does."""
+    names = {image.record.id: image.record.file_name for image in truth.images}
+    records = [image.record for image in predictions.images]
+    unknown = [record for record in records if record.id not in names]
+    renamed = [
+        record for record in records if names.get(record.id, record.file_name) != record.file_name
+    ]
+    doubts = []
+    if unknown:
+        doubts.append(
+            f"{len(unknown)} images are not in the truth and not looked at, such as "
+            f"{unknown[0].id!r} ({unknown[0].file_name})"
+        )
+    if renamed:
+        record = renamed[0]
+        doubts.append(
+            f"{len(renamed)} images have another file name in the truth, such as {record.id!r} "
+            f"({record.file_name}, there {names[record.id]})"
+        )
+    return "; ".join(doubts)
 
 
 def to_json(

@@ -5,7 +5,14 @@ import sys
 import time
 from pathlib import Path
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
+from point2mask.cli.command import (
+    Parser,
+    Subparsers,
+    UsageError,
+    add_command,
+    positive,
+    progress_bar,
+)
 
 ASSIGNERS = ("merge", "watershed", "shortest_path", "transport")
 MAX_SIDE = 640
@@ -26,17 +33,36 @@ def add_parser(subparsers: Subparsers) -> None:
             point2mask evaluate --truth panoptic_train.json --predictions labels --mask-quality
         """,
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="the pictures")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the pictures, used as stored: rotation by EXIF is ignored",
+    )
     parser.add_argument(
         "--points", type=Path, required=True, metavar="JSON", help="clicks on targets, as JSON"
+    )
+    parser.add_argument(
+        "--point-pngs",
+        type=Path,
+        metavar="DIR",
+        help="clicks as published with PSPS and Point2Mask: PNGs with ids on the clicked pixels "
+        "only; --points is then the ordinary panoptic JSON",
     )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json",
+        help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json; must be new, "
+        "empty or from an earlier run, whose masks and overlays are replaced or, once the new ones "
+        "are complete, removed",
     )
+    _add_options(parser)
+
+
+def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--assigner",
         choices=ASSIGNERS,
@@ -68,19 +94,38 @@ def add_parser(subparsers: Subparsers) -> None:
         default=True,
         help="write pictures tinted by their masks (default: yes)",
     )
+    parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave images out whose picture is missing, broken or of another size, or whose edge "
+        "map is broken, and list them at the end (default: stop at the first; run again once it "
+        "is mended)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.data import read_points
-    from point2mask.label import LabelOptions, label_folder
+    from point2mask.data import read_point_pngs, read_points
+    from point2mask.label import BrokenPictureError, LabelOptions, label_folder
 
-    labels = read_points(args.points)
+    if args.point_pngs is None:
+        labels = read_points(args.points)
+    else:
+        labels = read_point_pngs(args.points, args.point_pngs)
     if not labels.images:
         raise UsageError(f"{args.points}: there is no image in it")
     options = LabelOptions(args.assigner, args.edges, args.max_side, args.overlays)
+    broken: list[BrokenPictureError] = []
+    on_broken = broken.append if args.skip_broken else None
     start = time.perf_counter()
-    with progress_bar("labelling") as progress:
-        dataset = label_folder(args.images, labels, args.out, options, args.workers, progress)
+    try:
+        with progress_bar("labelling") as progress:
+            dataset = label_folder(
+                args.images, labels, args.out, options, args.workers, progress, on_broken
+            )
+    except BrokenPictureError as error:
+        raise UsageError(
+            f"{error}; mend it and run again, or leave such images out with --skip-broken"
+        ) from error
     seconds = time.perf_counter() - start
     segments = sum(len(image.segments) for image in dataset.images)
     print(
@@ -88,4 +133,7 @@ def run(args: argparse.Namespace) -> int:
         f"{args.out / 'panoptic.json'}",
         file=sys.stderr,
     )
+    if broken:
+        count = f"left out {len(broken)} of {len(labels.images)} images:"
+        print(count, *broken, sep="\n  ", file=sys.stderr)
     return 0

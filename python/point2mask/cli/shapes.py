@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from point2mask.cli.command import Subparsers, add_command, positive, progress_bar
+from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from point2mask.data.shapes import write_shapes
 
     counts = {split: count for split in ("train", "val") if (count := getattr(args, split)) != 0}
+    if not counts:
+        raise UsageError("shapes: --train 0 --val 0 leaves nothing to write; give one of them")
     for split, count in counts.items():
         with progress_bar(split) as progress:
             write_shapes(

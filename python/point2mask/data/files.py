@@ -49,6 +49,8 @@ def open_regular(path: Path, expected: str) -> Iterator[BinaryIO]:
 @contextmanager
 def open_replacing(path: Path) -> Iterator[BinaryIO]:
     """Opens a file beside ``path`` for writing and renames it to ``path`` if all went well."""
+    if path.is_dir():  # renaming would fail with the name of the temporary file
+        raise DataError(f"{path}: expected the name of a file to write, but it is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:

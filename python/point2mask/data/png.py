@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_EXIF_ORIENTATION = 0x0112
+_EXIF_QUARTER_TURNS = (5, 6, 7, 8)  # these exchange width and height
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def _decoding(
                 if size is not None and (image.height, image.width) != size:
                     raise DataError(
                         f"{path}: expected {size[1]} x {size[0]} pixels, "
-                        f"got {image.width} x {image.height}"
+                        f"got {image.width} x {image.height}{_turned(image, size)}"
                     )
                 if pixels:
                     image.load()
@@ -147,3 +149,14 @@ def _decoding(
         raise DataError(
             f"{path}: expected a complete image, but decoding failed: {error}"
         ) from error
+
+
+def _turned(image: "Image.Image", size: tuple[int, int]) -> str:
+    """What to say of a picture that has the expected size only as viewers show it."""
+    orientation = image.getexif().get(_EXIF_ORIENTATION)
+    if orientation not in _EXIF_QUARTER_TURNS or (image.width, image.height) != size:
+        return ""
+    return (
+        f" as stored: viewers turn it by its EXIF orientation {orientation}, which is ignored "
+        "here; save it turned, without the tag"
+    )

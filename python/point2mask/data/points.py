@@ -257,7 +257,10 @@ def _read_targets(annotation: Fields, categories: Mapping[int, Category]) -> Ite
     for fields in annotation.objects("segments_info"):
         identity, category, crowd = read_segment_head(fields, categories, seen)
         points = tuple((float(x), float(y)) for x, y in fields.pairs("points"))
-        yield PointTarget(identity, category, points, fields.size("area"), crowd)
+        area = fields.size("area")
+        if area == 0:
+            raise fields.error("area", "a number > 0")
+        yield PointTarget(identity, category, points, area, crowd)
 
 
 def _check_targets(

@@ -27,13 +27,27 @@ from point2mask.data import (
     write_rgb,
 )
 from point2mask.data.files import resolve_inside, write_json
+from point2mask.label.output import (
+    check_input_folder,
+    check_output_folder,
+    overlay_name,
+    remove_stale,
+)
 from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_image
 from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
 
 Item = tuple[ImageRecord, list[PointTarget]]
+Task = tuple[Item, Path | None]
 Labelled = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
 EDGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class BrokenPictureError(DataError):
+    """The picture or the edge map of one image cannot be used."""
+
+
+Result = Labelled | BrokenPictureError
 
 
 @dataclass(frozen=True)
@@ -51,42 +65,54 @@ def label_folder(
     options: LabelOptions = LabelOptions(),
     workers: int | None = None,
     progress: Progress = ignore,
+    on_broken: Callable[[BrokenPictureError], None] | None = None,
 ) -> PanopticDataset:
     """Labels every image of ``labels`` and writes the result into a folder.
 
     Written are ``panoptic/*.png`` and ``panoptic.json``, whose segments have the ids of the
     targets, ``overlays/*.jpg`` and ``summary.json``. Every file is written atomically, the JSON
-    files last: an interrupted run leaves whole files only and can simply be started again.
+    files last: an interrupted run leaves whole files only and can simply be started again. Masks
+    and overlays of an earlier run that this one does not write are removed at the end.
 
     Args:
         images_dir: the folder that the file names of the images start from.
         labels: the clicks.
-        out_dir: made if need be; files of an earlier run are replaced.
+        out_dir: made if need be. Must hold no such files but those of an earlier run.
         options: how.
         workers: processes, by default one a CPU. The result does not depend on it.
         progress: called after every image.
+        on_broken: called for every image that cannot be read and is left out of the result; None
+            makes the first of them an error.
 
     Raises:
-        DataError: a picture or an edge map is missing, broken or of another size.
+        BrokenPictureError: a picture is missing, broken or of another size, or an edge map is
+            broken.
+        DataError: no folder of pictures, an image without edge map, an ``out_dir`` with results
+            that are not of an earlier run, clicks that :func:`label_image` refuses, or no picture
+            that can be read.
     """
     images_dir, out_dir = Path(images_dir), Path(out_dir)
     start = time.perf_counter()
+    check_input_folder(images_dir)
+    check_output_folder(out_dir, labels)
     edges = find_edges(labels, options.edges_dir)
     work = partial(_label_item, images_dir, out_dir, labels.categories, options)
-    tasks = [(item, edges.get(item[0].file_name)) for item in labels.images]
+    tasks: list[Task] = [(item, edges.get(item[0].file_name)) for item in labels.images]
     workers = min(workers or os.cpu_count() or 1, len(tasks))
     with ExitStack() as stack:
         if workers < 2:
-            results: Iterator[Labelled] = map(work, tasks)
+            results: Iterator[Result] = map(work, tasks)
         else:
             # Fresh processes, as forking one with threads (torch's, say) can hang.
             pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
             results = _in_order(pool, work, tasks, ahead=4 * workers)
-        items = _counted(results, len(tasks), progress)
+        items = _readable(_counted(results, len(tasks), progress), images_dir, on_broken)
         dataset = write_panoptic(
             out_dir / "panoptic.json", out_dir / "panoptic", labels.categories, items
         )
-    write_json(out_dir / "summary.json", _summary(dataset, options, time.perf_counter() - start))
+    remove_stale(out_dir, dataset, options.overlays)
+    seconds = time.perf_counter() - start
+    write_json(out_dir / "summary.json", _summary(dataset, len(tasks), options, seconds))
     return dataset
 
 
@@ -116,25 +142,31 @@ def _label_item(
     out_dir: Path,
     categories: dict[int, Category],
     options: LabelOptions,
-    task: tuple[Item, Path | None],
-) -> Labelled:
+    task: Task,
+) -> Result:
     (record, targets), edges_path = task
     path = resolve_inside(images_dir, record.file_name)
-    image = read_rgb(path, (record.height, record.width))
-    edges = None if edges_path is None else read_rgb(edges_path).mean(axis=2)
-    index = label_image(
-        image,
-        targets,
-        assigner=options.assigner,
-        edges=edges,
-        max_side=options.max_side,
-        is_thing=[categories[target.category_id].isthing for target in targets],
-    )
+    try:
+        image = read_rgb(path, (record.height, record.width))
+        edges = None if edges_path is None else read_rgb(edges_path).mean(axis=2)
+    except DataError as error:
+        return BrokenPictureError(str(error))
+    try:
+        index = label_image(
+            image,
+            targets,
+            assigner=options.assigner,
+            edges=edges,
+            max_side=options.max_side,
+            is_thing=[categories[target.category_id].isthing for target in targets],
+        )
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
     # Entry -1, the last, is void.
     ids = np.array([target.id for target in targets] + [0], np.int32)[index]
     segments = [Segment(t.id, t.category_id, t.iscrowd) for t in targets]
     if options.overlays:
-        name = Path(record.file_name).with_suffix(".jpg").as_posix()
+        name = overlay_name(record)
         picture = overlay(image, ids, segments, categories, targets)
         write_rgb(resolve_inside(out_dir / "overlays", name), picture)
     return record, ids, segments
@@ -142,12 +174,12 @@ def _label_item(
 
 def _in_order(
     pool: ProcessPoolExecutor,
-    work: Callable[[tuple[Item, Path | None]], Labelled],
-    tasks: list[tuple[Item, Path | None]],
+    work: Callable[[Task], Result],
+    tasks: list[Task],
     ahead: int,
-) -> Iterator[Labelled]:
+) -> Iterator[Result]:
     """Results in the order of the tasks, at most ``ahead`` of them waiting in memory."""
-    running: deque[Future[Labelled]] = deque()
+    running: deque[Future[Result]] = deque()
     try:
         for task in tasks:
             if len(running) == ahead:
@@ -160,17 +192,39 @@ def _in_order(
             future.cancel()
 
 
-def _counted(results: Iterator[Labelled], total: int, progress: Progress) -> Iterator[Labelled]:
+def _counted(results: Iterator[Result], total: int, progress: Progress) -> Iterator[Result]:
     for done, result in enumerate(results, start=1):
         yield result
         progress(done, total)
 
 
-def _summary(dataset: PanopticDataset, options: LabelOptions, seconds: float) -> dict[str, object]:
+def _readable(
+    results: Iterator[Result],
+    images_dir: Path,
+    on_broken: Callable[[BrokenPictureError], None] | None,
+) -> Iterator[Labelled]:
+    broken = labelled = 0
+    for result in results:
+        if not isinstance(result, BrokenPictureError):
+            labelled += 1
+            yield result
+        elif on_broken is None:
+            raise result
+        else:
+            broken += 1
+            on_broken(result)
+    if broken and not labelled:
+        raise DataError(f"{images_dir}: expected pictures, but none of {broken} can be used")
+
+
+def _summary(
+    dataset: PanopticDataset, asked: int, options: LabelOptions, seconds: float
+) -> dict[str, object]:
     segments = [segment for image in dataset.images for segment in image.segments]
     things = sum(dataset.categories[segment.category_id].isthing for segment in segments)
     return {
         "images": len(dataset.images),
+        "left_out": asked - len(dataset.images),
         "segments": len(segments),
         "things": things,
         "stuff": len(segments) - things,

@@ -1,6 +1,8 @@
 """Clicks on one picture to the target of every pixel."""
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +39,7 @@ def label_image(
         targets: K targets with their clicks; targets without a click get no pixel. Areas are looked
             at by ``transport`` alone.
         assigner: one of :data:`ASSIGNERS`.
-        edges: edge strength ``[h, w]`` of any size and scale, of a learned detector say, to be
+        edges: edge strength ``[h, w]`` >= 0 of any size and scale, of a learned detector say, to be
             averaged with the built-in one.
         max_side: pixels of the longer side to work at; larger pictures are reduced.
         is_thing: for every target whether its category is a thing; by default all are. Things are
@@ -48,8 +50,9 @@ def label_image(
         pixels of the clicks always belong to their targets. Deterministic.
 
     Raises:
-        ValueError: an array of another shape or dtype, a click outside the picture, clicks of two
-            targets in one pixel, edges that are not finite, or an unknown assigner.
+        ValueError: an array of another shape or dtype, a click that is not finite or outside the
+            picture, clicks of two targets in one pixel, an area that is not finite and positive,
+            edges that are negative or not finite in float32, or an unknown assigner.
     """
     things = [True] * len(targets) if is_thing is None else list(is_thing)
     _check(image, targets, assigner, edges, max_side, things)
@@ -75,6 +78,8 @@ def _check(
     max_side: int,
     is_thing: Sequence[bool],
 ) -> None:
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"image must be a NumPy array uint8 [H, W, 3], got {_kind(image)}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image must be uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
     if assigner not in ASSIGNERS:
@@ -83,16 +88,50 @@ def _check(
         raise ValueError(f"max_side must be at least 1, got {max_side}")
     if len(is_thing) != len(targets):
         raise ValueError(f"is_thing must have {len(targets)} entries, got {len(is_thing)}")
-    if edges is not None and (edges.ndim != 2 or 0 in edges.shape or not np.isfinite(edges).all()):
-        raise ValueError(f"edges must be finite [h, w], got {edges.dtype} {list(edges.shape)}")
-    height, width = image.shape[:2]
+    if edges is not None:
+        _check_edges(edges)
+    _check_targets(targets, *image.shape[:2])
+
+
+def _check_edges(edges: NDArray[np.floating]) -> None:
+    if not isinstance(edges, np.ndarray):
+        raise ValueError(f"edges must be a NumPy array [h, w], got {_kind(edges)}")
+    if edges.ndim != 2 or 0 in edges.shape or edges.dtype.kind not in "biuf":
+        raise ValueError(
+            f"edges must be real numbers [h, w], got {edges.dtype} {list(edges.shape)}"
+        )
+    low, high = edges.min(), edges.max()  # NaN if there is one
+    if not (low >= 0 and high <= np.finfo(np.float32).max):
+        raise ValueError(
+            f"edges must be finite in float32 and not negative, got values from {low} to {high}"
+        )
+
+
+def _check_targets(targets: Sequence[PointTarget], height: int, width: int) -> None:
     owner: dict[tuple[int, int], int] = {}
     for index, target in enumerate(targets):
-        for (x, y), pixel in zip(target.points, target.pixels, strict=True):
+        if target.area is not None and not (_is_real(target.area) and 0 < target.area < math.inf):
+            raise ValueError(
+                f"area must be a finite number of pixels > 0 or None, got {target.area!r} of "
+                f"target {target.id}"
+            )
+        for point in target.points:
+            if len(point) != 2 or not all(map(_is_real, point)):
+                raise ValueError(f"points must be (x, y), got {point!r} of target {target.id}")
+            x, y = point
             if not (0 <= x < width and 0 <= y < height):
                 raise ValueError(
                     f"points must lie inside {width} x {height} pixels, got ({x}, {y}) of target "
                     f"{target.id}"
                 )
+            pixel = int(x), int(y)
             if owner.setdefault(pixel, index) != index:
                 raise ValueError(f"points of two targets must not share a pixel, got {pixel}")
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"

@@ -58,6 +58,15 @@ def register_fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return decorator
 
 
+def first_order_only(name: str) -> None:
+    """Makes the gradient of an operator refuse to be differentiated; torch would take it as 0."""
+
+    def refuse(_ctx: Any, *_grads: Any) -> Any:
+        raise NotImplementedError(f"{name}: its gradient is not differentiable")
+
+    torch.library.register_autograd(f"{NAMESPACE}::{name}_backward", refuse)
+
+
 def run_in_float32(name: str) -> None:
     """Makes autocast cast half and bfloat16 inputs of an operator to float32."""
     for device in ("cpu", "cuda"):

@@ -30,12 +30,19 @@ def rgb_to_lab(image: Tensor) -> Tensor:
         raise ValueError(f"rgb_to_lab: image must be floating point in [0, 1], got {image.dtype}")
     rgb = image.clamp(0, 1)
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    matrix = torch.tensor(_RGB_TO_XYZ, dtype=image.dtype, device=image.device)
-    white = torch.tensor(_WHITE, dtype=image.dtype, device=image.device)
-    xyz = torch.einsum("xc,bchw->bxhw", matrix / white[:, None], linear)
+    red, green, blue = linear.unbind(1)
+    # Not a matrix product, which autocast and TF32 would round.
+    xyz = torch.stack(
+        [
+            red * (r / white) + green * (g / white) + blue * (b / white)
+            for (r, g, b), white in zip(_RGB_TO_XYZ, _WHITE, strict=True)
+        ],
+        1,
+    )
     delta = 6 / 29
     root = torch.where(
         xyz > delta**3, xyz.clamp_min(1e-12) ** (1 / 3), xyz / (3 * delta**2) + 4 / 29
     )
     x, y, z = root.unbind(1)
-    return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), 1)
+    # On CUDA, autocast takes powers of half numbers in float32.
+    return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), 1).to(image.dtype)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import NAMESPACE, register_fake, run_in_float32
+from point2mask.ops._library import NAMESPACE, first_order_only, register_fake, run_in_float32
 
 
 def geodesic_distance(edge_cost: Tensor, seeds: Tensor) -> Tensor:
@@ -33,9 +33,8 @@ def geodesic_distance(edge_cost: Tensor, seeds: Tensor) -> Tensor:
         chosen from the pixel backwards. Infinite distances have no gradient.
 
     Raises:
-        RuntimeError: wrong shape or dtype.
-        RuntimeError or ValueError: a negative or NaN cost of a step inside the image, or a seed
-            outside ``[-1, H·W)``.
+        ValueError: wrong shape or dtype, a negative or NaN cost of a step inside the image, or a
+            seed outside ``[-1, H·W)``.
     """
     distance: Tensor = torch.ops.point2mask.geodesic_distance.default(edge_cost, seeds)
     return distance
@@ -74,3 +73,4 @@ def _geodesic_distance_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
 torch.library.register_autograd(
     f"{NAMESPACE}::geodesic_distance", _geodesic_distance_backward, setup_context=_save_paths
 )
+first_order_only("geodesic_distance")

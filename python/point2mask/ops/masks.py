@@ -27,7 +27,7 @@ def mask_statistics(labels: Tensor, targets: int) -> MaskStatistics:
         Areas, centroids and boxes. Sums are exact integers, so the result is deterministic.
 
     Raises:
-        RuntimeError: wrong shape or dtype, or a label outside ``[-1, K)``; on CUDA such labels
+        ValueError: wrong shape or dtype, or a label outside ``[-1, K)``; on CUDA such labels
             count as -1 instead, because rejecting them would have to wait for the device.
     """
     return MaskStatistics(*torch.ops.point2mask.mask_statistics.default(labels, targets))

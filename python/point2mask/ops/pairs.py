@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import NAMESPACE, register_fake, run_in_float32
+from point2mask.ops._library import NAMESPACE, first_order_only, register_fake, run_in_float32
 
 
 def neighbor_difference(
@@ -32,7 +32,7 @@ def neighbor_difference(
         NaN is not looked for: it propagates into the pairs of its pixel.
 
     Raises:
-        RuntimeError: wrong shape, dtype, number of directions or norm.
+        ValueError: wrong shape, dtype, number of directions or norm.
     """
     difference: Tensor = torch.ops.point2mask.neighbor_difference.default(feature, directions, norm)
     return difference
@@ -71,7 +71,7 @@ def lab_affinity_loss(
         probability of agreement underflows are computed in the log domain.
 
     Raises:
-        RuntimeError: wrong shape, dtype or parameter, or NaN or infinity in a valid pixel.
+        ValueError: wrong shape, dtype or parameter, or NaN or infinity in a valid pixel.
     """
     loss, _ = torch.ops.point2mask.lab_affinity_loss.default(
         logits, lab, kernel_size, dilation, theta, threshold, valid
@@ -103,7 +103,7 @@ def boundary_loss(
         where b_i = b_j both take half of the maximum's gradient, as in :func:`torch.maximum`.
 
     Raises:
-        RuntimeError: wrong shape, dtype or parameter, a boundary that is NaN or outside [0, 1], or
+        ValueError: wrong shape, dtype or parameter, a boundary that is NaN or outside [0, 1], or
             a label below -1.
     """
     loss, _ = torch.ops.point2mask.boundary_loss.default(
@@ -183,3 +183,4 @@ for _name, _backward, _save in (
     ("boundary_loss", _boundary_backward, _save_boundary),
 ):
     torch.library.register_autograd(f"{NAMESPACE}::{_name}", _backward, setup_context=_save)
+    first_order_only(_name)

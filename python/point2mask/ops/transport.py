@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import register_fake, run_in_float32
+from point2mask.ops._library import first_order_only, register_fake, run_in_float32
 
 
 class Transport(NamedTuple):
@@ -72,7 +72,7 @@ def sinkhorn(
     of its own.
 
     Raises:
-        RuntimeError: wrong shape or dtype; NaN or -inf in ``cost``; a negative or non-finite mass;
+        ValueError: wrong shape or dtype; NaN or -inf in ``cost``; a negative or non-finite mass;
             a parameter out of range; with both marginals fixed, totals of supply and demand that
             differ by more than 1e-4 of the larger (unless K or N is 0).
     """
@@ -109,10 +109,12 @@ def transport_plan(
 
     Returns:
         ``[B, K, N]``, differentiable in cost, potential and demand. Entries below 1e-30
-        (float32) of a pixel's largest are 0.
+        (float32) of a pixel's largest are 0. Values are not checked: the entries of a pixel
+        with NaN among its costs or as demand mean nothing; on the CPU some of them are NaN.
 
     Raises:
-        RuntimeError: wrong shape or dtype, ``epsilon`` or ``demand_relaxation`` not positive.
+        ValueError: wrong shape or dtype, ``epsilon`` or ``demand_relaxation`` not positive, or an
+            ``epsilon`` too extreme for the dtype.
     """
     plan: Tensor = torch.ops.point2mask.transport_plan.default(
         cost, potential, demand, epsilon, demand_relaxation
@@ -130,10 +132,11 @@ def transport_labels(cost: Tensor, potential: Tensor, demand: Tensor) -> Tensor:
 
     Returns:
         int32 ``[B, N]``, ``argmin_k(cost - potential)``, the lowest k of equals; -1 for pixels with
-        zero demand or without a finite ``cost - potential``. Not differentiable.
+        zero demand or without a finite ``cost - potential``. Values are not checked: where
+        ``cost - potential`` is NaN the target is never chosen. Not differentiable.
 
     Raises:
-        RuntimeError: wrong shape or dtype.
+        ValueError: wrong shape or dtype.
     """
     labels: Tensor = torch.ops.point2mask.transport_labels.default(cost, potential, demand)
     return labels
@@ -251,3 +254,5 @@ torch.library.register_autograd(
 )
 for _name in ("sinkhorn", "transport_plan", "transport_labels"):
     run_in_float32(_name)
+for _name in ("sinkhorn", "transport_plan"):
+    first_order_only(_name)

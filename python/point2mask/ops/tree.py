@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import NAMESPACE, register_fake, run_in_float32
+from point2mask.ops._library import NAMESPACE, first_order_only, register_fake, run_in_float32
 from point2mask.ops.pairs import neighbor_difference
 
 
@@ -41,7 +41,7 @@ def spanning_tree(edge_weight: Tensor) -> SpanningTree:
         ``edge_weight`` for a fixed tree, the others are not.
 
     Raises:
-        RuntimeError: wrong shape or dtype, or a weight that is NaN or infinite.
+        ValueError: wrong shape or dtype, or a weight that is NaN or infinite.
     """
     return SpanningTree(*torch.ops.point2mask.spanning_tree.default(edge_weight))
 
@@ -61,8 +61,8 @@ def minimum_spanning_tree(
         See :func:`spanning_tree`; ``weight`` is differentiable by ``guide``.
 
     Raises:
-        ValueError: a connectivity other than 4 and 8.
-        RuntimeError: wrong shape or dtype, or a guide that is not finite.
+        ValueError: a connectivity other than 4 and 8, wrong shape or dtype, or a guide that is not
+            finite.
     """
     if connectivity not in (4, 8):
         raise ValueError(f"minimum_spanning_tree: connectivity must be 4 or 8, got {connectivity}")
@@ -89,7 +89,7 @@ def tree_filter(
         gradient by the root's similarity is 0.
 
     Raises:
-        RuntimeError: wrong shape or dtype, a similarity outside [0, 1], an order that is no
+        ValueError: wrong shape or dtype, a similarity outside [0, 1], an order that is no
             permutation or a parent that does not stand before its child.
     """
     output: Tensor = torch.ops.point2mask.tree_filter.default(
@@ -116,7 +116,7 @@ def bottleneck_distance(order: Tensor, parent: Tensor, weight: Tensor, seeds: Te
         of equal weights that of higher rank counts as the larger.
 
     Raises:
-        RuntimeError: wrong shape or dtype, a weight that is negative, NaN or infinite, a seed
+        ValueError: wrong shape or dtype, a weight that is negative, NaN or infinite, a seed
             outside ``[-1, N)``, an order that is no permutation or a parent that does not stand
             before its child.
     """
@@ -234,3 +234,5 @@ torch.library.register_autograd(
 )
 for _name in ("spanning_tree", "tree_filter", "bottleneck_distance"):
     run_in_float32(_name)
+for _name in ("tree_filter", "bottleneck_distance"):
+    first_order_only(_name)

@@ -56,15 +56,7 @@ def merge_regions(
     """
     region = np.array(regions, np.int64)
     edge, bins, seeds = np.asarray(edge, np.float64), np.asarray(bins), np.asarray(seeds)
-    height, width = region.shape
-    owner: dict[int, int] = {}
-    for target, pixels in enumerate(seeds):
-        mine = sorted({int(region.flat[pixel]) for pixel in pixels if pixel >= 0})
-        if any(owner.get(number, target) != target for number in mine):
-            raise ValueError("merge_regions: seeds of two targets lie in the same region")
-        for number in mine:
-            region[region == number] = mine[0]
-            owner[mine[0]] = target
+    owner = _join_seeded(region, seeds)
 
     def cost(a: int, b: int, strengths: list[float]) -> float:
         first, second = region == a, region == b
@@ -76,31 +68,54 @@ def merge_regions(
             p = np.bincount(feature[first], minlength=count) * (1 / n)
             q = np.bincount(feature[second], minlength=count) * (1 / m)
             total += float(weight) * 0.5 * _chi_square(p, q)
-        total *= (n * m / (n + m) / (height * width)) ** size_exponent
+        total *= (n * m / (n + m) / region.size) ** size_exponent
         target = max(owner.get(a, -1), owner.get(b, -1))
         if target >= 0 and math.isfinite(far := float(np.asarray(reach)[target])):
-            y, x = np.nonzero(second if a in owner else first)
-            rows, columns = np.divmod(seeds[target][seeds[target] >= 0].astype(np.int64), width)
-            dy, dx = y.sum() / len(y) - rows, x.sum() / len(x) - columns
-            total *= 1 + float((dy * dy + dx * dx).min()) / (far * far)
+            total *= _remoteness(second if a in owner else first, seeds[target], far)
         return float(total)
 
-    while True:
-        pairs: dict[tuple[int, int], list[float]] = {}
-        for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-            mean = 0.5 * (edge[here] + edge[there])
-            sides = zip(region[here].flat, region[there].flat, mean.flat, strict=True)
-            for p, q, strength in sides:
-                pair = int(min(p, q)), int(max(p, q))
-                if p != q and not (pair[0] in owner and pair[1] in owner):
-                    pairs.setdefault(pair, []).append(float(strength))
-        if not pairs:
-            break
+    while pairs := _mergeable_pairs(region, edge, owner):
         _, a, b = min((cost(*pair, strengths), *pair) for pair, strengths in pairs.items())
         region[region == b] = a
         if b in owner:
             owner[a] = owner.pop(b)
     return np.array([owner.get(int(r), -1) for r in region.flat], np.int32).reshape(region.shape)
+
+
+def _join_seeded(region: NDArray[np.int64], seeds: NDArray[np.integer]) -> dict[int, int]:
+    """Makes the regions of each target's seeds one, in place; returns the target of each."""
+    owner: dict[int, int] = {}
+    for target, pixels in enumerate(seeds):
+        mine = sorted({int(region.flat[pixel]) for pixel in pixels if pixel >= 0})
+        if any(owner.get(number, target) != target for number in mine):
+            raise ValueError("merge_regions: seeds of two targets lie in the same region")
+        for number in mine:
+            region[region == number] = mine[0]
+            owner[mine[0]] = target
+    return owner
+
+
+def _mergeable_pairs(
+    region: NDArray[np.int64], edge: NDArray[np.float64], owner: dict[int, int]
+) -> dict[tuple[int, int], list[float]]:
+    """The edge strengths along the border of neighbours, unless both carry a seed."""
+    pairs: dict[tuple[int, int], list[float]] = {}
+    for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        mean = 0.5 * (edge[here] + edge[there])
+        sides = zip(region[here].flat, region[there].flat, mean.flat, strict=True)
+        for p, q, strength in sides:
+            pair = int(min(p, q)), int(max(p, q))
+            if p != q and not (pair[0] in owner and pair[1] in owner):
+                pairs.setdefault(pair, []).append(float(strength))
+    return pairs
+
+
+def _remoteness(free: NDArray[np.bool_], seeds: NDArray[np.integer], far: float) -> float:
+    """The factor by which a region's distance from the nearest seed makes joining it dearer."""
+    y, x = np.nonzero(free)
+    rows, columns = np.divmod(seeds[seeds >= 0].astype(np.int64), free.shape[1])
+    dy, dx = y.sum() / len(y) - rows, x.sum() / len(x) - columns
+    return 1 + float((dy * dy + dx * dx).min()) / (far * far)
 
 
 def _chi_square(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
