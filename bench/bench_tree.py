@@ -5,8 +5,6 @@ torch, one indexed addition a tree level. usage: python bench/bench_tree.py [--s
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -15,6 +13,7 @@ import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 from skimage import data, transform
+from timing import interleaved
 from torch import Tensor
 
 from point2mask import ops
@@ -27,15 +26,7 @@ bottleneck_backward = torch.ops.point2mask.bottleneck_distance_backward.default
 
 def cpu_times(peers: dict[str, Callable[[], object]]) -> dict[str, float]:
     """Median CPU seconds; the repeats of all peers alternate, so that they share the noise."""
-    seconds: dict[str, list[float]] = {name: [] for name in peers}
-    for function in peers.values():
-        function()
-    for _ in range(REPEATS):
-        for name, function in peers.items():
-            begin = time.process_time()
-            function()
-            seconds[name].append(time.process_time() - begin)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+    return {name: taken["cpu"] for name, taken in interleaved(peers, REPEATS).items()}
 
 
 def edge_weights(kind: str, size: int, connectivity: int) -> Tensor:

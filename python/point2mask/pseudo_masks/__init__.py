@@ -108,9 +108,11 @@ def pseudo_masks(
     likelihood = (maps.semantic * presence[..., None, None]).contiguous()
     likelihood = mark_points(likelihood, points, options.point_size)
     best, pixel_class = likelihood.max(1)
-    padded = None if image_size is None else size
+    maps = replace(maps, semantic=likelihood)
+    thing_pixel = is_thing[pixel_class] & is_image
+    padded = image_size is not None
     problem = _problem(
-        replace(maps, semantic=likelihood), pixel_class, points, is_thing, padded, areas, options
+        maps, pixel_class, thing_pixel, points, is_thing, size, padded, areas, options
     )
     instance = assign(problem, options.assigner, options.transport)
     confident = (best >= options.confidence) & (best > 0) & is_image
@@ -128,20 +130,22 @@ def pseudo_masks(
 def _problem(
     maps: Maps,
     pixel_class: Tensor,
+    thing_pixel: Tensor,
     points: PointBatch,
     is_thing: Tensor,
-    size: Tensor | None,
+    size: Tensor,
+    padded: bool,
     areas: Tensor | None,
     options: PseudoMaskOptions,
 ) -> Problem:
     """Edge costs on the reduced grid, distances from the clicks, and who takes part.
 
-    ``maps.semantic`` holds the likelihoods; ``size`` is None where there is no padding.
+    ``maps.semantic`` holds the likelihoods; without ``padded`` every image fills its canvas.
     """
     likelihood, stride = maps.semantic, options.stride
     height, width = likelihood.shape[-2:]
     rows, columns = max(height // stride, 1), max(width // stride, 1)
-    reduced = maps.resized(rows, columns, size)
+    reduced = maps.resized(rows, columns, size if padded else None)
     edges = edge_cost(
         reduced.semantic,
         reduced.boundary,
@@ -151,8 +155,7 @@ def _problem(
         boundary_weight=options.boundary_weight,
         feature_weight=options.feature_weight,
     )
-    everything = image_sizes(likelihood, size)
-    cells = (everything + stride - 1).div(stride, rounding_mode="floor")
+    cells = (size + stride - 1).div(stride, rounding_mode="floor")
     cells = torch.minimum(cells, cells.new_tensor([rows, columns])).clamp_min(1)
     is_cell = inside_mask(cells, rows, columns)
     # Stuff is no supplier: only things are told apart by transport (b.5).
@@ -163,12 +166,11 @@ def _problem(
     distance = target_cost(edges, seeds)
     stuff = (likelihood * ~is_thing[:, None, None]).sum(1, keepdim=True)
     own = likelihood.gather(1, channel[..., None, None].expand(-1, -1, height, width))
-    limit = None if size is None else cells
+    limit = cells if padded else None
     cost = resize(distance, height, width, limit)
     if options.class_penalty > 0:
         foreign = pixel_class[:, None] != points.category[..., None, None]
         cost = cost + options.class_penalty * foreign
-    thing_pixel = is_thing[pixel_class] & inside_mask(everything, height, width)
     return Problem(
         edges=edges,
         distance=distance,
