@@ -25,6 +25,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The torch-free engine of point2mask for NumPy arrays";
   m.attr("cuda_architectures") = POINT2MASK_CUDA_ARCHITECTURES;
   m.def("cpu_level", &cpu_level);
+  bind_deformable(m);
   bind_geodesic(m);
   bind_masks(m);
   bind_pairs(m);

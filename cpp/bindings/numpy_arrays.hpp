@@ -87,6 +87,7 @@ Array<T> new_array(std::initializer_list<std::int64_t> shape) {
 }
 
 // One registration function a family, called by module.cpp.
+void bind_deformable(py::module_& m);
 void bind_geodesic(py::module_& m);
 void bind_masks(py::module_& m);
 void bind_pairs(py::module_& m);

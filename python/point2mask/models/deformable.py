@@ -1,10 +1,12 @@
-"""Multi-scale deformable attention (Zhu et al., ICLR 2021), in PyTorch operators alone."""
+"""Multi-scale deformable attention (Zhu et al., ICLR 2021)."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from point2mask import ops
 
 
 class DeformableAttention(nn.Module):
@@ -70,26 +72,25 @@ class DeformableAttention(nn.Module):
         else:
             where = anchor[..., :2] + offset / self.points * anchor[..., 2:] * 0.5
         value = self.value_proj(memory).masked_fill(~valid[..., None], 0.0)
-        output: Tensor = self.output_proj(self._sample(value, where, weight, shapes))
+        value = value.unflatten(-1, (self.heads, -1))
+        sample = sample_by_level if value.is_cuda else ops.deformable_attention
+        read = sample(value.to(where.dtype), where, weight.to(where.dtype), torch.tensor(shapes))
+        output: Tensor = self.output_proj(read.flatten(2))
         return output
 
-    def _sample(
-        self,
-        value: Tensor,  # [B, S, d]
-        where: Tensor,  # [B, Q, heads, levels, points, 2], x and y, 0 to 1 over a level
-        weight: Tensor,  # [B, Q, heads, levels, points]
-        shapes: tuple[tuple[int, int], ...],
-    ) -> Tensor:
-        batch, count = where.shape[:2]
-        grid = (2 * where - 1).transpose(1, 2).flatten(0, 1)  # [B·heads, Q, levels, points, 2]
-        weight = weight.transpose(1, 2).flatten(0, 1)[:, None]  # [B·heads, 1, Q, levels, points]
-        total: Tensor | None = None
-        for level, part in enumerate(value.split([h * w for h, w in shapes], 1)):
-            maps = part.transpose(1, 2).reshape(batch * self.heads, -1, *shapes[level])
-            sampled = F.grid_sample(
-                maps.to(grid.dtype), grid[:, :, level], align_corners=False
-            )  # [B·heads, d / heads, Q, points]
-            term = (sampled * weight[:, :, :, level]).sum(-1)
-            total = term if total is None else total + term
-        assert total is not None  # there is at least one level
-        return total.reshape(batch, -1, count).transpose(1, 2)
+
+def sample_by_level(value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor) -> Tensor:
+    """:func:`point2mask.ops.deformable_attention` in PyTorch operators, for devices without it.
+
+    ``shapes`` lies on the CPU.
+    """
+    batch, count, heads = where.shape[:3]
+    grid = (2 * where - 1).transpose(1, 2).flatten(0, 1)  # [B·M, Q, L, P, 2]
+    weight = weight.transpose(1, 2).flatten(0, 1)[:, None]  # [B·M, 1, Q, L, P]
+    sizes = shapes.tolist()
+    total = value.new_zeros(batch * heads, value.shape[-1], count)
+    for level, part in enumerate(value.split([h * w for h, w in sizes], 1)):
+        maps = part.permute(0, 2, 3, 1).reshape(batch * heads, -1, *sizes[level])
+        sampled = F.grid_sample(maps, grid[:, :, level], align_corners=False)  # [B·M, C, Q, P]
+        total = total + (sampled * weight[:, :, :, level]).sum(-1)
+    return total.view(batch, heads, -1, count).permute(0, 3, 1, 2)

@@ -4,6 +4,7 @@ B images, N = H·W pixels in row-major order, K targets (point labels), C channe
 """
 
 from point2mask.ops.color import rgb_to_lab
+from point2mask.ops.deformable import deformable_attention
 from point2mask.ops.geodesic import geodesic_distance
 from point2mask.ops.masks import MaskStatistics, mask_statistics
 from point2mask.ops.pairs import boundary_loss, lab_affinity_loss, neighbor_difference
@@ -24,6 +25,7 @@ __all__ = [
     "Transport",
     "bottleneck_distance",
     "boundary_loss",
+    "deformable_attention",
     "geodesic_distance",
     "lab_affinity_loss",
     "mask_statistics",

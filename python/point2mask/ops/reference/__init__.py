@@ -3,6 +3,7 @@
 Same names, arguments and shapes as :mod:`point2mask.ops`; the tests hold all backends to these.
 """
 
+from point2mask.ops.reference.deformable import deformable_attention
 from point2mask.ops.reference.geodesic import geodesic_distance
 from point2mask.ops.reference.masks import mask_statistics
 from point2mask.ops.reference.pairs import boundary_loss, lab_affinity_loss, neighbor_difference
@@ -13,6 +14,7 @@ from point2mask.ops.reference.tree import bottleneck_distance, spanning_tree, tr
 __all__ = [
     "bottleneck_distance",
     "boundary_loss",
+    "deformable_attention",
     "geodesic_distance",
     "histogram_gradient",
     "lab_affinity_loss",

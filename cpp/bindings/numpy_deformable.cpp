@@ -1,0 +1,68 @@
+#include "numpy_arrays.hpp"
+#include "point2mask/deformable.hpp"
+
+namespace point2mask::bindings {
+namespace {
+
+template <typename T>
+Array<T> deformable_attention_typed(const Array<T>& value, const Array<T>& where,
+                                    const Array<T>& weight, const Array<std::int32_t>& shapes) {
+  constexpr const char* kOp = "deformable_attention";
+  check_shape(kOp, "value", value, {{"B"}, {"S"}, {"M"}, {"C"}});
+  const std::int64_t images = value.shape(0), cells = value.shape(1), heads = value.shape(2);
+  check_shape(kOp, "where", where, {{"B", images}, {"Q"}, {"M", heads}, {"L"}, {"P"}, {"xy", 2}});
+  const std::int64_t queries = where.shape(1), levels = where.shape(3), points = where.shape(4);
+  check_shape(kOp, "weight", weight,
+              {{"B", images}, {"Q", queries}, {"M", heads}, {"L", levels}, {"P", points}});
+  check_shape(kOp, "shapes", shapes, {{"L", levels}, {"hw", 2}});
+  std::vector<std::int64_t> sizes(shapes.data(), shapes.data() + 2 * levels);
+  std::int64_t total = 0;
+  for (std::int64_t l = 0; l < levels; ++l) {
+    const std::int64_t height = sizes[static_cast<std::size_t>(2 * l)];
+    const std::int64_t width = sizes[static_cast<std::size_t>(2 * l + 1)];
+    if (height < 0 || width < 0)
+      throw std::invalid_argument("deformable_attention: shapes must not be negative");
+    total += height * width;
+  }
+  if (total != cells)
+    throw std::invalid_argument(
+        "deformable_attention: shapes must have S=" + std::to_string(cells) +
+        " cells together, got " + std::to_string(total));
+  auto output = new_array<T>({images, queries, heads, value.shape(3)});
+  const DeformableAttention<T> a{.value = value.data(),
+                                 .where = where.data(),
+                                 .weight = weight.data(),
+                                 .shapes = sizes.data(),
+                                 .images = images,
+                                 .cells = cells,
+                                 .queries = queries,
+                                 .heads = heads,
+                                 .channels = value.shape(3),
+                                 .levels = levels,
+                                 .points = points,
+                                 .output = output.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    deformable_attention(a, SerialExecutor());
+  }
+  return output;
+}
+
+py::object deformable_attention_numpy(const py::object& value, const py::object& where,
+                                      const py::object& weight, const py::object& shapes) {
+  constexpr const char* kOp = "deformable_attention";
+  return dispatch_floating(kOp, "value", value, [&]<typename T>() -> py::object {
+    return deformable_attention_typed(
+        floating<T>(kOp, "value", value), floating<T>(kOp, "where", where),
+        floating<T>(kOp, "weight", weight), integers(kOp, "shapes", shapes));
+  });
+}
+
+} // namespace
+
+void bind_deformable(py::module_& m) {
+  m.def("deformable_attention", &deformable_attention_numpy, py::arg("value"), py::arg("where"),
+        py::arg("weight"), py::arg("shapes"));
+}
+
+} // namespace point2mask::bindings

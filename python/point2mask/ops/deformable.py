@@ -1,0 +1,73 @@
+"""Multi-scale deformable attention: a few bilinear reads a query instead of a whole map."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from point2mask.ops._library import NAMESPACE, first_order_only, register_fake, run_in_float32
+
+
+def deformable_attention(value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor) -> Tensor:
+    """Weighted bilinear reads of every query and head on several maps (Zhu et al., ICLR 2021).
+
+    ``output[b, q, m] = sum over l, p of weight[b, q, m, l, p] · V_l(where[b, q, m, l, p])`` with
+    V_l the map l of image b and head m, bilinear between the centres of cells and 0 outside: what
+    ``torch.nn.functional.grid_sample`` gives for the grid ``2 where - 1`` with
+    ``align_corners=False``. On the CPU alone; Q queries, M heads, L maps, P points, S cells.
+
+    Args:
+        value: float32 or float64 ``[B, S, M, C]``, the maps one after the other, row-major.
+        where: ``[B, Q, M, L, P, 2]``, x and y; a map is the unit square. A NaN reads 0.
+        weight: ``[B, Q, M, L, P]``.
+        shapes: int64 ``[L, 2]``, h and w of the maps, S cells together.
+
+    Returns:
+        ``[B, Q, M, C]``. All three floating arguments have gradients; at the borders between
+        cells, where the bilinear map has a kink, that of the cell to the right and below.
+
+    Raises:
+        ValueError: wrong shapes or dtypes, or maps that do not have S cells together.
+    """
+    output: Tensor = torch.ops.point2mask.deformable_attention.default(value, where, weight, shapes)
+    return output
+
+
+run_in_float32("deformable_attention")
+
+
+@register_fake("deformable_attention")
+def _(value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor) -> Tensor:
+    torch._check(value.dim() == 4, lambda: f"value must have shape [B, S, M, C], got {value.shape}")
+    torch._check(
+        where.dim() == 6, lambda: f"where must have shape [B, Q, M, L, P, 2], got {where.shape}"
+    )
+    images, _, heads, channels = value.shape
+    return value.new_empty((images, where.shape[1], heads, channels))
+
+
+@register_fake("deformable_attention_backward")
+def _(
+    grad_output: Tensor, value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    def like(x: Tensor) -> Tensor:
+        return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+    return like(value), like(where), like(weight)
+
+
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _deformable_attention_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    backward = torch.ops.point2mask.deformable_attention_backward.default
+    return *backward(grad, *ctx.saved_tensors), None
+
+
+torch.library.register_autograd(
+    f"{NAMESPACE}::deformable_attention",
+    _deformable_attention_backward,
+    setup_context=_save_inputs,
+)
+first_order_only("deformable_attention")

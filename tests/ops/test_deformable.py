@@ -1,0 +1,172 @@
+"""deformable_attention: bilinear reads against the reference and against grid_sample."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from point2mask import ops
+from point2mask.models.deformable import sample_by_level
+from point2mask.ops import reference
+
+OPERATOR = torch.ops.point2mask.deformable_attention.default
+BACKWARD = torch.ops.point2mask.deformable_attention_backward.default
+
+
+def problem(shapes, *, images=2, queries=3, heads=2, channels=5, points=2, seed=0, spread=1.5):
+    """Arguments in float64; ``spread`` above 1 reads outside the maps too."""
+    rng = np.random.default_rng(seed)
+    cells = sum(h * w for h, w in shapes)
+    value = rng.normal(size=(images, cells, heads, channels))
+    where = 0.5 + spread * (rng.random((images, queries, heads, len(shapes), points, 2)) - 0.5)
+    weight = rng.normal(size=where.shape[:-1])
+    return value, where, weight, np.array(shapes, np.int64).reshape(-1, 2)
+
+
+def tensors(case, dtype=torch.float64):
+    return [torch.from_numpy(a).to(dtype) for a in case[:3]] + [torch.from_numpy(case[3])]
+
+
+SHAPES = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 7)), min_size=1, max_size=3)
+
+
+@given(shapes=SHAPES, channels=st.integers(0, 17), seed=st.integers(0, 99))
+def test_equals_the_reference(backend, shapes, channels, seed):
+    case = problem(shapes, channels=channels, seed=seed)
+    got = backend.deformable_attention(*case)
+    np.testing.assert_allclose(got, reference.deformable_attention(*case), rtol=0, atol=1e-12)
+
+
+@given(shapes=SHAPES, channels=st.sampled_from([1, 4, 12, 17]), seed=st.integers(0, 99))
+def test_equals_grid_sample_with_its_gradients(shapes, channels, seed):
+    results = []
+    for function in (ops.deformable_attention, sample_by_level):
+        case = tensors(problem(shapes, channels=channels, seed=seed))
+        inputs = [t.requires_grad_() for t in case[:3]]
+        output = function(*inputs, case[3])
+        upstream = torch.from_numpy(np.random.default_rng(1).normal(size=output.shape))
+        results.append((output, *torch.autograd.grad(output, inputs, upstream)))
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_reads_the_centres_of_cells(backend):
+    height, width = 3, 4
+    value = np.arange(12.0).reshape(1, 12, 1, 1)
+    row, column = np.mgrid[:height, :width]
+    where = np.stack([(column + 0.5) / width, (row + 0.5) / height], -1).reshape(1, 12, 1, 1, 1, 2)
+    weight = np.ones((1, 12, 1, 1, 1))
+    got = backend.deformable_attention(value, where, weight, np.array([[height, width]]))
+    np.testing.assert_allclose(got, value, atol=1e-12)
+
+
+def test_outside_and_nan_read_nothing(backend):
+    value, where, weight, shapes = problem([(2, 3)])
+    far = [-0.5, 1.5, 1e30, -1e30, np.inf, -np.inf, np.nan]
+    for x in far:
+        for axis in (0, 1):
+            moved = where.copy()
+            moved[..., axis] = x
+            got = backend.deformable_attention(value, moved, weight, shapes)
+            assert not got.any()
+
+
+def test_points_outside_and_nan_have_finite_gradients():
+    value, where, weight, shapes = tensors(problem([(2, 3)]))
+    where[:, 0] = torch.nan
+    where[:, 1, ..., 0] = 1e30
+    grads = BACKWARD(torch.ones(2, 3, 2, 5, dtype=torch.float64), value, where, weight, shapes)
+    assert all(grad.isfinite().all() for grad in grads)
+    assert not grads[1][:, :2].any()
+    assert not grads[2][:, :2].any()
+
+
+@pytest.mark.parametrize("shapes", [[(3, 4)], [(1, 1), (2, 5), (4, 3)]])
+def test_gradcheck(shapes):
+    inputs = [t.requires_grad_() for t in tensors(problem(shapes, spread=0.9))[:3]]
+    sizes = torch.tensor(shapes)
+    assert torch.autograd.gradcheck(lambda *x: ops.deformable_attention(*x, sizes), inputs)
+
+
+@pytest.mark.parametrize("sizes", [{"images": 0}, {"queries": 0}, {"heads": 0}, {"points": 0}])
+def test_empty_input(sizes):
+    case = tensors(problem([(2, 3)], **sizes))
+    inputs = [t.requires_grad_() for t in case[:3]]
+    output = ops.deformable_attention(*inputs, case[3])
+    assert not output.any()
+    for grad, given_ in zip(torch.autograd.grad(output.sum(), inputs), inputs, strict=True):
+        assert grad.shape == given_.shape
+        assert not grad.any()
+
+
+def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
+    case = tensors(problem([(9, 13), (5, 7)], images=3, queries=170), torch.float32)
+
+    def run(images):
+        inputs = [t[images].clone().requires_grad_() for t in case[:3]]
+        output = ops.deformable_attention(*inputs, case[3])
+        return output, *torch.autograd.grad(output.square().sum(), inputs)
+
+    with threads(1):
+        alone = [run(slice(b, b + 1)) for b in range(3)]
+    with threads(2):
+        together = run(slice(None))
+    for parts, whole in zip(zip(*alone, strict=True), together, strict=True):
+        assert torch.equal(torch.cat(parts), whole)
+
+
+def test_rejects_bad_arguments(backend):
+    value, where, weight, shapes = problem([(2, 3)])
+    call = backend.deformable_attention
+    if backend.name == "reference":
+        pytest.skip("the reference does not check")
+    with pytest.raises(ValueError, match=r"value must have shape \[B, S, M, C\], got \[6, 2, 5\]"):
+        call(value[0], where, weight, shapes)
+    with pytest.raises(ValueError, match=r"where must have shape \[B=2, Q, M=2, L, P, xy=2\]"):
+        call(value, where[..., :1], weight, shapes)
+    with pytest.raises(ValueError, match=r"weight must have shape \[B=2, Q=3, M=2, L=1, P=2\]"):
+        call(value, where, weight[:, :2], shapes)
+    with pytest.raises(ValueError, match=r"shapes must have S=6 cells together, got 4"):
+        call(value, where, weight, np.array([[2, 2]]))
+
+
+def test_rejects_other_dtypes_and_hostile_shapes():
+    value, where, weight, shapes = tensors(problem([(2, 3)]))
+    with pytest.raises(ValueError, match="where must be float64, got float32"):
+        ops.deformable_attention(value, where.float(), weight, shapes)
+    with pytest.raises(ValueError, match="shapes must be int64, got int32"):
+        ops.deformable_attention(value, where, weight, shapes.int())
+    for bad in ([[-2, -3]], [[2**62, 4]]):
+        with pytest.raises(ValueError, match=r"shapes must lie in \[0, S=6\]"):
+            ops.deformable_attention(value, where, weight, torch.tensor(bad))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_opcheck(requires_grad):
+    case = tensors(problem([(2, 3), (1, 2)]))
+    inputs = [t.clone().requires_grad_(requires_grad) for t in case[:3]]
+    torch.library.opcheck(OPERATOR, (*inputs, case[3]))
+    torch.library.opcheck(BACKWARD, (torch.rand(2, 3, 2, 5, dtype=torch.float64), *case))
+
+
+def test_compiles_without_graph_breaks():
+    case = tensors(problem([(2, 3), (1, 2)]))
+    inputs = [t.requires_grad_() for t in case[:3]]
+    compiled = torch.compile(ops.deformable_attention, fullgraph=True, backend="aot_eager")
+    results = []
+    for function in (compiled, ops.deformable_attention):
+        output = function(*inputs, case[3])
+        results.append((output, *torch.autograd.grad(output.square().sum(), inputs)))
+    for got, expected in zip(*results, strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_autocast_runs_in_float32():
+    value, where, weight, shapes = tensors(problem([(2, 3)]), torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = ops.deformable_attention(value, where, weight, shapes)
+    assert got.dtype == torch.float32
+    expected = ops.deformable_attention(value.float(), where.float(), weight.float(), shapes)
+    assert torch.equal(got, expected)
