@@ -60,7 +60,7 @@ def literal_mask(module: MaskAttention, query, memory, geometry):
     return torch.cat(masks, 1)
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "softplus"])
 def test_attention_and_mask_are_the_published_ones(activation):
     sizes = [(64, 96), (64, 96)]  # whole cells on every level: nothing is left to convention
     geometry, memory = geometry_and_memory(sizes, (64, 96))
@@ -73,11 +73,12 @@ def test_attention_and_mask_are_the_published_ones(activation):
     literal = literal_mask(module, query, memory, geometry)
     assert (literal < 0).any()
     assert (literal > 0).any()
-    expected = literal.relu() if activation == "relu" else literal
+    activations = {"relu": F.relu, "softplus": F.softplus, "sigmoid": lambda x: x}
+    expected = activations[activation](literal)
     torch.testing.assert_close(mask, expected, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "softplus"])
 def test_padding_does_not_reach_the_masks(activation):
     sizes, canvas = [(33, 70), (64, 41)], (72, 90)
     geometry, memory = geometry_and_memory(sizes, canvas)
@@ -87,7 +88,7 @@ def test_padding_does_not_reach_the_masks(activation):
     other = decoder(memory.masked_fill(outside[..., None], 1e6), geometry)
     assert torch.equal(other.masks, masks)
     assert torch.equal(other.class_logits, logits)
-    nothing = 0.0 if activation == "relu" else PADDING_LOGIT
+    nothing = PADDING_LOGIT if activation == "sigmoid" else 0.0
     assert (masks.masked_select(~geometry.finest[:, None]) == nothing).all()
     masks, logits = decoder(memory.requires_grad_(), geometry)
     (gradient,) = torch.autograd.grad(masks.sum() + logits.sum(), memory)

@@ -116,14 +116,26 @@ def test_semantic_logits_are_scaled_masks_times_presence():
             torch.testing.assert_close(logits[:, :, c][:, inside], value[:, inside])
 
 
-def test_semantic_masks_stay_positive_with_sigmoid_masks():
-    network = build(tiny(mask_activation="sigmoid"))
+@pytest.mark.parametrize("semantic", ["relu", "softplus"])
+def test_semantic_masks_stay_positive_with_sigmoid_masks(semantic):
+    network = build(tiny(mask_activation="sigmoid", semantic_activation=semantic))
     images, image_size = batch(SIZES, CANVAS)
     with torch.no_grad():
         encoded = network.encode(images, image_size)
         masks, _ = network.semantic_decoder(encoded.mask_memory, encoded.geometry)
         assert (masks >= 0).all()
         assert (network.decode_stuff(encoded).masks < 0).any()
+
+
+@pytest.mark.parametrize(("semantic", "alive"), [("relu", False), ("softplus", True)])
+def test_a_class_that_vanished_everywhere_can_come_back_with_softplus(semantic, alive):
+    network = build(tiny(semantic_activation=semantic))
+    images, image_size = batch(SIZES, CANVAS)
+    for layer in network.semantic_decoder.layers:
+        torch.nn.init.constant_(layer.attention.mask_bias, -50.0)
+    network.decode_semantics(network.encode(images, image_size)).logits.sum().backward()
+    gradient = network.semantic_decoder.layers[-1].attention.mask_bias.grad
+    assert bool(gradient != 0) == alive
 
 
 def loss_of(network, images, image_size, **changes):
@@ -294,6 +306,10 @@ def test_the_published_network_has_its_size():
         ({"width": 30}, "width must be a multiple of heads, got 30, 4"),
         ({"norm_groups": 5}, "width must be a multiple of norm_groups, got 32, 5"),
         ({"width": 6, "heads": 2, "norm_groups": 3}, "width must be a multiple of 4, got 6"),
+        (
+            {"semantic_activation": "sigmoid"},
+            "semantic_activation must be 'relu' or 'softplus', got 'sigmoid'",
+        ),
         ({"mask_activation": "tanh"}, "mask_activation must be 'relu' or 'sigmoid', got 'tanh'"),
     ],
 )

@@ -17,6 +17,7 @@ from point2mask.pseudo_masks import (
     PseudoMaskOptions,
     TransportOptions,
     class_presence,
+    edge_cost,
     mark_points,
     pseudo_masks,
 )
@@ -179,6 +180,23 @@ def test_converged_transport_gives_every_target_its_supply(scheme):
         torch.testing.assert_close(result.area[0, :4].double(), expected, rtol=0.03, atol=5)
 
 
+def test_step_weight_adds_the_fewest_steps_to_the_cost():
+    flat = torch.zeros(1, 3, 5, 9)
+    cost = edge_cost(flat, step_weight=0.25)
+    assert torch.equal(cost, torch.full((1, 8, 5, 9), 0.25))
+    assert not edge_cost(flat).any()
+
+
+def test_with_step_weight_the_nearer_click_wins_where_the_maps_say_nothing():
+    semantic = torch.zeros(1, len(IS_THING), 48, 96)
+    semantic[:, 0] = 1.0
+    points = PointBatch.from_lists([[(0, [(8.0, 24.0)]), (0, [(88.0, 24.0)])]])
+    options = PseudoMaskOptions(assigner="nearest", stride=8, point_size=1, step_weight=0.01)
+    instance = pseudo_masks(semantic, points, IS_THING, options=options).instance[0]
+    assert (instance[:, :44] == 0).all()
+    assert (instance[:, 53:] == 1).all()
+
+
 @given(seed=st.integers(0, 1000), assigner=st.sampled_from(list(ASSIGNERS)))
 @settings(max_examples=15)
 def test_invariants(seed, assigner):
@@ -298,6 +316,7 @@ def test_presence_ignores_padding():
         ({"point_size": 16}, "point_size must be odd"),
         ({"confidence": 1.5}, "confidence must lie in"),
         ({"class_penalty": float("inf")}, "class_penalty must be finite"),
+        ({"step_weight": -0.1}, "step_weight must be finite and not negative"),
         ({"semantic_weight": -1.0}, "semantic_weight must be finite and not negative"),
     ],
 )

@@ -1,18 +1,27 @@
 """``point2mask demo``: the whole way on generated images, in commands that anyone can repeat."""
 
 import argparse
+import os
 import shlex
+import subprocess
 import sys
+from collections.abc import Sequence
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import IO, TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, add_command, positive
+from point2mask.cli.command import Subparsers, UsageError, add_command, positive
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from point2mask.data import PanopticDataset, PanopticImage, PointLabels
 
-SHOWN = 4  # images in the picture at the end
+SHOWN = 6  # images in the picture at the end
 ZOOM = 2  # every pixel becomes a square of this side there
+CLICKS, MASKS = "points", "masks"  # what the two networks learn from, and their folders
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -20,67 +29,146 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "demo",
         run,
-        "Make pictures, click on them, turn the clicks into masks and score the masks.",
+        "Make pictures, click on them, train on the clicks, and compare with true masks.",
         """
-          a minute, everything in out/demo:
+          minutes, everything in out/demo:
             point2mask demo --out out/demo
         """,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets all files")
     parser.add_argument(
-        "--images", type=positive, default=60, metavar="N", help="how many (default: 60)"
+        "--train", type=positive, default=320, metavar="N", help="images to learn (default: 320)"
+    )
+    parser.add_argument(
+        "--images", type=positive, default=60, metavar="N", help="images to test (default: 60)"
+    )
+    parser.add_argument(
+        "--epochs", type=positive, metavar="N", help="of the training (default: the recipe's)"
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed, other images and clicks")
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.cli import main
+    from point2mask.data.files import write_json
 
-    data, points, masks = args.out / "shapes", args.out / "points.json", args.out / "masks"
-    truth = data / "annotations" / "panoptic_val.json"
-    steps: list[tuple[str, list[object]]] = [
-        ("Images with true masks", ["shapes", data, "--train", 0, "--val", args.images,
-                                    "--seed", args.seed]),
-        ("One click a segment", ["points", "sample", "--annotations", truth, "--per-segment", 1,
-                                 "--seed", args.seed, "--out", points]),
-        ("Masks from the clicks", ["label", "--images", data / "images" / "val",
-                                   "--points", points, "--out", masks]),
-        ("How good they are", ["evaluate", "--truth", truth, "--predictions", masks,
-                               "--mask-quality", "--json", args.out / "quality.json"]),
-    ]  # fmt: skip
-    for title, step in steps:
-        command = [str(word) for word in step]
-        print(f"\n{title}\n  $ point2mask {shlex.join(command)}", flush=True)
-        code = main(command)
-        if code:
-            return code
-    picture = args.out / "demo.png"
-    draw(picture, data, points, masks)
-    print(f"\nPictures\n  {picture}: clicks, masks, truth\n  {masks / 'overlays'}: every image")
+    out: Path = args.out
+    data, points = out / "shapes", out / "points.json"
+    images, truth = data / "images" / "val", data / "annotations" / "panoptic_val.json"
+    with as_file(files("point2mask.cli") / "demo.yaml") as recipe:
+        settings = [f"data.root={data}", f"data.train.point_seed={args.seed}", f"seed={args.seed}"]
+        if args.epochs:
+            settings += [f"schedule.epochs={args.epochs}", "schedule.milestones=[]"]
+        train = {
+            kind: ["train", recipe, *settings, f"supervision.kind={kind}", "--out", out / kind]
+            for kind in (CLICKS, MASKS)
+        }
+        _announce("Images with true masks; one click a segment", "Masks from clicks, untrained")
+        _do(["shapes", data, "--train", args.train, "--val", args.images, "--things", 4,
+             "--scale", 1.8, "--seed", args.seed])  # fmt: skip
+        _do(["points", "sample", "--annotations", truth, "--per-segment", 1, "--seed", args.seed,
+             "--out", points])  # fmt: skip
+        _do(["label", "--images", images, "--points", points, "--out", out / "labels"])
+        print("\nTwo networks, side by side: one learns from clicks, one from true masks")
+        _do_together({kind: [str(word) for word in words] for kind, words in train.items()})
+    quality = {}
+    for kind, title in ((CLICKS, "learnt from clicks"), (MASKS, "learnt from true masks")):
+        _announce(f"Images never seen, by the network that {title}")
+        found = out / f"predicted-{kind}"
+        _do(["predict", "--checkpoint", out / kind, "--images", images, "--annotations", truth,
+             "--out", found])  # fmt: skip
+        _do(["evaluate", "--truth", truth, "--predictions", found, "--json",
+             out / f"quality-{kind}.json"])  # fmt: skip
+        quality[kind] = things_quality(out / f"quality-{kind}.json")
+    share = quality[CLICKS] / quality[MASKS] if quality[MASKS] else 0.0
+    write_json(out / "demo.json", {"pq_things": quality, "clicks_over_masks": share})
+    draw(out / "demo.png", out, points)
+    print(
+        f"\nPQ of things: {100 * quality[CLICKS]:.1f} from clicks, "
+        f"{100 * quality[MASKS]:.1f} from true masks. P1/M: {share:.2f}"
+        f"\n{out / 'demo.png'}: clicks, untrained masks, both networks, truth"
+    )
     sys.stdout.flush()
     return 0
 
 
-def draw(path: Path, data: Path, points: Path, masks: Path) -> None:
-    """One row an image: the clicks, the masks made from them, the true masks."""
+def things_quality(path: Path) -> float:
+    """PQ over things of a JSON of ``point2mask evaluate``."""
+    from point2mask.data.files import read_json_value
+
+    value = read_json_value(path)["things"]["pq"]
+    return float(value or 0.0)
+
+
+def _announce(*titles: str) -> None:
+    print("\n" + "; ".join(titles), flush=True)
+
+
+def _do(words: Sequence[object]) -> None:
+    """Runs a command in this process and shows it."""
+    from point2mask.cli import main
+
+    command = [str(word) for word in words]
+    print(f"  $ point2mask {shlex.join(command)}", flush=True)
+    if main(command):
+        raise UsageError(f"demo: 'point2mask {command[0]}' failed; see above")
+
+
+def _do_together(commands: dict[str, list[str]]) -> None:
+    """Runs commands side by side, each with its share of the cores, and shows their lines."""
+    threads = str(max(1, (os.cpu_count() or 1) // len(commands)))
+    running, readers = {}, []
+    for name, command in commands.items():
+        print(f"  $ point2mask {shlex.join(command)}", flush=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "point2mask", *command],
+            env=os.environ | {"OMP_NUM_THREADS": threads},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running[name] = process
+        assert process.stdout is not None
+        readers.append(Thread(target=_relay, args=(name, process.stdout), daemon=True))
+        readers[-1].start()
+    try:
+        failed = [name for name, process in running.items() if process.wait()]
+    finally:
+        for process in running.values():
+            process.terminate()
+        for reader in readers:
+            reader.join(timeout=5)
+    if failed:
+        raise UsageError(f"demo: training from {' and '.join(failed)} failed; see above")
+
+
+def _relay(name: str, lines: IO[str]) -> None:
+    for line in lines:
+        print(f"  {name:>6} | {line.rstrip()}", flush=True)
+
+
+def draw(path: Path, out: Path, points: Path) -> None:
+    """One row an image: clicks, untrained masks, what the networks find, the true masks."""
     import numpy as np
 
     from point2mask.data import read_panoptic, read_points
     from point2mask.data.png import write_rgb
     from point2mask.visualize import side_by_side
 
-    truth = read_panoptic(data / "annotations" / "panoptic_val.json")
-    result = read_panoptic(masks / "panoptic.json")
+    folder = out / "shapes" / "images" / "val"
+    truth = read_panoptic(out / "shapes" / "annotations" / "panoptic_val.json")
     labels = read_points(points)
+    columns = {
+        "untrained": read_panoptic(out / "labels" / "panoptic.json"),
+        "network, clicks": read_panoptic(out / f"predicted-{CLICKS}" / "panoptic.json"),
+        "network, true masks": read_panoptic(out / f"predicted-{MASKS}" / "panoptic.json"),
+        "truth": truth,
+    }
     rows = []
     for index in range(min(SHOWN, len(truth.images))):
-        folder = data / "images" / "val"
-        pictures = [
-            _picture(folder, truth, truth.images[index], labels, index, masked=False),
-            _picture(folder, result, result.images[index], labels, index),
-            _picture(folder, truth, truth.images[index], labels, index),
-        ]
-        titles = ["one click a segment", "masks from clicks", "true masks"] if index == 0 else None
+        pictures = [_picture(folder, truth, truth.images[index], labels, index, masked=False)]
+        for dataset in columns.values():
+            pictures.append(_picture(folder, dataset, dataset.images[index], labels, index))
+        titles = ["one click a segment", *columns] if index == 0 else None
         enlarged = [picture.repeat(ZOOM, 0).repeat(ZOOM, 1) for picture in pictures]
         rows.append(side_by_side(enlarged, titles))
     write_rgb(path, np.concatenate(rows))
@@ -93,7 +181,7 @@ def _picture(
     labels: "PointLabels",
     index: int,
     masked: bool = True,
-) -> "np.typing.NDArray[np.uint8]":
+) -> "NDArray[np.uint8]":
     from point2mask.data.png import read_rgb
     from point2mask.visualize import overlay
 
@@ -104,7 +192,3 @@ def _picture(
     if masked:
         return overlay(pixels, ids, image.segments, dataset.categories)
     return overlay(pixels, ids * 0, image.segments, dataset.categories, targets)
-
-
-if TYPE_CHECKING:
-    import numpy as np

@@ -28,6 +28,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--height", type=positive, default=128, help="pixels (default: 128)")
     parser.add_argument("--width", type=positive, default=160, help="pixels (default: 160)")
     parser.add_argument(
+        "--things", type=positive, default=11, metavar="N", help="at most in an image (default: 11)"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="X", help="of the things' size (default: 1)"
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="another seed gives other images (default: 0)"
     )
 
@@ -41,7 +47,14 @@ def run(args: argparse.Namespace) -> int:
     for split, count in counts.items():
         with progress_bar(split) as progress:
             write_shapes(
-                args.out, split, count, (args.height, args.width), args.seed, progress=progress
+                args.out,
+                split,
+                count,
+                (args.height, args.width),
+                args.seed,
+                args.things,
+                args.scale,
+                progress,
             )
     print(f"{sum(counts.values())} images in {args.out}", file=sys.stderr)
     return 0

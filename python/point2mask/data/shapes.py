@@ -60,6 +60,8 @@ CATEGORIES = {
 _CATEGORY_ID = {category.name: category.id for category in CATEGORIES.values()}
 
 MIN_PIXELS = 24  # of a visible segment; less of stuff becomes void
+FEWEST_THINGS, MOST_THINGS = 3, 11  # placed in an image, if not told otherwise
+MAX_SCALE = 4.0
 MIN_VISIBLE = 0.25  # share of a thing that others must leave visible
 
 
@@ -104,7 +106,12 @@ class _Thing:
 
 
 def make_scene(
-    index: int, size: tuple[int, int] = (128, 160), seed: int = 0, split: str = "train"
+    index: int,
+    size: tuple[int, int] = (128, 160),
+    seed: int = 0,
+    split: str = "train",
+    things: int = MOST_THINGS,
+    scale: float = 1.0,
 ) -> Scene:
     """Image ``index`` of a split: the same bits for the same arguments, whatever else is made.
 
@@ -113,26 +120,34 @@ def make_scene(
         size: height and width in pixels, at least 16.
         seed: another seed, other images.
         split: another split, other images.
+        things: as many are placed at most, at least 1; some may be covered by others.
+        scale: of their size; at 1 their radius is 7 to 20 % of the image's shorter side.
     """
     height, width = size
     if min(size) < 16:
         raise DataError(f"shapes are at least 16 pixels high and wide, got {width} x {height}")
     DEFAULT_LIMIT.check(height, width, "shapes")
+    if things < 1 or not 0 < scale <= MAX_SCALE:
+        raise DataError(
+            f"shapes have at least 1 thing and a scale in (0, {MAX_SCALE}], "
+            f"got {things} and {scale}"
+        )
     key = hashlib.sha256(f"shapes/{seed}/{split}/{index}".encode()).digest()
     rng = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big")))
     image, stuff, names = _background(rng, height, width)
     ys, xs = np.mgrid[:height, :width].astype(np.float64)
-    things = _visible(_place_things(rng, height, width), xs, ys)
+    placed = _place_things(rng, height, width, things, scale)
+    visible = _visible(placed, xs, ys)
     light = uniform(rng, 0, 2 * np.pi)
     ids = stuff
-    for identity, thing in enumerate(things, start=len(names) + 1):
+    for identity, thing in enumerate(visible, start=len(names) + 1):
         window = thing.window(height, width)
         part, x, y = image[window], xs[window], ys[window]
         distance = thing.distance(x, y)
         _cast_shadow(part, thing, x, y, light)
         _paint(rng, part, thing, distance, x, y, light)
         ids[window][distance < 0] = identity
-    names = [*names, *(thing.name for thing in things)]
+    names = [*names, *(thing.name for thing in visible)]
     image *= _illumination(rng, height, width)
     image += uniform(rng, 0.006, 0.02) * grain(rng, height, width)[:, :, None]
     areas = np.bincount(ids.ravel(), minlength=len(names) + 1)[1:].tolist()
@@ -152,16 +167,21 @@ def write_shapes(
     count: int,
     size: tuple[int, int] = (128, 160),
     seed: int = 0,
+    things: int = MOST_THINGS,
+    scale: float = 1.0,
     progress: Progress = ignore,
 ) -> PanopticDataset:
-    """Writes a split: ``images/SPLIT/*.png`` and ``annotations/panoptic_SPLIT.json`` with PNGs."""
+    """Writes a split: ``images/SPLIT/*.png`` and ``annotations/panoptic_SPLIT.json`` with PNGs.
+
+    Other arguments as for :func:`make_scene`.
+    """
     if count < 1:
         raise DataError(f"split {split} of shapes needs at least 1 image, got {count}")
     folder = Path(folder)
 
     def items() -> Iterator[tuple[ImageRecord, NDArray[np.int32], tuple[Segment, ...]]]:
         for index in range(count):
-            scene = make_scene(index, size, seed, split)
+            scene = make_scene(index, size, seed, split, things, scale)
             record = ImageRecord(index + 1, f"{index + 1:06}.png", *size)
             write_rgb(folder / "images" / split / record.file_name, scene.image)
             yield record, scene.ids, scene.segments
@@ -198,13 +218,16 @@ def _background(
     return image, ids, names
 
 
-def _place_things(rng: np.random.Generator, height: int, width: int) -> list[_Thing]:
+def _place_things(
+    rng: np.random.Generator, height: int, width: int, most: int, scale: float
+) -> list[_Thing]:
     """Things from back to front; many lie against an earlier one, often of the same class."""
-    scale = min(height, width)
+    side = min(height, width)
     names = list(OUTLINES)
     things: list[_Thing] = []
-    for _ in range(3 + int(rng.random() * 9)):
-        radius = scale * (0.07 + 0.13 * rng.random() ** 1.5)
+    least = min(FEWEST_THINGS, most)
+    for _ in range(least + int(rng.random() * (most - least + 1))):
+        radius = side * scale * (0.07 + 0.13 * rng.random() ** 1.5)
         name = names[int(rng.random() * len(names))]
         x, y = uniform(rng, 0.04, 0.96) * width, uniform(rng, 0.04, 0.96) * height
         if things and rng.random() < 0.55:

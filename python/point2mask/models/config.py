@@ -6,7 +6,7 @@ from typing import Literal
 STRIDES = (8, 16, 32, 64)  # pixels per cell of the four levels
 MASK_LEVELS = 3  # the first levels, which make the masks
 
-MaskActivation = Literal["relu", "sigmoid"]
+MaskActivation = Literal["relu", "sigmoid", "softplus"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,12 @@ class NetworkConfig:
     stuff_layers: int = 6
     semantic_layers: int = 6
     # "relu": a mask is its own value, >= 0 and unbounded, a pixel is inside above 1/2 (published).
-    # "sigmoid": masks are logits. Things and stuff only: the semantic masks are softmax logits
-    # scaled by presence, so an absent class must lie at the bottom, and they stay >= 0.
+    # "sigmoid": masks are logits.
     mask_activation: MaskActivation = "relu"
+    # Of the semantic masks, which are softmax logits scaled by presence: an absent class must lie
+    # at the bottom, so they stay >= 0. "relu" as published; "softplus" has a gradient where relu
+    # has none: there a class that has vanished from all images never comes back.
+    semantic_activation: MaskActivation = "relu"
     feature_width: int = 128  # channels of the feature map that the pixel-to-target cost compares
     norm_groups: int = 32  # of the GroupNorm after the backbone
 
@@ -80,6 +83,11 @@ class NetworkConfig:
                 raise ValueError(f"width must be a multiple of {name}, got {self.width}, {divisor}")
         if self.width % 4:
             raise ValueError(f"width must be a multiple of 4, got {self.width}")
+        if self.semantic_activation not in ("relu", "softplus"):
+            raise ValueError(
+                "semantic_activation must be 'relu' or 'softplus', "
+                f"got {self.semantic_activation!r}"
+            )
         if self.mask_activation not in ("relu", "sigmoid"):
             raise ValueError(
                 f"mask_activation must be 'relu' or 'sigmoid', got {self.mask_activation!r}"

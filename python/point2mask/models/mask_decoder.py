@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from point2mask.models.config import MASK_LEVELS, MaskActivation
@@ -58,6 +59,8 @@ class MaskDrawing(nn.Module):
         outside = ~geometry.finest[:, None]
         if self.activation == "relu":
             return total.relu().masked_fill(outside, 0.0)
+        if self.activation == "softplus":
+            return F.softplus(total).masked_fill(outside, 0.0)
         return total.masked_fill(outside, PADDING_LOGIT)
 
 

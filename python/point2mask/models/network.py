@@ -85,7 +85,9 @@ class PanopticNetwork(nn.Module):
         self.stuff_decoder = ClassMaskDecoder(
             config.num_stuff, config.stuff_layers, *sizes, config.mask_activation, prior=True
         )
-        self.semantic_decoder = ClassMaskDecoder(config.num_classes, config.semantic_layers, *sizes)
+        self.semantic_decoder = ClassMaskDecoder(
+            config.num_classes, config.semantic_layers, *sizes, config.semantic_activation
+        )
         self.semantic_scale = nn.Parameter(torch.ones(config.num_classes))
         self.semantic_bias = nn.Parameter(torch.zeros(config.num_classes))
         self.pseudo_mask_heads = PseudoMaskHeads(config.width, config.feature_width)

@@ -154,6 +154,7 @@ def _problem(
         semantic_weight=options.semantic_weight,
         boundary_weight=options.boundary_weight,
         feature_weight=options.feature_weight,
+        step_weight=options.step_weight,
     )
     cells = (size + stride - 1).div(stride, rounding_mode="floor")
     cells = torch.minimum(cells, cells.new_tensor([rows, columns])).clamp_min(1)

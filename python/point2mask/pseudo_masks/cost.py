@@ -31,12 +31,14 @@ def edge_cost(
     semantic_weight: float = 1.0,
     boundary_weight: float = 0.1,
     feature_weight: float = 0.1,
+    step_weight: float = 0.0,
 ) -> Tensor:
     """Cost of the directed step between 8-neighbours (the paper's Eq. 3 as published in code).
 
     ``e(p->q) = semantic_weight * |P(p) - P(q)|_1 + boundary_weight * (max(b(p), b(q)) + E(q))
-    + feature_weight * max(0, 1 - <f_p, f_q>)``. The supplementary material replaces the feature
-    term by the boundary term (``feature_weight=0``); the published code keeps both.
+    + feature_weight * max(0, 1 - <f_p, f_q>) + step_weight``. The supplementary
+    material replaces the feature term by the boundary term (``feature_weight=0``); the published
+    code keeps both.
 
     Args:
         semantic: ``[B, C, h, w]`` class likelihoods P.
@@ -44,6 +46,7 @@ def edge_cost(
         feature: ``[B, D, h, w]`` features f of at most unit length, or None for no such term.
         low_level: ``[B, h, w]`` edge response E in [0, 1] (PSPS: :func:`sobel_lab_edges`).
         semantic_weight, boundary_weight, feature_weight: lambda_prob, beta and lambda_feat.
+        step_weight: cost of any step, by which equal regions are split (published: none).
 
     Returns:
         ``[B, 8, h, w]``, the input of :func:`point2mask.ops.geodesic_distance`.
@@ -59,6 +62,8 @@ def edge_cost(
         around = neighbor_values(missing) + missing[:, None]
         difference = 0.5 * ops.neighbor_difference(feature, 8, "squared_l2")
         cost += feature_weight * (difference + around).clamp_min(0)
+    if step_weight:
+        cost += step_weight
     return cost
 
 

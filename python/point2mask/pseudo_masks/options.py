@@ -50,6 +50,9 @@ class PseudoMaskOptions:
         confidence: below this likelihood a pixel's semantic label is ignored.
         semantic_weight, boundary_weight, feature_weight: weights of the edge cost; see
             :func:`edge_cost`. ``feature_weight=0`` is the supplementary material's variant.
+        step_weight: cost of any step of a path, published 0. Where a semantic map is certain, the
+            published cost of a way inside a region is nearly nothing and rivals of one class are
+            told apart by noise; with a little length the nearer click wins.
         class_penalty: added to the cost of targets of another class than the pixel's most likely
             one. 0 as published; a value above the largest distance keeps classes apart.
     """
@@ -62,6 +65,7 @@ class PseudoMaskOptions:
     semantic_weight: float = 1.0
     boundary_weight: float = 0.1
     feature_weight: float = 0.1
+    step_weight: float = 0.0
     class_penalty: float = 0.0
 
     def __post_init__(self) -> None:
@@ -69,6 +73,7 @@ class PseudoMaskOptions:
         odd = self.point_size >= 1 and self.point_size % 2 == 1
         _require(odd, "point_size must be odd and positive", self.point_size)
         _require(0 <= self.confidence <= 1, "confidence must lie in [0, 1]", self.confidence)
-        for name in ("semantic_weight", "boundary_weight", "feature_weight", "class_penalty"):
+        weights = ("semantic_weight", "boundary_weight", "feature_weight", "step_weight")
+        for name in (*weights, "class_penalty"):
             value = getattr(self, name)
             _require(0 <= value < inf, f"{name} must be finite and not negative", value)

@@ -1,0 +1,105 @@
+"""Quality of the pseudo-masks that a network under training makes of its images' clicks.
+
+    python bench/pseudo_mask_quality.py out/run --set assigner=nearest --set supplies=network
+
+Maps come from the checkpoint, so assigners, supplies and constants can be compared in minutes,
+without training. Every thing's mask is compared with its own true mask at the test resolution: as
+each click gives one mask, PQ over things is the sum of the IoU above 1/2 over the number of things.
+"""
+
+import argparse
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from point2mask.data.augment import AugmentConfig
+from point2mask.data.files import write_json
+from point2mask.data.training import TrainingSet
+from point2mask.engine.build import load_trained
+from point2mask.engine.module import SupervisionConfig, TrainingModule
+from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
+
+LONG_AGO = 10**9  # a step beyond the first phase
+
+
+def options_of(text: str, base: PseudoMaskOptions) -> PseudoMaskOptions:
+    """``key=value,...`` on top of the run's options; keys of the transport are known by name."""
+    names = {f.name for f in fields(TransportOptions)}
+    values: dict[str, Any] = {}
+    transport: dict[str, Any] = {}
+    for entry in filter(None, text.split(",")):
+        key, _, value = entry.partition("=")
+        (transport if key in names else values)[key] = yaml.safe_load(value)
+    return replace(base, transport=replace(base.transport, **transport), **values)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of a run, or a checkpoint")
+    parser.add_argument("--set", action="append", default=[], dest="sets", metavar="KEY=VALUE,...")
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+
+    trained = load_trained(args.run)
+    config = trained.config
+    side = config.augment.test_short_side
+    sizes = AugmentConfig(short_sides=(side,), max_side=config.augment.max_side, flip=0.0)
+    data = TrainingSet(config.data, sizes, with_truth=True)
+    kinds = {text: options_of(text, config.supervision.pseudo_masks) for text in ["", *args.sets]}
+    module = TrainingModule(
+        trained.network, config.loss, replace(config.supervision, kind="points")
+    ).eval()
+    overlaps: dict[str, list[float]] = {text: [] for text in kinds}
+    semantic: list[float] = []  # pixels of the right class
+    for index in track(range(min(args.images, len(data))), "images"):
+        batch = data.collate([data[0, index]]).batch
+        mean, std = (x[:, None, None] for x in (module.mean, module.std))
+        output = module.network((batch.images - mean) / std, batch.image_size)
+        for text, options in kinds.items():
+            module.supervision = SupervisionConfig(pseudo_masks=options, transport_warmup=0)
+            masks = module.targets(output, batch, LONG_AGO).masks
+            overlaps[text] += things_overlap(masks.instance, batch)
+        known = batch.truth >= 0
+        channel = batch.points.category.gather(1, batch.truth.clamp(min=0).long().flatten(1))
+        right = channel.view_as(batch.truth) == masks.semantic
+        semantic.append(float(right[known].float().mean()))
+
+    table = Table("pseudo-masks", "PQ things", "mean IoU", "above 1/2")
+    rows = {}
+    for text, values in overlaps.items():
+        iou = np.array(values)
+        rows[text or "as trained"] = {
+            "pq_things": float(np.where(iou > 0.5, iou, 0).mean()),
+            "mean_iou": float(iou.mean()),
+            "hit": float((iou > 0.5).mean()),
+        }
+        shares = [f"{100 * v:.1f}" for v in rows[text or "as trained"].values()]
+        table.add_row(text or "as trained", *shares)
+    Console().print(table)
+    print(f"step {trained.step}, pixels of the right class {100 * np.mean(semantic):.1f} %")
+    if args.json:
+        write_json(args.json, {"step": trained.step, "rows": rows, "semantic": np.mean(semantic)})
+
+
+def things_overlap(instance: torch.Tensor, batch: Any) -> list[float]:
+    """IoU of every thing's mask with its own truth."""
+    values = []
+    for target in batch.is_thing[batch.points.category[0]].nonzero()[:, 0].tolist():
+        made, true = instance[0] == target, batch.truth[0] == target
+        known = batch.truth[0] >= 0
+        union = float(((made & known) | true).sum())
+        values.append(float((made & true).sum()) / union if union else 0.0)
+    return values
+
+
+if __name__ == "__main__":
+    main()
