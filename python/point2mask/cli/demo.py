@@ -1,6 +1,7 @@
 """``point2mask demo``: the whole way on generated images, in commands that anyone can repeat."""
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
@@ -93,10 +94,8 @@ def run(args: argparse.Namespace) -> int:
 
 def things_quality(path: Path) -> float:
     """PQ over things of a JSON of ``point2mask evaluate``."""
-    from point2mask.data.files import read_json_value
-
-    value = read_json_value(path)["things"]["pq"]
-    return float(value or 0.0)
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    return float(figures["things"]["pq"] or 0.0)
 
 
 def _announce(*titles: str) -> None:
