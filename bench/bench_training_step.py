@@ -1,0 +1,236 @@
+"""One training step, stage by stage: CPU time, peak memory, and the published memory reckoned up.
+
+    python bench/bench_training_step.py configs/shapes_tiny.yaml --size 128 160
+    python bench/bench_training_step.py configs/voc_r50.yaml network.backbone.pretrained=none
+
+Generated pictures with about ten things and a random click a target, in phase 2, one thread. Times
+are medians of process CPU time, which a busy machine inflates least. A stage of the forward pass is
+what runs inside its module or function. The backward pass is split by the order in which autograd
+numbers its nodes: a node belongs to the stage that was running when it was made, the sum over a
+parameter's gradients to the stage that owns it, and a hook before every node takes the time. The
+memory is that of a fresh process: its largest resident size after one step over that before it.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from step_stages import OPTIMIZER, STAGES, Stages
+
+from point2mask.data.batch import Batch
+from point2mask.data.files import write_json
+from point2mask.data.shapes import CATEGORIES, make_scene
+from point2mask.engine.build import build_module
+from point2mask.engine.config import RunConfig, load_config
+from point2mask.engine.module import TrainingModule
+from point2mask.engine.optimizer import make_optimizer
+from point2mask.models.config import STRIDES, NetworkConfig
+from point2mask.pseudo_masks import PointBatch
+
+OURS = ("pseudo-labels", "tree", "pair losses")  # what the method adds to a panoptic network
+OUT = Path(__file__).parent / "results" / "training_step.json"
+MIB = 2**20
+
+
+def make_batch(network: NetworkConfig, count: int, size: tuple[int, int], things: int) -> Batch:
+    """Generated pictures with ``things`` +- 2 things each; classes of a kind are shared out."""
+    rng = np.random.default_rng(0)
+    images, truths, points, index = [], [], [], 0
+    while len(images) < count:
+        scene = make_scene(index, size)
+        index += 1
+        kinds = [CATEGORIES[segment.category_id].isthing for segment in scene.segments]
+        if abs(sum(kinds) - things) > 2:
+            continue
+        truth = np.full(size, -1, np.int32)
+        clicks: list[tuple[int, list[tuple[float, float]]]] = []
+        for segment, is_thing in zip(scene.segments, kinds, strict=True):
+            pixels = np.flatnonzero(scene.ids == segment.id)
+            y, x = divmod(int(rng.choice(pixels)), size[1])
+            channel = segment.category_id % network.num_things
+            if not is_thing:
+                channel = network.num_things + segment.category_id % network.num_stuff
+            truth.flat[pixels] = len(clicks)
+            clicks.append((channel, [(float(x), float(y))]))
+        images.append(torch.from_numpy(scene.image).permute(2, 0, 1) / 255)
+        truths.append(torch.from_numpy(truth))
+        points.append(clicks)
+    return Batch(
+        torch.stack(images),
+        torch.tensor([size] * count),
+        PointBatch.from_lists(points),
+        torch.arange(network.num_classes) < network.num_things,
+        torch.stack(truths),
+        tuple(f"shapes/{b}" for b in range(count)),
+    )
+
+
+def optimize(module: TrainingModule, optimizer: torch.optim.Optimizer, clip: float) -> None:
+    torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def measure_memory(config: RunConfig, batch: Batch) -> dict[str, float]:
+    """MiB of one step in a process that has done nothing else."""
+    module = build_module(config).train()
+    optimizer = make_optimizer(module, config.schedule)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    losses, _ = module(batch, config.supervision.transport_warmup + 1)
+    forward = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    torch.stack(list(losses.values())).sum().backward()
+    optimize(module, optimizer, config.schedule.clip_norm)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return {
+        "before": before / 1024,
+        "forward": (forward - before) / 1024,
+        "step": (after - before) / 1024,
+        "trained_parameters": 4 * parameters / MIB,
+    }
+
+
+def fresh_memory(args: argparse.Namespace) -> dict[str, float]:
+    """:func:`measure_memory` in a process of its own.
+
+    A process inherits the largest size of the one that started it, so this has to come first.
+    """
+    size, command = map(str, args.size), [sys.executable, __file__, str(args.config)]
+    command += [*args.overrides, "--images", str(args.images), "--things", str(args.things)]
+    output = subprocess.run(
+        [*command, "--memory", "--size", *size], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    memory: dict[str, float] = json.loads(output)
+    return memory
+
+
+def measure_time(config: RunConfig, batch: Batch, warmup: int, repeats: int) -> list[Stages]:
+    module = build_module(config).train()
+    optimizer = make_optimizer(module, config.schedule)
+    step = config.supervision.transport_warmup + 1
+    runs = []
+    for repeat in range(warmup + repeats):
+        stages = Stages(module)
+        with stages.watch():
+            losses, _ = module(batch, step)
+            total = torch.stack(list(losses.values())).sum()
+        stages.backward(total)
+        with stages.stage(OPTIMIZER):
+            optimize(module, optimizer, config.schedule.clip_norm)
+        del losses, total
+        if repeat >= warmup:
+            runs.append(stages)
+    return runs
+
+
+def published_memory(
+    network: NetworkConfig, images: int, size: tuple[int, int]
+) -> dict[str, float]:
+    """MiB of tensors of the published code, from their shapes alone: nothing is measured.
+
+    It makes one-hot maps of 256 int64 channels, several a step, brings the semantic maps of all
+    decoder layers to full resolution, where the last is used, and unfolds the neighbours of the
+    larger LAB window of every layer.
+    """
+    pixels = images * size[0] * size[1]
+    cells = images * -(-size[0] // STRIDES[0]) * -(-size[1] // STRIDES[0])
+    layers, classes = network.semantic_layers, network.num_classes
+    return {
+        "one one-hot, 256 int64 channels": pixels * 256 * 8 / MIB,
+        f"semantic maps of {layers} layers, full resolution": pixels * layers * classes * 4 / MIB,
+        f"24 unfolded neighbours of {layers} layers": cells * layers * classes * 24 * 4 / MIB,
+    }
+
+
+def tabulate(runs: list[Stages]) -> tuple[dict[str, dict[str, float]], float]:
+    """Median seconds of every stage, and of their sum."""
+    rows = {
+        name: {
+            "forward": statistics.median(run.forward.get(name, 0.0) for run in runs),
+            "backward": statistics.median(run.backwards.get(name, 0.0) for run in runs),
+        }
+        for name in STAGES
+    }
+    return rows, sum(row["forward"] + row["backward"] for row in rows.values())
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    rows, total = result["stages"], result["seconds"]
+    table = Table("stage", *("forward s", "backward s", "both s", "share"))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, row in rows.items():
+        both = row["forward"] + row["backward"]
+        times = (f"{t:.3f}" for t in (row["forward"], row["backward"], both))
+        table.add_row(name, *times, f"{both / total:.1%}", style="bold" if name in OURS else "")
+    table.add_section()
+    sums = [sum(row[part] for row in rows.values()) for part in ("forward", "backward")]
+    table.add_row("step", *(f"{t:.3f}" for t in (*sums, total)), "100.0%")
+    table.add_row(
+        " + ".join(OURS), "", "", "", f"{result['share_of_the_method']:.1%}", style="bold"
+    )
+    console.print(table)
+    memory = Table("memory", "MiB")
+    memory.columns[1].justify = "right"
+    for kind in ("memory_measured", "memory_published_arithmetic"):
+        for name, value in result[kind].items():
+            memory.add_row(name, f"{value:.0f}")
+        memory.add_section()
+    memory.caption = "first measured in a fresh process, then reckoned from the published shapes"
+    console.print(memory)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration")
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--size", type=int, nargs=2, default=(600, 800), metavar=("H", "W"))
+    parser.add_argument("--things", type=int, default=10)
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help="print the memory alone, as JSON")
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = load_config(args.config, args.overrides)
+    size = (args.size[0], args.size[1])
+    measured = None if args.memory else fresh_memory(args)
+    batch = make_batch(config.network, args.images, size, args.things)
+    if measured is None:
+        print(json.dumps(measure_memory(config, batch)))
+        return
+    rows, total = tabulate(measure_time(config, batch, args.warmup, args.repeats))
+    own = sum(rows[name]["forward"] + rows[name]["backward"] for name in OURS)
+    result = {
+        "config": args.config.name,
+        "overrides": args.overrides,
+        "images": args.images,
+        "size": size,
+        "targets": batch.points.category.ge(0).sum(1).tolist(),
+        "repeats": args.repeats,
+        "seconds": total,
+        "share_of_the_method": own / total,
+        "stages": rows,
+        "memory_measured": measured,
+        "memory_published_arithmetic": published_memory(config.network, args.images, size),
+    }
+    show(Console(), result)
+    write_json(args.out, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Which stage of a training step takes the CPU time, forward and backward."""
+
+import time
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from operator import attrgetter
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from point2mask.engine.module import TrainingModule
+from point2mask.losses import criterion
+
+REST, OPTIMIZER = "the rest", "optimiser"
+# Parts of the network by attribute; of a method, everything that runs inside.
+PARTS = {
+    "backbone": "backbone.forward",
+    "neck": "neck.forward",
+    "encoder": "encoder.forward",
+    "location decoder": "location_decoder.forward",
+    "thing masks": "decode_things",
+    "stuff masks": "decode_stuff",
+    "semantic maps": "decode_semantics",
+    "boundary and feature heads": "pseudo_mask_heads.forward",
+}
+# Functions that the criterion calls.
+LOSSES = {
+    "tree": ("image_tree", "tree_energy"),
+    "pair losses": ("cell_lab", "lab_affinity", "boundary_separation"),
+}
+# The same by the names of their parameters.
+OWNERS = {
+    **{stage: path.removesuffix("forward") for stage, path in PARTS.items() if "." in path},
+    "thing masks": "thing_decoder.",
+    "stuff masks": "stuff_decoder.",
+    "semantic maps": "semantic_",
+}
+STAGES = (*PARTS, "pseudo-labels", *LOSSES, "other losses", REST, OPTIMIZER)
+
+
+class Stages:
+    """Seconds of one step.
+
+    Attributes:
+        forward: of each stage, without those inside it.
+        backwards: of the gradients of what each stage computed.
+    """
+
+    def __init__(self, module: TrainingModule) -> None:
+        self.module = module
+        self.forward: dict[str, float] = defaultdict(float)
+        self.backwards: dict[str, float] = defaultdict(float)
+        self._stage = REST
+        self._since = time.process_time()
+        self._marks: list[tuple[int, str]] = [(-1, REST)]  # numbers of nodes and what begins there
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        outer = self._stage
+        self._switch(name)
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Times the stages of the module's forward pass inside the block."""
+        with ExitStack() as patches:
+
+            def watched(owner: Any, attribute: str, name: str) -> None:
+                function = self._inside(name, getattr(owner, attribute))
+                patches.enter_context(patch.object(owner, attribute, function))
+
+            for name, path in PARTS.items():
+                owner, _, attribute = f"network.{path}".rpartition(".")
+                watched(attrgetter(owner)(self.module), attribute, name)
+            for name, functions in LOSSES.items():
+                for function in functions:
+                    watched(criterion, function, name)
+            watched(self.module, "targets", "pseudo-labels")
+            for method in ("assign", "__call__"):
+                watched(criterion.Criterion, method, "other losses")
+            self._since = time.process_time()
+            yield
+            self._switch(REST)
+
+    def backward(self, loss: Tensor) -> None:
+        """Runs the backward pass of what was watched."""
+
+        def owner(parameter: str) -> str:
+            return next((name for name, part in OWNERS.items() if parameter.startswith(part)), REST)
+
+        owners = {p: owner(name) for name, p in self.module.network.named_parameters()}
+        for node in nodes(loss.grad_fn):
+            # A node that adds to a parameter's gradient has no number, but the parameter.
+            parameter = getattr(node, "variable", None)
+            name = self._maker(node) if parameter is None else owners[parameter]
+            node.register_prehook(partial(self._begin, name))
+        self._stage, self._since = REST, time.process_time()
+        loss.backward()
+        self._begin(REST)
+
+    def _inside(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self.stage(name):
+                return function(*args, **kwargs)
+
+        return run
+
+    def _switch(self, name: str) -> None:
+        now = time.process_time()
+        self.forward[self._stage] += now - self._since
+        self._stage, self._since = name, now
+        self._marks.append((next_number(), name))
+
+    def _begin(self, name: str, _: object = None) -> None:
+        now = time.process_time()
+        self.backwards[self._stage] += now - self._since
+        self._stage, self._since = name, now
+
+    def _maker(self, node: Any) -> str:
+        """The stage during which a node was made."""
+        return self._marks[bisect(self._marks, (node._sequence_nr(), "")) - 1][1]
+
+
+def next_number() -> int:
+    """The number that autograd gives to the node made next, or a little less."""
+    with torch.enable_grad():
+        probe = torch.zeros((), requires_grad=True) + 0
+    assert probe.grad_fn is not None
+    return probe.grad_fn._sequence_nr()
+
+
+def nodes(root: Any) -> list[Any]:
+    """Every node of autograd below one."""
+    found, waiting = {root}, [root]
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if node is not None and node not in found:
+                found.add(node)
+                waiting.append(node)
+    return list(found)
