@@ -72,6 +72,16 @@ def test_clicks_are_the_same_from_every_kind_of_file(root):
                 assert torch.equal(a.truth, b.truth)
 
 
+def test_only_the_first_images_can_be_taken(root):
+    write_points(root / "points.json", sample_points(read_panoptic(root / ANNOTATIONS), 1, 0))
+    for source in ({}, {"points": "points.json", "annotations": None}):
+        whole, part = (TrainingSet(data(root, **source, first=n), PLAIN) for n in (None, 3))
+        assert (len(whole), len(part)) == (4, 3)
+        assert torch.equal(part.load(2).image, whole.load(2).image)
+    with pytest.raises(ValueError, match="first must be at least 1, got 0"):
+        SourceConfig(images="images", annotations=ANNOTATIONS, first=0)
+
+
 def test_a_batch(root):
     dataset = TrainingSet(data(root), AugmentConfig(short_sides=(40,), flip=0.0), with_truth=True)
     batch = dataset.collate([dataset[0, index] for index in (2, 0)]).batch

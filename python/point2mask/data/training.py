@@ -5,7 +5,7 @@ An item depends on the seed, the epoch and the image alone: not on workers, batc
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +51,13 @@ class SourceConfig:
     points: str | None = None
     points_per_segment: int = 1  # where clicks are sampled
     point_seed: int = 0
+    first: int | None = None  # only the first so many images of the file
 
     def __post_init__(self) -> None:
         if self.annotations is None and self.points is None:
             raise ValueError("annotations or points must be given, got neither")
+        if self.first is not None and self.first < 1:
+            raise ValueError(f"first must be at least 1, got {self.first}")
         if self.points_per_segment < 1:
             raise ValueError(
                 f"points_per_segment must be at least 1, got {self.points_per_segment}"
@@ -139,6 +142,10 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
         truth = read_panoptic(annotations, masks)
     if truth is not None and labels is not None:
         _check_agreement(labels, truth, points)
+    if truth is not None:
+        truth = replace(truth, images=truth.images[: config.first])
+    if labels is not None:
+        labels = replace(labels, images=labels.images[: config.first])
     known = labels or truth
     assert known is not None  # SourceConfig sees to it
     return Source(root / config.images, known.categories, truth, labels)
