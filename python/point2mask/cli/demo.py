@@ -113,8 +113,9 @@ def _do(words: Sequence[object]) -> None:
 
 
 def _do_together(commands: dict[str, list[str]]) -> None:
-    """Runs commands side by side, each with its share of the cores, and shows their lines."""
+    """Runs commands side by side, each with its share of the cores, and shows how far they are."""
     threads = str(max(1, (os.cpu_count() or 1) // len(commands)))
+    said: dict[str, list[str]] = {name: [] for name in commands}
     running, readers = {}, []
     for name, command in commands.items():
         print(f"  $ point2mask {shlex.join(command)}", flush=True)
@@ -127,7 +128,7 @@ def _do_together(commands: dict[str, list[str]]) -> None:
         )
         running[name] = process
         assert process.stdout is not None
-        readers.append(Thread(target=_relay, args=(name, process.stdout), daemon=True))
+        readers.append(Thread(target=_relay, args=(name, process.stdout, said[name])))
         readers[-1].start()
     try:
         failed = [name for name, process in running.items() if process.wait()]
@@ -135,14 +136,18 @@ def _do_together(commands: dict[str, list[str]]) -> None:
         for process in running.values():
             process.terminate()
         for reader in readers:
-            reader.join(timeout=5)
+            reader.join()
+    for name in failed:
+        print(*said[name], sep="\n", file=sys.stderr)
     if failed:
         raise UsageError(f"demo: training from {' and '.join(failed)} failed; see above")
 
 
-def _relay(name: str, lines: IO[str]) -> None:
-    for line in lines:
-        print(f"  {name:>6} | {line.rstrip()}", flush=True)
+def _relay(name: str, lines: IO[str], said: list[str]) -> None:
+    for line in map(str.rstrip, lines):
+        said.append(line)
+        if line.startswith("step "):
+            print(f"  {name:>6} | {line}", flush=True)
 
 
 def draw(path: Path, out: Path, points: Path) -> None:
