@@ -75,8 +75,8 @@ def read_splits(voc: Path, sbd_folder: Path | None = None) -> list[Split]:
     more: list[str] = []
     if sbd_folder is not None:
         more = [name for x in _SPLITS for name in read_names(sbd_folder / f"{x}.txt")]
-    known = {*train, *val}
-    pictures = [_voc_picture(voc, name) for name in train if name not in {*val}]
+    held_out, known = {*val}, {*train, *val}
+    pictures = [_voc_picture(voc, name) for name in train if name not in held_out]
     for name in dict.fromkeys(more):
         if sbd_folder is not None and name not in known:
             segments = partial(sbd_segments, sbd_folder, name)
