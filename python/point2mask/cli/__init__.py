@@ -20,6 +20,7 @@ COMMANDS = (
     "predict",
     "evaluate",
     "shapes",
+    "convert",
     "demo",
 )
 EXTRAS = dict.fromkeys(("PIL", "rich", "skimage"), "label") | dict.fromkeys(

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -60,6 +61,28 @@ def open_replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Makes ``target`` a second name of the file ``source``, or a copy where that cannot be.
+
+    A hard link takes no room, and unlike a symbolic one it outlives its source. It must not be
+    written into; everything here writes beside and renames.
+    """
+    if target.is_dir():
+        raise DataError(f"{target}: expected the name of a file to write, but it is a folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        os.link(source, beside)
+    except OSError:  # another file system, one without links, or a file of somebody else
+        with source.open("rb") as original, open_replacing(target) as file:
+            shutil.copyfileobj(original, file)
+        return
+    try:
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)  # renaming to another name of the same file does nothing
 
 
 def write_json(path: Path, value: object) -> None:

@@ -48,21 +48,42 @@ def read_ids(
     """The ids ``int32 [H, W]`` (R + 256 G + 65536 B, 0 = void) of a PNG of the expected size."""
     expected = f"a PNG of {width} x {height} pixels"
     with open_regular(path, expected) as file:
-        header = file.read(26)
-        if len(header) < 26 or header[:8] != _SIGNATURE or header[12:16] != b"IHDR":
-            raise DataError(f"{path}: expected {expected}, but it is not a PNG")
-        got_width, got_height, depth, color = struct.unpack(">IIBB", header[16:])
-        limit.check(got_height, got_width, path)
-        if (got_height, got_width) != (height, width):
-            raise DataError(f"{path}: expected {expected}, got {got_width} x {got_height}")
+        depth, color = _check_header(file, path, expected, height, width, limit)
         if (depth, color) != (8, 2):
             raise DataError(f"{path}: expected 8-bit RGB without alpha, got another kind of PNG")
-        file.seek(0)
         with _decoding(file, path, ("PNG",)) as image:
             # Four bytes a pixel as Pillow stores them: one copy, and the ids are there.
             packed = image.tobytes("raw", "RGBX")
     ids = np.frombuffer(packed, "<u4").reshape(height, width) & np.uint32(0xFFFFFF)
     return ids.view(np.int32)
+
+
+def read_indices(
+    path: Path, height: int, width: int, limit: SizeLimit = DEFAULT_LIMIT
+) -> NDArray[np.uint8]:
+    """The numbers ``uint8 [H, W]``, not the colours, of a PNG with a palette or in grey."""
+    expected = f"a PNG of {width} x {height} pixels"
+    with open_regular(path, expected) as file:
+        depth, color = _check_header(file, path, expected, height, width, limit)
+        if (depth, color) not in ((8, 0), (8, 3)):
+            raise DataError(f"{path}: expected 8 bits with a palette or grey, got another PNG")
+        with _decoding(file, path, ("PNG",)) as image:
+            return np.array(image, dtype=np.uint8)
+
+
+def _check_header(
+    file: BinaryIO, path: Path, expected: str, height: int, width: int, limit: SizeLimit
+) -> tuple[int, int]:
+    """Bit depth and colour type of a PNG of the expected size; the file is at its start again."""
+    header = file.read(26)
+    if len(header) < 26 or header[:8] != _SIGNATURE or header[12:16] != b"IHDR":
+        raise DataError(f"{path}: expected {expected}, but it is not a PNG")
+    got_width, got_height, depth, color = struct.unpack(">IIBB", header[16:])
+    limit.check(got_height, got_width, path)
+    if (got_height, got_width) != (height, width):
+        raise DataError(f"{path}: expected {expected}, got {got_width} x {got_height}")
+    file.seek(0)
+    return depth, color
 
 
 def write_ids(path: Path, ids: NDArray[np.integer]) -> None:
