@@ -29,15 +29,22 @@ from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
 LONG_AGO = 10**9  # a step beyond the first phase
 
 
-def options_of(text: str, base: PseudoMaskOptions) -> PseudoMaskOptions:
-    """``key=value,...`` on top of the run's options; keys of the transport are known by name."""
-    names = {f.name for f in fields(TransportOptions)}
-    values: dict[str, Any] = {}
-    transport: dict[str, Any] = {}
+def supervision_of(text: str, base: SupervisionConfig) -> SupervisionConfig:
+    """``key=value,...`` on top of the run's supervision; keys of its parts are known by name."""
+    parts: dict[type, dict[str, Any]] = {
+        kind: {} for kind in (TransportOptions, PseudoMaskOptions, SupervisionConfig)
+    }
     for entry in filter(None, text.split(",")):
         key, _, value = entry.partition("=")
-        (transport if key in names else values)[key] = yaml.safe_load(value)
-    return replace(base, transport=replace(base.transport, **transport), **values)
+        kinds = [kind for kind in parts if key in {f.name for f in fields(kind)}]
+        if not kinds:
+            raise SystemExit(f"--set {text}: there is no option {key!r}")
+        parts[kinds[0]][key] = yaml.safe_load(value)
+    options = base.pseudo_masks
+    transport = replace(options.transport, **parts[TransportOptions])
+    options = replace(options, transport=transport, **parts[PseudoMaskOptions])
+    given = {"kind": "points", "transport_warmup": 0} | parts[SupervisionConfig]
+    return replace(base, pseudo_masks=options, **given)
 
 
 @torch.no_grad()
@@ -54,18 +61,16 @@ def main() -> None:
     side = config.augment.test_short_side
     sizes = AugmentConfig(short_sides=(side,), max_side=config.augment.max_side, flip=0.0)
     data = TrainingSet(config.data, sizes, with_truth=True)
-    kinds = {text: options_of(text, config.supervision.pseudo_masks) for text in ["", *args.sets]}
-    module = TrainingModule(
-        trained.network, config.loss, replace(config.supervision, kind="points")
-    ).eval()
+    kinds = {text: supervision_of(text, config.supervision) for text in ["", *args.sets]}
+    module = TrainingModule(trained.network, config.loss, kinds[""]).eval()
     overlaps: dict[str, list[float]] = {text: [] for text in kinds}
     semantic: list[float] = []  # pixels of the right class
     for index in track(range(min(args.images, len(data))), "images"):
         batch = data.collate([data[0, index]]).batch
         mean, std = (x[:, None, None] for x in (module.mean, module.std))
         output = module.network((batch.images - mean) / std, batch.image_size)
-        for text, options in kinds.items():
-            module.supervision = SupervisionConfig(pseudo_masks=options, transport_warmup=0)
+        for text, supervision in kinds.items():
+            module.supervision = supervision
             masks = module.targets(output, batch, LONG_AGO).masks
             overlaps[text] += things_overlap(masks.instance, batch)
         known = batch.truth >= 0

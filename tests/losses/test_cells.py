@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training import SIZES, geometry, make_batch, randn
 
-from point2mask.losses.cells import cell_colors, cell_labels, point_labels
+from point2mask.losses.cells import cell_means, cell_labels, point_labels
 from point2mask.pseudo_masks import PointBatch
 
 
 def test_colors_are_the_bilinear_resize_of_the_image_alone():
     batch = make_batch(fill=float("nan"))
     valid = geometry().finest
-    colors = cell_colors(batch.images, batch.image_size, valid.shape[1:])
+    colors = cell_means(batch.images, batch.image_size, valid.shape[1:])
     for b, (h, w) in enumerate(SIZES):  # multiples of 8, for which the resize has whole cells
         image = batch.images[b : b + 1, :, :h, :w]
         expected = F.interpolate(image, (h // 8, w // 8), mode="bilinear", align_corners=False)
@@ -24,7 +24,7 @@ def test_colors_are_the_bilinear_resize_of_the_image_alone():
 def test_colors_repeat_the_border_of_a_part_of_a_cell():
     images = randn(1, 3, 8, 16)
     images[..., 10:] = torch.nan
-    colors = cell_colors(images, torch.tensor([[8, 10]]), (1, 2))
+    colors = cell_means(images, torch.tensor([[8, 10]]), (1, 2))
     torch.testing.assert_close(colors[0, :, 0, 1], images[0, :, 3:5, 9].mean(1))
 
 

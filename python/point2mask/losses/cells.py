@@ -13,14 +13,17 @@ from point2mask.pseudo_masks import PointBatch
 STRIDE = STRIDES[0]
 
 
-def cell_colors(images: Tensor, image_size: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Bilinear resize of ``[B, 3, H, W]`` to cells ``[B, 3, h, w]``, without antialiasing.
+def cell_means(
+    maps: Tensor, image_size: Tensor, shape: tuple[int, int], stride: int = STRIDE
+) -> Tensor:
+    """Bilinear resize of ``[B, C, H, W]`` to cells ``[B, C, h, w]``, without antialiasing.
 
     The centre of a cell lies between four pixels, whose mean it is; the border is repeated.
+    ``stride`` is even.
     """
-    first = STRIDE // 2 - 1
+    first = stride // 2 - 1
     corners = [
-        sample(images, image_size, shape, (first + dy, first + dx))
+        sample(maps, image_size, shape, (first + dy, first + dx), stride)
         for dy in (0, 1)
         for dx in (0, 1)
     ]
@@ -79,7 +82,11 @@ def point_labels(points: PointBatch, valid: Tensor, size: int) -> Tensor:
 
 
 def sample(
-    maps: Tensor, image_size: Tensor, shape: tuple[int, int], offset: tuple[int, int]
+    maps: Tensor,
+    image_size: Tensor,
+    shape: tuple[int, int],
+    offset: tuple[int, int],
+    stride: int = STRIDE,
 ) -> Tensor:
     """The pixel at an offset (dy, dx) in every cell: ``[B, C, H, W]`` to ``[B, C, h, w]``.
 
@@ -87,7 +94,7 @@ def sample(
     """
     limit = image_size[:, :, None] - 1
     rows, columns = (
-        torch.minimum(torch.arange(count, device=maps.device) * STRIDE + shift, limit[:, axis])
+        torch.minimum(torch.arange(count, device=maps.device) * stride + shift, limit[:, axis])
         for axis, (count, shift) in enumerate(zip(shape, offset, strict=True))
     )
     image = torch.arange(len(maps), device=maps.device)[:, None, None]

@@ -12,7 +12,7 @@ from torch import Tensor
 from point2mask.data.batch import Batch
 from point2mask.losses.affinity import PUBLISHED_KERNELS, cell_lab, lab_affinity
 from point2mask.losses.boundary import boundary_separation
-from point2mask.losses.cells import cell_colors
+from point2mask.losses.cells import cell_means
 from point2mask.losses.contrast import point_to_mask_contrast
 from point2mask.losses.matching import Matching, hungarian, indices, matching_cost
 from point2mask.losses.point_cross_entropy import point_cross_entropy
@@ -231,7 +231,7 @@ class Criterion:
         if targets.complete or not (config.semantic_lab or config.semantic_tree):
             return losses
         valid = output.geometry.finest
-        colors = cell_colors(batch.images, batch.image_size, output.geometry.shapes[0])
+        colors = cell_means(batch.images, batch.image_size, output.geometry.shapes[0])
         if config.semantic_lab:
             losses["semantic_lab"] = lab_affinity(
                 logits, cell_lab(colors, valid), valid, config.lab_kernels, config.lab_dilation
