@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training import SIZES, geometry, make_batch, randn
 
-from point2mask.losses.cells import cell_means, cell_labels, point_labels
+from point2mask.losses.cells import cell_labels, cell_means, point_labels
 from point2mask.pseudo_masks import PointBatch
 
 

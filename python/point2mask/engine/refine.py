@@ -16,8 +16,8 @@ STRIDE = 2  # pixels a cell of the tree: finer than the network's maps, a quarte
 def refine(probability: Tensor, guide: Tensor, image_size: Tensor, sigma: float) -> Tensor:
     """Class probabilities averaged along the minimum spanning tree of the picture.
 
-    The filter of the tree energy (supplementary material, Eq. 6), applied to the map itself: maps of
-    stride 8 then end where colours change. Not part of the published method.
+    The filter of the tree energy (supplementary material, Eq. 6), applied to the map itself: maps
+    of stride 8 then end where colours change. Not part of the published method.
 
     Args:
         probability: ``[B, C, H, W]``, H and W even.
@@ -36,5 +36,5 @@ def refine(probability: Tensor, guide: Tensor, image_size: Tensor, sigma: float)
     tree = image_tree(colors, valid, sigma)
     both = torch.cat((maps, torch.ones_like(maps[:, :1])), 1).flatten(2)
     sums = ops.tree_filter(both, tree.order, tree.parent, tree.similarity.to(both.dtype))
-    mean = (sums[:, :-1] / sums[:, -1:]).unflatten(2, shape)
+    mean = (sums[:, :-1] / sums[:, -1:]).view(len(sums), -1, *shape)
     return resize(mean, height, width, extent)
