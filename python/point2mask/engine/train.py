@@ -59,7 +59,9 @@ def train(
 
     ``out`` gets ``config.yaml``, ``checkpoints/``, ``tensorboard/``, ``pictures/`` and
     ``result.json``. On the CPU equal configurations give equal bits, whether the run was
-    interrupted or not, for the same number of threads.
+    interrupted or not, for the same number of threads. Several processes have the losses of one
+    with the same images a step, but for what each draws or estimates by itself: dropout, and the
+    statistics of batch normalisation that is not frozen.
 
     Args:
         config: the run.
