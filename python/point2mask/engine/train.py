@@ -129,6 +129,8 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.main:
             self.out.mkdir(parents=True, exist_ok=True)
+            # A run that goes on has no result until it is finished anew.
+            (self.out / "result.json").unlink(missing_ok=True)
             save_config(self.out / "config.yaml", self.config)
         self.report = Report(self.out, self.main, self.progress.step, self.total)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -359,6 +361,11 @@ class Run:
         ):
             if state[key] != now:
                 raise DataError(f"{folder}: expected {key} as before, {state[key]}, got {now}")
+        if state["step"] > self.total:
+            raise DataError(
+                f"{folder}: schedule.epochs={self.config.schedule.epochs} is {self.total} steps, "
+                "the run to be taken up again has more behind it"
+            )
         path = folder / checkpoint.MODEL
         checkpoint.load_weights(self.module, checkpoint.load_tensors(path), path)
         path = folder / checkpoint.OPTIMIZER
