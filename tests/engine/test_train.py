@@ -2,11 +2,7 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import runs
@@ -253,61 +249,3 @@ def test_wrong_set_ups(root, tmp_path, monkeypatch):
         train(wrong, tmp_path, cpu=True, make_module=runs.Semantic)
     with pytest.raises(DataError, match="schedule: batch_size must be a multiple of processes x"):
         train(with_schedule(config, accumulation=4), tmp_path, cpu=True, make_module=runs.Semantic)
-
-
-TWO = """
-import sys, torch
-from pathlib import Path
-from dataclasses import replace
-import runs
-from point2mask.engine.train import train
-torch.set_num_threads(1)
-root, out = map(Path, sys.argv[1:])
-config = runs.config(root)
-schedule = replace(config.schedule, epochs=1, batch_size=4, accumulation=2, ema_decay=0.5)
-config = replace(config, schedule=schedule,
-                 data=replace(config.data, val=runs.source("val")))
-kept = []
-def make(config):
-    from point2mask.engine.build import build_module
-    kept.append(build_module(config))
-    return kept[-1]
-result = train(config, out, cpu=True, processes=2, make_module=make)
-assert result["processes"] == 2, result
-import torch.distributed as dist
-own = torch.cat([p.detach().flatten() for p in kept[0].parameters()])
-both = [torch.empty_like(own) for _ in range(2)]
-dist.all_gather(both, own)
-assert torch.equal(*both)
-random = [torch.empty_like(torch.rand(4)) for _ in range(2)]
-dist.all_gather(random, torch.rand(4))
-assert not torch.equal(*random)
-from point2mask.engine.launch import leave
-leave()
-"""
-
-
-def test_two_processes(root, tmp_path):
-    """Equal weights, different dropout, one result; and no resuming with another number."""
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
-    tests = Path(__file__).resolve().parents[1]
-    path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", "2", str(script), str(root), str(tmp_path / "run")]
-    process = subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    result = json.loads((tmp_path / "run/result.json").read_text())
-    assert (result["processes"], result["steps"]) == (2, 2)
-    folder = tmp_path / "run/checkpoints/step_00000002"
-    assert {p.name for p in folder.glob("random_*.json")} == {"random_0.json", "random_1.json"}
-    config = with_schedule(runs.config(root), epochs=1, batch_size=4, ema_decay=0.5)
-    with pytest.raises(DataError, match="expected processes as before, 2, got 1"):
-        train(config, tmp_path / "run", cpu=True, resume=True)

@@ -21,6 +21,7 @@ from point2mask.losses import (
     sigmoid_focal,
     true_masks,
 )
+from point2mask.losses.counts import divisor, over_processes
 from point2mask.models import PanopticNetwork
 from point2mask.pseudo_masks import PointBatch
 
@@ -190,15 +191,23 @@ def test_a_target_without_pixels_is_none_with_true_masks():
     assert targets.tags[0].tolist() == [True, True, False, True, False]
 
 
-def test_counts_are_means_over_processes(monkeypatch, published):
-    """Another process with no target at all halves the counts: the shares stay."""
+def test_sums_are_divided_by_the_mean_count_of_processes(monkeypatch, published):
+    """Beside a process that has nothing to count, the mean of the two is the loss of the one."""
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: None)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     shared = run(make_batch())[0]
-    for name, loss in published[0].items():
-        counted = name.startswith(("thing", "stuff"))
-        torch.testing.assert_close(shared[name], (2 if counted else 1) * loss)
+    torch.testing.assert_close(shared, {name: 2 * loss for name, loss in published[0].items()})
+
+
+def test_a_count_of_nothing_is_one_for_all_processes_together(monkeypatch):
+    """A batch without a thing is the same split or whole, as is one with a single thing."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: None)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    counts = torch.tensor([0, 1, 2])
+    assert divisor(over_processes(counts)).tolist() == [0.25, 0.25, 0.5]
+    assert counts.tolist() == [0, 1, 2]
 
 
 def test_sigmoid_masks_have_an_entropy():

@@ -17,6 +17,7 @@ COMMANDS = (
     "points",
     "label",
     "train",
+    "sweep",
     "predict",
     "evaluate",
     "shapes",

@@ -62,6 +62,11 @@ class SourceConfig:
             raise ValueError(
                 f"points_per_segment must be at least 1, got {self.points_per_segment}"
             )
+        if self.points is not None and self.points_per_segment > 1:
+            raise ValueError(
+                "points_per_segment is for clicks sampled from annotations, but points names "
+                "clicks; set points to null to sample them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

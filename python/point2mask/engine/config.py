@@ -35,7 +35,9 @@ class ScheduleConfig:
     epochs: int = 24
     milestones: tuple[int, ...] = (15, 20)  # the learning rate falls to a tenth after these epochs
     batch_size: int = 8  # images a step, over all processes
-    accumulation: int = 1  # parts in which a process works off its share of a step
+    # Parts in which a process works off its share of a step. A part's losses are divided by its own
+    # counts of things, clicks and the like: their mean is close to the loss of the whole step.
+    accumulation: int = 1
     learning_rate: float = 1e-4  # of AdamW
     # A tenth for the backbone, for sampling offsets and for reference points, as published.
     slow_factor: float = 0.1

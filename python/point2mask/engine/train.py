@@ -59,7 +59,9 @@ def train(
 
     ``out`` gets ``config.yaml``, ``checkpoints/``, ``tensorboard/``, ``pictures/`` and
     ``result.json``. On the CPU equal configurations give equal bits, whether the run was
-    interrupted or not, for the same number of threads.
+    interrupted or not, for the same number of threads. Several processes have the losses of one
+    with the same images a step, but for what each draws or estimates by itself: dropout, and the
+    statistics of batch normalisation that is not frozen.
 
     Args:
         config: the run.
@@ -127,6 +129,8 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.main:
             self.out.mkdir(parents=True, exist_ok=True)
+            # A run that goes on has no result until it is finished anew.
+            (self.out / "result.json").unlink(missing_ok=True)
             save_config(self.out / "config.yaml", self.config)
         self.report = Report(self.out, self.main, self.progress.step, self.total)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -357,6 +361,11 @@ class Run:
         ):
             if state[key] != now:
                 raise DataError(f"{folder}: expected {key} as before, {state[key]}, got {now}")
+        if state["step"] > self.total:
+            raise DataError(
+                f"{folder}: schedule.epochs={self.config.schedule.epochs} is {self.total} steps, "
+                "the run to be taken up again has more behind it"
+            )
         path = folder / checkpoint.MODEL
         checkpoint.load_weights(self.module, checkpoint.load_tensors(path), path)
         path = folder / checkpoint.OPTIMIZER

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
+from point2mask.losses.counts import divisor_of
 
 PUBLISHED_KERNELS = ((3, 0.35), (5, 0.65))  # (size, weight) in the published code, dilation 2
 SUPPLEMENT_KERNELS = ((3, 1.0),)  # the eight neighbours of Eq. 4, with dilation 1
@@ -41,7 +42,7 @@ def lab_affinity(
         total = total + weight * ops.lab_affinity_loss(
             logits.flatten(0, 1), colors, size, dilation, theta=2.0, threshold=0.3, valid=inside
         )
-    return total.view(layers, images).sum(0) / images
+    return total.view(layers, images).sum(0) / divisor_of(total.new_full((), images))
 
 
 def cell_lab(colors: Tensor, valid: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
+from point2mask.losses.counts import divisor_of
 from point2mask.models import Geometry
 
 
@@ -30,4 +31,4 @@ def boundary_separation(
         boundary = geometry.image_to_pixels(b, logits[b : b + 1]).sigmoid()
         own = (slice(b, b + 1), slice(height), slice(width))
         losses.append(ops.boundary_loss(boundary, instance[own], semantic[own]))
-    return torch.cat(losses) / len(losses)
+    return torch.cat(losses) / divisor_of(logits.new_full((), len(losses)))

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from point2mask.losses.cells import STRIDE
+from point2mask.losses.counts import divisor_of
 from point2mask.pseudo_masks import PointBatch
 
 _ABSENT = -1e4  # logit of a mask without pixels; real ones are at most 1 / temperature
@@ -59,7 +60,7 @@ def point_to_mask_contrast(
     logits = anchors @ means.transpose(1, 2) / temperature
     logits = logits.masked_fill((area == 0)[:, None], _ABSENT)
     loss = F.cross_entropy(logits.transpose(1, 2), own, reduction="none")
-    return torch.where(counted, loss, 0.0).sum(1) / counted.sum().clamp(min=1)
+    return torch.where(counted, loss, 0.0).sum(1) / divisor_of(counted.sum())
 
 
 def cell_counts(group: Tensor, groups: int, shape: tuple[int, int]) -> Tensor:

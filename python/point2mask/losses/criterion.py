@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from point2mask.losses.affinity import PUBLISHED_KERNELS, cell_lab, lab_affinity
 from point2mask.losses.boundary import boundary_separation
 from point2mask.losses.cells import cell_means
 from point2mask.losses.contrast import point_to_mask_contrast
+from point2mask.losses.counts import divisor, over_processes
 from point2mask.losses.matching import Matching, hungarian, indices, matching_cost
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
@@ -118,6 +118,8 @@ class Criterion:
     ) -> dict[str, Tensor]:
         """The weighted losses by name, ``[B]`` each: the images' parts, whose sum is the loss.
 
+        With several processes the mean of their sums is the loss of all images together.
+
         Args:
             output: of the network.
             things: masks of the queries that :meth:`assign` matched.
@@ -127,7 +129,7 @@ class Criterion:
             guide: mean and deviation of the backbone's colours, ``[2, 3]``.
             step: training step, for the warm-up.
         """
-        counts = _mean_over_processes(
+        counts = over_processes(
             torch.stack(
                 [
                     (assignment.things.assigned[-1] >= 0).sum(),
@@ -135,16 +137,17 @@ class Criterion:
                 ]
             )
         )
+        divisors = divisor(counts)
         losses = {
-            **self._locations(output.locations, assignment.things, targets, counts[0]),
-            **self._masks(output, things, assignment, targets, counts),
+            **self._locations(output.locations, assignment.things, targets, divisors[0]),
+            **self._masks(output, things, assignment, targets, divisors),
             **self._semantics(output, targets, batch, guide),
             **self._pseudo_mask_maps(output, targets, batch),
         }
         return self._weighted(losses, counts, step)
 
     def _locations(
-        self, locations: Locations, matching: Matching, targets: Targets, count: Tensor
+        self, locations: Locations, matching: Matching, targets: Targets, divisor: Tensor
     ) -> dict[str, Tensor]:
         """Classes and boxes of all queries in all layers."""
         logits, boxes = _full(locations.class_logits), _full(locations.boxes)
@@ -162,7 +165,7 @@ class Criterion:
             "thing_box": (boxes - aim).abs().sum(3) * matched,
             "thing_giou": (1 - overlap) * matched,
         }
-        return {name: loss.sum((0, 2)) / count.clamp(min=1) for name, loss in losses.items()}
+        return {name: loss.sum((0, 2)) / divisor for name, loss in losses.items()}
 
     def _masks(
         self,
@@ -170,7 +173,7 @@ class Criterion:
         things: ThingMasks,
         assignment: Assignment,
         targets: Targets,
-        counts: Tensor,
+        divisors: Tensor,
     ) -> dict[str, Tensor]:
         """Masks of matched things and of the stuff that is there, at full resolution."""
         matching, masks = assignment.things, targets.masks
@@ -194,13 +197,13 @@ class Criterion:
             # Decoders without a mask to draw still get a gradient, 0, for data-parallel training.
             losses["thing_dice"][b] += things.masks[:, b, :, 0, 0].sum() * 0.0
             losses["stuff_dice"][b] += output.stuff.masks[:, b, :, 0, 0].sum() * 0.0
-        divisor = dict(zip(("thing", "stuff"), counts.clamp(min=1), strict=True))
+        by_kind = dict(zip(("thing", "stuff"), divisors, strict=True))
         logits = _full(output.stuff.class_logits)
         seen = targets.seen[:, self.num_things :].to(logits.dtype)
         focal = sigmoid_focal(logits, seen.expand_as(logits)).sum((0, 2))
         return {
-            "stuff_class": focal / divisor["stuff"],
-            **{name: torch.stack(parts) / divisor[name[:5]] for name, parts in losses.items()},
+            "stuff_class": focal / by_kind["stuff"],
+            **{name: torch.stack(parts) / by_kind[name[:5]] for name, parts in losses.items()},
         }
 
     def _mask_losses(
@@ -312,12 +315,3 @@ def check_finite(losses: Mapping[str, Tensor], names: Sequence[str], step: int) 
 def _full(x: Tensor) -> Tensor:
     """At least float32: losses are not for half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _mean_over_processes(counts: Tensor) -> Tensor:
-    """Counts of this process, or their mean over all processes of data-parallel training."""
-    counts = counts.float()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(counts)
-        counts /= torch.distributed.get_world_size()
-    return counts

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from point2mask.losses.counts import divisor_of
+
 
 def point_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """-Σ_{i labelled} log p_i(label_i) / #labelled; the count is that of the whole batch.
@@ -18,4 +20,4 @@ def point_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
         logits.flatten(0, 1), label.repeat(len(logits), 1, 1), ignore_index=-1, reduction="none"
     )
     per_image = loss.flatten(1).sum(1).view(logits.shape[:2]).sum(0)
-    return per_image / (label >= 0).sum().clamp(min=1)
+    return per_image / divisor_of((label >= 0).sum())

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from point2mask.losses.counts import divisor_of
 from point2mask.losses.sets import sigmoid_focal
 
 
@@ -16,4 +17,4 @@ def class_presence_focal(logits: Tensor, present: Tensor) -> Tensor:
         ``[B]``, the images' parts of the loss of the batch.
     """
     loss = sigmoid_focal(logits, present.to(logits.dtype).expand_as(logits))
-    return loss.sum((0, 2)) / present.sum().clamp(min=1)
+    return loss.sum((0, 2)) / divisor_of(present.sum())

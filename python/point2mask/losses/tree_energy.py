@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
+from point2mask.losses.counts import divisor_of
 
 _FAR = 1e3  # in units of the normalised colour: farther than any two colours
 
@@ -58,4 +59,4 @@ def tree_energy(logits: Tensor, tree: ImageTree, valid: Tensor, label: Tensor) -
     )
     difference = (probability - filtered).abs().sum(1)
     energy = (difference * valid.flatten(1)).sum(1)
-    return energy / (valid & (label < 0)).sum().clamp(min=1)
+    return energy / divisor_of((valid & (label < 0)).sum())

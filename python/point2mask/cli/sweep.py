@@ -1,0 +1,149 @@
+"""``point2mask sweep``: the tables of the paper on any configuration."""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from point2mask.cli.command import Subparsers, UsageError, add_command, positive
+
+if TYPE_CHECKING:
+    from point2mask.engine.sweep import Row, Trial
+
+ERROR = "point2mask: error: "
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "sweep",
+        run,
+        "Train runs that differ in a few values, and compare their panoptic quality.",
+        """
+          full masks, ten clicks, one click, and three ways to grow masks (table A1):
+            point2mask sweep configs/shapes_tiny.yaml --table supervision --out out/a1
+          Sinkhorn iterations and the weight of the boundary map (tables A2 and A3), three seeds:
+            point2mask sweep configs/shapes_tiny.yaml --table iterations --out out/a2 --seeds 0 1 2
+            point2mask sweep configs/shapes_tiny.yaml --table beta --out out/a3 --seeds 0 1 2
+          any other key, on top of other values; interrupted, the same command goes on:
+            point2mask sweep configs/shapes_tiny.yaml schedule.epochs=10 \\
+              --vary supervision.pseudo_masks.transport.supplies=centroid,uniform,network \\
+              --out out/supplies
+        """,
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file; see configs/")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="values for all runs, as for 'train'"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--table", choices=("supervision", "iterations", "beta"), help="a table of the paper"
+    )
+    what.add_argument("--vary", metavar="KEY=V1,V2,...", help="one row for every value")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="gets a folder for every run, sweep.json and sweep.png",
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[], metavar="N", help="default: that of CONFIG"
+    )
+    parser.add_argument("--processes", type=positive, metavar="N", help="of every run (default: 1)")
+    parser.add_argument("--cpu", action="store_true", help="use no GPU")
+
+
+def run(args: argparse.Namespace) -> int:
+    from point2mask.engine.sweep import TABLES, plan, rows, sweep, vary
+
+    variants = TABLES[args.table] if args.table else vary(args.vary)
+    trials = plan(args.config, args.overrides, variants, args.out, args.seeds)
+    flags = ["--cpu"] if args.cpu else []
+
+    def start(trial: "Trial") -> str | None:
+        words = ["train", args.config, *trial.overrides, "--out", trial.folder, "--resume", *flags]
+        return train_in_process([str(word) for word in words], trial.folder, args.processes or 1)
+
+    outcomes = sweep(trials, args.out, start, say)
+    print_table(rows(outcomes))
+    say(f"{args.out / 'sweep.json'}, {args.out / 'sweep.png'}")
+    failed = [outcome.trial.folder.name for outcome in outcomes if outcome.error is not None]
+    if failed:
+        raise UsageError(
+            f"{len(failed)} of {len(trials)} runs failed, see train.log in {args.out}: "
+            f"{', '.join(failed)}; the same command tries them again"
+        )
+    return 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def train_in_process(command: Sequence[str], folder: Path, processes: int) -> str | None:
+    """Runs ``point2mask train`` in processes of its own and returns what went wrong.
+
+    What it says goes to our error stream and to ``train.log`` in its folder. Not in this process: a
+    run that ends by a signal, or leaves a GPU unusable, shall not take the others along.
+    """
+    say(f"  $ point2mask {shlex.join(command)}")
+    launcher = [sys.executable, "-m"]
+    if processes > 1:
+        launcher += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
+        command = [*command, "--processes", str(processes)]
+    folder.mkdir(parents=True, exist_ok=True)
+    last = error = ""
+    with (
+        (folder / "train.log").open("a", encoding="utf-8") as log,
+        subprocess.Popen(
+            [*launcher, "point2mask", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                sys.stderr.write(f"  {line}")
+                log.write(line)
+                log.flush()
+                last = line.strip() or last
+                if line.startswith(ERROR):
+                    error = line.removeprefix(ERROR).strip()
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode == 0:
+        return None
+    return error or f"ended with {process.returncode} ({last or 'without a word'})"
+
+
+def print_table(table: Sequence["Row"]) -> None:
+    """Percentages, mean and spread over the seeds, and the ratio to the first row."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from point2mask.engine.sweep import GROUPS
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown.add_column("")
+    shown.add_column("seeds", justify="right")
+    for title in GROUPS.values():
+        shown.add_column(title, justify="right", no_wrap=True)
+        shown.add_column("ratio", justify="right")
+    for row in table:
+        done = sum(outcome.result is not None for outcome in row.outcomes)
+        cells = [str(done) if done == len(row.outcomes) else f"{done} of {len(row.outcomes)}"]
+        for mean, spread, ratio in row.figures.values():
+            deviation = "" if spread is None else f" ± {100 * spread:.1f}"
+            cells.append("-" if mean is None else f"{100 * mean:.1f}{deviation}")
+            cells.append("-" if ratio is None else f"{ratio:.2f}")
+        shown.add_row(row.variant.name, *cells)
+    Console(file=sys.stdout, highlight=False).print(shown)

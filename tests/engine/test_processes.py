@@ -1,0 +1,143 @@
+"""Several processes: one result, and the losses that a single process would have."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import runs
+import torch
+from networks import shake
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from point2mask.data import DataError
+from point2mask.engine.build import build_module
+from point2mask.engine.module import SupervisionConfig, TrainingModule
+from point2mask.engine.train import train
+from point2mask.losses import LOSSES, LossConfig
+from point2mask.models import PanopticNetwork
+
+TESTS = Path(__file__).resolve().parents[1]
+# Runs a function of this file in one of two processes.
+SCRIPT = """
+import sys, torch
+sys.path[:0] = sys.argv[1:3]
+import test_processes
+torch.set_num_threads(1)
+getattr(test_processes, sys.argv[3])(*sys.argv[4:])
+from point2mask.engine.launch import leave
+leave()
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    runs.write_data(root)
+    return root
+
+
+def in_two_processes(function, *arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", "--no-python", sys.executable, "-c", SCRIPT]
+    command += [str(TESTS), str(TESTS / "engine"), function.__name__, *map(str, arguments)]
+    process = subprocess.run(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+
+
+def short(root):
+    """Two steps of four images in two parts a process, with averages and validation."""
+    config = runs.config(Path(root))
+    return replace(
+        config,
+        schedule=replace(config.schedule, epochs=1, batch_size=4, accumulation=2, ema_decay=0.5),
+        data=replace(config.data, val=runs.source("val")),
+    )
+
+
+def train_and_compare(root, out):
+    """Weights are equal in both processes, random numbers are not."""
+    kept = []
+
+    def make(config):
+        kept.append(build_module(config))
+        return kept[-1]
+
+    result = train(short(root), out, cpu=True, processes=2, make_module=make)
+    assert result["processes"] == 2, result
+    own = torch.cat([p.detach().flatten() for p in kept[0].parameters()])
+    both = [torch.empty_like(own) for _ in range(2)]
+    torch.distributed.all_gather(both, own)
+    assert torch.equal(*both)
+    random = [torch.empty(4) for _ in range(2)]
+    torch.distributed.all_gather(random, torch.rand(4))
+    assert not torch.equal(*random)
+
+
+def test_two_processes(root, tmp_path):
+    """Equal weights, different dropout, one result; and no resuming with another number."""
+    in_two_processes(train_and_compare, root, tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["processes"], result["steps"]) == (2, 2)
+    folder = tmp_path / "checkpoints/step_00000002"
+    assert {p.name for p in folder.glob("random_*.json")} == {"random_0.json", "random_1.json"}
+    with pytest.raises(DataError, match="expected processes as before, 2, got 1"):
+        train(short(root), tmp_path, cpu=True, resume=True)
+
+
+class Double(TrainingModule):
+    """The method in float64, at a place where slopes do not differ left and right."""
+
+    def __init__(self, config):
+        network = shake(PanopticNetwork(config.network), config.seed)
+        super().__init__(network, config.loss, config.supervision)
+        self.double()
+
+    def forward(self, batch, step):
+        return super().forward(replace(batch, images=batch.images.double()), step)
+
+
+def curve(root, out):
+    """Four steps of four images from points by transport, every loss in full and told of."""
+    config = runs.config(Path(root))
+    config = replace(
+        config,
+        network=replace(config.network, dropout=0.0, mask_activation="sigmoid"),
+        loss=LossConfig(warmup_iterations=0),
+        supervision=SupervisionConfig(transport_warmup=-1),
+        schedule=replace(config.schedule, epochs=2, batch_size=4, learning_rate=1e-3),
+        report=replace(config.report, log_steps=1),
+    )
+    train(config, out, cpu=True, make_module=Double)
+
+
+def test_two_processes_have_the_loss_curve_of_one(root, tmp_path, threads):
+    """Of the same four images a step, to the rounding of what is told.
+
+    In float64, sums in another order differ by some 1e-15, which four steps do not carry far. What
+    is told is float32, here rounded once for one process, and for two in each and in their sum: by
+    3 x 2^-24 = 1.8e-7 at most, as no loss is negative.
+    """
+    in_two_processes(curve, root, tmp_path / "two")
+    with threads(1):
+        curve(root, tmp_path / "one")
+    curves = []
+    for name in ("one", "two"):
+        told = EventAccumulator(str(tmp_path / name / "tensorboard")).Reload()
+        curves.append({tag: [x.value for x in told.Scalars(tag)] for tag in told.Tags()["scalars"]})
+        curves[-1].pop("time/seconds_a_step")
+    one, two = curves
+    assert one.keys() == two.keys() >= {f"train/{name}" for name in (*LOSSES, "gradient_norm")}
+    assert len(set(one["train/loss"])) == 4, "the network must move"
+    for tag, values in one.items():
+        assert values == pytest.approx(two[tag], rel=2e-7, abs=0), tag
