@@ -54,7 +54,7 @@ template <typename T, typename Difference>
 __device__ __forceinline__ Row<T> row_of(std::int64_t targets, const RowModel<T>& model,
                                          Difference difference) {
   PowerSum<T> total;
-#pragma unroll 4
+#pragma unroll 2
   for (std::int64_t k = 0; k < targets; ++k) total.add(difference(k), T(1), model.scale);
   if (!(total.sum > T(0))) return {T(0), T(0), T(0)};
   Row<T> row{total.largest, T(1) / total.sum, T(1)};

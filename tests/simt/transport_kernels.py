@@ -68,8 +68,11 @@ class TransportKernels:
         error = garbage((images,), cost.dtype)
         if variant is None:
             variant = VARIANTS[zlib.crc32(cost.tobytes()) % len(VARIANTS)]
-        self._launch_with_shared(
-            shared_bytes_for(variant, targets, pixels, cost.dtype),
+        self._launch_on(
+            {
+                "shared_bytes": shared_bytes_for(variant, targets, pixels, cost.dtype),
+                "watchdog": 3_000_000 + 200_000 * max_iterations,
+            },
             f"sinkhorn_{C_TYPES[cost.dtype]}",
             *(cost, supply, demand, initial_potential, images, targets, pixels),
             *(float(epsilon), max_iterations, float(tolerance)),
@@ -125,9 +128,9 @@ class TransportKernels:
         name = f"sinkhorn_variant_{C_TYPES[np.dtype(dtype)]}"
         return VARIANTS[getattr(self.emulator.functions, name)(images, targets, pixels)]
 
-    def _launch_with_shared(self, shared_bytes: int, name: str, *arguments: Any) -> None:
+    def _launch_on(self, device: dict[str, int], name: str, *arguments: Any) -> None:
         usual = self.schedule
-        self.schedule = {**usual, "shared_bytes": shared_bytes}
+        self.schedule = {**usual, **device}
         try:
             self._launch(name, *arguments)
         finally:
