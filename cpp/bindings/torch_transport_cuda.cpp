@@ -1,9 +1,11 @@
-// CUDA kernels of torch.ops.point2mask: reading a transport plan.
+// CUDA kernels of torch.ops.point2mask: sinkhorn, transport_plan, transport_labels, gradients.
 
 #include <torch/csrc/stable/library.h>
 
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <tuple>
 
 #include "cuda_launch.hpp"
 #include "point2mask/transport_cuda.hpp"
@@ -11,20 +13,131 @@
 namespace point2mask::bindings {
 namespace {
 
-void check_problem(const char* op, const Tensor& cost, const Tensor& potential,
-                   const Tensor& demand) {
+void check_like_cost(const char* op, const char* argument, const Tensor& t,
+                     std::initializer_list<Extent> shape, const Tensor& cost) {
+  check_shape(op, argument, t, shape);
+  check_dtype(op, argument, t, cost.scalar_type());
+  check_same_device(op, argument, t, cost);
+}
+
+// What all operators of the family have; `targets` is an argument of shape [B, K].
+void check_problem(const char* op, const Tensor& cost, const char* targets_name,
+                   const Tensor& targets, const Tensor& demand) {
   check_shape(op, "cost", cost, {{"B"}, {"K"}, {"N"}});
-  check_shape(op, "potential", potential, {{"B", cost.size(0)}, {"K", cost.size(1)}});
-  check_shape(op, "demand", demand, {{"B", cost.size(0)}, {"N", cost.size(2)}});
-  check_dtype(op, "potential", potential, cost.scalar_type());
-  check_dtype(op, "demand", demand, cost.scalar_type());
-  check_same_device(op, "potential", potential, cost);
-  check_same_device(op, "demand", demand, cost);
+  check_like_cost(op, targets_name, targets, {{"B", cost.size(0)}, {"K", cost.size(1)}}, cost);
+  check_like_cost(op, "demand", demand, {{"B", cost.size(0)}, {"N", cost.size(2)}}, cost);
+}
+
+template <typename T>
+void check_epsilon(const char* op, double epsilon) {
+  constexpr double kLargest = std::numeric_limits<T>::max();
+  require(epsilon > 0 && std::isfinite(epsilon), op, ": epsilon must be positive and finite, got ",
+          epsilon);
+  require(1.5 / epsilon < kLargest, op, ": epsilon must have a finite inverse, got ", epsilon);
+  require(1024 * epsilon < kLargest, op,
+          ": epsilon must be small enough for finite potentials, got ", epsilon);
+}
+
+void check_relaxation(const char* op, const char* argument, double relaxation) {
+  require(relaxation > 0, op, ": ", argument, " must be positive, got ", relaxation);
+}
+
+// Device memory for the launch; torch's allocator hands it on in the order of the stream.
+Tensor scratch_memory(const Tensor& like, std::size_t bytes) {
+  return torch::stable::new_empty(like, {static_cast<std::int64_t>(bytes)}, ScalarType::Byte);
+}
+
+std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tensor& supply,
+                                                 const Tensor& demand, double epsilon,
+                                                 std::int64_t max_iterations, double tolerance,
+                                                 double supply_relaxation, double demand_relaxation,
+                                                 const std::optional<Tensor>& initial_potential) {
+  constexpr const char* kOp = "sinkhorn";
+  check_problem(kOp, cost, "supply", supply, demand);
+  const std::int64_t images = cost.size(0), targets = cost.size(1);
+  if (initial_potential)
+    check_like_cost(kOp, "initial_potential", *initial_potential, {{"B", images}, {"K", targets}},
+                    cost);
+  require(max_iterations >= 0 && max_iterations <= std::numeric_limits<std::int32_t>::max(), kOp,
+          ": max_iterations must lie in [0, 2^31), got ", max_iterations);
+  require(tolerance >= 0, kOp, ": tolerance must not be negative, got ", tolerance);
+  check_relaxation(kOp, "supply_relaxation", supply_relaxation);
+  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  const DeviceGuard guard(cost.get_device_index());
+  const Tensor c = as_contiguous(cost), b = as_contiguous(supply), a = as_contiguous(demand);
+  const std::optional<Tensor> start =
+      initial_potential ? std::optional(as_contiguous(*initial_potential)) : std::nullopt;
+  Tensor potential = torch::stable::new_empty(c, {images, targets});
+  Tensor iterations = torch::stable::new_empty(c, {images}, ScalarType::Int);
+  Tensor marginal_error = torch::stable::new_empty(c, {images});
+  dispatch_floating(kOp, "cost", c, [&]<typename T>() {
+    check_epsilon<T>(kOp, epsilon);
+    cuda::Sinkhorn<T> p{.cost = c.const_data_ptr<T>(),
+                        .supply = b.const_data_ptr<T>(),
+                        .demand = a.const_data_ptr<T>(),
+                        .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
+                        .images = images,
+                        .targets = targets,
+                        .pixels = c.size(2),
+                        .epsilon = epsilon,
+                        .max_iterations = max_iterations,
+                        .tolerance = tolerance,
+                        .supply_relaxation = supply_relaxation,
+                        .demand_relaxation = demand_relaxation,
+                        .scratch = nullptr,
+                        .potential = potential.mutable_data_ptr<T>(),
+                        .iterations = iterations.mutable_data_ptr<std::int32_t>(),
+                        .marginal_error = marginal_error.mutable_data_ptr<T>()};
+    Tensor scratch = scratch_memory(c, cuda::sinkhorn_scratch_bytes(p));
+    p.scratch = scratch.mutable_data_ptr();
+    check_launch(kOp, cuda::sinkhorn(p, current_stream(c)));
+  });
+  return {potential, iterations, marginal_error};
+}
+
+std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cuda(
+    const Tensor& grad_potential, const Tensor& cost, const Tensor& supply, const Tensor& demand,
+    const Tensor& potential, double epsilon, double supply_relaxation, double demand_relaxation) {
+  constexpr const char* kOp = "sinkhorn_backward";
+  check_problem(kOp, cost, "supply", supply, demand);
+  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
+  check_like_cost(kOp, "grad_potential", grad_potential, {{"B", images}, {"K", targets}}, cost);
+  check_like_cost(kOp, "potential", potential, {{"B", images}, {"K", targets}}, cost);
+  check_relaxation(kOp, "supply_relaxation", supply_relaxation);
+  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  const DeviceGuard guard(cost.get_device_index());
+  const Tensor g = as_contiguous(grad_potential), c = as_contiguous(cost);
+  const Tensor b = as_contiguous(supply), a = as_contiguous(demand), u = as_contiguous(potential);
+  Tensor grad_cost = torch::stable::new_empty(c, {images, targets, pixels});
+  Tensor grad_supply = torch::stable::new_empty(c, {images, targets});
+  Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
+  dispatch_floating(kOp, "cost", c, [&]<typename T>() {
+    check_epsilon<T>(kOp, epsilon);
+    cuda::SinkhornBackward<T> p{.grad_potential = g.const_data_ptr<T>(),
+                                .cost = c.const_data_ptr<T>(),
+                                .supply = b.const_data_ptr<T>(),
+                                .demand = a.const_data_ptr<T>(),
+                                .potential = u.const_data_ptr<T>(),
+                                .images = images,
+                                .targets = targets,
+                                .pixels = pixels,
+                                .epsilon = epsilon,
+                                .supply_relaxation = supply_relaxation,
+                                .demand_relaxation = demand_relaxation,
+                                .scratch = nullptr,
+                                .grad_cost = grad_cost.mutable_data_ptr<T>(),
+                                .grad_supply = grad_supply.mutable_data_ptr<T>(),
+                                .grad_demand = grad_demand.mutable_data_ptr<T>()};
+    Tensor scratch = scratch_memory(c, cuda::sinkhorn_backward_scratch_bytes(p));
+    p.scratch = scratch.mutable_data_ptr();
+    check_launch(kOp, cuda::sinkhorn_backward(p, current_stream(c)));
+  });
+  return {grad_cost, grad_supply, grad_demand};
 }
 
 Tensor transport_labels_cuda(const Tensor& cost, const Tensor& potential, const Tensor& demand) {
   constexpr const char* kOp = "transport_labels";
-  check_problem(kOp, cost, potential, demand);
+  check_problem(kOp, cost, "potential", potential, demand);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor labels = torch::stable::new_empty(c, {c.size(0), c.size(2)}, ScalarType::Int);
@@ -44,19 +157,13 @@ Tensor transport_labels_cuda(const Tensor& cost, const Tensor& potential, const 
 Tensor transport_plan_cuda(const Tensor& cost, const Tensor& potential, const Tensor& demand,
                            double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan";
-  check_problem(kOp, cost, potential, demand);
-  require(epsilon > 0 && std::isfinite(epsilon), kOp, ": epsilon must be positive and finite, got ",
-          epsilon);
-  require(demand_relaxation > 0, kOp, ": demand_relaxation must be positive, got ",
-          demand_relaxation);
+  check_problem(kOp, cost, "potential", potential, demand);
+  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor plan = torch::stable::empty_like(c);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    constexpr double kLargest = std::numeric_limits<T>::max();
-    require(1.5 / epsilon < kLargest, kOp, ": epsilon must have a finite inverse, got ", epsilon);
-    require(1024 * epsilon < kLargest, kOp,
-            ": epsilon must be small enough for finite potentials, got ", epsilon);
+    check_epsilon<T>(kOp, epsilon);
     check_launch(kOp, cuda::transport_plan<T>({.cost = c.const_data_ptr<T>(),
                                                .potential = u.const_data_ptr<T>(),
                                                .demand = a.const_data_ptr<T>(),
@@ -71,11 +178,51 @@ Tensor transport_plan_cuda(const Tensor& cost, const Tensor& potential, const Te
   return plan;
 }
 
+std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cuda(
+    const Tensor& grad_plan, const Tensor& cost, const Tensor& potential, const Tensor& demand,
+    double epsilon, double demand_relaxation) {
+  constexpr const char* kOp = "transport_plan_backward";
+  check_problem(kOp, cost, "potential", potential, demand);
+  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
+  check_like_cost(kOp, "grad_plan", grad_plan, {{"B", images}, {"K", targets}, {"N", pixels}},
+                  cost);
+  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  const DeviceGuard guard(cost.get_device_index());
+  const Tensor g = as_contiguous(grad_plan), c = as_contiguous(cost);
+  const Tensor u = as_contiguous(potential), a = as_contiguous(demand);
+  Tensor grad_cost = torch::stable::new_empty(c, {images, targets, pixels});
+  Tensor grad_potential = torch::stable::new_empty(c, {images, targets});
+  Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
+  dispatch_floating(kOp, "cost", c, [&]<typename T>() {
+    check_epsilon<T>(kOp, epsilon);
+    cuda::TransportPlanBackward<T> p{.grad_plan = g.const_data_ptr<T>(),
+                                     .cost = c.const_data_ptr<T>(),
+                                     .potential = u.const_data_ptr<T>(),
+                                     .demand = a.const_data_ptr<T>(),
+                                     .images = images,
+                                     .targets = targets,
+                                     .pixels = pixels,
+                                     .epsilon = epsilon,
+                                     .demand_relaxation = demand_relaxation,
+                                     .scratch = nullptr,
+                                     .grad_cost = grad_cost.mutable_data_ptr<T>(),
+                                     .grad_potential = grad_potential.mutable_data_ptr<T>(),
+                                     .grad_demand = grad_demand.mutable_data_ptr<T>()};
+    Tensor scratch = scratch_memory(c, cuda::transport_plan_backward_scratch_bytes(p));
+    p.scratch = scratch.mutable_data_ptr();
+    check_launch(kOp, cuda::transport_plan_backward(p, current_stream(c)));
+  });
+  return {grad_cost, grad_potential, grad_demand};
+}
+
 } // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CUDA, m) {
+  m.impl("sinkhorn", TORCH_BOX(&sinkhorn_cuda));
+  m.impl("sinkhorn_backward", TORCH_BOX(&sinkhorn_backward_cuda));
   m.impl("transport_labels", TORCH_BOX(&transport_labels_cuda));
   m.impl("transport_plan", TORCH_BOX(&transport_plan_cuda));
+  m.impl("transport_plan_backward", TORCH_BOX(&transport_plan_backward_cuda));
 }
 
 } // namespace point2mask::bindings

@@ -1,15 +1,11 @@
 #include "point2mask/simt.cuh"
 #include "point2mask/transport_cuda.hpp"
+#include "transport_device.cuh"
 
 namespace point2mask::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-template <typename T>
-__device__ __forceinline__ T infinity() {
-  return static_cast<T>(INFINITY);
-}
 
 // One thread a pixel; neighbouring threads read neighbouring costs of one target after the other.
 // A target that takes no part has cost - potential = inf, which is never less.
@@ -38,21 +34,6 @@ __global__ void __launch_bounds__(kThreads) transport_labels_kernel(TransportLab
     }
   }
 }
-
-// log(sum(exp)) in one pass: the sum is kept relative to the largest exponent so far, and each new
-// one costs a single exponential, of minus its distance to the largest.
-template <typename T>
-struct LogSum {
-  T largest = -infinity<T>(), sum = T(0);
-
-  __device__ __forceinline__ void add(T exponent) {
-    if (!(exponent > -infinity<T>())) return; // takes no part
-    const bool grows = exponent > largest;
-    const T ratio = exp(grows ? largest - exponent : exponent - largest);
-    sum = grows ? sum * ratio + T(1) : sum + ratio;
-    largest = grows ? exponent : largest;
-  }
-};
 
 template <typename T>
 struct PlanScale {

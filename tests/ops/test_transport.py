@@ -345,6 +345,8 @@ def test_rejects_values(backend, change, message):
         "demand": demand,
         "initial_potential": np.zeros((2, 3)),
     }
+    if not backend.checks_values and change.keys() & arrays.keys():
+        pytest.skip("values are not checked on a device")
     for name, value in change.items():
         change = {name: put(arrays[name], value) if name in arrays else value}
     with pytest.raises(ValueError, match="sinkhorn: .*" + message):

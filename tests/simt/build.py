@@ -20,8 +20,9 @@ Flavour = Literal["plain", "race", "asan"]
 ROOT = Path(__file__).resolve().parents[2]
 SIMT = ROOT / "tests" / "simt"
 EMULATOR = SIMT / "emulator"
-INCLUDES = (ROOT / "cuda" / "include", ROOT / "cpp" / "include", EMULATOR)
-KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), SIMT / "entry.cpp")
+INCLUDES = (ROOT / "cuda" / "include", ROOT / "cuda" / "src", ROOT / "cpp" / "include", EMULATOR)
+ENTRIES = sorted(SIMT.glob("entry*.cpp"))
+KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), *ENTRIES)
 SAMPLES = (SIMT / "samples.cu",)
 
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
@@ -109,6 +110,7 @@ class Emulator:
         *,
         resident_blocks: int = 4,
         max_blocks: int = 3,
+        shared_bytes: int = 65536,
         preempt: float = 0.02,
         watchdog: int = 3_000_000,
     ) -> None:
@@ -117,6 +119,7 @@ class Emulator:
             ctypes.c_uint64(seed),
             resident_blocks,
             max_blocks,
+            ctypes.c_size_t(shared_bytes),
             ctypes.c_double(preempt),
             ctypes.c_uint64(watchdog),
         )

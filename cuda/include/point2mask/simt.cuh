@@ -30,6 +30,44 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::si
   return cudaGetLastError();
 }
 
+// As launch(), for blocks that wait for each other: all of them run at the same time, or none.
+template <typename... Parameters>
+cudaError_t launch_together(void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                            std::size_t shared_bytes, cudaStream_t stream,
+                            Parameters... arguments) {
+  void* pointers[] = {&arguments...};
+  return cudaLaunchCooperativeKernel(kernel, grid, block, pointers, shared_bytes, stream);
+}
+
+// Lets the kernel use all the shared memory that a block of the current device can have, and
+// says how much that is.
+template <typename... Parameters>
+cudaError_t allow_shared_memory(void (*kernel)(Parameters...), std::size_t* bytes) {
+  int device = 0, most = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess)
+    status = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (status == cudaSuccess)
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  *bytes = static_cast<std::size_t>(most);
+  return status;
+}
+
+// How many blocks of the kernel the current device runs at the same time.
+template <typename... Parameters>
+cudaError_t resident_blocks(void (*kernel)(Parameters...), unsigned threads,
+                            std::size_t shared_bytes, std::int64_t* blocks) {
+  int device = 0, processors = 0, each = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess)
+    status = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (status == cudaSuccess)
+    status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, static_cast<int>(threads),
+                                                           shared_bytes);
+  *blocks = std::int64_t{processors} * each;
+  return status;
+}
+
 template <typename T>
 __device__ __forceinline__ T load_relaxed(const T* address) {
   return *const_cast<const volatile T*>(address);

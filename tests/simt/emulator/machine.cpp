@@ -185,7 +185,8 @@ cudaError_t run(dim3 grid, dim3 block, std::size_t shared_bytes,
                 const std::function<void()>& body) {
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
-  if (threads == 0 || threads > 1024 || blocks == 0 || grid.y > 65535 || grid.z > 65535) {
+  if (threads == 0 || threads > 1024 || blocks == 0 || grid.y > 65535 || grid.z > 65535 ||
+      shared_bytes > config().shared_bytes) {
     fail("launch: invalid configuration");
     return cudaErrorInvalidConfiguration;
   }

@@ -16,7 +16,6 @@
 
 namespace simt {
 
-void fail(const std::string& message);
 std::string describe(const Site& at); // "file:line"
 
 // What a thread knows to have happened, for the race detector. Threads are numbered over the grid.

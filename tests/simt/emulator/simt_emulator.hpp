@@ -43,8 +43,9 @@ struct Config {
   std::uint64_t seed = 1;       // of the schedule; 0 = in order
   unsigned resident_blocks = 4; // alive at once; more than one interleaves blocks
   unsigned max_blocks = 3;      // per grid direction: small, so that grid-stride loops do stride
-  double preempt = 0.02;        // race build: chance of a switch at a plain access
-  double preempt_atomic = 0.25; // chance of a switch at an atomic or relaxed access
+  std::size_t shared_bytes = 65536;   // shared memory a block can have
+  double preempt = 0.02;              // race build: chance of a switch at a plain access
+  double preempt_atomic = 0.25;       // chance of a switch at an atomic or relaxed access
   std::uint64_t watchdog = 3'000'000; // switches after which a launch counts as hung
 };
 Config& config();
@@ -77,6 +78,7 @@ void fence();
 void atomic_access(const volatile void* address, std::size_t bytes, bool write, const void* pc);
 void* static_shared(const void* tag, std::size_t bytes);
 void* dynamic_shared();
+void fail(const std::string& message);
 cudaError_t run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
 
 SIMT_QUIET uint3 thread_index() { return self->thread; }
@@ -130,6 +132,29 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::si
                    cudaStream_t, Arguments... arguments) {
   return simt::run(grid, block, shared_bytes,
                    [=] { kernel(static_cast<Parameters>(arguments)...); });
+}
+
+template <typename... Parameters>
+cudaError_t launch_together(void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                            std::size_t shared_bytes, cudaStream_t stream,
+                            Parameters... arguments) {
+  if (std::uint64_t{grid.x} * grid.y * grid.z > simt::config().resident_blocks) {
+    simt::fail("launch: more blocks than can run at the same time");
+    return cudaErrorCooperativeLaunchTooLarge;
+  }
+  return launch(kernel, grid, block, shared_bytes, stream, arguments...);
+}
+
+template <typename... Parameters>
+cudaError_t allow_shared_memory(void (*)(Parameters...), std::size_t* bytes) {
+  *bytes = simt::config().shared_bytes;
+  return cudaSuccess;
+}
+
+template <typename... Parameters>
+cudaError_t resident_blocks(void (*)(Parameters...), unsigned, std::size_t, std::int64_t* blocks) {
+  *blocks = simt::config().resident_blocks;
+  return cudaSuccess;
 }
 
 template <typename T>

@@ -1,0 +1,244 @@
+#pragma once
+
+// The loops of sinkhorn over pixels. A block takes the chunks of its share of an image one after
+// the other, a chunk in pieces; the result of a chunk is, for every column (a target that takes
+// part), a sum of plan entries over the chunk's pixels.
+
+#include <cstdint>
+
+#include "transport_device.cuh"
+
+namespace point2mask::cuda {
+
+constexpr int kTilePixels = kWarp;
+// Words from one column of a tile to the next: odd, so that lanes which walk along their own column
+// read from different banks.
+constexpr int kTileStride = kTilePixels + 1;
+
+// sum * 2^(unit * shift), the unit being the caller's.
+template <typename T>
+struct Shifted {
+  T shift;
+  double sum;
+};
+
+template <typename T>
+__device__ __forceinline__ double shifted_to(T top, const Shifted<T>& value, T unit) {
+  if (value.shift == top) return value.sum;
+  return value.shift < top ? value.sum * static_cast<double>(exp2((value.shift - top) * unit)) : 0;
+}
+
+template <typename T>
+struct SinkhornChunk {
+  // The image.
+  const T* cost;              // [K, N]
+  const T* demand;            // [N]
+  const std::int32_t* target; // [columns]
+  std::int64_t pixels;
+  int columns;
+  double mass_unit; // a power of two that makes the mean demand about 1
+  // Parameters.
+  T scale;     // log2(e) / epsilon
+  T row_scale; // log2(e) / (rho1 + epsilon), 0 if the demand is not relaxed
+  T lambda;    // rho1 / (rho1 + epsilon), 1 if not relaxed
+  // What the kernel matrix is relative to, [columns]; dead columns: -inf and 0.
+  T* reference; // potential, rounded to T
+  T* scaling;   // v = exp((potential - reference) / epsilon)
+  // Shared memory.
+  T* kernel;         // [tiles, columns, kTileStride] exp((reference - cost - row_max) / epsilon)
+  T* weight;         // [tiles, 32] the pixel's mass, relaxed: times 2^((row_max - top) row_scale)
+  T* rows;           // [max(piece tiles * kTileStride, 2 * threads)]
+  T* sums;           // [max(threads, columns)]
+  double* warp_sums; // [warps]
+  T* warp_tops;      // [warps]
+  // Partial sums in device memory, [columns + 1, chunks]: the last column is the sum of the rows'
+  // scalings.
+  double* part_sum;
+  T* part_shift;
+  std::int64_t chunks;
+
+  __device__ __forceinline__ int thread() const { return static_cast<int>(threadIdx.x); }
+  __device__ __forceinline__ int threads() const { return static_cast<int>(blockDim.x); }
+  __device__ __forceinline__ int lane() const { return thread() % kWarp; }
+  __device__ __forceinline__ int warp() const { return thread() / kWarp; }
+  __device__ __forceinline__ int warps() const { return threads() / kWarp; }
+  __device__ __forceinline__ bool relaxed() const { return row_scale > 0; }
+
+  __device__ __forceinline__ T mass(std::int64_t pixel) const {
+    const T given = __ldg(demand + pixel);
+    if (!(given > T(0))) return T(0);
+    return max(static_cast<T>(static_cast<double>(given) * mass_unit), kSmallest<T>);
+  }
+  __device__ __forceinline__ T difference(int column, std::int64_t pixel) const {
+    return reference[column] - __ldg(cost + target[column] * pixels + pixel);
+  }
+
+  // Adds a piece's sum to its chunk's; always the same thread for a column.
+  __device__ __forceinline__ void fold(int column, std::int64_t chunk, Shifted<T> value, T unit,
+                                       bool first) const {
+    const std::int64_t at = column * chunks + chunk;
+    if (!first) {
+      const Shifted<T> before{part_shift[at], part_sum[at]};
+      const T top = max(before.shift, value.shift);
+      value = {top, shifted_to(top, before, unit) + shifted_to(top, value, unit)};
+    }
+    part_shift[at] = value.shift;
+    part_sum[at] = value.sum;
+  }
+
+  // The kernel matrix of `count` tiles from tile `first` of the image, in place `slot` of shared
+  // memory. A warp takes a tile, a lane a pixel. Returns top: the largest row_max, 0 if not
+  // relaxed.
+  __device__ __forceinline__ T build(std::int64_t first, int count, int slot) const {
+    T top = -infinity<T>();
+    for (int t = warp(); t < count; t += warps()) {
+      const std::int64_t pixel = (first + t) * kTilePixels + lane();
+      const bool inside = pixel < pixels;
+      T* const q = kernel + (slot + t) * columns * kTileStride + lane();
+      T row_max = -infinity<T>();
+#pragma unroll 4
+      for (int c = 0; c < columns; ++c) {
+        const T d = inside ? difference(c, pixel) : -infinity<T>();
+        q[c * kTileStride] = d;
+        row_max = max(row_max, d);
+      }
+      const T own = row_max > -infinity<T>() ? mass(pixel) : T(0);
+      if (!(row_max > -infinity<T>())) row_max = T(0);
+#pragma unroll 4
+      for (int c = 0; c < columns; ++c)
+        q[c * kTileStride] = exp2_flushed((q[c * kTileStride] - row_max) * scale);
+      weight[(slot + t) * kTilePixels + lane()] = own;
+      rows[t * kTileStride + lane()] = row_max;
+      if (own > T(0)) top = max(top, row_max);
+    }
+    if (!relaxed()) return T(0);
+    top = warp_max(top);
+    if (lane() == 0) warp_tops[warp()] = top;
+    __syncthreads();
+    for (int w = 0; w < warps(); ++w) top = max(top, warp_tops[w]);
+    for (int t = warp(); t < count; t += warps()) {
+      T& own = weight[(slot + t) * kTilePixels + lane()];
+      if (own > T(0)) own *= exp2_flushed((rows[t * kTileStride + lane()] - top) * row_scale);
+    }
+    return top;
+  }
+
+  // An iteration's sums over `count` tiles in place `slot`: s = Q v with a lane a pixel, the rows'
+  // scalings r = weight s^-lambda, and Q^T r with a thread a column of some of the tiles.
+  __device__ __forceinline__ void scale_tiles(int count, int slot, T top, std::int64_t chunk,
+                                              bool first) const {
+    T total = T(0);
+    for (int t = warp(); t < count; t += warps()) {
+      const T* const q = kernel + (slot + t) * columns * kTileStride + lane();
+      T s = T(0);
+#pragma unroll 4
+      for (int c = 0; c < columns; ++c) s += q[c * kTileStride] * scaling[c];
+      // A pixel without mass may have the sum 0: the smallest number keeps 0 / 0 away.
+      s += kSmallest<T>;
+      const T own = weight[(slot + t) * kTilePixels + lane()];
+      const T r = relaxed() ? own * exp2_flushed(-lambda * log2(s)) : own / s;
+      rows[t * kTileStride + lane()] = r;
+      total += r;
+    }
+    total = warp_sum(total);
+    __syncthreads();
+    if (lane() == 0) warp_sums[warp()] = static_cast<double>(total);
+    const int wide = min(columns, threads());
+    const int slices = min(threads() / wide, count);
+    const int slice = thread() / wide;
+    if (slice < slices) {
+      for (int c = thread() % wide; c < columns; c += wide)
+        sums[slice * columns + c] = column_sum(slice, slices, c, count, slot);
+    }
+    __syncthreads();
+    for (int c = thread(); c <= columns; c += threads()) {
+      double sum = 0;
+      if (c < columns) {
+        for (int i = 0; i < slices; ++i) sum += static_cast<double>(sums[i * columns + c]);
+      } else {
+        for (int w = 0; w < warps(); ++w) sum += warp_sums[w];
+      }
+      fold(c, chunk, {top, sum}, row_scale, first);
+    }
+  }
+
+  __device__ __forceinline__ T column_sum(int slice, int slices, int column, int count,
+                                          int slot) const {
+    T even = T(0), odd = T(0);
+    for (int t = slice; t < count; t += slices) {
+      const T* const q = kernel + ((slot + t) * columns + column) * kTileStride;
+      const T* const r = rows + t * kTileStride;
+#pragma unroll 8
+      for (int j = 0; j < kTilePixels; j += 2) {
+        even += q[j] * r[j];
+        odd += q[j + 1] * r[j + 1];
+      }
+    }
+    return even + odd;
+  }
+
+  // The same iteration in the log domain over the `count` pixels from `begin`, at most one a
+  // thread, safe for columns whose sums underflow.
+  __device__ __forceinline__ void log_piece(std::int64_t begin, int count, std::int64_t chunk,
+                                            bool first) const {
+    T row = -infinity<T>(), top = T(0);
+    if (thread() < count) {
+      PowerSum<T> total;
+#pragma unroll 4
+      for (int c = 0; c < columns; ++c)
+        total.add(difference(c, begin + thread()), scaling[c], scale);
+      const T own = total.sum > T(0) ? mass(begin + thread()) : T(0);
+      if (own > T(0)) {
+        top = total.largest;
+        row = log2(own) + row_scale * top - lambda * log2(total.sum);
+      }
+    }
+    rows[thread()] = row;
+    rows[threads() + thread()] = top;
+    __syncthreads();
+    for (int c = warp(); c < columns; c += warps()) {
+      PowerSum<T> part;
+      for (int i = lane(); i < count; i += kWarp) {
+        const T d = difference(c, begin + i) - rows[threads() + i];
+        part.add(d * scale + rows[i], T(1), T(1));
+      }
+      const T largest = warp_max(part.largest);
+      const Shifted<T> own{part.largest, static_cast<double>(part.sum)};
+      const double sum = warp_sum(own.sum > 0 ? shifted_to(largest, own, T(1)) : 0.0);
+      if (lane() == 0) fold(c, chunk, {largest, sum}, T(1), first);
+    }
+    __syncthreads();
+  }
+
+  // The share of a chunk in the total demand, as the only column.
+  __device__ __forceinline__ void sum_demand(std::int64_t begin, std::int64_t end,
+                                             std::int64_t chunk) const {
+    double sum = 0;
+    for (std::int64_t i = begin + thread(); i < end; i += threads())
+      sum += static_cast<double>(__ldg(demand + i));
+    sum = warp_sum(sum);
+    if (lane() == 0) warp_sums[warp()] = sum;
+    __syncthreads();
+    if (thread() == 0) {
+      for (int w = 1; w < warps(); ++w) sum += warp_sums[w];
+      part_sum[chunk] = sum;
+      part_shift[chunk] = T(0);
+    }
+    __syncthreads();
+  }
+
+  // A column's total over all chunks, the same in every lane of the warp.
+  __device__ __forceinline__ Shifted<T> combine(int column, T unit) const {
+    const T* const shift = part_shift + column * chunks;
+    const double* const sum = part_sum + column * chunks;
+    T top = -infinity<T>();
+    for (std::int64_t i = lane(); i < chunks; i += kWarp) top = max(top, shift[i]);
+    top = warp_max(top);
+    double total = 0;
+    for (std::int64_t i = lane(); i < chunks; i += kWarp)
+      total += shifted_to(top, Shifted<T>{shift[i], sum[i]}, unit);
+    return {top, warp_sum(total)};
+  }
+};
+
+} // namespace point2mask::cuda

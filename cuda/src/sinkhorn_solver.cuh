@@ -1,0 +1,301 @@
+#pragma once
+
+// Sinkhorn's solve of one image by the blocks of a group: everything that has the size of its
+// targets. Every block does all of it, on the same numbers in the same order, so that all come to
+// the same decisions; they meet once an iteration, to exchange partial sums of the columns.
+
+#include <cmath>
+#include <cstdint>
+
+#include "point2mask/group_barrier.cuh"
+#include "point2mask/transport_cuda.hpp"
+#include "sinkhorn_chunk.cuh"
+#include "transport_rows.cuh"
+
+namespace point2mask::cuda {
+
+// The reference moves when |log v| passes this: row sums then stay within 2^29 K of 1.
+constexpr double kLargestLogScaling = 20;
+
+// How a launch divides its work.
+struct SinkhornShape {
+  SinkhornVariant variant;
+  std::int64_t tiles, chunk_tiles, chunks; // of an image
+  std::int64_t group_blocks, groups;       // blocks that share an image, images at a time
+  int piece_tiles;                         // that are scaled at a time, resident: a chunk
+  int buffer_tiles;                        // that shared memory holds
+  unsigned threads;
+  std::size_t shared_bytes;
+  double row_lambda, row_complement, column_lambda; // lambda1, 1 - lambda1, lambda2
+};
+
+// Device memory of a launch.
+template <typename T>
+struct SinkhornScratch {
+  unsigned long long* arrived; // [groups, kCounterStride]
+  double* part_sum;            // [groups, 2, K + 1, chunks]
+  T* part_shift;               // [groups, 2, K + 1, chunks]
+  double* columns;             // [blocks, 4, K + 1]
+  T* vectors;                  // [blocks, 3, K + 1]
+  std::int32_t* target;        // [blocks, K + 1]
+};
+constexpr int kCounterStride = 16; // counters of different groups lie in different cache lines
+
+template <typename T>
+struct SinkhornSolver {
+  const Sinkhorn<T>& p;
+  const SinkhornShape& shape;
+  SinkhornChunk<T> work;
+  GroupBarrier barrier;
+  double* part_sum; // both buffers
+  T* part_shift;
+  std::int64_t first_chunk, end_chunk; // this block's
+  // [columns]; a thread owns those of its number, so only `moved`, `potential` need a barrier
+  double *potential, *log_supply, *sum, *moved;
+  T* shift;
+  std::int32_t* target;
+  T* tops; // [chunks of this block] of the resident kernel matrix
+  int buffer;
+  double log_unit, total_supply;
+
+  __device__ __forceinline__ SinkhornSolver(const Sinkhorn<T>& problem, const SinkhornShape& how)
+      : p(problem), shape(how) {}
+
+  __device__ __forceinline__ bool resident() const {
+    return shape.variant == SinkhornVariant::resident;
+  }
+  // Partial sums alternate between two buffers: one is read while the next is written already.
+  __device__ __forceinline__ void use_buffer(int which) {
+    buffer = which;
+    const std::int64_t size = (p.targets + 1) * shape.chunks;
+    work.part_sum = part_sum + which * size;
+    work.part_shift = part_shift + which * size;
+  }
+  __device__ __forceinline__ double log_scaling(int c) const {
+    return (potential[c] - static_cast<double>(work.reference[c])) / p.epsilon;
+  }
+  __device__ __forceinline__ bool alive(int c) const { return potential[c] > -infinity<double>(); }
+
+  // f(c) for the columns that this thread owns.
+  template <typename F>
+  __device__ __forceinline__ void for_own(int columns, F f) const {
+    for (int c = work.thread(); c < columns; c += work.threads()) f(c);
+  }
+
+  // Over all columns, the same in every thread.
+  template <typename F>
+  __device__ __forceinline__ double sum_of(int count, F f) const {
+    double total = 0;
+    for (int c = work.lane(); c < count; c += kWarp) total += f(c);
+    return warp_sum(total);
+  }
+
+  // The targets with supply become columns, in their order.
+  __device__ __forceinline__ void select_columns(std::int64_t image) {
+    const T* const supply = p.supply + image * p.targets;
+    int count = 0;
+    for (std::int64_t base = 0; base < p.targets; base += kWarp) {
+      const std::int64_t k = base + work.lane();
+      const bool chosen = k < p.targets && __ldg(supply + k) > T(0);
+      const unsigned all = __ballot_sync(kFullWarp, chosen);
+      const unsigned below = (1U << work.lane()) - 1U;
+      if (work.warp() == 0 && chosen)
+        target[count + __popc(all & below)] = static_cast<std::int32_t>(k);
+      count += __popc(all);
+    }
+    work.columns = count;
+    total_supply = sum_of(static_cast<int>(p.targets),
+                          [&](int k) { return static_cast<double>(__ldg(supply + k)); });
+    __syncthreads();
+    for_own(count, [&](int c) {
+      const std::int64_t k = image * p.targets + target[c];
+      potential[c] = p.initial_potential ? static_cast<double>(__ldg(p.initial_potential + k)) : 0;
+      log_supply[c] = log(static_cast<double>(__ldg(p.supply + k)));
+    });
+  }
+
+  __device__ __forceinline__ std::int64_t first_pixel(std::int64_t chunk) const {
+    return chunk * shape.chunk_tiles * kTilePixels;
+  }
+  __device__ __forceinline__ std::int64_t end_pixel(std::int64_t chunk) const {
+    return min(first_pixel(chunk + 1), p.pixels);
+  }
+
+  // Masses in a unit that makes their mean about 1: a power of two, so nothing is rounded.
+  __device__ __forceinline__ bool choose_unit() {
+    for (std::int64_t chunk = first_chunk; chunk < end_chunk; ++chunk)
+      work.sum_demand(first_pixel(chunk), end_pixel(chunk), chunk);
+    barrier.wait();
+    const double total = work.combine(0, T(1)).sum;
+    use_buffer(1 - buffer);
+    if (!(total > 0)) return false;
+    const int exponent = -ilogb(total / static_cast<double>(p.pixels));
+    log_unit = exponent * kLn2;
+    work.mass_unit = ldexp(1.0, exponent);
+    return true;
+  }
+
+  // The reference moves to the potential; the scaling keeps what T cannot hold of it, unless
+  // epsilon lies below the rounding of T anyway.
+  __device__ __forceinline__ void set_reference() {
+    for_own(work.columns, [&](int c) {
+      work.reference[c] = static_cast<T>(potential[c]);
+      const double rest = alive(c) ? log_scaling(c) : 0;
+      if (abs(rest) > 1) potential[c] = static_cast<double>(work.reference[c]);
+      work.scaling[c] = alive(c) ? (abs(rest) > 1 ? T(1) : static_cast<T>(exp(rest))) : T(0);
+    });
+    __syncthreads();
+  }
+
+  // Sums of this block's chunks by scaling; `absorb` builds the kernel matrix anew.
+  __device__ __forceinline__ void scale_chunks(bool absorb) const {
+    for (std::int64_t chunk = first_chunk; chunk < end_chunk; ++chunk) {
+      const std::int64_t begin = chunk * shape.chunk_tiles;
+      const std::int64_t end = min(begin + shape.chunk_tiles, shape.tiles);
+      for (std::int64_t tile = begin; tile < end; tile += shape.piece_tiles) {
+        const int count = static_cast<int>(min(std::int64_t{shape.piece_tiles}, end - tile));
+        const auto place = resident() ? static_cast<int>(chunk - first_chunk) : 0;
+        const int slot = place * shape.piece_tiles;
+        T top = T(0);
+        if (absorb) {
+          top = work.build(tile, count, slot);
+          if (work.thread() == 0) tops[place] = top;
+        } else {
+          top = tops[place];
+        }
+        work.scale_tiles(count, slot, top, chunk, tile == begin);
+      }
+    }
+  }
+
+  // The same in the log domain.
+  __device__ __forceinline__ void log_chunks() const {
+    for (std::int64_t chunk = first_chunk; chunk < end_chunk; ++chunk) {
+      const std::int64_t begin = first_pixel(chunk), end = end_pixel(chunk);
+      for (std::int64_t pixel = begin; pixel < end; pixel += work.threads()) {
+        const auto count = static_cast<int>(min(std::int64_t{work.threads()}, end - pixel));
+        work.log_piece(pixel, count, chunk, pixel == begin);
+      }
+    }
+  }
+
+  // The columns' sums over the image, once all blocks have theirs.
+  __device__ __forceinline__ void collect(int columns, T unit) {
+    barrier.wait();
+    for (int c = work.warp(); c < columns; c += work.warps()) {
+      const Shifted<T> total = work.combine(c, unit);
+      if (work.lane() != 0) continue;
+      sum[c] = total.sum;
+      shift[c] = total.shift;
+    }
+    use_buffer(1 - buffer);
+    __syncthreads();
+  }
+
+  // Whether a column's sum by scaling may lack flushed entries that matter.
+  __device__ __forceinline__ bool underflows() const {
+    constexpr double kUnderflow = sizeof(T) == 4 ? 0x1p-76 : 0x1p-847; // kFlush and a mantissa
+    const double least = kUnderflow * (sum[work.columns] + static_cast<double>(p.pixels));
+    bool too_small = false;
+    for_own(work.columns, [&](int c) { too_small = too_small || (alive(c) && !(sum[c] > least)); });
+    return __syncthreads_or(too_small) != 0;
+  }
+
+  // In the log domain a column has mass unless no pixel may serve it: then it dies, the first
+  // time. Returns whether any is alive.
+  __device__ __forceinline__ bool keep_alive() const {
+    bool any = false;
+    for_own(work.columns, [&](int c) {
+      if (sum[c] > 0)
+        any = any || alive(c);
+      else
+        potential[c] = -infinity<double>();
+    });
+    return __syncthreads_or(any) != 0;
+  }
+
+  // The targets' half of the iteration; returns whether the scalings stay in range. Of the columns'
+  // shifts `unit` makes exponents of two.
+  __device__ __forceinline__ bool update(double unit, bool wants_error) {
+    bool in_range = true;
+    for_own(work.columns, [&](int c) {
+      moved[c] = 0;
+      if (!alive(c)) return;
+      const double before = potential[c];
+      const double log_mass =
+          kLn2 * (static_cast<double>(shift[c]) * unit + log2(sum[c])) + log_scaling(c) - log_unit;
+      potential[c] =
+          shape.column_lambda * (before - p.epsilon * log_mass) + p.epsilon * log_supply[c];
+      if (wants_error) {
+        const double step = (potential[c] - before) / p.epsilon;
+        // log of |exp(step) - 1|, of which neither factor of the product need be finite.
+        moved[c] = exp(log_mass + (step > 40 ? step : log(abs(expm1(step)))));
+      }
+      const double log_v = log_scaling(c);
+      in_range = in_range && abs(log_v) <= kLargestLogScaling;
+      work.scaling[c] = static_cast<T>(exp(log_v)); // unused if out of range
+    });
+    return __syncthreads_and(in_range) != 0;
+  }
+
+  __device__ __forceinline__ void publish(std::int64_t image, int done, double error) const {
+    double mean = 0;
+    if (std::isinf(p.supply_relaxation) && std::isinf(p.demand_relaxation)) {
+      const double count = sum_of(work.columns, [&](int c) { return alive(c) ? 1.0 : 0.0; });
+      mean = sum_of(work.columns, [&](int c) { return alive(c) ? potential[c] : 0.0; });
+      mean /= count > 0 ? count : 1.0;
+    }
+    T* const out = p.potential + image * p.targets;
+    for_own(static_cast<int>(p.targets), [&](int k) { out[k] = -infinity<T>(); });
+    __syncthreads();
+    for_own(work.columns, [&](int c) {
+      if (alive(c)) out[target[c]] = static_cast<T>(potential[c] - mean);
+    });
+    if (work.thread() != 0) return;
+    p.iterations[image] = done;
+    p.marginal_error[image] = static_cast<T>(error);
+  }
+
+  __device__ __forceinline__ void solve(std::int64_t image, bool publishes) {
+    work.cost = p.cost + image * p.targets * p.pixels;
+    work.demand = p.demand + image * p.pixels;
+    select_columns(image);
+    const bool runs = choose_unit() && work.columns > 0;
+    if (!runs) work.columns = 0;
+    // Even without iterations a log step is needed, to see which targets take part.
+    const bool always_log = shape.variant == SinkhornVariant::logarithmic || p.max_iterations == 0;
+    const double row_unit = shape.row_complement * kLog2E / p.epsilon;
+    bool absorb = true, log_step = always_log;
+    int done = 0;
+    double error = runs ? infinity<double>() : 0;
+    while (runs) {
+      absorb = absorb || !resident();
+      if (absorb || log_step) set_reference();
+      if (log_step) {
+        log_chunks();
+      } else {
+        scale_chunks(absorb);
+      }
+      collect(work.columns + (log_step ? 0 : 1), log_step ? T(1) : work.row_scale);
+      if (!log_step && underflows()) { // the same iteration again
+        log_step = true;
+        continue;
+      }
+      if (log_step && !keep_alive()) {
+        error = 0;
+        break;
+      }
+      if (p.max_iterations == 0) break;
+      ++done;
+      const bool wants_error = p.tolerance > 0 || done == p.max_iterations;
+      absorb = !update(log_step ? 1.0 : row_unit, wants_error) || log_step;
+      log_step = always_log;
+      if (wants_error) error = sum_of(work.columns, [&](int c) { return moved[c]; }) / total_supply;
+      if (done == p.max_iterations || (p.tolerance > 0 && error <= p.tolerance)) break;
+    }
+    if (publishes) publish(image, done, error);
+    __syncthreads(); // the next image overwrites the columns
+  }
+};
+
+} // namespace point2mask::cuda

@@ -1,0 +1,151 @@
+"""The transport family's kernels on NumPy arrays, beside those in :mod:`simt.kernels`."""
+
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from simt.arrays import C_TYPES, garbage
+
+OPERATORS = ("sinkhorn", "sinkhorn_backward", "transport_plan_backward")
+VARIANTS = ("resident", "streaming", "logarithmic")
+
+
+def shared_bytes_for(variant: str, targets: int, pixels: int, dtype: Any) -> int:
+    """A device's shared memory: barely enough for the variant, as cuda/src/sinkhorn.cu lays it out.
+
+    Whether a problem with less than a few tiles of 32 pixels can be anything but resident is
+    another matter.
+    """
+    tiles = -(-pixels // 32)
+    chunk_tiles = max(min(tiles, 8), -(-tiles // 128))
+    warps = min(max(chunk_tiles, -(-targets // 32), 1), 16)
+    threads, size = 32 * warps, np.dtype(dtype).itemsize
+    logarithmic = 8 * warps + size * (warps + 2 * threads)
+    columns, tile = max(threads, targets) + 2 * targets, 33 * targets + 33
+    return {
+        "resident": 1 << 20,
+        "streaming": logarithmic + size * (columns + min(2, chunk_tiles) * tile),
+        "logarithmic": logarithmic,
+    }[variant]
+
+
+class TransportKernels:
+    """Mixin of :class:`simt.kernels.Kernels`."""
+
+    emulator: Any
+    schedule: dict[str, int]
+    _launch: Any
+
+    def sinkhorn(
+        self,
+        cost: NDArray[Any],
+        supply: NDArray[Any],
+        demand: NDArray[Any],
+        epsilon: float = 1e-3,
+        max_iterations: int = 80,
+        tolerance: float = 0.0,
+        supply_relaxation: float = math.inf,
+        demand_relaxation: float = math.inf,
+        initial_potential: NDArray[Any] | None = None,
+        variant: str | None = None,
+    ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]:
+        """``variant`` None: one of them, chosen by the cost's bytes."""
+        _check_parameters("sinkhorn", epsilon, supply_relaxation, demand_relaxation)
+        if not 0 <= max_iterations < 2**31:
+            raise ValueError(
+                f"sinkhorn: max_iterations must lie in [0, 2^31), got {max_iterations}"
+            )
+        if not tolerance >= 0:
+            raise ValueError(f"sinkhorn: tolerance must not be negative, got {tolerance}")
+        cost, supply, demand = map(np.ascontiguousarray, (cost, supply, demand))
+        if initial_potential is not None:
+            initial_potential = np.ascontiguousarray(initial_potential)
+        images, targets, pixels = cost.shape
+        potential = garbage((images, targets), cost.dtype)
+        iterations = garbage((images,), np.int32)
+        error = garbage((images,), cost.dtype)
+        if variant is None:
+            variant = VARIANTS[zlib.crc32(cost.tobytes()) % len(VARIANTS)]
+        self._launch_on(
+            {
+                "shared_bytes": shared_bytes_for(variant, targets, pixels, cost.dtype),
+                "watchdog": 3_000_000 + 200_000 * max_iterations,
+            },
+            f"sinkhorn_{C_TYPES[cost.dtype]}",
+            *(cost, supply, demand, initial_potential, images, targets, pixels),
+            *(float(epsilon), max_iterations, float(tolerance)),
+            *(float(supply_relaxation), float(demand_relaxation), potential, iterations, error),
+        )
+        return potential, iterations, error
+
+    def sinkhorn_backward(
+        self,
+        grad_potential: NDArray[Any],
+        cost: NDArray[Any],
+        supply: NDArray[Any],
+        demand: NDArray[Any],
+        potential: NDArray[Any],
+        epsilon: float,
+        supply_relaxation: float,
+        demand_relaxation: float,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        images, targets, pixels = cost.shape
+        grads = [garbage(x.shape, cost.dtype) for x in (cost, supply, demand)]
+        self._launch(
+            f"sinkhorn_backward_{C_TYPES[cost.dtype]}",
+            *map(np.ascontiguousarray, (grad_potential, cost, supply, demand, potential)),
+            *(images, targets, pixels, float(epsilon)),
+            *(float(supply_relaxation), float(demand_relaxation), *grads),
+        )
+        return grads[0], grads[1], grads[2]
+
+    def transport_plan_backward(
+        self,
+        grad_plan: NDArray[Any],
+        cost: NDArray[Any],
+        potential: NDArray[Any],
+        demand: NDArray[Any],
+        epsilon: float,
+        demand_relaxation: float,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        images, targets, pixels = cost.shape
+        grads = [garbage(x.shape, cost.dtype) for x in (cost, potential, demand)]
+        self._launch(
+            f"transport_plan_backward_{C_TYPES[cost.dtype]}",
+            *map(np.ascontiguousarray, (grad_plan, cost, potential, demand)),
+            *(images, targets, pixels, float(epsilon), float(demand_relaxation), *grads),
+        )
+        return grads[0], grads[1], grads[2]
+
+    def sinkhorn_variant(
+        self, variant: str, images: int, targets: int, pixels: int, dtype: Any
+    ) -> str:
+        """What the launcher chooses on a device with ``shared_bytes_for(variant, ...)``."""
+        shared_bytes = shared_bytes_for(variant, targets, pixels, dtype)
+        self.emulator.configure(0, **{**self.schedule, "shared_bytes": shared_bytes})
+        name = f"sinkhorn_variant_{C_TYPES[np.dtype(dtype)]}"
+        return VARIANTS[getattr(self.emulator.functions, name)(images, targets, pixels)]
+
+    def _launch_on(self, device: dict[str, int], name: str, *arguments: Any) -> None:
+        usual = self.schedule
+        self.schedule = {**usual, **device}
+        try:
+            self._launch(name, *arguments)
+        finally:
+            self.schedule = usual
+
+
+def _check_parameters(
+    op: str, epsilon: float, supply_relaxation: float, demand_relaxation: float
+) -> None:
+    """The binding's checks."""
+    if not 0 < epsilon < math.inf:
+        raise ValueError(f"{op}: epsilon must be positive and finite, got {epsilon}")
+    for name, value in (
+        ("supply_relaxation", supply_relaxation),
+        ("demand_relaxation", demand_relaxation),
+    ):
+        if not value > 0:
+            raise ValueError(f"{op}: {name} must be positive, got {value}")
