@@ -2,7 +2,8 @@
 
 ``reference`` is plain NumPy in float64, ``numpy`` the engine through ``_core``, ``cpu`` and
 ``cuda`` the torch operators, ``simt`` the CUDA kernels run on the CPU (see ``simt/``). All share
-names, arguments and shapes; ``cuda`` and ``simt`` skip operators that have no kernel.
+names, arguments and shapes; ``cuda`` and ``simt`` skip operators that have no kernel. Gradient
+operators run on the torch backends and ``simt``.
 """
 
 from functools import cache
@@ -43,7 +44,7 @@ class Backend:
             return getattr(reference, operator)
         if self.name == "numpy":
             return getattr(_core, operator)
-        function = getattr(ops, operator)
+        function = getattr(ops, operator, None) or getattr(torch.ops.point2mask, operator)
 
         def run(*args: Any, **kwargs: Any) -> Any:
             def to_device(value: Any) -> Any:

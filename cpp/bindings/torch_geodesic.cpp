@@ -2,22 +2,15 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "checks.hpp"
+#include "geodesic_checks.hpp"
 #include "point2mask/geodesic.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
-void check_arguments(const char* op, const Tensor& edge_cost, const Tensor& seeds) {
-  check_shape(op, "edge_cost", edge_cost, {{"B"}, {"D", 8}, {"H"}, {"W"}});
-  check_shape(op, "seeds", seeds, {{"B", edge_cost.size(0)}, {"K"}, {"P"}});
-  check_dtype(op, "seeds", seeds, ScalarType::Int);
-  check_same_device(op, "seeds", seeds, edge_cost);
-}
-
 Tensor geodesic_distance_cpu(const Tensor& edge_cost, const Tensor& seeds) {
   constexpr const char* kOp = "geodesic_distance";
-  check_arguments(kOp, edge_cost, seeds);
+  check_geodesic(kOp, edge_cost, seeds);
   const Tensor c = as_contiguous(edge_cost), s = as_contiguous(seeds);
   const std::int64_t images = c.size(0), height = c.size(2), width = c.size(3);
   Tensor distance = torch::stable::new_empty(c, {images, s.size(1), height, width});
@@ -38,15 +31,8 @@ Tensor geodesic_distance_cpu(const Tensor& edge_cost, const Tensor& seeds) {
 Tensor geodesic_distance_backward_cpu(const Tensor& grad_distance, const Tensor& edge_cost,
                                       const Tensor& distance, const Tensor& seeds) {
   constexpr const char* kOp = "geodesic_distance_backward";
-  check_arguments(kOp, edge_cost, seeds);
+  check_geodesic_gradient(kOp, grad_distance, edge_cost, distance, seeds);
   const Tensor c = as_contiguous(edge_cost), s = as_contiguous(seeds);
-  const std::int64_t images = c.size(0), height = c.size(2), width = c.size(3);
-  for (const auto& [name, t] :
-       {std::pair{"grad_distance", &grad_distance}, std::pair{"distance", &distance}}) {
-    check_shape(kOp, name, *t, {{"B", images}, {"K", s.size(1)}, {"H", height}, {"W", width}});
-    check_dtype(kOp, name, *t, c.scalar_type());
-    check_same_device(kOp, name, *t, c);
-  }
   const Tensor g = as_contiguous(grad_distance), d = as_contiguous(distance);
   Tensor grad_edge_cost = torch::stable::empty_like(c);
   dispatch_floating(kOp, "edge_cost", c, [&]<typename T>() {
@@ -54,9 +40,9 @@ Tensor geodesic_distance_backward_cpu(const Tensor& grad_distance, const Tensor&
                                    .edge_cost = c.const_data_ptr<T>(),
                                    .distance = d.const_data_ptr<T>(),
                                    .seeds = s.const_data_ptr<std::int32_t>(),
-                                   .images = images,
-                                   .height = height,
-                                   .width = width,
+                                   .images = c.size(0),
+                                   .height = c.size(2),
+                                   .width = c.size(3),
                                    .targets = s.size(1),
                                    .points = s.size(2),
                                    .grad_edge_cost = grad_edge_cost.mutable_data_ptr<T>()},

@@ -23,6 +23,8 @@ EMULATOR = SIMT / "emulator"
 INCLUDES = (ROOT / "cuda" / "include", ROOT / "cuda" / "src", ROOT / "cpp" / "include", EMULATOR)
 ENTRIES = sorted(SIMT.glob("entry*.cpp"))
 KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), *ENTRIES)
+INCLUDES = (ROOT / "cuda" / "include", ROOT / "cpp" / "include", EMULATOR)
+KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), *sorted(SIMT.glob("entry*.cpp")))
 SAMPLES = (SIMT / "samples.cu",)
 
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")

@@ -78,6 +78,17 @@ __device__ __forceinline__ void store_relaxed(T* address, T value) {
   *const_cast<volatile T*>(address) = value;
 }
 
+// What the lanes to the left and to the right hold; the outermost lanes get their own.
+template <typename T, int kCount>
+__device__ __forceinline__ void shuffle_beside(unsigned mask, const T (&here)[kCount],
+                                               T (&left)[kCount], T (&right)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    left[i] = __shfl_up_sync(mask, here[i], 1);
+    right[i] = __shfl_down_sync(mask, here[i], 1);
+  }
+}
+
 } // namespace point2mask::cuda
 
 #else

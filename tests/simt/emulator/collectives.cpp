@@ -1,6 +1,9 @@
 // Meetings: the block barrier, and what the lanes of a warp do together. A meeting completes when
 // all threads that still run have arrived; whoever arrives somewhere else meanwhile diverges.
 
+#include <algorithm>
+#include <utility>
+
 #include "machine.hpp"
 
 namespace simt {
@@ -52,7 +55,8 @@ void complete_exchange(Block& block, unsigned warp, Exchange& exchange) {
   release(group);
 }
 
-const Exchange& meet(Sync kind, std::uint32_t mask, std::uint64_t value, const Site& at) {
+const Exchange& meet(Sync kind, std::uint32_t mask, const std::uint64_t* words, std::size_t count,
+                     const Site& at) {
   Thread& thread = *running();
   Block& block = *thread.owner;
   const std::uint32_t own = 1U << thread.lane;
@@ -75,7 +79,7 @@ const Exchange& meet(Sync kind, std::uint32_t mask, std::uint64_t value, const S
   } else if (exchange.kind != kind || exchange.at.line() != at.line()) {
     fail("divergent warp: lanes meet at " + describe(exchange.at) + " and " + describe(at));
   }
-  exchange.deposited[thread.lane] = value;
+  std::copy_n(words, count, exchange.deposited[thread.lane].begin());
   exchange.arrived |= own;
   thread.waiting = Waiting::warp;
   thread.waits_at = at;
@@ -83,6 +87,10 @@ const Exchange& meet(Sync kind, std::uint32_t mask, std::uint64_t value, const S
     complete_exchange(block, thread.warp, exchange);
   machine->suspend(); // the last to arrive is ready already, like the others
   return exchange;
+}
+
+const Exchange& meet(Sync kind, std::uint32_t mask, std::uint64_t value, const Site& at) {
+  return meet(kind, mask, &value, 1, at);
 }
 
 } // namespace
@@ -111,16 +119,28 @@ void warp_barrier(std::uint32_t mask, const Site& at) { meet(Sync::warp, mask, 0
 
 std::uint64_t warp_shuffle(std::uint32_t mask, std::uint64_t value, unsigned lane, const Site& at) {
   const Exchange& exchange = meet(Sync::shuffle, mask, value, at);
-  if (exchange.lanes >> lane & 1U) return exchange.value[lane];
+  if (exchange.lanes >> lane & 1U) return exchange.value[lane][0];
   fail("shuffle: lane " + std::to_string(lane) + " does not take part, " + describe(at));
   return value;
+}
+
+void warp_beside(std::uint32_t mask, const std::uint64_t* here, std::size_t count,
+                 std::uint64_t* left, std::uint64_t* right, const Site& at) {
+  const unsigned lane = running()->lane;
+  const Exchange& exchange = meet(Sync::shuffle, mask, here, count, at);
+  for (const auto& [from, to] :
+       {std::pair{lane ? lane - 1 : lane, left}, std::pair{lane < 31 ? lane + 1 : lane, right}}) {
+    if (!(exchange.lanes >> from & 1U))
+      fail("shuffle: lane " + std::to_string(from) + " does not take part, " + describe(at));
+    std::copy_n(exchange.value[from].begin(), count, to);
+  }
 }
 
 std::uint32_t warp_vote(std::uint32_t mask, bool predicate, const Site& at) {
   const Exchange& exchange = meet(Sync::vote, mask, predicate, at);
   std::uint32_t votes = 0;
   for (unsigned lane = 0; lane < 32; ++lane)
-    if ((exchange.lanes >> lane & 1U) && exchange.value[lane]) votes |= 1U << lane;
+    if ((exchange.lanes >> lane & 1U) && exchange.value[lane][0]) votes |= 1U << lane;
   return votes;
 }
 
@@ -128,7 +148,7 @@ std::uint32_t warp_match(std::uint32_t mask, std::uint64_t value, const Site& at
   const Exchange& exchange = meet(Sync::match, mask, value, at);
   std::uint32_t same = 0;
   for (unsigned lane = 0; lane < 32; ++lane)
-    if ((exchange.lanes >> lane & 1U) && exchange.value[lane] == value) same |= 1U << lane;
+    if ((exchange.lanes >> lane & 1U) && exchange.value[lane][0] == value) same |= 1U << lane;
   return same;
 }
 

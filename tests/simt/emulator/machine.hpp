@@ -2,6 +2,7 @@
 
 // The emulator's inside: threads, blocks and the scheduler that runs one launch.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -40,14 +41,18 @@ struct Thread : Context {
   Knowledge knowledge;
 };
 
+// What a lane brings to a meeting.
+inline constexpr std::size_t kMostWords = 16;
+using Words = std::array<std::uint64_t, kMostWords>;
+
 // One meeting of the lanes in `mask`.
 struct Exchange {
   std::uint32_t mask = 0, arrived = 0;
   Sync kind = Sync::warp;
   Site at;
-  std::uint64_t deposited[32]; // of the meeting in progress
-  std::uint64_t value[32];     // of the last complete one
-  std::uint32_t lanes = 0;     // that took part in it
+  Words deposited[32];     // of the meeting in progress
+  Words value[32];         // of the last complete one
+  std::uint32_t lanes = 0; // that took part in it
 };
 
 struct SharedArray {

@@ -72,6 +72,8 @@ enum class Sync { barrier, any, all, count, warp, shuffle, vote, match };
 int block_barrier(Sync kind, bool predicate, const Site& at);
 void warp_barrier(std::uint32_t mask, const Site& at);
 std::uint64_t warp_shuffle(std::uint32_t mask, std::uint64_t value, unsigned lane, const Site& at);
+void warp_beside(std::uint32_t mask, const std::uint64_t* here, std::size_t count,
+                 std::uint64_t* left, std::uint64_t* right, const Site& at);
 std::uint32_t warp_vote(std::uint32_t mask, bool predicate, const Site& at);
 std::uint32_t warp_match(std::uint32_t mask, std::uint64_t value, const Site& at);
 void fence();

@@ -48,6 +48,19 @@ T __shfl_up_sync(std::uint32_t mask, T value, unsigned by, simt::Site at = simt:
   const unsigned source = lane >= by ? lane - by : lane;
   return simt::from_bits<T>(simt::warp_shuffle(mask, simt::to_bits(value), source, at));
 }
+namespace point2mask::cuda {
+template <typename T, int kCount>
+SIMT_QUIET void shuffle_beside(std::uint32_t mask, const T (&here)[kCount], T (&left)[kCount],
+                               T (&right)[kCount], simt::Site at = simt::Site::current()) {
+  std::uint64_t words[3][kCount];
+  for (int i = 0; i < kCount; ++i) words[0][i] = simt::to_bits(here[i]);
+  simt::warp_beside(mask, words[0], kCount, words[1], words[2], at);
+  for (int i = 0; i < kCount; ++i) {
+    left[i] = simt::from_bits<T>(words[1][i]);
+    right[i] = simt::from_bits<T>(words[2][i]);
+  }
+}
+} // namespace point2mask::cuda
 inline std::uint32_t __ballot_sync(std::uint32_t mask, int predicate,
                                    simt::Site at = simt::Site::current()) {
   return simt::warp_vote(mask, predicate != 0, at);

@@ -1,0 +1,34 @@
+#pragma once
+
+// Argument checks of the geodesic operators, the same on every device.
+
+#include <utility>
+
+#include "checks.hpp"
+
+namespace point2mask::bindings {
+
+inline void check_geodesic(const char* op, const Tensor& edge_cost, const Tensor& seeds) {
+  check_shape(op, "edge_cost", edge_cost, {{"B"}, {"D", 8}, {"H"}, {"W"}});
+  check_shape(op, "seeds", seeds, {{"B", edge_cost.size(0)}, {"K"}, {"P"}});
+  check_dtype(op, "seeds", seeds, ScalarType::Int);
+  check_same_device(op, "seeds", seeds, edge_cost);
+}
+
+inline void check_geodesic_gradient(const char* op, const Tensor& grad_distance,
+                                    const Tensor& edge_cost, const Tensor& distance,
+                                    const Tensor& seeds) {
+  check_geodesic(op, edge_cost, seeds);
+  for (const auto& [name, t] :
+       {std::pair{"grad_distance", &grad_distance}, std::pair{"distance", &distance}}) {
+    check_shape(op, name, *t,
+                {{"B", edge_cost.size(0)},
+                 {"K", seeds.size(1)},
+                 {"H", edge_cost.size(2)},
+                 {"W", edge_cost.size(3)}});
+    check_dtype(op, name, *t, edge_cost.scalar_type());
+    check_same_device(op, name, *t, edge_cost);
+  }
+}
+
+} // namespace point2mask::bindings

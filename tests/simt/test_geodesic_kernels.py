@@ -1,0 +1,82 @@
+"""The geodesic kernels beyond what every backend shares: values that the device does not reject,
+and where their memory lies."""
+
+import numpy as np
+import pytest
+from simt import build, geodesic_cases, kernels
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ compiler")
+
+
+@pytest.fixture
+def machine():
+    return kernels.Kernels("plain")
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(5)
+    edge_cost = rng.random((2, 8, 20, 33)).astype(np.float32)
+    seeds = rng.integers(0, 20 * 33, (2, 5, 2)).astype(np.int32)
+    return edge_cost, seeds
+
+
+def test_steps_of_no_valid_cost_are_walls(machine, problem):
+    edge_cost, seeds = problem
+    bad = np.random.default_rng(6).random(edge_cost.shape)
+    spoilt = np.where(bad < 0.1, -edge_cost, np.where(bad < 0.2, np.nan, edge_cost))
+    walled = np.where(bad < 0.2, np.inf, edge_cost)
+    distance = machine.geodesic_distance(spoilt, seeds)
+    np.testing.assert_array_equal(distance, geodesic_cases.distances(walled, seeds))
+
+
+def test_seeds_outside_the_image_are_padding(machine, problem):
+    edge_cost, seeds = problem
+    padded, outside = np.full((2, 2, 5, 4), -1, np.int32)
+    padded[..., 1:3] = outside[..., 1:3] = seeds
+    outside[..., 0], outside[..., 3] = 20 * 33, -(2**31)
+    distance = machine.geodesic_distance(edge_cost, padded)
+    np.testing.assert_array_equal(machine.geodesic_distance(edge_cost, outside), distance)
+    gradients = [
+        machine.geodesic_distance_backward(distance, edge_cost, distance, s)
+        for s in (padded, outside)
+    ]
+    np.testing.assert_array_equal(*gradients)
+    assert gradients[0].any()
+
+
+def test_lists_may_lie_in_scratch_memory(machine, problem):
+    in_shared = machine.geodesic_distance(*problem)
+    machine.shared_bytes = 0
+    np.testing.assert_array_equal(machine.geodesic_distance(*problem), in_shared)
+
+
+@pytest.mark.parametrize("targets_at_once", [1, 3, 5])
+def test_gradient_does_not_depend_on_the_number_of_rounds(machine, problem, targets_at_once):
+    edge_cost, seeds = problem
+    distance = machine.geodesic_distance(edge_cost, seeds)
+    upstream = np.random.default_rng(7).normal(size=distance.shape).astype(np.float32)
+    expected = machine.geodesic_distance_backward(upstream, edge_cost, distance, seeds)
+    machine.targets_at_once = targets_at_once
+    np.testing.assert_array_equal(
+        machine.geodesic_distance_backward(upstream, edge_cost, distance, seeds), expected
+    )
+
+
+def scratch_bytes(machine, name, *sizes):
+    return machine._bytes(name, *sizes).size
+
+
+def test_scratch_memory(machine):
+    machine.emulator.configure(0, max_blocks=3)
+    name = "geodesic_distance_scratch_bytes_float"
+    assert scratch_bytes(machine, name, 4, 20, 512, 512, 48000) == 0
+    # 342 x 35 tiles of three words, for as many targets as there are blocks
+    assert scratch_bytes(machine, name, 4, 20, 2048, 1024, 48000) == 3 * 342 * 35 * 12
+    assert scratch_bytes(machine, name, 1, 2, 2048, 1024, 48000) == 2 * 342 * 35 * 12
+    forest = 18 * 64 * 64 + 4
+    name = "geodesic_gradient_scratch_bytes_"
+    assert scratch_bytes(machine, name + "double", 3, 7, 64, 64, 2) == 3 * 2 * forest
+    assert scratch_bytes(machine, name + "float", 3, 7, 64, 64, 7) == 3 * 7 * forest
+    sums = 8 * 64 * 64 * 8
+    assert scratch_bytes(machine, name + "float", 3, 7, 64, 64, 2) == 3 * (2 * forest + sums)
