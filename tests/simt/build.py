@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SIMT = ROOT / "tests" / "simt"
 EMULATOR = SIMT / "emulator"
 INCLUDES = (ROOT / "cuda" / "include", ROOT / "cpp" / "include", EMULATOR)
-KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), SIMT / "entry.cpp")
+KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), *sorted(SIMT.glob("entry*.cpp")))
 SAMPLES = (SIMT / "samples.cu",)
 
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")

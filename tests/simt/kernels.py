@@ -11,18 +11,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt import build
+from simt import build, tree_kernels
+from simt.arrays import C_TYPES as _C_TYPES
+from simt.arrays import garbage as _garbage
 
-OPERATORS = ("mask_statistics", "neighbor_difference", "transport_labels", "transport_plan")
+OPERATORS = (
+    *("mask_statistics", "neighbor_difference", "transport_labels", "transport_plan"),
+    *tree_kernels.OPERATORS,
+)
 NORMS = ("l1", "l2", "squared_l2")
-_C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 class KernelError(AssertionError):
     """A race, a divergent barrier, a deadlock ... with file and line."""
 
 
-class Kernels:
+class Kernels(tree_kernels.TreeKernels):
     """All operators that have a CUDA kernel, on one flavour of the emulator."""
 
     def __init__(self, flavour: build.Flavour) -> None:
@@ -107,10 +111,3 @@ class Kernels:
             *(directions, NORMS.index(norm), difference),
         )
         return difference
-
-
-def _garbage(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Outputs start as anything: a kernel must write every entry."""
-    return np.frombuffer(
-        bytearray(b"\xa5" * (math.prod(shape) * np.dtype(dtype).itemsize)), dtype
-    ).reshape(shape)
