@@ -221,7 +221,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kRowBlocks)
     compare_bottlenecks_kernel(GradientArrays<T> a, std::int64_t groups) {
   using Lanes = Row<Key<T>, kKeyLanes>;
   for_each(a.paths.images, a.paths.pixels, [&](std::int64_t image, std::int64_t i) {
@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(kThreads)
 // From the highest rank of each part to the rank of its bottleneck edge. A seed's bottleneck is
 // rank 0 and that of a target without seeds lies behind all ranks: both have no edge.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kRowBlocks)
     send_sums_kernel(GradientArrays<T> a, std::int64_t groups) {
   for_each(a.paths.images, a.paths.pixels, [&](std::int64_t image, std::int64_t i) {
     for (std::int64_t group = 0; group < groups; ++group) {

@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kThreads)
 // The derivative by the similarity of an edge: what each side sends through it, times what comes
 // from the other side.
 template <typename T, int kLanes>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kRowBlocks)
     similarity_gradient_kernel(TreeFilterBackward<T> p, BackwardArrays<T> a, std::int64_t groups) {
   using Lanes = Row<T, kLanes>;
   for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {

@@ -10,6 +10,9 @@ namespace point2mask::cuda::tree {
 using Word = unsigned long long;
 
 constexpr int kThreads = 128;
+// For kernels that hold rows in registers: blocks a multiprocessor, which leaves 128 registers a
+// thread. Left to itself the compiler would rather spill than take more than 64.
+constexpr int kRowBlocks = 4;
 
 // A grid with a row of blocks an image.
 inline dim3 image_grid(std::int64_t entries, std::int64_t images) {

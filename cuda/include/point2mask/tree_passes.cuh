@@ -239,7 +239,7 @@ __device__ __forceinline__ void pass_level(const Pass<Algebra, kLanes>& p,
 // Levels [first, end) of every image, deepest first if kUp. Several levels need a single block in
 // the grid's x: the barrier is what orders them.
 template <bool kUp, typename Algebra, int kLanes>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kRowBlocks)
     pass_kernel(Pass<Algebra, kLanes> p, std::int32_t first, std::int32_t end) {
   for (std::int64_t image = blockIdx.z; image < p.paths.images; image += gridDim.z) {
     const std::int32_t levels = p.paths.levels[image] < end ? p.paths.levels[image] : end;

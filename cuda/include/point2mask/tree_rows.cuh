@@ -27,7 +27,7 @@ struct ToRows {
 };
 
 template <typename T, typename V, int kLanes>
-__global__ void __launch_bounds__(kThreads) to_rows_kernel(ToRows<T, V, kLanes> a) {
+__global__ void __launch_bounds__(kThreads, kRowBlocks) to_rows_kernel(ToRows<T, V, kLanes> a) {
   const std::int64_t pixels = a.paths.pixels, groups = groups_of(a.total, kLanes);
   for_each(a.paths.images, pixels, [&](std::int64_t image, std::int64_t i) {
     const std::int64_t at = image * pixels + i;
@@ -76,7 +76,7 @@ __device__ __forceinline__ std::int64_t in_rows(const Paths& paths, std::int64_t
 }
 
 template <typename T, int kLanes>
-__global__ void __launch_bounds__(kThreads) to_pixels_kernel(ToPixels<T, kLanes> a) {
+__global__ void __launch_bounds__(kThreads, kRowBlocks) to_pixels_kernel(ToPixels<T, kLanes> a) {
   const std::int64_t pixels = a.paths.pixels, groups = groups_of(a.total, kLanes);
   for_each(a.paths.images, pixels, [&](std::int64_t image, std::int64_t i) {
     const std::int64_t rank = a.paths.rank[image * pixels + i];
