@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from simt import transport_cases as transport
 from simt import geodesic_cases
+from simt import tree_cases
 
 # One lane, a warp and its neighbours, primes, more than the blocks that run at once can cover.
 PIXELS = (1, 31, 32, 33, 97, 257, 1009)
@@ -55,4 +56,5 @@ def all_cases(seed: int = 0) -> Iterator[Case]:
         yield from transport.sinkhorn_cases(rng, dtype)
         yield from transport.gradient_cases(rng, dtype)
         yield from geodesic_cases.cases(rng, dtype)
+        yield from tree_cases.tree_cases(rng, dtype)
     yield from mask_cases(rng)

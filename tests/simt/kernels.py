@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from simt import build, transport_kernels
 from simt import build, geodesic_kernels
+from simt import build, tree_kernels
 from simt.arrays import C_TYPES as _C_TYPES
 from simt.arrays import garbage as _garbage
 
@@ -20,6 +21,7 @@ OPERATORS = (
     *("mask_statistics", "neighbor_difference", "transport_labels", "transport_plan"),
     *transport_kernels.OPERATORS,
     *geodesic_kernels.OPERATORS,
+    *tree_kernels.OPERATORS,
 )
 NORMS = ("l1", "l2", "squared_l2")
 
@@ -30,6 +32,7 @@ class KernelError(AssertionError):
 
 class Kernels(transport_kernels.TransportKernels):
 class Kernels(geodesic_kernels.GeodesicKernels):
+class Kernels(tree_kernels.TreeKernels):
     """All operators that have a CUDA kernel, on one flavour of the emulator."""
 
     def __init__(self, flavour: build.Flavour) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from simt import build, cases, kernels
+from simt import build, cases, kernels, tree_expected
 
 from point2mask.ops import reference
 from point2mask.ops.reference.geodesic import geodesic_distance_backward
@@ -66,6 +67,10 @@ EXPECTED = {
     "transport_plan": expected_plan,
 }
 EXACT = ("geodesic_distance", "geodesic_distance_backward")  # the reference rounds like the kernel
+EXPECTED = {
+    **{"transport_labels": expected_labels, "transport_plan": expected_plan},
+    **tree_expected.EXPECTED,
+}
 # float32: the exponent (u - c) / epsilon reaches 20 and is off by 2 roundings, 20 * 2 * 6e-8.
 TOLERANCE = {np.dtype(np.float32): 4e-6, np.dtype(np.float64): 1e-13}
 # Sums of terms of both signs: within 5 such tolerances of the largest entry, for potentials and
@@ -100,6 +105,8 @@ def test_result_does_not_depend_on_the_schedule(case):
         np.testing.assert_allclose(got, want, rtol=rtol, atol=atol)
         tolerance = 0 if operator in EXACT else TOLERANCE.get(got.dtype, 0)
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=1e-30)
+        atol = 1e-30 + tree_expected.rounding(operator, got, want)
+        np.testing.assert_allclose(got, want, rtol=TOLERANCE.get(got.dtype, 0), atol=atol)
     for _ in range(SCHEDULES - 1):
         again = as_tuple(getattr(machine, operator)(*arguments))
         for got, want in zip(again, first, strict=True):

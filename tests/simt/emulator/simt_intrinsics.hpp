@@ -131,6 +131,9 @@ inline float __int_as_float(int bits) { return simt::from_bits<float>(simt::to_b
 inline unsigned __float_as_uint(float value) {
   return simt::from_bits<unsigned>(simt::to_bits(value));
 }
+inline long long __double_as_longlong(double value) {
+  return simt::from_bits<long long>(simt::to_bits(value));
+}
 inline float __uint_as_float(unsigned bits) { return simt::from_bits<float>(simt::to_bits(bits)); }
 template <typename T>
 T min(T a, std::type_identity_t<T> b) {

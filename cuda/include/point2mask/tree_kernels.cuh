@@ -1,0 +1,67 @@
+#pragma once
+
+// What the tree kernels share: loops over images and their entries, ordered keys, pointer jumping.
+
+#include "point2mask/simt.cuh"
+
+namespace point2mask::cuda::tree {
+
+// The type of CUDA's 64-bit atomics.
+using Word = unsigned long long;
+
+constexpr int kThreads = 128;
+// For kernels that hold rows in registers: blocks a multiprocessor, which leaves 128 registers a
+// thread. Left to itself the compiler would rather spill than take more than 64.
+constexpr int kRowBlocks = 4;
+
+// A grid with a row of blocks an image.
+inline dim3 image_grid(std::int64_t entries, std::int64_t images) {
+  return dim3(blocks_for(entries, kThreads), blocks_for(images, 1));
+}
+
+// The same for kernels that chase pointers: at most as many blocks as are resident together on most
+// devices. Entries whose threads still wait for a multiprocessor would be passed one by one by all
+// others. More or fewer blocks change the time, not the result.
+inline dim3 resident_grid(std::int64_t entries, std::int64_t images) {
+  constexpr std::int64_t kResidentBlocks = 1024;
+  const std::int64_t share = images < kResidentBlocks ? kResidentBlocks / images : 1;
+  const dim3 grid = image_grid(entries, images);
+  return dim3(grid.x < share ? grid.x : static_cast<unsigned>(share), grid.y);
+}
+
+// body(image, index) for all indices of all images, one a thread.
+template <typename Body>
+__device__ __forceinline__ void for_each(std::int64_t images, std::int64_t entries, Body&& body) {
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t image = blockIdx.y; image < images; image += gridDim.y)
+    for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < entries;
+         i += step)
+      body(image, i);
+}
+
+// Numbers as unsigned integers of the same order; -0 counts as +0.
+__device__ __forceinline__ Word ordered_bits(float value) {
+  const unsigned bits = __float_as_uint(value + 0.0F);
+  return bits >> 31 ? ~bits : bits | 0x80000000U;
+}
+__device__ __forceinline__ Word ordered_bits(double value) {
+  const Word bits = static_cast<Word>(__double_as_longlong(value + 0.0));
+  return bits >> 63 ? ~bits : bits | (Word{1} << 63);
+}
+
+// A pointer to another entry of the same image and what lies on the way there. An entry that points
+// to itself with nothing on the way is an end.
+__device__ __forceinline__ Word hop(std::int64_t to, std::int64_t sum) {
+  return static_cast<Word>(sum) << 32 | static_cast<Word>(to);
+}
+__device__ __forceinline__ std::int64_t hop_target(Word hop) {
+  return static_cast<std::int64_t>(hop & 0xffffffffU);
+}
+__device__ __forceinline__ std::int64_t hop_sum(Word hop) {
+  return static_cast<std::int64_t>(hop >> 32);
+}
+
+// Makes every entry of [B, entries] point to the end of its chain, with the sum of its way.
+cudaError_t follow_hops(Word* hops, std::int64_t images, std::int64_t entries, cudaStream_t stream);
+
+} // namespace point2mask::cuda::tree

@@ -1,0 +1,280 @@
+#pragma once
+
+// The passes over a tree, children to parents and parents to children, as rounds over the levels of
+// its paths. They run on rows: one row a rank, kLanes channels (or targets) side by side, so that
+// whatever order the ranks are visited in, memory is read and written in whole sectors.
+//
+// An algebra says what the passes compute. With + and * for its plus and times:
+//   up:   row[i] = row[i] + weight[c] * row[c], over the children c of i
+//   down: row[i] = outside(row[i], weight[i]) + weight[i] * row[parent of i]
+// zero is neutral in + and zero for *; times is associative through compose, so that along a path
+// both are scans over maps v -> own + weight * v.
+
+#include <climits>
+
+#include "point2mask/tree_paths.cuh"
+
+namespace point2mask::cuda::tree {
+
+template <typename V, int kLanes>
+struct alignas(sizeof(V) * kLanes < 16 ? sizeof(V) * kLanes : 16) Row {
+  V lane[kLanes];
+};
+
+template <typename T>
+__device__ __forceinline__ T shuffle_up(T value, unsigned by) {
+  return __shfl_up_sync(0xffffffffU, value, by);
+}
+template <typename T>
+__device__ __forceinline__ T shuffle_from(T value, int lane) {
+  return __shfl_sync(0xffffffffU, value, lane);
+}
+
+// Sums over paths of products of weights.
+template <typename T>
+struct Sum {
+  using Value = T;
+  using Weight = T;
+  static __device__ __forceinline__ T zero() { return T(0); }
+  static __device__ __forceinline__ T plus(T a, T b) { return a + b; }
+  static __device__ __forceinline__ T times(T weight, T value, int) { return weight * value; }
+  static __device__ __forceinline__ T compose(T weight, T inner) { return weight * inner; }
+  // What a pixel's subtree gave to its parent does not come back.
+  static __device__ __forceinline__ T outside(T own, T weight) {
+    return own - weight * (weight * own);
+  }
+};
+
+template <typename Algebra, int kLanes>
+struct Pass {
+  using Value = typename Algebra::Value;
+  using Weight = typename Algebra::Weight;
+  Paths paths;
+  std::int64_t groups;        // of kLanes channels
+  const Weight* weight;       // [B, weight_groups, N], of the edge from each rank to its parent
+  std::int64_t weight_groups; // 1 or groups; entry 0 is not read
+  Value* in;                  // [B, groups, N, kLanes]
+  Value* out;                 // the same; may be `in`. The upward pass works in `in` alone
+};
+
+// One image and group of a pass.
+template <typename Algebra, int kLanes>
+struct View {
+  using Weight = typename Algebra::Weight;
+  using Lanes = Row<typename Algebra::Value, kLanes>;
+  const std::int32_t *parent, *light, *sibling;
+  const Weight* weight;
+  Lanes *in, *out;
+
+  __device__ __forceinline__ View(const Pass<Algebra, kLanes>& p, std::int64_t image,
+                                  std::int64_t group)
+      : parent(p.paths.parent + image * p.paths.pixels),
+        light(p.paths.light + image * p.paths.pixels),
+        sibling(p.paths.sibling + image * p.paths.pixels),
+        weight(p.weight +
+               (p.weight_groups == 1 ? image : image * p.groups + group) * p.paths.pixels),
+        in(reinterpret_cast<Lanes*>(p.in) + (image * p.groups + group) * p.paths.pixels),
+        out(reinterpret_cast<Lanes*>(p.out) + (image * p.groups + group) * p.paths.pixels) {}
+
+  static __device__ __forceinline__ Lanes zeros() {
+    Lanes row;
+#pragma unroll
+    for (int c = 0; c < kLanes; ++c) row.lane[c] = Algebra::zero();
+    return row;
+  }
+  // own + w * other
+  static __device__ __forceinline__ void add(Lanes& own, Weight w, const Lanes& other) {
+#pragma unroll
+    for (int c = 0; c < kLanes; ++c)
+      own.lane[c] = Algebra::plus(own.lane[c], Algebra::times(w, other.lane[c], c));
+  }
+  // The row of a rank and what its light children give it, that of highest rank first.
+  __device__ __forceinline__ Lanes with_light_children(std::int32_t rank) const {
+    Lanes own = in[rank];
+    for (std::int32_t c = light[rank]; c >= 0; c = sibling[c]) add(own, weight[c], in[c]);
+    return own;
+  }
+  // The constant part of the downward map of a rank that is not the root.
+  __device__ __forceinline__ Lanes without_subtree(std::int32_t rank, Weight w) const {
+    Lanes own = in[rank];
+#pragma unroll
+    for (int c = 0; c < kLanes; ++c) own.lane[c] = Algebra::outside(own.lane[c], w);
+    return own;
+  }
+  // What comes into a path from above.
+  __device__ __forceinline__ Lanes above(std::int32_t head) const {
+    return head == 0 ? zeros() : out[parent[head]];
+  }
+};
+
+// A path by one thread.
+template <typename Algebra, int kLanes>
+__device__ __forceinline__ void walk_up(const View<Algebra, kLanes>& v, std::int32_t head,
+                                        std::int32_t last) {
+  auto carry = v.with_light_children(last);
+  v.in[last] = carry;
+  for (std::int32_t i = last; i-- > head;) {
+    auto own = v.with_light_children(i);
+    v.add(own, v.weight[i + 1], carry);
+    v.in[i] = own;
+    carry = own;
+  }
+}
+
+template <typename Algebra, int kLanes>
+__device__ __forceinline__ void walk_down(const View<Algebra, kLanes>& v, std::int32_t head,
+                                          std::int32_t last) {
+  auto carry = v.above(head);
+  for (std::int32_t i = head; i <= last; ++i) {
+    if (i > 0) {
+      const auto w = v.weight[i];
+      auto own = v.without_subtree(i, w);
+      v.add(own, w, carry);
+      carry = own;
+    } else {
+      carry = v.in[0];
+    }
+    v.out[i] = carry;
+  }
+}
+
+// Inclusive scan over the lanes of a warp of the maps v -> own + w * v, lane 0 innermost, applied
+// to `carry`; carry becomes the last lane's result.
+template <typename Algebra, int kLanes>
+__device__ __forceinline__ void scan(const View<Algebra, kLanes>& v, typename Algebra::Weight w,
+                                     Row<typename Algebra::Value, kLanes>& own,
+                                     Row<typename Algebra::Value, kLanes>& carry) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int by = 1; by < 32; by *= 2) {
+    const auto inner_weight = shuffle_up(w, static_cast<unsigned>(by));
+    Row<typename Algebra::Value, kLanes> inner;
+#pragma unroll
+    for (int c = 0; c < kLanes; ++c)
+      inner.lane[c] = shuffle_up(own.lane[c], static_cast<unsigned>(by));
+    if (lane < by) continue;
+    v.add(own, w, inner);
+    w = Algebra::compose(w, inner_weight);
+  }
+  v.add(own, w, carry);
+#pragma unroll
+  for (int c = 0; c < kLanes; ++c) carry.lane[c] = shuffle_from(own.lane[c], 31);
+}
+
+// A path by a warp, 32 ranks at a time.
+template <typename Algebra, int kLanes>
+__device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v, std::int32_t head,
+                                        std::int32_t last) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  auto carry = v.zeros();
+  for (std::int32_t top = last; top >= head; top -= 32) {
+    const std::int32_t i = top - lane;
+    auto own = v.zeros();
+    typename Algebra::Weight w{};
+    if (i >= head) {
+      own = v.with_light_children(i);
+      if (i < last) w = v.weight[i + 1];
+    }
+    scan(v, w, own, carry);
+    if (i >= head) v.in[i] = own;
+  }
+}
+
+template <typename Algebra, int kLanes>
+__device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v, std::int32_t head,
+                                          std::int32_t last) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  auto carry = v.above(head);
+  for (std::int32_t bottom = head; bottom <= last; bottom += 32) {
+    const std::int32_t i = bottom + lane;
+    auto own = v.zeros();
+    typename Algebra::Weight w{};
+    if (i == 0) {
+      own = v.in[0];
+    } else if (i <= last) {
+      w = v.weight[i];
+      own = v.without_subtree(i, w);
+    }
+    scan(v, w, own, carry);
+    if (i <= last) v.out[i] = own;
+  }
+}
+
+// Paths longer than this are scanned by a warp, the others walked by one of its threads.
+constexpr std::int32_t kWalk = 16;
+
+template <bool kUp, typename Algebra, int kLanes>
+__device__ __forceinline__ void pass_level(const Pass<Algebra, kLanes>& p,
+                                           const View<Algebra, kLanes>& v, std::int64_t image,
+                                           std::int32_t level) {
+  const std::int64_t base = image * p.paths.pixels;
+  const std::int32_t* const level_end = p.paths.level_end + base;
+  const std::int64_t end = level_end[level];
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  std::int64_t first = (level > 0 ? level_end[level - 1] : 0) +
+                       std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x - lane;
+  for (; first < end; first += std::int64_t{gridDim.x} * blockDim.x) {
+    std::int32_t head = 0, last = -1;
+    if (first + lane < end) {
+      head = p.paths.head[base + first + lane];
+      last = p.paths.last[base + head];
+    }
+    const bool walk = last - head < kWalk;
+    if (walk && last >= 0) {
+      if constexpr (kUp)
+        walk_up(v, head, last);
+      else
+        walk_down(v, head, last);
+    }
+    for (unsigned rest = __ballot_sync(0xffffffffU, !walk); rest != 0; rest &= rest - 1) {
+      const int owner = __ffs(static_cast<int>(rest)) - 1;
+      const std::int32_t its_head = shuffle_from(head, owner), its_last = shuffle_from(last, owner);
+      if constexpr (kUp)
+        scan_up(v, its_head, its_last);
+      else
+        scan_down(v, its_head, its_last);
+    }
+  }
+}
+
+// Levels [first, end) of every image, deepest first if kUp. Several levels need a single block in
+// the grid's x: the barrier is what orders them.
+template <bool kUp, typename Algebra, int kLanes>
+__global__ void __launch_bounds__(kThreads, kRowBlocks)
+    pass_kernel(Pass<Algebra, kLanes> p, std::int32_t first, std::int32_t end) {
+  for (std::int64_t image = blockIdx.z; image < p.paths.images; image += gridDim.z) {
+    const std::int32_t levels = p.paths.levels[image] < end ? p.paths.levels[image] : end;
+    for (std::int64_t group = blockIdx.y; group < p.groups; group += gridDim.y) {
+      const View<Algebra, kLanes> v(p, image, group);
+      for (std::int32_t step = first; step < levels; ++step) {
+        pass_level<kUp>(p, v, image, kUp ? first + levels - 1 - step : step);
+        __syncthreads();
+      }
+    }
+  }
+}
+
+// Images up to this size are left to one block, which needs one launch for all levels.
+constexpr std::int64_t kOneBlockPixels = 1024;
+
+// One launch a level for as many levels as a heavy-first tree can have, and one launch with one
+// block an image for all others.
+template <bool kUp, typename Algebra, int kLanes>
+cudaError_t run_pass(const Pass<Algebra, kLanes>& p, cudaStream_t stream) {
+  if (p.groups == 0) return cudaSuccess;
+  const dim3 block(kThreads);
+  dim3 grid(blocks_for(p.paths.pixels, 8 * kThreads), blocks_for(p.groups, 1),
+            blocks_for(p.paths.images, 1));
+  std::int32_t own = 0; // levels with a launch of their own
+  if (p.paths.pixels > kOneBlockPixels)
+    while (p.paths.pixels >> own > 0) ++own;
+  cudaError_t status = cudaSuccess;
+  for (std::int32_t i = 0; i <= own && status == cudaSuccess; ++i) {
+    const std::int32_t level = kUp ? own - i : i;
+    const bool others = level == own;
+    status = launch(pass_kernel<kUp, Algebra, kLanes>, others ? dim3(1, grid.y, grid.z) : grid,
+                    block, 0, stream, p, level, others ? INT_MAX : level + 1);
+  }
+  return status;
+}
+
+} // namespace point2mask::cuda::tree

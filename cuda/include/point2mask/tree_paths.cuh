@@ -1,0 +1,34 @@
+#pragma once
+
+// A rooted tree cut into paths, for passes whose number of steps does not depend on its depth.
+
+#include "point2mask/scratch.hpp"
+#include "point2mask/tree_kernels.cuh"
+
+namespace point2mask::cuda::tree {
+
+// A path is a run of consecutive ranks in which each parent is the rank before; in heavy-first
+// preorder those are the heavy paths. The first rank is the path's head, and a head's edge to its
+// parent is light. A path's level is the number of light edges above it: below
+// 1 + log2(N) in heavy-first preorder, below N for any tree.
+struct Paths {
+  std::int64_t images, pixels;
+  std::int32_t* rank;      // [B, N] rank of each pixel
+  std::int32_t* parent;    // [B, N] rank of each rank's parent, 0 at the root
+  std::int32_t* light;     // [B, N] the light child of highest rank, or -1
+  std::int32_t* sibling;   // [B, N] of a head: its parent's light child of next lower rank, or -1
+  std::int32_t* last;      // [B, N] of a head: the path's last rank
+  std::int32_t* head;      // [B, N] the heads, level by level
+  std::int32_t* level_end; // [B, N] where each level ends in `head`
+  std::int32_t* levels;    // [B]
+  Word* run;               // [B, N] scratch: hops to the head
+  Word* depth;             // [B, N] scratch: a head's hops to the root's path
+  std::int32_t* cursor;    // [B, N] scratch
+};
+
+Paths paths_in(Scratch& scratch, std::int64_t images, std::int64_t pixels);
+
+cudaError_t find_paths(const Paths& paths, const std::int32_t* order, const std::int32_t* parent,
+                       cudaStream_t stream);
+
+} // namespace point2mask::cuda::tree

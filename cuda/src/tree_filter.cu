@@ -1,0 +1,226 @@
+#include "point2mask/scratch.hpp"
+#include "point2mask/tree_cuda.hpp"
+#include "point2mask/tree_rows.cuh"
+
+namespace point2mask::cuda {
+namespace {
+
+using namespace tree; // NOLINT(google-build-using-namespace)
+
+// The sum of similarities is filtered as one more channel of ones.
+template <typename T>
+std::int64_t filter_channels(const TreeFilter<T>& p) {
+  return p.channels + (p.normalize ? 1 : 0);
+}
+
+template <typename T>
+struct FilterArrays {
+  Paths paths;
+  T* rows;
+};
+
+template <typename T>
+FilterArrays<T> arrays_in(Scratch& scratch, const TreeFilter<T>& p, int lanes) {
+  const std::int64_t groups = groups_of(filter_channels(p), lanes);
+  FilterArrays<T> a;
+  a.paths = paths_in(scratch, p.images, p.pixels);
+  a.rows = scratch.take<T>(p.images * groups * p.pixels * lanes);
+  return a;
+}
+
+template <typename T>
+int filter_lanes(const TreeFilter<T>& p) {
+  return filter_channels(p) <= kNarrow ? kNarrow : kWide;
+}
+
+template <typename T, int kLanes>
+cudaError_t filter(const TreeFilter<T>& p, cudaStream_t stream) {
+  Scratch scratch(p.scratch);
+  const FilterArrays<T> a = arrays_in(scratch, p, kLanes);
+  const std::int64_t total = filter_channels(p);
+  const Pass<Sum<T>, kLanes> pass{a.paths, groups_of(total, kLanes), p.similarity, 1, a.rows,
+                                  a.rows};
+  cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
+  if (status == cudaSuccess)
+    status = to_rows<T, T, kLanes>(
+        {a.paths, p.feature, p.channels, total, nullptr, nullptr, a.rows}, stream);
+  if (status == cudaSuccess) status = run_pass<true>(pass, stream);
+  if (status == cudaSuccess) status = run_pass<false>(pass, stream);
+  if (status == cudaSuccess)
+    status =
+        to_pixels<T, kLanes>({a.paths, a.rows, p.channels, total, p.normalize, p.output}, stream);
+  return status;
+}
+
+// --- the gradients: x are the features, g the gradients; both are filtered and, for the gradient
+// by the similarities, kept from before and after the downward pass.
+
+template <typename T>
+struct Channels {
+  std::int64_t x, x_total, g_total;
+};
+
+// With grad_similarity both have one channel more for the sum of similarities: x ones, g its
+// gradient. Without, x is at most the ones.
+template <typename T>
+Channels<T> backward_channels(const TreeFilterBackward<T>& p) {
+  const bool both = p.grad_similarity != nullptr;
+  const std::int64_t extra = p.normalize ? 1 : 0, x = both ? p.channels : 0;
+  return {x, x + extra, p.channels + (both ? extra : 0)};
+}
+
+template <typename T>
+int backward_lanes(const TreeFilterBackward<T>& p) {
+  return backward_channels(p).g_total <= kNarrow ? kNarrow : kWide;
+}
+
+template <typename T>
+struct BackwardArrays {
+  Paths paths;
+  T *x_up, *x, *g_up, *g;        // rows after the upward and after both passes
+  T *normalizer, *of_normalizer; // [B, N]
+};
+
+template <typename T>
+BackwardArrays<T> arrays_in(Scratch& scratch, const TreeFilterBackward<T>& p, int lanes) {
+  const Channels<T> channels = backward_channels(p);
+  const std::int64_t entries = p.images * p.pixels;
+  const std::int64_t x = entries * groups_of(channels.x_total, lanes) * lanes;
+  const std::int64_t g = entries * groups_of(channels.g_total, lanes) * lanes;
+  const bool both = p.grad_similarity != nullptr;
+  BackwardArrays<T> a;
+  a.paths = paths_in(scratch, p.images, p.pixels);
+  a.x_up = scratch.take<T>(x);
+  a.x = both ? scratch.take<T>(x) : a.x_up;
+  a.g_up = scratch.take<T>(g);
+  a.g = both ? scratch.take<T>(g) : a.g_up;
+  a.normalizer = scratch.take<T>(p.normalize ? entries : 0);
+  a.of_normalizer = scratch.take<T>(p.normalize && both ? entries : 0);
+  return a;
+}
+
+// The sum of similarities in pixel order, and minus sum_c grad_output * output: times
+// 1 / normalizer the gradient by it.
+template <typename T, int kLanes>
+__global__ void __launch_bounds__(kThreads)
+    normalizer_kernel(TreeFilterBackward<T> p, BackwardArrays<T> a, Channels<T> channels) {
+  for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
+    const std::int64_t at = image * p.pixels + i;
+    a.normalizer[at] =
+        a.x[in_rows<kLanes>(a.paths, channels.x_total, image, channels.x, a.paths.rank[at])];
+    if (p.grad_similarity == nullptr) return;
+    double sum = 0.0;
+    for (std::int64_t c = 0; c < p.channels; ++c) {
+      const std::int64_t entry = (image * p.channels + c) * p.pixels + i;
+      sum += static_cast<double>(__ldg(p.grad_output + entry)) *
+             static_cast<double>(__ldg(p.output + entry));
+    }
+    a.of_normalizer[at] = static_cast<T>(-sum);
+  });
+}
+
+// The derivative by the similarity of an edge: what each side sends through it, times what comes
+// from the other side.
+template <typename T, int kLanes>
+__global__ void __launch_bounds__(kThreads, kRowBlocks)
+    similarity_gradient_kernel(TreeFilterBackward<T> p, BackwardArrays<T> a, std::int64_t groups) {
+  using Lanes = Row<T, kLanes>;
+  for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
+    const std::int64_t at = image * p.pixels + i;
+    double sum = 0.0;
+    for (std::int64_t group = 0; group < groups && i > 0; ++group) {
+      const std::int64_t base = (image * groups + group) * p.pixels;
+      const std::int64_t own = base + i, up = base + a.paths.parent[at];
+      const T s = p.similarity[at];
+      const Lanes x_own = reinterpret_cast<const Lanes*>(a.x_up)[own];
+      const Lanes g_own = reinterpret_cast<const Lanes*>(a.g_up)[own];
+      const Lanes x_up = reinterpret_cast<const Lanes*>(a.x)[up];
+      const Lanes g_up = reinterpret_cast<const Lanes*>(a.g)[up];
+#pragma unroll
+      for (int c = 0; c < kLanes; ++c) {
+        const T x_rest = x_up.lane[c] - s * x_own.lane[c];
+        const T g_rest = g_up.lane[c] - s * g_own.lane[c];
+        sum += static_cast<double>(g_own.lane[c] * x_rest + x_own.lane[c] * g_rest);
+      }
+    }
+    p.grad_similarity[at] = static_cast<T>(sum);
+  });
+}
+
+// Filters rows `up` into rows `full`, keeping what is there between the passes if they differ.
+template <typename T, int kLanes>
+cudaError_t filter_rows(const TreeFilterBackward<T>& p, const Paths& paths, std::int64_t total,
+                        T* up, T* full, cudaStream_t stream) {
+  const Pass<Sum<T>, kLanes> pass{paths, groups_of(total, kLanes), p.similarity, 1, up, full};
+  const cudaError_t status = run_pass<true>(pass, stream);
+  return status == cudaSuccess ? run_pass<false>(pass, stream) : status;
+}
+
+template <typename T, int kLanes>
+cudaError_t backward(const TreeFilterBackward<T>& p, cudaStream_t stream) {
+  Scratch scratch(p.scratch);
+  const BackwardArrays<T> a = arrays_in(scratch, p, kLanes);
+  const Channels<T> n = backward_channels(p);
+  const dim3 grid = image_grid(p.pixels, p.images), block(kThreads);
+  const T* const divisor = p.normalize ? a.normalizer : nullptr;
+  cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
+  if (status == cudaSuccess)
+    status = to_rows<T, T, kLanes>({a.paths, p.feature, n.x, n.x_total, nullptr, nullptr, a.x_up},
+                                   stream);
+  if (status == cudaSuccess)
+    status = filter_rows<T, kLanes>(p, a.paths, n.x_total, a.x_up, a.x, stream);
+  if (status == cudaSuccess && p.normalize)
+    status = launch(normalizer_kernel<T, kLanes>, grid, block, 0, stream, p, a, n);
+  if (status == cudaSuccess)
+    status = to_rows<T, T, kLanes>(
+        {a.paths, p.grad_output, p.channels, n.g_total, a.of_normalizer, divisor, a.g_up}, stream);
+  if (status == cudaSuccess)
+    status = filter_rows<T, kLanes>(p, a.paths, n.g_total, a.g_up, a.g, stream);
+  if (status == cudaSuccess)
+    status =
+        to_pixels<T, kLanes>({a.paths, a.g, p.channels, n.g_total, false, p.grad_feature}, stream);
+  if (status == cudaSuccess && p.grad_similarity != nullptr)
+    status = launch(similarity_gradient_kernel<T, kLanes>, grid, block, 0, stream, p, a,
+                    groups_of(n.g_total, kLanes));
+  return status;
+}
+
+} // namespace
+
+template <typename T>
+std::int64_t tree_filter_scratch_bytes(const TreeFilter<T>& p) {
+  Scratch scratch;
+  arrays_in(scratch, p, filter_lanes(p));
+  return scratch.bytes();
+}
+
+template <typename T>
+cudaError_t tree_filter(const TreeFilter<T>& p, cudaStream_t stream) {
+  if (p.images == 0 || p.channels == 0 || p.pixels == 0) return cudaSuccess;
+  return filter_lanes(p) == kNarrow ? filter<T, kNarrow>(p, stream) : filter<T, kWide>(p, stream);
+}
+
+template <typename T>
+std::int64_t tree_filter_backward_scratch_bytes(const TreeFilterBackward<T>& p) {
+  Scratch scratch;
+  arrays_in(scratch, p, backward_lanes(p));
+  return scratch.bytes();
+}
+
+template <typename T>
+cudaError_t tree_filter_backward(const TreeFilterBackward<T>& p, cudaStream_t stream) {
+  if (p.images == 0 || p.pixels == 0) return cudaSuccess;
+  return backward_lanes(p) == kNarrow ? backward<T, kNarrow>(p, stream)
+                                      : backward<T, kWide>(p, stream);
+}
+
+template std::int64_t tree_filter_scratch_bytes(const TreeFilter<float>&);
+template std::int64_t tree_filter_scratch_bytes(const TreeFilter<double>&);
+template cudaError_t tree_filter(const TreeFilter<float>&, cudaStream_t);
+template cudaError_t tree_filter(const TreeFilter<double>&, cudaStream_t);
+template std::int64_t tree_filter_backward_scratch_bytes(const TreeFilterBackward<float>&);
+template std::int64_t tree_filter_backward_scratch_bytes(const TreeFilterBackward<double>&);
+template cudaError_t tree_filter_backward(const TreeFilterBackward<float>&, cudaStream_t);
+template cudaError_t tree_filter_backward(const TreeFilterBackward<double>&, cudaStream_t);
+
+} // namespace point2mask::cuda

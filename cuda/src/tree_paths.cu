@@ -1,0 +1,184 @@
+#include "point2mask/tree_paths.cuh"
+
+namespace point2mask::cuda::tree {
+namespace {
+
+constexpr int kWarp = 32;
+constexpr unsigned kFullWarp = 0xffffffffU;
+
+// Entry 0 is the root. A parent that is no lower rank would lead astray: take the nearest that is.
+__device__ __forceinline__ std::int32_t safe_parent(std::int64_t rank, std::int32_t parent) {
+  const std::int64_t most = rank > 0 ? rank - 1 : 0;
+  return static_cast<std::int32_t>(parent < 0 ? 0 : parent > most ? most : parent);
+}
+
+__device__ __forceinline__ bool is_head(const Paths& p, std::int64_t image, std::int64_t rank) {
+  return rank == 0 || p.parent[image * p.pixels + rank] != rank - 1;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    start_paths_kernel(Paths p, const std::int32_t* parent) {
+  for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
+    const std::int64_t at = image * p.pixels + i;
+    const std::int32_t up = safe_parent(i, parent[at]);
+    p.parent[at] = up;
+    p.run[at] = i > 0 && up == i - 1 ? hop(i - 1, 0) : hop(i, 0);
+    p.rank[at] = 0;
+    p.light[at] = -1;
+    p.cursor[at] = 0;
+  });
+}
+
+// Puts a head into its parent's list of light children, which is sorted by falling rank whoever
+// comes first. A list only grows, so a place that was found is right unless something came there.
+__device__ __forceinline__ void list_light_child(const Paths& p, std::int64_t image,
+                                                 std::int32_t head) {
+  const std::int64_t base = image * p.pixels;
+  std::int32_t* const sibling = p.sibling + base;
+  std::int32_t* place = p.light + base + p.parent[base + head];
+  for (;;) {
+    std::int32_t next = load_relaxed(place);
+    while (next > head) {
+      place = sibling + next;
+      next = load_relaxed(place);
+    }
+    store_relaxed(sibling + head, next);
+    __threadfence(); // the head's own link is there before anyone finds the head
+    if (atomicCAS(place, next, head) == next) return;
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    list_light_children_kernel(Paths p, const std::int32_t* order) {
+  for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
+    const std::int64_t base = image * p.pixels;
+    const std::int32_t pixel = order[base + i];
+    if (pixel >= 0 && pixel < p.pixels) p.rank[base + pixel] = static_cast<std::int32_t>(i);
+    if (i > 0 && is_head(p, image, i)) list_light_child(p, image, static_cast<std::int32_t>(i));
+  });
+}
+
+// A head's next hop leads to the head of its parent's path, over one light edge.
+__global__ void __launch_bounds__(kThreads) link_heads_kernel(Paths p) {
+  for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
+    const std::int64_t base = image * p.pixels;
+    const bool head = is_head(p, image, i);
+    p.depth[base + i] =
+        head && i > 0 ? hop(hop_target(p.run[base + p.parent[base + i]]), 1) : hop(i, 0);
+    if (i + 1 == p.pixels || is_head(p, image, i + 1))
+      p.last[base + hop_target(p.run[base + i])] = static_cast<std::int32_t>(i);
+  });
+}
+
+// What `body(image, rank, level)` is called with by all threads of a warp together; level -1 where
+// the rank is no head.
+template <typename Body>
+__device__ __forceinline__ void for_each_head(const Paths& p, Body&& body) {
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y)
+    for (std::int64_t begin = std::int64_t{blockIdx.x} * blockDim.x; begin < p.pixels;
+         begin += step) {
+      const std::int64_t i = begin + threadIdx.x;
+      const bool head = i < p.pixels && is_head(p, image, i);
+      body(image, i, head ? static_cast<int>(hop_sum(p.depth[image * p.pixels + i])) : -1);
+    }
+}
+
+// Adds one for every thread of the warp to the counter of its level, and returns what the counter
+// was before this thread's one. Lanes of one level share an atomic.
+__device__ __forceinline__ std::int32_t count_up(std::int32_t* counters, int level) {
+  const unsigned group = __match_any_sync(kFullWarp, level);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int first = __ffs(static_cast<int>(group)) - 1;
+  std::int32_t before = 0;
+  if (lane == first && level >= 0) before = atomicAdd(counters + level, __popc(group));
+  before = __shfl_sync(kFullWarp, before, first);
+  return before + __popc(group & ((1U << lane) - 1));
+}
+
+__global__ void __launch_bounds__(kThreads) count_heads_kernel(Paths p) {
+  for_each_head(p, [&](std::int64_t image, std::int64_t, int level) {
+    count_up(p.cursor + image * p.pixels, level);
+  });
+}
+
+// Counts per level become where the levels begin (cursor) and end. One block an image; the first
+// empty level is behind the last one, so that a tree of few levels takes one step.
+__global__ void __launch_bounds__(kThreads) place_levels_kernel(Paths p) {
+  POINT2MASK_SHARED(std::int32_t, sums, kThreads);
+  const int own = static_cast<int>(threadIdx.x);
+  for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
+    const std::int64_t base = image * p.pixels;
+    std::int32_t before = 0;
+    std::int64_t first = 0;
+    for (bool more = true; more; first += kThreads) {
+      const bool inside = first + own < p.pixels;
+      const std::int32_t count = inside ? p.cursor[base + first + own] : 0;
+      sums[own] = count;
+      __syncthreads();
+      for (int by = 1; by < kThreads; by *= 2) {
+        const std::int32_t left = own >= by ? sums[own - by] : 0;
+        __syncthreads();
+        sums[own] += left;
+        __syncthreads();
+      }
+      const std::int32_t end = before + sums[own];
+      if (count > 0) {
+        p.cursor[base + first + own] = end - count;
+        p.level_end[base + first + own] = end;
+      }
+      before += sums[kThreads - 1];
+      const int filled = __syncthreads_count(count > 0);
+      if (own == 0 && filled < kThreads)
+        p.levels[image] = static_cast<std::int32_t>(first) + filled;
+      more = filled == kThreads;
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) list_heads_kernel(Paths p) {
+  for_each_head(p, [&](std::int64_t image, std::int64_t i, int level) {
+    const std::int64_t base = image * p.pixels;
+    const std::int32_t place = count_up(p.cursor + base, level);
+    if (level >= 0) p.head[base + place] = static_cast<std::int32_t>(i);
+  });
+}
+
+} // namespace
+
+Paths paths_in(Scratch& scratch, std::int64_t images, std::int64_t pixels) {
+  const std::int64_t entries = images * pixels;
+  Paths p;
+  p.images = images;
+  p.pixels = pixels;
+  p.rank = scratch.take<std::int32_t>(entries);
+  p.parent = scratch.take<std::int32_t>(entries);
+  p.light = scratch.take<std::int32_t>(entries);
+  p.sibling = scratch.take<std::int32_t>(entries);
+  p.last = scratch.take<std::int32_t>(entries);
+  p.head = scratch.take<std::int32_t>(entries);
+  p.level_end = scratch.take<std::int32_t>(entries);
+  p.levels = scratch.take<std::int32_t>(images);
+  p.run = scratch.take<Word>(entries);
+  p.depth = scratch.take<Word>(entries);
+  p.cursor = scratch.take<std::int32_t>(entries);
+  return p;
+}
+
+cudaError_t find_paths(const Paths& p, const std::int32_t* order, const std::int32_t* parent,
+                       cudaStream_t stream) {
+  const dim3 grid = image_grid(p.pixels, p.images), block(kThreads);
+  cudaError_t status = launch(start_paths_kernel, grid, block, 0, stream, p, parent);
+  if (status == cudaSuccess)
+    status = launch(list_light_children_kernel, grid, block, 0, stream, p, order);
+  if (status == cudaSuccess) status = follow_hops(p.run, p.images, p.pixels, stream);
+  if (status == cudaSuccess) status = launch(link_heads_kernel, grid, block, 0, stream, p);
+  if (status == cudaSuccess) status = follow_hops(p.depth, p.images, p.pixels, stream);
+  if (status == cudaSuccess) status = launch(count_heads_kernel, grid, block, 0, stream, p);
+  if (status == cudaSuccess)
+    status = launch(place_levels_kernel, dim3(blocks_for(p.images, 1)), block, 0, stream, p);
+  if (status == cudaSuccess) status = launch(list_heads_kernel, grid, block, 0, stream, p);
+  return status;
+}
+
+} // namespace point2mask::cuda::tree

@@ -1,0 +1,75 @@
+// The launchers of the tree kernels under C names, for ctypes; one set a dtype.
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "point2mask/tree_cuda.hpp"
+
+namespace cuda = point2mask::cuda;
+using std::int32_t;
+using std::int64_t;
+
+namespace {
+
+// Launches with scratch of exactly the size asked for, which starts as anything.
+template <typename Problem, typename Bytes, typename Launch>
+int with_scratch(Problem problem, Bytes bytes, Launch launch) {
+  const auto size = static_cast<std::size_t>(bytes(problem));
+  const std::unique_ptr<void, void (*)(void*)> memory(std::aligned_alloc(256, size), std::free);
+  std::memset(memory.get(), 0xa5, size);
+  problem.scratch = memory.get();
+  return launch(problem, nullptr);
+}
+
+} // namespace
+
+#define POINT2MASK_ENTRIES(T)                                                                      \
+  int spanning_tree_##T(const T* edge_weight, int64_t images, int64_t directions, int64_t height,  \
+                        int64_t width, int32_t* order, int32_t* parent, int32_t* edge,             \
+                        T* weight) {                                                               \
+    return with_scratch(cuda::SpanningTree<T>{edge_weight, images, directions, height, width,      \
+                                              nullptr, order, parent, edge, weight},               \
+                        cuda::spanning_tree_scratch_bytes<T>, cuda::spanning_tree<T>);             \
+  }                                                                                                \
+  int tree_filter_##T(const T* feature, const int32_t* order, const int32_t* parent,               \
+                      const T* similarity, int64_t images, int64_t channels, int64_t pixels,       \
+                      int normalize, T* output) {                                                  \
+    return with_scratch(cuda::TreeFilter<T>{feature, order, parent, similarity, images, channels,  \
+                                            pixels, normalize != 0, nullptr, output},              \
+                        cuda::tree_filter_scratch_bytes<T>, cuda::tree_filter<T>);                 \
+  }                                                                                                \
+  int tree_filter_backward_##T(const T* grad_output, const T* feature, const T* output,            \
+                               const int32_t* order, const int32_t* parent, const T* similarity,   \
+                               int64_t images, int64_t channels, int64_t pixels, int normalize,    \
+                               T* grad_feature, T* grad_similarity) {                              \
+    return with_scratch(                                                                           \
+        cuda::TreeFilterBackward<T>{grad_output, feature, output, order, parent, similarity,       \
+                                    images, channels, pixels, normalize != 0, nullptr,             \
+                                    grad_feature, grad_similarity},                                \
+        cuda::tree_filter_backward_scratch_bytes<T>, cuda::tree_filter_backward<T>);               \
+  }                                                                                                \
+  int bottleneck_distance_##T(const int32_t* order, const int32_t* parent, const T* weight,        \
+                              const int32_t* seeds, int64_t images, int64_t targets,               \
+                              int64_t points, int64_t pixels, T* distance) {                       \
+    return with_scratch(cuda::BottleneckDistance<T>{order, parent, weight, seeds, images, targets, \
+                                                    points, pixels, nullptr, distance},            \
+                        cuda::bottleneck_distance_scratch_bytes<T>, cuda::bottleneck_distance<T>); \
+  }                                                                                                \
+  int bottleneck_distance_backward_##T(const T* grad_distance, const int32_t* order,               \
+                                       const int32_t* parent, const T* weight,                     \
+                                       const int32_t* seeds, int64_t images, int64_t targets,      \
+                                       int64_t points, int64_t pixels, T* grad_weight) {           \
+    return with_scratch(                                                                           \
+        cuda::BottleneckDistanceBackward<T>{grad_distance, order, parent, weight, seeds, images,   \
+                                            targets, points, pixels, nullptr, grad_weight},        \
+        cuda::bottleneck_distance_backward_scratch_bytes<T>,                                       \
+        cuda::bottleneck_distance_backward<T>);                                                    \
+  }
+
+extern "C" {
+
+POINT2MASK_ENTRIES(float)
+POINT2MASK_ENTRIES(double)
+
+} // extern "C"

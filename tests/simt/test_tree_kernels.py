@@ -1,0 +1,54 @@
+"""The tree kernels against the CPU engine, bit by bit, and on what no valid call contains."""
+
+import numpy as np
+import pytest
+from simt import build, kernels, tree_cases
+
+from point2mask import _core
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ compiler")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_trees_and_distances_have_the_same_bits_as_on_the_cpu(dtype):
+    machine = kernels.Kernels("plain")
+    exact = ("spanning_tree", "bottleneck_distance")
+    for operator, arguments in tree_cases.tree_cases(np.random.default_rng(1), dtype):
+        if operator not in exact:
+            continue
+        got, want = (getattr(where, operator)(*arguments) for where in (machine, _core))
+        pairs = zip(got, want, strict=True) if operator == "spanning_tree" else [(got, want)]
+        for a, b in pairs:
+            assert (a.dtype, a.tobytes()) == (b.dtype, b.tobytes())
+
+
+def test_a_star_and_a_line():
+    machine = kernels.Kernels("plain")
+    pixels = 200
+    order = np.arange(pixels, dtype=np.int32)[None]
+    similarity = np.full((1, pixels), 0.5)
+    feature = np.random.default_rng(0).normal(size=(1, 1, pixels))
+    for parent in (np.zeros(pixels, np.int32), np.maximum(order[0] - 1, 0)):
+        tree = (order, parent[None], similarity)
+        got, want = (where.tree_filter(feature, *tree) for where in (machine, _core))
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)
+
+
+def test_what_is_no_tree_stays_inside_the_arrays():
+    """In the asan build an access outside would end the process; here it would be a wild read."""
+    machine = kernels.Kernels("plain")
+    order = np.array([[7, -1, 2**31 - 1, 3]], np.int32)
+    parent = np.array([[3, 5, -2, 2**31 - 1]], np.int32)
+    similarity = np.ones((1, 4))
+    assert machine.tree_filter(np.ones((1, 2, 4)), order, parent, similarity).shape == (1, 2, 4)
+    seeds = np.array([[[9, -5]]], np.int32)
+    assert np.isinf(machine.bottleneck_distance(order, parent, similarity, seeds)).all()
+
+
+def test_weights_that_are_not_finite_give_a_spanning_tree_all_the_same():
+    weight = np.random.default_rng(0).choice([np.nan, -np.nan, np.inf, -np.inf, 1.0], (1, 4, 9, 7))
+    for dtype in (np.float32, np.float64):
+        order, parent, edge, _ = kernels.Kernels("plain").spanning_tree(weight.astype(dtype))
+        assert sorted(order[0]) == list(range(63))
+        assert (parent[0, 1:] < np.arange(1, 63)).all()
+        assert len(set(edge[0])) == 63

@@ -1,0 +1,64 @@
+"""Inputs for the tree kernels: shallow and deep trees, ties, seeds with gaps. NumPy only."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Case = tuple[str, tuple[Any, ...]]  # operator, arguments
+
+# More pixels than one block takes alone get a launch a level: 1100 has 11, and deeper ones follow.
+SIZES = ((2, 1, 0.5), (2, 33, 0.5), (1, 150, 0.95), (1, 1100, 0.6))
+
+
+def random_tree(
+    rng: np.random.Generator, images: int, pixels: int, straight: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """order and parent; a share `straight` of the parents is the rank before, others are near."""
+    order = rng.permuted(np.tile(np.arange(pixels, dtype=np.int32), (images, 1)), axis=1)
+    back = np.where(
+        rng.random((images, pixels)) < straight, 1, rng.integers(1, 6, (images, pixels))
+    )
+    parent = np.maximum(np.arange(pixels) - back, 0)
+    return order, parent.astype(np.int32)
+
+
+def spanning_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
+    for shape in ((1, 1), (3, 1), (2, 33), (13, 31)):
+        for directions, values in ((2, 3), (4, 10**6)):
+            weight = rng.integers(-1, values, (2, directions, *shape)).astype(dtype)
+            yield "spanning_tree", (weight,)
+    # Components join to one chain of all pixels in a single round.
+    yield "spanning_tree", (np.arange(2 * 300, dtype=dtype).reshape(1, 2, 1, 300),)
+
+
+def filter_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
+    for images, pixels, straight in SIZES:
+        order, parent = random_tree(rng, images, pixels, straight)
+        similarity = rng.random((images, pixels)).astype(dtype)
+        similarity[:, ::3], similarity[:, 1::7] = 1, 0
+        for channels, normalize in ((1, True), (9, False)) if pixels < 1000 else ((1, True),):
+            feature, grad, output = rng.normal(size=(3, images, channels, pixels)).astype(dtype)
+            tree = (order, parent, similarity, normalize)
+            yield "tree_filter", (feature, *tree)
+            yield "tree_filter_backward", (grad, feature, output, *tree)
+        yield "tree_filter_backward", (grad, None, None, *tree)
+
+
+def bottleneck_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
+    for images, pixels, straight in SIZES:
+        order, parent = random_tree(rng, images, pixels, straight)
+        weight = (rng.integers(0, 6, (images, pixels)) / 4).astype(dtype)
+        for targets in (1, 5) if pixels < 1000 else (2,):
+            seeds = rng.integers(-1, pixels, (images, targets, 2)).astype(np.int32)
+            seeds[0, 0] = -1  # a target without seeds
+            grad = rng.normal(size=(images, targets, pixels)).astype(dtype)
+            tree = (order, parent, weight, seeds)
+            yield "bottleneck_distance", tree
+            yield "bottleneck_distance_backward", (grad, *tree)
+
+
+def tree_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
+    yield from spanning_cases(rng, dtype)
+    yield from filter_cases(rng, dtype)
+    yield from bottleneck_cases(rng, dtype)

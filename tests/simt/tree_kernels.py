@@ -1,0 +1,106 @@
+"""Calls of the tree kernels; see ``kernels.py``."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from simt.arrays import C_TYPES, garbage
+
+Floats = NDArray[Any]
+Indices = NDArray[np.int32]
+
+OPERATORS = (
+    "bottleneck_distance",
+    "bottleneck_distance_backward",
+    "spanning_tree",
+    "tree_filter",
+    "tree_filter_backward",
+)
+
+
+class TreeKernels:
+    """Mixed into :class:`simt.kernels.Kernels`."""
+
+    def _launch(self, name: str, *arguments: Any) -> None:
+        raise NotImplementedError
+
+    def spanning_tree(self, edge_weight: Floats) -> tuple[Indices, Indices, Indices, Floats]:
+        edge_weight = np.ascontiguousarray(edge_weight)
+        images, directions, height, width = edge_weight.shape
+        if directions not in (2, 4):
+            raise ValueError(
+                f"spanning_tree: edge_weight must have 2 or 4 directions, got {directions}"
+            )
+        order, parent, edge = (garbage((images, height * width), np.int32) for _ in range(3))
+        weight = garbage((images, height * width), edge_weight.dtype)
+        self._launch(
+            f"spanning_tree_{C_TYPES[edge_weight.dtype]}",
+            *(edge_weight, images, directions, height, width, order, parent, edge, weight),
+        )
+        return order, parent, edge, weight
+
+    def tree_filter(
+        self,
+        feature: Floats,
+        order: Indices,
+        parent: Indices,
+        similarity: Floats,
+        normalize: bool = True,
+    ) -> Floats:
+        inputs = tuple(map(np.ascontiguousarray, (feature, order, parent, similarity)))
+        output = garbage(feature.shape, feature.dtype)
+        self._launch(
+            f"tree_filter_{C_TYPES[feature.dtype]}", *inputs, *feature.shape, normalize, output
+        )
+        return output
+
+    def tree_filter_backward(
+        self,
+        grad_output: Floats,
+        feature: Floats | None,
+        output: Floats | None,
+        order: Indices,
+        parent: Indices,
+        similarity: Floats,
+        normalize: bool,
+    ) -> tuple[Floats, Floats]:
+        images, _, pixels = grad_output.shape
+        both = feature is not None
+        grad_feature = garbage(grad_output.shape, grad_output.dtype)
+        grad_similarity = garbage((images if both else 0, pixels), grad_output.dtype)
+        self._launch(
+            f"tree_filter_backward_{C_TYPES[grad_output.dtype]}",
+            *(grad_output, feature if both else 0, output if both else 0),
+            *(order, parent, similarity, *grad_output.shape, normalize),
+            *(grad_feature, grad_similarity if both else 0),
+        )
+        return grad_feature, grad_similarity
+
+    def bottleneck_distance(
+        self, order: Indices, parent: Indices, weight: Floats, seeds: Indices
+    ) -> Floats:
+        inputs = tuple(map(np.ascontiguousarray, (order, parent, weight, seeds)))
+        images, targets, points = seeds.shape
+        distance = garbage((images, targets, weight.shape[1]), weight.dtype)
+        self._launch(
+            f"bottleneck_distance_{C_TYPES[weight.dtype]}",
+            *(*inputs, images, targets, points, weight.shape[1], distance),
+        )
+        return distance
+
+    def bottleneck_distance_backward(
+        self,
+        grad_distance: Floats,
+        order: Indices,
+        parent: Indices,
+        weight: Floats,
+        seeds: Indices,
+    ) -> Floats:
+        images, targets, points = seeds.shape
+        grad_weight = garbage(weight.shape, weight.dtype)
+        self._launch(
+            f"bottleneck_distance_backward_{C_TYPES[weight.dtype]}",
+            *(grad_distance, order, parent, weight, seeds),
+            *(images, targets, points, weight.shape[1], grad_weight),
+        )
+        return grad_weight
