@@ -21,7 +21,7 @@ CUDA = Path(__file__).resolve().parent
 BUDGET = CUDA / "resources.json"
 CACHE = CUDA.parent / "build" / "resources"
 ARCHITECTURES = ("sm_80", "sm_90")
-INCLUDES = (CUDA / "include", CUDA.parent / "cpp" / "include")
+INCLUDES = (CUDA / "include", CUDA / "src", CUDA.parent / "cpp" / "include")
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Usage:
 def report_of(source: Path) -> str:
     """What ptxas says about one source; kept under the hash of what was compiled."""
     headers = sorted(h for folder in INCLUDES for h in folder.rglob("*.[hc]*"))
+    headers = [h for h in headers if h.suffix != ".cu"]
     digest = hashlib.sha256(b"".join(f.read_bytes() for f in (Path(__file__), source, *headers)))
     cached = CACHE / f"{source.stem}-{digest.hexdigest()[:16]}.txt"
     if not cached.exists():

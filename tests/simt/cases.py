@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from simt.pairs_cases import pair_cases
 
 # One lane, a warp and its neighbours, primes, more than the blocks that run at once can cover.
 PIXELS = (1, 31, 32, 33, 97, 257, 1009)
@@ -50,4 +51,5 @@ def all_cases(seed: int = 0) -> Iterator[Case]:
     for dtype in (np.float32, np.float64):
         yield from transport_cases(rng, dtype)
         yield from difference_cases(rng, dtype)
+        yield from pair_cases(rng, dtype)
     yield from mask_cases(rng)

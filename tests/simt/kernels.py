@@ -11,18 +11,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt import build
+from simt import build, pairs_kernels
+from simt.arrays import C_TYPES as _C_TYPES
+from simt.arrays import garbage as _garbage
 
-OPERATORS = ("mask_statistics", "neighbor_difference", "transport_labels", "transport_plan")
+OPERATORS = (
+    "mask_statistics",
+    "neighbor_difference",
+    *pairs_kernels.OPERATORS,
+    "transport_labels",
+    "transport_plan",
+)
 NORMS = ("l1", "l2", "squared_l2")
-_C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 class KernelError(AssertionError):
     """A race, a divergent barrier, a deadlock ... with file and line."""
 
 
-class Kernels:
+class Kernels(pairs_kernels.PairKernels):
     """All operators that have a CUDA kernel, on one flavour of the emulator."""
 
     def __init__(self, flavour: build.Flavour) -> None:
@@ -32,6 +39,8 @@ class Kernels:
 
     def _launch(self, name: str, *arguments: Any) -> None:
         def to_c(value: Any) -> Any:
+            if value is None:
+                return ctypes.c_void_p()
             if isinstance(value, np.ndarray):
                 assert value.flags.c_contiguous
                 return ctypes.c_void_p(value.ctypes.data)
@@ -107,10 +116,3 @@ class Kernels:
             *(directions, NORMS.index(norm), difference),
         )
         return difference
-
-
-def _garbage(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Outputs start as anything: a kernel must write every entry."""
-    return np.frombuffer(
-        bytearray(b"\xa5" * (math.prod(shape) * np.dtype(dtype).itemsize)), dtype
-    ).reshape(shape)
