@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 #include <tuple>
-#include <utility>
 
 #include "checks.hpp"
+#include "pairs_checks.hpp"
 #include "point2mask/pairs.hpp"
 
 namespace point2mask::bindings {
@@ -40,16 +40,7 @@ Tensor neighbor_difference_cpu(const Tensor& feature, std::int64_t directions,
 Tensor neighbor_difference_backward_cpu(const Tensor& grad_difference, const Tensor& feature,
                                         const Tensor& difference, const std::string& norm) {
   constexpr const char* kOp = "neighbor_difference_backward";
-  check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
-  for (const auto& [name, t] : {std::pair<const char*, const Tensor&>{"difference", difference},
-                                {"grad_difference", grad_difference}}) {
-    check_shape(kOp, name, t,
-                {{"B", feature.size(0)},
-                 {"D", difference.dim() > 1 ? difference.size(1) : -1},
-                 {"H", feature.size(2)},
-                 {"W", feature.size(3)}});
-    check_dtype(kOp, name, t, feature.scalar_type());
-  }
+  check_difference_gradient(kOp, grad_difference, feature, difference);
   const Norm kind = norm_from_name(norm);
   const Tensor g = as_contiguous(grad_difference), f = as_contiguous(feature),
                d = as_contiguous(difference);
@@ -68,19 +59,6 @@ Tensor neighbor_difference_backward_cpu(const Tensor& grad_difference, const Ten
                                     TorchExecutor());
   });
   return grad_feature;
-}
-
-// The checks that both directions of lab_affinity_loss share.
-void check_lab_arguments(const char* op, const Tensor& logits, const Tensor& lab,
-                         const std::optional<Tensor>& valid) {
-  check_shape(op, "logits", logits, {{"B"}, {"C"}, {"H"}, {"W"}});
-  const Extent images{"B", logits.size(0)}, height{"H", logits.size(2)}, width{"W", logits.size(3)};
-  check_shape(op, "lab", lab, {images, {"3", 3}, height, width});
-  check_dtype(op, "lab", lab, logits.scalar_type());
-  if (valid) {
-    check_shape(op, "valid", *valid, {images, height, width});
-    check_dtype(op, "valid", *valid, ScalarType::Bool);
-  }
 }
 
 std::tuple<Tensor, Tensor> lab_affinity_loss_cpu(const Tensor& logits, const Tensor& lab,
@@ -117,11 +95,7 @@ Tensor lab_affinity_loss_backward_cpu(const Tensor& grad_loss, const Tensor& log
                                       std::int64_t kernel_size, std::int64_t dilation, double theta,
                                       double threshold, std::optional<Tensor> valid) {
   constexpr const char* kOp = "lab_affinity_loss_backward";
-  check_lab_arguments(kOp, logits, lab, valid);
-  check_shape(kOp, "grad_loss", grad_loss, {{"B", logits.size(0)}});
-  check_dtype(kOp, "grad_loss", grad_loss, logits.scalar_type());
-  check_shape(kOp, "pairs", pairs, {{"B", logits.size(0)}});
-  check_dtype(kOp, "pairs", pairs, ScalarType::Long);
+  check_lab_gradient(kOp, grad_loss, logits, lab, pairs, valid);
   const Tensor g = as_contiguous(grad_loss), z = as_contiguous(logits), l = as_contiguous(lab),
                n = as_contiguous(pairs);
   const std::optional<Tensor> v = valid ? std::optional(as_contiguous(*valid)) : std::nullopt;
@@ -144,18 +118,6 @@ Tensor lab_affinity_loss_backward_cpu(const Tensor& grad_loss, const Tensor& log
                                   TorchExecutor());
   });
   return grad_logits;
-}
-
-// The checks that both directions of boundary_loss share.
-void check_boundary_arguments(const char* op, const Tensor& boundary, const Tensor& instance,
-                              const Tensor& semantic) {
-  check_shape(op, "boundary", boundary, {{"B"}, {"H"}, {"W"}});
-  for (const auto& [name, t] :
-       {std::pair<const char*, const Tensor&>{"instance", instance}, {"semantic", semantic}}) {
-    check_shape(op, name, t,
-                {{"B", boundary.size(0)}, {"H", boundary.size(1)}, {"W", boundary.size(2)}});
-    check_dtype(op, name, t, ScalarType::Int);
-  }
 }
 
 std::tuple<Tensor, Tensor> boundary_loss_cpu(const Tensor& boundary, const Tensor& instance,
@@ -188,11 +150,7 @@ Tensor boundary_loss_backward_cpu(const Tensor& grad_loss, const Tensor& boundar
                                   const Tensor& pairs, std::int64_t kernel_size,
                                   std::int64_t dilation) {
   constexpr const char* kOp = "boundary_loss_backward";
-  check_boundary_arguments(kOp, boundary, instance, semantic);
-  check_shape(kOp, "grad_loss", grad_loss, {{"B", boundary.size(0)}});
-  check_dtype(kOp, "grad_loss", grad_loss, boundary.scalar_type());
-  check_shape(kOp, "pairs", pairs, {{"B", boundary.size(0)}, {"3", 3}});
-  check_dtype(kOp, "pairs", pairs, ScalarType::Long);
+  check_boundary_gradient(kOp, grad_loss, boundary, instance, semantic, pairs);
   const Tensor g = as_contiguous(grad_loss), b = as_contiguous(boundary),
                i = as_contiguous(instance), s = as_contiguous(semantic), n = as_contiguous(pairs);
   Tensor grad_boundary = torch::stable::empty_like(b);

@@ -32,11 +32,11 @@ def test_kernels_are_registered_where_they_were_compiled(operator):
 
 
 def test_cuda_tensors_get_a_clear_answer():
-    feature = torch.zeros(1, 2, 3, 4)
-    operator = torch.ops.point2mask.neighbor_difference_backward.default
+    tree, weight = torch.zeros(1, 6, dtype=torch.int32), torch.zeros(1, 6)
+    operator = torch.ops.point2mask.bottleneck_distance.default
     expected = "no CUDA kernel yet" if _core.cuda_architectures else "built without CUDA kernels"
-    with pytest.raises(NotImplementedError, match=f"neighbor_difference_backward: .*{expected}"):
-        operator.redispatch(CUDA, feature, feature, feature, "l1")
+    with pytest.raises(NotImplementedError, match=f"bottleneck_distance: .*{expected}"):
+        operator.redispatch(CUDA, tree, tree, weight, tree[..., None])
 
 
 @pytest.mark.skipif(not _core.cuda_architectures, reason="built without CUDA kernels")

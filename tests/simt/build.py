@@ -9,6 +9,7 @@ built is kept in ``build/simt`` under the hash of everything that went into it.
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -23,8 +24,6 @@ EMULATOR = SIMT / "emulator"
 INCLUDES = (ROOT / "cuda" / "include", ROOT / "cuda" / "src", ROOT / "cpp" / "include", EMULATOR)
 ENTRIES = sorted(SIMT.glob("entry*.cpp"))
 KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), *ENTRIES)
-INCLUDES = (ROOT / "cuda" / "include", ROOT / "cpp" / "include", EMULATOR)
-KERNELS = (*sorted((ROOT / "cuda" / "src").glob("*.cu")), *sorted(SIMT.glob("entry*.cpp")))
 SAMPLES = (SIMT / "samples.cu",)
 
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
@@ -52,12 +51,17 @@ def run(*command: str | Path) -> None:
 
 
 @cache
-def _headers_hash() -> str:
-    digest = hashlib.sha256((compiler() or "").encode())
-    for folder in INCLUDES:
-        for header in sorted(p for p in folder.rglob("*.*") if p.suffix in (".h", ".hpp", ".cuh")):
-            digest.update(header.read_bytes())
-    return digest.hexdigest()
+def _included(source: Path) -> frozenset[Path]:
+    """The source and our headers that it includes, directly or not."""
+    found = {source}
+    for name in re.findall(
+        r'^[ \t]*#[ \t]*include ["<]([^">]+)[">]', source.read_text(), re.MULTILINE
+    ):
+        folders = (source.parent, *INCLUDES)
+        header = next((f / name for f in folders if (f / name).is_file()), None)
+        if header:
+            found |= _included(header.resolve())
+    return frozenset(found)
 
 
 def content_hash(*parts: bytes | str) -> str:
@@ -70,7 +74,8 @@ def content_hash(*parts: bytes | str) -> str:
 
 
 def _object(source: Path, flags: tuple[str, ...]) -> Path:
-    name = content_hash(_headers_hash(), source.read_bytes(), str(source), *flags)
+    texts = [file.read_bytes() for file in sorted(_included(source))]
+    name = content_hash(compiler() or "", str(source), *flags, *texts)
     target = ROOT / "build" / "simt" / f"{source.stem}-{name}.o"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +110,7 @@ class Emulator:
         self.functions = ctypes.CDLL(str(library_path(sources, flavour)))
         self.functions.simt_races.restype = ctypes.c_uint64
         self.functions.simt_accesses.restype = ctypes.c_uint64
+        self.functions.simt_switches.restype = ctypes.c_uint64
 
     def configure(
         self,
@@ -141,6 +147,10 @@ class Emulator:
     @property
     def accesses(self) -> int:
         return int(self.functions.simt_accesses())
+
+    @property
+    def switches(self) -> int:
+        return int(self.functions.simt_switches())
 
 
 @cache

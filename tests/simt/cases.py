@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from simt import geodesic_cases, pairs_cases, tree_cases
 from simt import transport_cases as transport
-from simt import geodesic_cases
-from simt import tree_cases
 
 # One lane, a warp and its neighbours, primes, more than the blocks that run at once can cover.
 PIXELS = (1, 31, 32, 33, 97, 257, 1009)
@@ -57,4 +56,5 @@ def all_cases(seed: int = 0) -> Iterator[Case]:
         yield from transport.gradient_cases(rng, dtype)
         yield from geodesic_cases.cases(rng, dtype)
         yield from tree_cases.tree_cases(rng, dtype)
+        yield from pairs_cases.pair_cases(rng, dtype)
     yield from mask_cases(rng)

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt import build, transport_kernels
-from simt import build, geodesic_kernels
-from simt import build, tree_kernels
+from simt import build, geodesic_kernels, pairs_kernels, transport_kernels, tree_kernels
 from simt.arrays import C_TYPES as _C_TYPES
 from simt.arrays import garbage as _garbage
 
 OPERATORS = (
     *("mask_statistics", "neighbor_difference", "transport_labels", "transport_plan"),
-    *transport_kernels.OPERATORS,
     *geodesic_kernels.OPERATORS,
+    *pairs_kernels.OPERATORS,
+    *transport_kernels.OPERATORS,
     *tree_kernels.OPERATORS,
 )
 NORMS = ("l1", "l2", "squared_l2")
@@ -30,9 +29,12 @@ class KernelError(AssertionError):
     """A race, a divergent barrier, a deadlock ... with file and line."""
 
 
-class Kernels(transport_kernels.TransportKernels):
-class Kernels(geodesic_kernels.GeodesicKernels):
-class Kernels(tree_kernels.TreeKernels):
+class Kernels(
+    geodesic_kernels.GeodesicKernels,
+    pairs_kernels.PairKernels,
+    transport_kernels.TransportKernels,
+    tree_kernels.TreeKernels,
+):
     """All operators that have a CUDA kernel, on one flavour of the emulator."""
 
     def __init__(self, flavour: build.Flavour) -> None:

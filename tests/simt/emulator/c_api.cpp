@@ -20,6 +20,7 @@ void simt_clear_report() { simt::clear_report(); }
 
 std::uint64_t simt_races() { return simt::report().races; }
 std::uint64_t simt_accesses() { return simt::report().accesses; }
+std::uint64_t simt_switches() { return simt::report().switches; }
 
 // One error a line, cut to fit.
 void simt_errors(char* text, std::size_t bytes) {

@@ -1,0 +1,40 @@
+#pragma once
+
+// Atomics and relaxed accesses as plain ones, under names that bench/mutate_kernels.py puts in the
+// place of theirs: each mutant must be noticed.
+
+namespace point2mask::cuda {
+
+#define POINT2MASK_PLAIN(name, result)                     \
+  template <typename T, typename V>                        \
+  inline T plain_##name(T* address, V given) {             \
+    const T old = *address, value = static_cast<T>(given); \
+    *address = result;                                     \
+    return old;                                            \
+  }
+POINT2MASK_PLAIN(Add, static_cast<T>(old + value))
+POINT2MASK_PLAIN(Min, value < old ? value : old)
+POINT2MASK_PLAIN(Max, value > old ? value : old)
+POINT2MASK_PLAIN(Or, static_cast<T>(old | value))
+POINT2MASK_PLAIN(And, static_cast<T>(old& value))
+POINT2MASK_PLAIN(Exch, value)
+#undef POINT2MASK_PLAIN
+
+template <typename T, typename E, typename V>
+inline T plain_CAS(T* address, E expected, V value) {
+  const T old = *address;
+  if (old == static_cast<T>(expected)) *address = static_cast<T>(value);
+  return old;
+}
+
+template <typename T>
+inline T plain_load(const T* address) {
+  return *address;
+}
+
+template <typename T, typename V>
+inline void plain_store(T* address, V value) {
+  *address = static_cast<T>(value);
+}
+
+} // namespace point2mask::cuda

@@ -1,0 +1,99 @@
+"""What every kernel must give, and how near: the references or the CPU engine in float64."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from simt import pairs_kernels, tree_expected
+
+from point2mask.ops import reference
+from point2mask.ops.reference.geodesic import geodesic_distance_backward
+
+Expected = Callable[..., Any]
+
+
+def labels(cost: NDArray[Any], potential: NDArray[Any], demand: NDArray[Any]) -> NDArray[Any]:
+    value = cost - potential[..., None]
+    if not cost.shape[1]:
+        return np.full(demand.shape, -1)
+    return np.where((demand > 0) & (value.min(1) < np.inf), value.argmin(1), -1)
+
+
+def plan(
+    cost: NDArray[Any],
+    potential: NDArray[Any],
+    demand: NDArray[Any],
+    epsilon: float,
+    demand_relaxation: float,
+) -> NDArray[Any]:
+    exponent = (potential.astype(np.float64)[..., None] - cost) / epsilon
+    part = np.where(demand[:, None] > 0, np.exp(exponent), 0)
+    total = part.sum(1, keepdims=True)
+    scale = demand[:, None] * total ** (epsilon / (demand_relaxation + epsilon))
+    return np.divide(scale * part, total, out=np.zeros_like(part), where=total > 0)
+
+
+def in_float64(operator: str) -> Expected:
+    """The CPU engine's result in float64."""
+
+    def run(*arguments: Any) -> tuple[NDArray[Any], ...]:
+        doubles = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
+        return engine(operator, doubles)
+
+    return run
+
+
+def engine(operator: str, arguments: Any) -> tuple[NDArray[Any], ...]:
+    """What the torch operator returns on the CPU, in the dtypes of its arguments."""
+    tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    result = getattr(torch.ops.point2mask, operator).default(*tensors)
+    return tuple(t.numpy() for t in (result if isinstance(result, tuple) else (result,)))
+
+
+def first_of_engine(operator: str) -> Expected:
+    """The engine's first result: kernels do not return the numbers of pairs with the losses."""
+    return lambda *arguments: engine(operator, arguments)[0]
+
+
+def sinkhorn(*arguments: Any) -> Any:
+    *arguments, _variant = arguments
+    return reference.sinkhorn(*arguments)
+
+
+EXPECTED: dict[str, Expected] = {
+    "geodesic_distance_backward": geodesic_distance_backward,
+    "transport_labels": labels,
+    "transport_plan": plan,
+    "sinkhorn": sinkhorn,
+    "sinkhorn_backward": in_float64("sinkhorn_backward"),
+    "transport_plan_backward": in_float64("transport_plan_backward"),
+    **{name: first_of_engine(name) for name in pairs_kernels.OPERATORS},
+    **tree_expected.EXPECTED,
+}
+EXACT = ("geodesic_distance", "geodesic_distance_backward")  # the reference rounds like the kernel
+# float32: the exponent (u - c) / epsilon reaches 20 and is off by 2 roundings, 20 * 2 * 6e-8.
+TOLERANCE = {np.dtype(np.float32): 4e-6, np.dtype(np.float64): 1e-13}
+# Sums of terms of both signs: within so many tolerances of the largest entry.
+SIGNED = {"sinkhorn_backward": 5, "transport_plan_backward": 5} | {
+    name: 1 for name in pairs_kernels.OPERATORS if name.endswith("_backward")
+}
+
+
+def expected(operator: str) -> Expected:
+    """The function that gives what a kernel must give."""
+    return EXPECTED.get(operator) or getattr(reference, operator)
+
+
+def allowed(operator: str, got: NDArray[Any], want: NDArray[Any]) -> tuple[float, float]:
+    """Relative and absolute error of a result."""
+    if operator in EXACT:
+        return 0.0, 0.0
+    tolerance = TOLERANCE.get(got.dtype, 0.0)
+    if operator == "sinkhorn":  # potentials and marginal errors of about 1
+        return tolerance, 5 * tolerance
+    finite = np.abs(want[np.isfinite(want)])
+    largest = float(finite.max(initial=0.0))
+    absolute = SIGNED.get(operator, 0) * tolerance * largest
+    return tolerance, max(absolute, 1e-30) + tree_expected.rounding(operator, got, want)

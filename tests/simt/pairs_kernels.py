@@ -1,0 +1,154 @@
+"""The pair kernels on NumPy arrays; a part of :class:`simt.kernels.Kernels`."""
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from simt.arrays import C_TYPES, garbage
+
+OPERATORS = (
+    "boundary_loss",
+    "boundary_loss_backward",
+    "lab_affinity_loss",
+    "lab_affinity_loss_backward",
+    "neighbor_difference_backward",
+)
+NORMS = ("l1", "l2", "squared_l2")
+
+Array = NDArray[Any]
+
+
+def _check_window(operator: str, kernel_size: int, dilation: int) -> None:
+    if kernel_size < 3 or kernel_size % 2 == 0:
+        raise ValueError(f"{operator}: kernel_size must be odd and at least 3, got {kernel_size}")
+    if dilation < 1:
+        raise ValueError(f"{operator}: dilation must be at least 1, got {dilation}")
+
+
+def _check_lab(channels: int, theta: float, threshold: float) -> None:
+    operator = "lab_affinity_loss"
+    if channels < 1:
+        raise ValueError(f"{operator}: logits must have at least one channel, got {channels}")
+    if not 0 < theta < math.inf:
+        raise ValueError(f"{operator}: theta must be positive, got {theta}")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"{operator}: threshold must lie in (0, 1], got {threshold}")
+
+
+class PairKernels:
+    """Losses and gradients of pairs; ``_and_pairs`` returns the numbers of pairs as well."""
+
+    emulator: Any
+    _launch: Any
+
+    def _scratch(self, name: str, *sizes: int) -> NDArray[np.uint8]:
+        function = getattr(self.emulator.functions, name)
+        function.restype = ctypes.c_int64
+        return garbage((function(*map(ctypes.c_int64, sizes)),), np.uint8)
+
+    def neighbor_difference_backward(
+        self, grad_difference: Array, feature: Array, difference: Array, norm: str
+    ) -> Array:
+        arrays = map(np.ascontiguousarray, (grad_difference, feature, difference))
+        grad_feature = garbage(feature.shape, feature.dtype)
+        self._launch(
+            f"neighbor_difference_backward_{C_TYPES[feature.dtype]}",
+            *(*arrays, *feature.shape, difference.shape[1], NORMS.index(norm), grad_feature),
+        )
+        return grad_feature
+
+    def lab_affinity_loss_and_pairs(
+        self,
+        logits: Array,
+        lab: Array,
+        kernel_size: int = 3,
+        dilation: int = 2,
+        theta: float = 2.0,
+        threshold: float = 0.3,
+        valid: NDArray[np.bool_] | None = None,
+    ) -> tuple[Array, NDArray[np.int64]]:
+        images, channels, height, width = logits.shape
+        _check_window("lab_affinity_loss", kernel_size, dilation)
+        _check_lab(channels, theta, threshold)
+        logits, lab = map(np.ascontiguousarray, (logits, lab))
+        valid = None if valid is None else np.ascontiguousarray(valid)
+        dtype = C_TYPES[logits.dtype]
+        loss, pairs = garbage((images,), logits.dtype), garbage((images,), np.int64)
+        scratch = self._scratch(f"lab_affinity_loss_scratch_{dtype}", images, height, width)
+        self._launch(
+            f"lab_affinity_loss_{dtype}",
+            *(logits, lab, valid, images, channels, height, width, kernel_size, dilation),
+            *(float(theta), float(threshold), scratch, loss, pairs),
+        )
+        return loss, pairs
+
+    def lab_affinity_loss(self, *arguments: Any, **named: Any) -> Array:
+        return self.lab_affinity_loss_and_pairs(*arguments, **named)[0]
+
+    def lab_affinity_loss_backward(
+        self,
+        grad_loss: Array,
+        logits: Array,
+        lab: Array,
+        pairs: NDArray[np.int64],
+        kernel_size: int,
+        dilation: int,
+        theta: float,
+        threshold: float,
+        valid: NDArray[np.bool_] | None,
+    ) -> Array:
+        dtype = C_TYPES[logits.dtype]
+        images, channels, height, width = logits.shape
+        scratch = self._scratch(
+            f"lab_affinity_loss_backward_scratch_{dtype}", images, height, width
+        )
+        grad_logits = garbage(logits.shape, logits.dtype)
+        self._launch(
+            f"lab_affinity_loss_backward_{dtype}",
+            *(grad_loss, logits, lab, valid, pairs, images, channels, height, width),
+            *(kernel_size, dilation, float(theta), float(threshold), scratch, grad_logits),
+        )
+        return grad_logits
+
+    def boundary_loss_and_pairs(
+        self,
+        boundary: Array,
+        instance: NDArray[np.int32],
+        semantic: NDArray[np.int32],
+        kernel_size: int = 3,
+        dilation: int = 1,
+    ) -> tuple[Array, NDArray[np.int64]]:
+        _check_window("boundary_loss", kernel_size, dilation)
+        boundary, instance, semantic = map(np.ascontiguousarray, (boundary, instance, semantic))
+        loss = garbage(boundary.shape[:1], boundary.dtype)
+        pairs = garbage((*boundary.shape[:1], 3), np.int64)
+        scratch = self._scratch("boundary_loss_scratch", *boundary.shape)
+        self._launch(
+            f"boundary_loss_{C_TYPES[boundary.dtype]}",
+            *(boundary, instance, semantic, *boundary.shape, kernel_size, dilation),
+            *(scratch, loss, pairs),
+        )
+        return loss, pairs
+
+    def boundary_loss(self, *arguments: Any, **named: Any) -> Array:
+        return self.boundary_loss_and_pairs(*arguments, **named)[0]
+
+    def boundary_loss_backward(
+        self,
+        grad_loss: Array,
+        boundary: Array,
+        instance: NDArray[np.int32],
+        semantic: NDArray[np.int32],
+        pairs: NDArray[np.int64],
+        kernel_size: int,
+        dilation: int,
+    ) -> Array:
+        grad_boundary = garbage(boundary.shape, boundary.dtype)
+        self._launch(
+            f"boundary_loss_backward_{C_TYPES[boundary.dtype]}",
+            *(grad_loss, boundary, instance, semantic, pairs, *boundary.shape),
+            *(kernel_size, dilation, grad_boundary),
+        )
+        return grad_boundary
