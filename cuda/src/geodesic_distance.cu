@@ -5,16 +5,17 @@
 namespace point2mask::cuda {
 namespace {
 
-constexpr int kWarp = 32;
+constexpr int kWarp = 32, kMostWarps = 8; // of a block
 constexpr unsigned kFullWarp = 0xffffffffU;
 // A warp relaxes a tile in its registers, a lane a column; the outer two lanes hold columns of the
-// neighbours. More rows mean fewer visits; these are what fits with their costs.
+// neighbours. More rows mean fewer visits; these are what fits with their costs, twice a device's
+// multiprocessor in float.
 constexpr int kColumns = kWarp - 2;
 template <typename T>
 constexpr int kRows = 24 / static_cast<int>(sizeof(T));
 template <typename T>
-constexpr int kMostWarps = 64 / static_cast<int>(sizeof(T)); // a block, with 128 words a thread
-constexpr int kWordsPerTile = 3;                             // of the lists of tiles
+constexpr int kBlocksAtOnce = 8 / static_cast<int>(sizeof(T));
+constexpr int kWordsPerTile = 4; // of the lists of tiles
 
 struct Tiles {
   int rows, columns, count;
@@ -33,17 +34,52 @@ std::size_t list_bytes(const Tiles& tiles) {
   return static_cast<std::size_t>(tiles.count) * kWordsPerTile * sizeof(int);
 }
 
-// The tiles to visit, round by round. What a round lists is visited in the next; between the two
-// lies a barrier.
+// Distances ordered as integers: the bits of a float.
+__device__ __forceinline__ unsigned key_of(float distance) { return __float_as_uint(distance); }
+__device__ __forceinline__ unsigned key_of(double distance) {
+  return __float_as_uint(static_cast<float>(distance));
+}
+constexpr unsigned kNoKey = 0xffffffffU;
+
+// What every round of a block knows of the tiles; `now` and the other index swap every round.
+struct Progress {
+  int pending[2];     // tiles to be visited some time
+  int active[2];      // of them, tiles visited in a round
+  unsigned lowest[2]; // the lowest key among the pending ones
+};
+
+// The tiles to visit. A tile is pending when a neighbour was lowered enough to lower one of its
+// pixels; the distance of that neighbour is its key. A round visits those with the lowest keys.
 struct Worklist {
-  int* counts; // [3] tiles listed for this round and the next, and a zero for the one after
-  int* stamp;  // [tiles] the last round a tile was listed for
-  int* lists;  // [2, tiles]
+  Progress* progress;
+  unsigned* keys; // [tiles] kNoKey where a tile is not pending
+  int* pending;   // [2, tiles]
+  int* active;    // [tiles]
   int tiles;
 
-  __device__ __forceinline__ void push(int tile, int round) const {
-    if (atomicExch(stamp + tile, round) == round) return;
-    lists[(round & 1) * tiles + atomicAdd(counts + round % 3, 1)] = tile;
+  __device__ __forceinline__ void defer(int tile, unsigned key, int next) const {
+    pending[next * tiles + atomicAdd(progress->pending + next, 1)] = tile;
+    atomicMin(progress->lowest + next, key);
+  }
+  __device__ __forceinline__ void wake(int tile, unsigned key, int next) const {
+    if (atomicMin(keys + tile, key) == kNoKey)
+      defer(tile, key, next);
+    else
+      atomicMin(progress->lowest + next, key);
+  }
+  // Moves the pending tiles with keys up to `most` to the active ones, the others to the next
+  // round.
+  __device__ __forceinline__ void select(int count, unsigned most, int now) const {
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) {
+      const int tile = pending[now * tiles + i];
+      const unsigned key = keys[tile];
+      if (key > most) {
+        defer(tile, key, now ^ 1);
+      } else {
+        keys[tile] = kNoKey;
+        active[atomicAdd(progress->active + now, 1)] = tile;
+      }
+    }
   }
 };
 
@@ -82,85 +118,123 @@ __device__ __forceinline__ void load_costs(const Map<T>& m, int y0, int x, bool 
   }
 }
 
-// Lowers the tile until its own steps lower nothing more; d has a row of the neighbours above and
-// below. Returns the rows, one bit each, in which this lane was lowered.
+// The distances of a tile with a row and a column of the neighbours around it.
 template <typename T>
-__device__ __forceinline__ unsigned relax(T (&d)[kRows<T> + 2], const T (&into)[kRows<T>][8]) {
+struct Window {
+  T column[3][kRows<T> + 2]; // to the left, of this lane, to the right
+};
+
+// Lowers the tile until its own steps lower nothing more. Returns the rows, one bit each, in which
+// this lane was lowered.
+template <typename T>
+__device__ __forceinline__ unsigned relax(Window<T>& w, const T (&into)[kRows<T>][8]) {
   constexpr Steps steps = kSteps;
   unsigned lowered = 0, now;
   do {
-    T before[3][kRows<T> + 2]; // in the columns to the left, here and to the right
-    shuffle_beside(kFullWarp, d, before[0], before[2]);
-#pragma unroll
-    for (int r = 0; r < kRows<T> + 2; ++r) before[1][r] = d[r];
+    shuffle_beside(kFullWarp, w.column[1], w.column[0], w.column[2]);
+    T least[kRows<T>];
     now = 0;
 #pragma unroll
     for (int r = 0; r < kRows<T>; ++r) {
-      T least = d[r + 1];
+      least[r] = w.column[1][r + 1];
 #pragma unroll
       for (int k = 0; k < 8; ++k)
-        least = fmin(least, before[1 - steps.to[k].dx][r + 1 - steps.to[k].dy] + into[r][k]);
-      now |= least < d[r + 1] ? 1U << r : 0U;
-      d[r + 1] = least;
+        least[r] =
+            fmin(least[r], w.column[1 - steps.to[k].dx][r + 1 - steps.to[k].dy] + into[r][k]);
+      now |= least[r] < w.column[1][r + 1] ? 1U << r : 0U;
     }
+#pragma unroll
+    for (int r = 0; r < kRows<T>; ++r) w.column[1][r + 1] = least[r];
     lowered |= now;
   } while (__any_sync(kFullWarp, now != 0));
   return lowered;
 }
 
-// Lists the neighbours of a tile that see a lowered pixel, one lane a neighbour.
 template <typename T>
-__device__ __forceinline__ void wake_neighbours(const Tiles& tiles, const Worklist& work, int tile,
-                                                unsigned lowered, int round) {
-  constexpr Steps steps = kSteps;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const unsigned top = __ballot_sync(kFullWarp, (lowered & 1U) != 0);
-  const unsigned bottom = __ballot_sync(kFullWarp, (lowered >> (kRows<T> - 1) & 1U) != 0);
-  const unsigned any = __ballot_sync(kFullWarp, lowered != 0);
-  const int row = tile / tiles.columns, column = tile % tiles.columns;
+__device__ __forceinline__ T highest(T a, T b, T c) {
+  return fmax(a, fmax(b, c));
+}
+
+__device__ __forceinline__ unsigned warp_min(unsigned key) {
 #pragma unroll
-  for (int k = 0; k < 8; ++k) {
-    const int dy = steps.to[k].dy, dx = steps.to[k].dx;
-    const unsigned rows = dy < 0 ? top : dy > 0 ? bottom : any;
-    const unsigned seen = dx < 0 ? rows >> 1 & 1U : dx > 0 ? rows >> kColumns & 1U : rows;
-    const bool exists =
-        row + dy >= 0 && row + dy < tiles.rows && column + dx >= 0 && column + dx < tiles.columns;
-    if (lane == k && seen != 0 && exists) work.push(tile + dy * tiles.columns + dx, round);
+  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2)
+    key = min(key, __shfl_xor_sync(kFullWarp, key, lanes));
+  return key;
+}
+
+// Wakes the neighbours of a tile that a lowered pixel may lower: no step leads down, so a pixel
+// beside it lay higher when the tile was loaded.
+template <typename T>
+__device__ __forceinline__ void wake_neighbours(const Window<T>& w, unsigned lowered,
+                                                const Tiles& tiles, const Worklist& work, int tile,
+                                                int next) {
+  constexpr int kLast = kRows<T> - 1;
+  const T(&left)[kRows<T> + 2] = w.column[0], (&here)[kRows<T> + 2] = w.column[1],
+                            (&right)[kRows<T> + 2] = w.column[2];
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int row = tile / tiles.columns, column = tile % tiles.columns;
+  const auto key = [&](int r, T limit) {
+    return (lowered >> r & 1U) && here[r + 1] < limit ? key_of(here[r + 1]) : kNoKey;
+  };
+  const auto wake = [&](int to_row, int to_column, unsigned with) {
+    if (with != kNoKey && to_row >= 0 && to_row < tiles.rows && to_column >= 0 &&
+        to_column < tiles.columns)
+      work.wake(to_row * tiles.columns + to_column, with, next);
+  };
+  const unsigned top = warp_min(key(0, highest(left[0], here[0], right[0])));
+  const unsigned bottom =
+      warp_min(key(kLast, highest(left[kLast + 2], here[kLast + 2], right[kLast + 2])));
+  if (lane == 0) {
+    wake(row - 1, column, top);
+    wake(row + 1, column, bottom);
+  } else if (lane == 1 || lane == kColumns) {
+    T beside[kRows<T> + 2];
+    unsigned lowest = kNoKey;
+#pragma unroll
+    for (int r = 0; r < kRows<T> + 2; ++r) beside[r] = lane == 1 ? left[r] : right[r];
+#pragma unroll
+    for (int r = 0; r < kRows<T>; ++r)
+      lowest = min(lowest, key(r, highest(beside[r], beside[r + 1], beside[r + 2])));
+    const int to_column = lane == 1 ? column - 1 : column + 1;
+    wake(row - 1, to_column, key(0, beside[0]));
+    wake(row, to_column, lowest);
+    wake(row + 1, to_column, key(kLast, beside[kLast + 2]));
   }
 }
 
 template <typename T>
 __device__ __forceinline__ void visit(const Map<T>& m, const Tiles& tiles, const Worklist& work,
-                                      int tile, int round) {
+                                      int tile, int next) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int y0 = tile / tiles.columns * kRows<T>;
   const int x = tile % tiles.columns * kColumns + lane - 1;
   const bool within = x >= 0 && x < m.width, owned = within && lane >= 1 && lane <= kColumns;
-  T d[kRows<T> + 2], into[kRows<T>][8];
+  Window<T> w;
+  T into[kRows<T>][8];
   T* const here = m.distance + std::int64_t{y0} * m.width + x; // of row 1
 #pragma unroll
   for (int r = 0; r < kRows<T> + 2; ++r) {
     const bool inside = within && y0 + r >= 1 && y0 + r <= m.height;
-    // The neighbours may be lowered meanwhile. What is not seen of it lists this tile again.
-    d[r] = inside ? load_relaxed(here + std::int64_t{r - 1} * m.width) : infinity<T>();
+    // The neighbours may be lowered meanwhile. What is not seen of it wakes this tile again.
+    w.column[1][r] = inside ? load_relaxed(here + std::int64_t{r - 1} * m.width) : infinity<T>();
   }
   load_costs(m, y0, x, owned, into);
-  const unsigned lowered = relax<T>(d, into);
+  const unsigned lowered = relax<T>(w, into);
 #pragma unroll
   for (int r = 0; r < kRows<T>; ++r)
-    if (lowered >> r & 1U) store_relaxed(here + std::int64_t{r} * m.width, d[r + 1]);
-  wake_neighbours<T>(tiles, work, tile, lowered, round + 1);
+    if (lowered >> r & 1U) store_relaxed(here + std::int64_t{r} * m.width, w.column[1][r + 1]);
+  if (__any_sync(kFullWarp, lowered != 0)) wake_neighbours(w, lowered, tiles, work, tile, next);
 }
 
-// Every pixel out of reach but the seeds; lists the tiles that see one for round 0.
+// Every pixel out of reach but the seeds; wakes the tiles that see one.
 template <typename T>
 __device__ __forceinline__ void plant(const Map<T>& m, const std::int32_t* seeds,
                                       std::int64_t points, const Tiles& tiles,
                                       const Worklist& work) {
   for (std::int64_t i = threadIdx.x; i < m.plane; i += blockDim.x) m.distance[i] = infinity<T>();
   for (int i = static_cast<int>(threadIdx.x); i < tiles.count; i += static_cast<int>(blockDim.x))
-    work.stamp[i] = -1;
-  if (threadIdx.x < 3) work.counts[threadIdx.x] = 0;
+    work.keys[i] = kNoKey;
+  if (threadIdx.x == 0) *work.progress = {{0, 0}, {0, 0}, {kNoKey, kNoKey}};
   __syncthreads();
   for (std::int64_t i = threadIdx.x; i < points; i += blockDim.x) {
     const std::int32_t seed = seeds[i];
@@ -169,36 +243,55 @@ __device__ __forceinline__ void plant(const Map<T>& m, const std::int32_t* seeds
     const int y = seed / m.width, x = seed % m.width;
     for (int row = max(0, y - 1) / kRows<T>; row <= min(m.height - 1, y + 1) / kRows<T>; ++row)
       for (int c = max(0, x - 1) / kColumns; c <= min(m.width - 1, x + 1) / kColumns; ++c)
-        work.push(row * tiles.columns + c, 0);
+        work.wake(row * tiles.columns + c, 0, 0);
   }
   __syncthreads();
 }
 
-// One block a target; a round's tiles are shared among its warps.
+// Visits tiles until none is pending. A round takes all of them if each warp gets one, else those
+// whose keys lie within 2^shift of the lowest; the shift follows the number that were active.
 template <typename T>
-__global__ void __launch_bounds__(kMostWarps<T>* kWarp)
-    geodesic_distance_kernel(GeodesicDistance<T> p, Tiles tiles) {
-  POINT2MASK_SHARED(int, counts, 3);
-  POINT2MASK_DYNAMIC_SHARED(int, shared);
+__device__ __forceinline__ void settle(const Map<T>& m, const Tiles& tiles, const Worklist& work) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int warps = static_cast<int>(blockDim.x) / kWarp;
+  Progress& progress = *work.progress;
+  int shift = 23; // at first, twice the distance
+  for (int now = 0;; now ^= 1) {
+    const int pending = progress.pending[now];
+    if (pending == 0) break;
+    const unsigned most =
+        pending <= warps ? kNoKey - 1 : progress.lowest[now] + (1U << shift); // does not overflow
+    work.select(pending, most, now);
+    __syncthreads();
+    const int active = progress.active[now];
+    if (threadIdx.x == 0) { // all have read these, none needs them before the next barrier
+      progress.pending[now] = progress.active[now ^ 1] = 0;
+      progress.lowest[now] = kNoKey;
+    }
+    for (int i = warp; i < active; i += warps) visit(m, tiles, work, work.active[i], now ^ 1);
+    if (active < warps && active < pending) shift = min(30, shift + 1);
+    if (active > 2 * warps) shift = max(0, shift - 1);
+    __syncthreads();
+  }
+}
+
+// One block a target.
+template <typename T>
+__global__ void __launch_bounds__(kMostWarps* kWarp, kBlocksAtOnce<T>)
+    geodesic_distance_kernel(GeodesicDistance<T> p, Tiles tiles) {
+  POINT2MASK_SHARED(Progress, progress, 1);
+  POINT2MASK_DYNAMIC_SHARED(int, shared);
   const std::int64_t plane = p.height * p.width;
   int* const memory =
       p.scratch ? p.scratch + std::int64_t{blockIdx.x} * kWordsPerTile * tiles.count : shared;
-  const Worklist work{counts, memory, memory + tiles.count, tiles.count};
+  const Worklist work{progress, reinterpret_cast<unsigned*>(memory), memory + tiles.count,
+                      memory + 3 * std::int64_t{tiles.count}, tiles.count};
   for (std::int64_t target = blockIdx.x; target < p.images * p.targets; target += gridDim.x) {
     const Map<T> m{p.edge_cost + target / p.targets * 8 * plane, p.distance + target * plane,
                    static_cast<int>(p.height), static_cast<int>(p.width), plane};
     plant(m, p.seeds + target * p.points, p.points, tiles, work);
-    for (int round = 0;; ++round) {
-      const int active = counts[round % 3];
-      if (active == 0) break;
-      if (threadIdx.x == 0) counts[(round + 2) % 3] = 0;
-      for (int i = warp; i < active; i += warps)
-        visit(m, tiles, work, work.lists[(round & 1) * tiles.count + i], round);
-      __syncthreads();
-    }
-    __syncthreads(); // all have seen the zero
+    settle(m, tiles, work);
+    __syncthreads(); // all have seen that none is pending
   }
 }
 
@@ -218,7 +311,7 @@ cudaError_t geodesic_distance(const GeodesicDistance<T>& p, cudaStream_t stream)
   if (p.images * p.targets == 0 || p.height * p.width == 0) return cudaSuccess;
   const Tiles tiles = tiles_of<T>(p.height, p.width);
   // About as many warps as a front of active tiles can occupy.
-  const int warps = tiles.count >= 4 * kMostWarps<T> ? kMostWarps<T> : (tiles.count + 3) / 4;
+  const int warps = tiles.count >= 4 * kMostWarps ? kMostWarps : (tiles.count + 3) / 4;
   return launch(geodesic_distance_kernel<T>, dim3(blocks_for(p.images * p.targets, 1)),
                 dim3(static_cast<unsigned>(warps * kWarp)), p.scratch ? 0 : list_bytes(tiles),
                 stream, p, tiles);

@@ -71,9 +71,9 @@ def test_scratch_memory(machine):
     machine.emulator.configure(0, max_blocks=3)
     name = "geodesic_distance_scratch_bytes_float"
     assert scratch_bytes(machine, name, 4, 20, 512, 512, 48000) == 0
-    # 342 x 35 tiles of three words, for as many targets as there are blocks
-    assert scratch_bytes(machine, name, 4, 20, 2048, 1024, 48000) == 3 * 342 * 35 * 12
-    assert scratch_bytes(machine, name, 1, 2, 2048, 1024, 48000) == 2 * 342 * 35 * 12
+    # 342 x 35 tiles of four words, for as many targets as there are blocks
+    assert scratch_bytes(machine, name, 4, 20, 2048, 1024, 48000) == 3 * 342 * 35 * 16
+    assert scratch_bytes(machine, name, 1, 2, 2048, 1024, 48000) == 2 * 342 * 35 * 16
     forest = 18 * 64 * 64 + 4
     name = "geodesic_gradient_scratch_bytes_"
     assert scratch_bytes(machine, name + "double", 3, 7, 64, 64, 2) == 3 * 2 * forest

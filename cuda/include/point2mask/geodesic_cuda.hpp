@@ -26,8 +26,8 @@ struct GeodesicDistance {
 // Shared memory that every device grants a block, less what the kernel takes for itself.
 inline constexpr std::size_t kGeodesicSharedBytes = 48000;
 
-// Bytes of scratch memory; 0 where so much shared memory suffices: by default up to 720000 pixels
-// of float, 360000 of double.
+// Bytes of scratch memory; 0 where so much shared memory suffices: by default up to 540000 pixels
+// of float, 270000 of double.
 template <typename T>
 std::size_t geodesic_distance_scratch_bytes(std::int64_t images, std::int64_t targets,
                                             std::int64_t height, std::int64_t width,
