@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
             for kind in (CLICKS, MASKS)
         }
         _announce("Images with true masks; one click a segment", "Masks from clicks, untrained")
-        _do(["shapes", data, "--train", args.train, "--val", args.images, "--things", 4,
-             "--scale", 1.8, "--seed", args.seed])  # fmt: skip
+        _do(["shapes", data, "--train", args.train, "--val", args.images, "--things", 3,
+             "--scale", 2.4, "--seed", args.seed])  # fmt: skip
         _do(["points", "sample", "--annotations", truth, "--per-segment", 1, "--seed", args.seed,
              "--out", points])  # fmt: skip
         _do(["label", "--images", images, "--points", points, "--out", out / "labels"])
