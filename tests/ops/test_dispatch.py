@@ -32,11 +32,12 @@ def test_kernels_are_registered_where_they_were_compiled(operator):
 
 
 def test_cuda_tensors_get_a_clear_answer():
-    tree, weight = torch.zeros(1, 6, dtype=torch.int32), torch.zeros(1, 6)
-    operator = torch.ops.point2mask.bottleneck_distance.default
+    value, where = torch.zeros(1, 6, 1, 2), torch.zeros(1, 3, 1, 1, 1, 2)
+    shapes = torch.tensor([[2, 3]])
+    operator = torch.ops.point2mask.deformable_attention.default
     expected = "no CUDA kernel yet" if _core.cuda_architectures else "built without CUDA kernels"
-    with pytest.raises(NotImplementedError, match=f"bottleneck_distance: .*{expected}"):
-        operator.redispatch(CUDA, tree, tree, weight, tree[..., None])
+    with pytest.raises(NotImplementedError, match=f"deformable_attention: .*{expected}"):
+        operator.redispatch(CUDA, value, where, where[..., 0], shapes)
 
 
 @pytest.mark.skipif(not _core.cuda_architectures, reason="built without CUDA kernels")
