@@ -9,7 +9,7 @@ import pytest
 
 import point2mask
 from point2mask.cli import COMMANDS, main
-from point2mask.data import read_panoptic, read_point_pngs, read_points, sample_points
+from point2mask.data import read_panoptic, read_point_pngs, read_points, read_rgb, sample_points
 from point2mask.data.shapes import make_scene, write_shapes
 from point2mask.evaluation import panoptic_quality
 
@@ -220,3 +220,15 @@ def test_runs_as_a_module_and_does_not_mind_a_closed_pipe():
     code = "import sys; from point2mask.cli import main; sys.exit(main(['info']))"
     command = f'"{sys.executable}" -W error -c "{code}" | true; test ${{PIPESTATUS[0]}} = 0'
     subprocess.run(["bash", "-c", command], check=True, timeout=60, capture_output=True)
+
+
+def test_demo_runs_the_whole_way(tmp_path, capfd):
+    out = tmp_path / "demo"
+    code = main(["demo", "--out", str(out), "--train", "4", "--images", "2", "--epochs", "1"])
+    said = capfd.readouterr()
+    assert code == 0, said.err
+    assert "points | step 1/1" in said.out
+    assert "P1/M: " in said.out
+    figures = json.loads((out / "demo.json").read_text())
+    assert set(figures) == {"pq_things", "clicks_over_masks"}
+    assert read_rgb(out / "demo.png").shape[0] > 2 * 2 * 128

@@ -144,10 +144,11 @@ def _do_together(commands: dict[str, list[str]]) -> None:
 
 
 def _relay(name: str, lines: IO[str], said: list[str]) -> None:
-    for line in map(str.rstrip, lines):
-        said.append(line)
-        if line.startswith("step "):
-            print(f"  {name:>6} | {line}", flush=True)
+    with lines:
+        for line in map(str.rstrip, lines):
+            said.append(line)
+            if line.startswith("step "):
+                print(f"  {name:>6} | {line}", flush=True)
 
 
 def draw(path: Path, out: Path, points: Path) -> None:
