@@ -13,8 +13,6 @@ constexpr unsigned kFullWarp = 0xffffffffU;
 constexpr int kColumns = kWarp - 2;
 template <typename T>
 constexpr int kRows = 24 / static_cast<int>(sizeof(T));
-template <typename T>
-constexpr int kBlocksAtOnce = 8 / static_cast<int>(sizeof(T));
 constexpr int kWordsPerTile = 4; // of the lists of tiles
 
 struct Tiles {
@@ -52,17 +50,23 @@ struct Progress {
 // pixels; the distance of that neighbour is its key. A round visits those with the lowest keys.
 struct Worklist {
   Progress* progress;
-  unsigned* keys; // [tiles] kNoKey where a tile is not pending
-  int* pending;   // [2, tiles]
-  int* active;    // [tiles]
+  int* memory; // [kWordsPerTile, tiles]
   int tiles;
 
+  __device__ __forceinline__ unsigned* keys() const { // kNoKey where a tile is not pending
+    return reinterpret_cast<unsigned*>(memory);
+  }
+  __device__ __forceinline__ int* pending(int round) const {
+    return memory + std::int64_t{tiles} * (1 + round);
+  }
+  __device__ __forceinline__ int* active() const { return memory + std::int64_t{tiles} * 3; }
+
   __device__ __forceinline__ void defer(int tile, unsigned key, int next) const {
-    pending[next * tiles + atomicAdd(progress->pending + next, 1)] = tile;
+    pending(next)[atomicAdd(progress->pending + next, 1)] = tile;
     atomicMin(progress->lowest + next, key);
   }
   __device__ __forceinline__ void wake(int tile, unsigned key, int next) const {
-    if (atomicMin(keys + tile, key) == kNoKey)
+    if (atomicMin(keys() + tile, key) == kNoKey)
       defer(tile, key, next);
     else
       atomicMin(progress->lowest + next, key);
@@ -71,13 +75,13 @@ struct Worklist {
   // round.
   __device__ __forceinline__ void select(int count, unsigned most, int now) const {
     for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) {
-      const int tile = pending[now * tiles + i];
-      const unsigned key = keys[tile];
+      const int tile = pending(now)[i];
+      const unsigned key = keys()[tile];
       if (key > most) {
         defer(tile, key, now ^ 1);
       } else {
-        keys[tile] = kNoKey;
-        active[atomicAdd(progress->active + now, 1)] = tile;
+        keys()[tile] = kNoKey;
+        active()[atomicAdd(progress->active + now, 1)] = tile;
       }
     }
   }
@@ -172,33 +176,32 @@ __device__ __forceinline__ void wake_neighbours(const Window<T>& w, unsigned low
   const T(&left)[kRows<T> + 2] = w.column[0], (&here)[kRows<T> + 2] = w.column[1],
                             (&right)[kRows<T> + 2] = w.column[2];
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int row = tile / tiles.columns, column = tile % tiles.columns;
   const auto key = [&](int r, T limit) {
     return (lowered >> r & 1U) && here[r + 1] < limit ? key_of(here[r + 1]) : kNoKey;
   };
-  const auto wake = [&](int to_row, int to_column, unsigned with) {
-    if (with != kNoKey && to_row >= 0 && to_row < tiles.rows && to_column >= 0 &&
-        to_column < tiles.columns)
-      work.wake(to_row * tiles.columns + to_column, with, next);
-  };
-  const unsigned top = warp_min(key(0, highest(left[0], here[0], right[0])));
-  const unsigned bottom =
-      warp_min(key(kLast, highest(left[kLast + 2], here[kLast + 2], right[kLast + 2])));
-  if (lane == 0) {
-    wake(row - 1, column, top);
-    wake(row + 1, column, bottom);
-  } else if (lane == 1 || lane == kColumns) {
+  // Lane 0 wakes the neighbours above and below, the outer columns those on their side.
+  unsigned with[3] = {
+      warp_min(key(0, highest(left[0], here[0], right[0]))), kNoKey,
+      warp_min(key(kLast, highest(left[kLast + 2], here[kLast + 2], right[kLast + 2])))};
+  if (lane == 1 || lane == kColumns) {
     T beside[kRows<T> + 2];
-    unsigned lowest = kNoKey;
 #pragma unroll
     for (int r = 0; r < kRows<T> + 2; ++r) beside[r] = lane == 1 ? left[r] : right[r];
+    with[0] = key(0, beside[0]);
+    with[2] = key(kLast, beside[kLast + 2]);
 #pragma unroll
     for (int r = 0; r < kRows<T>; ++r)
-      lowest = min(lowest, key(r, highest(beside[r], beside[r + 1], beside[r + 2])));
-    const int to_column = lane == 1 ? column - 1 : column + 1;
-    wake(row - 1, to_column, key(0, beside[0]));
-    wake(row, to_column, lowest);
-    wake(row + 1, to_column, key(kLast, beside[kLast + 2]));
+      with[1] = min(with[1], key(r, highest(beside[r], beside[r + 1], beside[r + 2])));
+  } else if (lane != 0) {
+    return;
+  }
+  const int row = tile / tiles.columns;
+  const int column = tile % tiles.columns + (lane == 0 ? 0 : lane == 1 ? -1 : 1);
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {
+    const int to_row = row + i - 1;
+    const bool exists = to_row >= 0 && to_row < tiles.rows && column >= 0 && column < tiles.columns;
+    if (exists && with[i] != kNoKey) work.wake(to_row * tiles.columns + column, with[i], next);
   }
 }
 
@@ -233,7 +236,7 @@ __device__ __forceinline__ void plant(const Map<T>& m, const std::int32_t* seeds
                                       const Worklist& work) {
   for (std::int64_t i = threadIdx.x; i < m.plane; i += blockDim.x) m.distance[i] = infinity<T>();
   for (int i = static_cast<int>(threadIdx.x); i < tiles.count; i += static_cast<int>(blockDim.x))
-    work.keys[i] = kNoKey;
+    work.keys()[i] = kNoKey;
   if (threadIdx.x == 0) *work.progress = {{0, 0}, {0, 0}, {kNoKey, kNoKey}};
   __syncthreads();
   for (std::int64_t i = threadIdx.x; i < points; i += blockDim.x) {
@@ -268,7 +271,7 @@ __device__ __forceinline__ void settle(const Map<T>& m, const Tiles& tiles, cons
       progress.pending[now] = progress.active[now ^ 1] = 0;
       progress.lowest[now] = kNoKey;
     }
-    for (int i = warp; i < active; i += warps) visit(m, tiles, work, work.active[i], now ^ 1);
+    for (int i = warp; i < active; i += warps) visit(m, tiles, work, work.active()[i], now ^ 1);
     if (active < warps && active < pending) shift = min(30, shift + 1);
     if (active > 2 * warps) shift = max(0, shift - 1);
     __syncthreads();
@@ -277,15 +280,14 @@ __device__ __forceinline__ void settle(const Map<T>& m, const Tiles& tiles, cons
 
 // One block a target.
 template <typename T>
-__global__ void __launch_bounds__(kMostWarps* kWarp, kBlocksAtOnce<T>)
+__global__ void __launch_bounds__(kMostWarps* kWarp, 1)
     geodesic_distance_kernel(GeodesicDistance<T> p, Tiles tiles) {
   POINT2MASK_SHARED(Progress, progress, 1);
   POINT2MASK_DYNAMIC_SHARED(int, shared);
   const std::int64_t plane = p.height * p.width;
   int* const memory =
       p.scratch ? p.scratch + std::int64_t{blockIdx.x} * kWordsPerTile * tiles.count : shared;
-  const Worklist work{progress, reinterpret_cast<unsigned*>(memory), memory + tiles.count,
-                      memory + 3 * std::int64_t{tiles.count}, tiles.count};
+  const Worklist work{progress, memory, tiles.count};
   for (std::int64_t target = blockIdx.x; target < p.images * p.targets; target += gridDim.x) {
     const Map<T> m{p.edge_cost + target / p.targets * 8 * plane, p.distance + target * plane,
                    static_cast<int>(p.height), static_cast<int>(p.width), plane};

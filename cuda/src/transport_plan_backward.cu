@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kThreads)
     T mean = T(0), mass = T(0);
     if (inside) {
       row = row_of(p.targets, model, difference);
-#pragma unroll 4
+#pragma unroll 1
       for (std::int64_t k = 0; k < p.targets; ++k) {
         if (__ldg(potential + k) > -infinity<T>())
           mean += __ldg(p.grad_plan + first + k * p.pixels) * row.share(difference(k), model);
