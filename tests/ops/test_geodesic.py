@@ -54,7 +54,8 @@ def test_equals_dijkstra_on_larger_images(backend, name, dtype):
 
 
 def test_equals_dijkstra_where_sweeps_converge_slowly(backend):
-    edge_cost = make("comb", 255, 31)
+    # The shorter one is slow enough for the emulator, where the longer one looks like a hang.
+    edge_cost = make("comb", 63 if backend.name == "simt" else 255, 31)
     seeds = np.array([[[0], [-1]]], np.int32)
     distance = backend.geodesic_distance(edge_cost, seeds)
     np.testing.assert_array_equal(distance, reference.geodesic_distance(edge_cost, seeds))
