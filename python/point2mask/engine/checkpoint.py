@@ -142,9 +142,7 @@ def load_optimizer(
         kind, _, name = key.partition(":")
         if name not in parameters:
             raise DataError(f"{place}: expected state of parameters of the network, got {key!r}")
-        # AdamW counts its steps on the CPU.
-        device = tensor.device if kind == "step" else parameters[name].device
-        optimizer.state[parameters[name]][kind] = tensor.to(device)
+        optimizer.state[parameters[name]][kind] = tensor.to(parameters[name].device)
 
 
 def save_random_state(folder: Path, rank: int) -> None:

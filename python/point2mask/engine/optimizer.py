@@ -24,7 +24,9 @@ def make_optimizer(module: nn.Module, schedule: ScheduleConfig) -> torch.optim.A
         for parameters, factor in ((fast, 1.0), (slow, schedule.slow_factor))
         if parameters
     ]
-    return torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    return torch.optim.AdamW(
+        groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
+    )
 
 
 def set_learning_rate(
