@@ -68,7 +68,9 @@ class DeformableAttention(nn.Module):
         anchor = reference[:, :, None, :, None]  # [B, Q, 1, levels, 1, 2 or 4]
         if reference.shape[-1] == 2:
             extent = torch.tensor(shapes, dtype=reference.dtype, device=reference.device).flip(-1)
-            where = anchor + offset / extent[:, None]
+            # Written out for every head and point: a broadcast along pairs does not vectorise.
+            cell = (1 / extent[:, None]).expand(per_point[2:] + (2,)).contiguous()
+            where = anchor + offset * cell
         else:
             where = anchor[..., :2] + offset / self.points * anchor[..., 2:] * 0.5
         value = self.value_proj(memory).masked_fill(~valid[..., None], 0.0)
