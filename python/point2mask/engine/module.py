@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from point2mask.data.batch import Batch
 from point2mask.engine.areas import network_areas
+from point2mask.engine.enlarge import SourceMaps, enlarged_maps, source_maps
 from point2mask.engine.refine import refine
 from point2mask.losses import Criterion, LossConfig, Targets, mask_targets, point_targets
 from point2mask.models import NetworkOutput, PanopticNetwork
@@ -31,18 +32,23 @@ class SupervisionConfig:
             published first phase amounts to (b.5). Published: 12000 on VOC, 60000 on COCO.
         refine_sigma: above 0 the semantic map is filtered along the picture's tree before masks are
             grown (:func:`point2mask.engine.refine.refine`). Published: 0, not at all.
+        scale: above 1 the maps that masks are grown from come from one more pass over images so
+            much larger (:func:`point2mask.engine.enlarge.enlarged_maps`). Published: 1.
     """
 
     kind: Literal["points", "masks"] = "points"
     pseudo_masks: PseudoMaskOptions = field(default_factory=PseudoMaskOptions)
     transport_warmup: int = 12000
     refine_sigma: float = 0.0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("points", "masks"):
             raise ValueError(f"kind must be 'points' or 'masks', got {self.kind!r}")
         if not 0 <= self.refine_sigma < inf:
             raise ValueError(f"refine_sigma must not be negative, got {self.refine_sigma}")
+        if not 1 <= self.scale <= 4:
+            raise ValueError(f"scale must lie in [1, 4], got {self.scale}")
 
     def at(self, step: int) -> PseudoMaskOptions:
         """How masks are grown in a step."""
@@ -94,21 +100,25 @@ class TrainingModule(nn.Module):
             step: number of the training step, from 0.
         """
         network = self.network
-        mean, std = (x[:, None, None] for x in (self.mean, self.std))
-        output = network((batch.images - mean) / std, batch.image_size)
-        size = batch.image_size.to(batch.images.device, non_blocking=True)
-        batch = replace(batch, image_size=size)
-        with torch.autocast(batch.images.device.type, enabled=False):
-            targets = self.targets(output, batch, step)
+        output = network(self.normalise(batch.images), batch.image_size)
+        device = batch.images.device
+        batch = replace(batch, image_size=batch.image_size.to(device, non_blocking=True))
+        targets = self.targets(output, batch, step)
+        with torch.autocast(device.type, enabled=False):
             assignment = self.criterion.assign(output.locations, targets)
         things = network.decode_things(
             output.encoded, output.locations.queries, assignment.things.queries
         )
-        with torch.autocast(batch.images.device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False):
             guide = torch.stack((self.mean, self.std))
             losses = self.criterion(output, things, assignment, targets, batch, guide, step)
         self.image_losses = {name: loss.detach() for name, loss in losses.items()}
         return {name: loss.sum() for name, loss in losses.items()}, targets.masks
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` in [0, 1] as the backbone wants it."""
+        mean, std = (x[:, None, None] for x in (self.mean, self.std))
+        return (images - mean) / std
 
     @torch.no_grad()
     def targets(self, output: NetworkOutput, batch: Batch, step: int) -> Targets:
@@ -117,10 +127,21 @@ class TrainingModule(nn.Module):
         if self.supervision.kind == "masks":
             return mask_targets(batch, valid)
         options = self.supervision.at(step)
-        logits = output.semantics.logits[-1].float()
-        semantic = output.geometry.to_pixels(logits).softmax(1)
+        if self.supervision.scale > 1:
+            images = self.normalise(batch.images)
+            maps = enlarged_maps(self.network, images, output.geometry, self.supervision.scale)
+        else:
+            maps = source_maps(output)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            masks = self._grow(maps, output, batch, options)
+            return point_targets(batch, masks, valid, options.point_size)
+
+    def _grow(
+        self, maps: SourceMaps, output: NetworkOutput, batch: Batch, options: PseudoMaskOptions
+    ) -> PseudoMasks:
+        semantic = maps.semantic
         if self.supervision.refine_sigma:
-            guide = (batch.images - self.mean[:, None, None]) / self.std[:, None, None]
+            guide = self.normalise(batch.images)
             semantic = refine(semantic, guide, batch.image_size, self.supervision.refine_sigma)
         areas = None
         if options.assigner == "transport" and options.transport.supplies == "network":
@@ -129,12 +150,12 @@ class TrainingModule(nn.Module):
             areas = areas[:, : batch.points.category.shape[1]]
             options = replace(options, transport=replace(options.transport, supplies="given"))
         learned = options.assigner != "shortest_path"
-        masks = pseudo_masks(
+        return pseudo_masks(
             semantic,
             batch.points,
             batch.is_thing,
-            boundary=output.boundary_logits.float().sigmoid() if learned else None,
-            feature=output.features.float(),
+            boundary=maps.boundary if learned else None,
+            feature=maps.feature,
             low_level=None
             if learned
             else image_edges(batch.images, output.geometry.sizes, options),
@@ -142,7 +163,6 @@ class TrainingModule(nn.Module):
             areas=areas,
             options=options,
         )
-        return point_targets(batch, masks, valid, options.point_size)
 
 
 def image_edges(

@@ -69,7 +69,7 @@ class DeformableAttention(nn.Module):
         if reference.shape[-1] == 2:
             extent = torch.tensor(shapes, dtype=reference.dtype, device=reference.device).flip(-1)
             # Written out for every head and point: a broadcast along pairs does not vectorise.
-            cell = (1 / extent[:, None]).expand(per_point[2:] + (2,)).contiguous()
+            cell = (1 / extent[:, None]).expand((*per_point[2:], 2)).contiguous()
             where = anchor + offset * cell
         else:
             where = anchor[..., :2] + offset / self.points * anchor[..., 2:] * 0.5
