@@ -9,24 +9,10 @@
 
 #include "cuda_launch.hpp"
 #include "point2mask/transport_cuda.hpp"
+#include "transport_checks.hpp"
 
 namespace point2mask::bindings {
 namespace {
-
-void check_like_cost(const char* op, const char* argument, const Tensor& t,
-                     std::initializer_list<Extent> shape, const Tensor& cost) {
-  check_shape(op, argument, t, shape);
-  check_dtype(op, argument, t, cost.scalar_type());
-  check_same_device(op, argument, t, cost);
-}
-
-// What all operators of the family have; `targets` is an argument of shape [B, K].
-void check_problem(const char* op, const Tensor& cost, const char* targets_name,
-                   const Tensor& targets, const Tensor& demand) {
-  check_shape(op, "cost", cost, {{"B"}, {"K"}, {"N"}});
-  check_like_cost(op, targets_name, targets, {{"B", cost.size(0)}, {"K", cost.size(1)}}, cost);
-  check_like_cost(op, "demand", demand, {{"B", cost.size(0)}, {"N", cost.size(2)}}, cost);
-}
 
 template <typename T>
 void check_epsilon(const char* op, double epsilon) {
@@ -53,11 +39,8 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tenso
                                                  double supply_relaxation, double demand_relaxation,
                                                  const std::optional<Tensor>& initial_potential) {
   constexpr const char* kOp = "sinkhorn";
-  check_problem(kOp, cost, "supply", supply, demand);
+  check_sinkhorn(kOp, cost, supply, demand, initial_potential);
   const std::int64_t images = cost.size(0), targets = cost.size(1);
-  if (initial_potential)
-    check_like_cost(kOp, "initial_potential", *initial_potential, {{"B", images}, {"K", targets}},
-                    cost);
   require(max_iterations >= 0 && max_iterations <= std::numeric_limits<std::int32_t>::max(), kOp,
           ": max_iterations must lie in [0, 2^31), got ", max_iterations);
   require(tolerance >= 0, kOp, ": tolerance must not be negative, got ", tolerance);
@@ -99,10 +82,8 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cuda(
     const Tensor& grad_potential, const Tensor& cost, const Tensor& supply, const Tensor& demand,
     const Tensor& potential, double epsilon, double supply_relaxation, double demand_relaxation) {
   constexpr const char* kOp = "sinkhorn_backward";
-  check_problem(kOp, cost, "supply", supply, demand);
+  check_sinkhorn_gradient(kOp, grad_potential, cost, supply, demand, potential);
   const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
-  check_like_cost(kOp, "grad_potential", grad_potential, {{"B", images}, {"K", targets}}, cost);
-  check_like_cost(kOp, "potential", potential, {{"B", images}, {"K", targets}}, cost);
   check_relaxation(kOp, "supply_relaxation", supply_relaxation);
   check_relaxation(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
@@ -182,10 +163,8 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cuda(
     const Tensor& grad_plan, const Tensor& cost, const Tensor& potential, const Tensor& demand,
     double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan_backward";
-  check_problem(kOp, cost, "potential", potential, demand);
+  check_plan_gradient(kOp, grad_plan, cost, potential, demand);
   const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
-  check_like_cost(kOp, "grad_plan", grad_plan, {{"B", images}, {"K", targets}, {"N", pixels}},
-                  cost);
   check_relaxation(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor g = as_contiguous(grad_plan), c = as_contiguous(cost);
