@@ -2,12 +2,12 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <tuple>
 
 #include "cuda_launch.hpp"
+#include "point2mask/transport.hpp"
 #include "point2mask/transport_cuda.hpp"
 #include "transport_checks.hpp"
 
@@ -15,17 +15,8 @@ namespace point2mask::bindings {
 namespace {
 
 template <typename T>
-void check_epsilon(const char* op, double epsilon) {
-  constexpr double kLargest = std::numeric_limits<T>::max();
-  require(epsilon > 0 && std::isfinite(epsilon), op, ": epsilon must be positive and finite, got ",
-          epsilon);
-  require(1.5 / epsilon < kLargest, op, ": epsilon must have a finite inverse, got ", epsilon);
-  require(1024 * epsilon < kLargest, op,
-          ": epsilon must be small enough for finite potentials, got ", epsilon);
-}
-
-void check_relaxation(const char* op, const char* argument, double relaxation) {
-  require(relaxation > 0, op, ": ", argument, " must be positive, got ", relaxation);
+void check_epsilon_for(const char* op, double epsilon) {
+  transport::check_epsilon(op, epsilon, static_cast<double>(std::numeric_limits<T>::max()));
 }
 
 // Device memory for the launch; torch's allocator hands it on in the order of the stream.
@@ -41,11 +32,9 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tenso
   constexpr const char* kOp = "sinkhorn";
   check_sinkhorn(kOp, cost, supply, demand, initial_potential);
   const std::int64_t images = cost.size(0), targets = cost.size(1);
-  require(max_iterations >= 0 && max_iterations <= std::numeric_limits<std::int32_t>::max(), kOp,
-          ": max_iterations must lie in [0, 2^31), got ", max_iterations);
-  require(tolerance >= 0, kOp, ": tolerance must not be negative, got ", tolerance);
-  check_relaxation(kOp, "supply_relaxation", supply_relaxation);
-  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  transport::check_stopping(kOp, max_iterations, tolerance);
+  transport::check_positive(kOp, "supply_relaxation", supply_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor c = as_contiguous(cost), b = as_contiguous(supply), a = as_contiguous(demand);
   const std::optional<Tensor> start =
@@ -54,7 +43,7 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tenso
   Tensor iterations = torch::stable::new_empty(c, {images}, ScalarType::Int);
   Tensor marginal_error = torch::stable::new_empty(c, {images});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    check_epsilon<T>(kOp, epsilon);
+    check_epsilon_for<T>(kOp, epsilon);
     cuda::Sinkhorn<T> p{.cost = c.const_data_ptr<T>(),
                         .supply = b.const_data_ptr<T>(),
                         .demand = a.const_data_ptr<T>(),
@@ -84,8 +73,8 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cuda(
   constexpr const char* kOp = "sinkhorn_backward";
   check_sinkhorn_gradient(kOp, grad_potential, cost, supply, demand, potential);
   const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
-  check_relaxation(kOp, "supply_relaxation", supply_relaxation);
-  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  transport::check_positive(kOp, "supply_relaxation", supply_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor g = as_contiguous(grad_potential), c = as_contiguous(cost);
   const Tensor b = as_contiguous(supply), a = as_contiguous(demand), u = as_contiguous(potential);
@@ -93,7 +82,7 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cuda(
   Tensor grad_supply = torch::stable::new_empty(c, {images, targets});
   Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    check_epsilon<T>(kOp, epsilon);
+    check_epsilon_for<T>(kOp, epsilon);
     cuda::SinkhornBackward<T> p{.grad_potential = g.const_data_ptr<T>(),
                                 .cost = c.const_data_ptr<T>(),
                                 .supply = b.const_data_ptr<T>(),
@@ -139,12 +128,12 @@ Tensor transport_plan_cuda(const Tensor& cost, const Tensor& potential, const Te
                            double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan";
   check_problem(kOp, cost, "potential", potential, demand);
-  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor plan = torch::stable::empty_like(c);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    check_epsilon<T>(kOp, epsilon);
+    check_epsilon_for<T>(kOp, epsilon);
     check_launch(kOp, cuda::transport_plan<T>({.cost = c.const_data_ptr<T>(),
                                                .potential = u.const_data_ptr<T>(),
                                                .demand = a.const_data_ptr<T>(),
@@ -165,7 +154,7 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cuda(
   constexpr const char* kOp = "transport_plan_backward";
   check_plan_gradient(kOp, grad_plan, cost, potential, demand);
   const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
-  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor g = as_contiguous(grad_plan), c = as_contiguous(cost);
   const Tensor u = as_contiguous(potential), a = as_contiguous(demand);
@@ -173,7 +162,7 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cuda(
   Tensor grad_potential = torch::stable::new_empty(c, {images, targets});
   Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    check_epsilon<T>(kOp, epsilon);
+    check_epsilon_for<T>(kOp, epsilon);
     cuda::TransportPlanBackward<T> p{.grad_plan = g.const_data_ptr<T>(),
                                      .cost = c.const_data_ptr<T>(),
                                      .potential = u.const_data_ptr<T>(),

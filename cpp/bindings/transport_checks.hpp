@@ -11,9 +11,7 @@ namespace point2mask::bindings {
 
 inline void check_like_cost(const char* op, const char* argument, const Tensor& t,
                             std::initializer_list<Extent> shape, const Tensor& cost) {
-  check_shape(op, argument, t, shape);
-  check_dtype(op, argument, t, cost.scalar_type());
-  check_same_device(op, argument, t, cost);
+  check_argument(op, argument, t, shape, cost.scalar_type(), cost);
 }
 
 // An argument of shape [B, K].

@@ -16,14 +16,6 @@ inline void check_edge_weight(const char* op, const Tensor& edge_weight) {
           directions);
 }
 
-inline void check_argument(const char* op, const char* argument, const Tensor& t,
-                           std::initializer_list<Extent> shape, ScalarType dtype,
-                           const Tensor& reference) {
-  check_shape(op, argument, t, shape);
-  check_dtype(op, argument, t, dtype);
-  check_same_device(op, argument, t, reference);
-}
-
 // A tree of every image: maps of shape [B, N].
 inline void check_tree(const char* op, const Tensor& order, const Tensor& parent,
                        std::int64_t images, std::int64_t pixels, const Tensor& reference) {
