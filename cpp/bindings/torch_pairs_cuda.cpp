@@ -75,10 +75,6 @@ Tensor neighbor_difference_backward_cuda(const Tensor& grad_difference, const Te
   return grad_feature;
 }
 
-Tensor scratch_bytes(const Tensor& like, std::int64_t bytes) {
-  return torch::stable::new_empty(like, {bytes}, ScalarType::Byte);
-}
-
 std::tuple<Tensor, Tensor> lab_affinity_loss_cuda(const Tensor& logits, const Tensor& lab,
                                                   std::int64_t kernel_size, std::int64_t dilation,
                                                   double theta, double threshold,
@@ -93,8 +89,8 @@ std::tuple<Tensor, Tensor> lab_affinity_loss_cuda(const Tensor& logits, const Te
   Tensor loss = torch::stable::new_empty(z, {z.size(0)}, z.scalar_type());
   Tensor pairs = torch::stable::new_empty(z, {z.size(0)}, ScalarType::Long);
   dispatch_floating(kOp, "logits", z, [&]<typename T>() {
-    Tensor scratch =
-        scratch_bytes(z, cuda::lab_affinity_loss_scratch_bytes<T>(z.size(0), z.size(2), z.size(3)));
+    Tensor scratch = scratch_memory(
+        z, cuda::lab_affinity_loss_scratch_bytes<T>(z.size(0), z.size(2), z.size(3)));
     check_launch(kOp, cuda::lab_affinity_loss<T>({.logits = z.const_data_ptr<T>(),
                                                   .lab = l.const_data_ptr<T>(),
                                                   .valid = v ? v->const_data_ptr<bool>() : nullptr,
@@ -129,7 +125,7 @@ Tensor lab_affinity_loss_backward_cuda(const Tensor& grad_loss, const Tensor& lo
   const std::optional<Tensor> v = valid ? std::optional(as_contiguous(*valid)) : std::nullopt;
   Tensor grad_logits = torch::stable::empty_like(z);
   dispatch_floating(kOp, "logits", z, [&]<typename T>() {
-    Tensor scratch = scratch_bytes(
+    Tensor scratch = scratch_memory(
         z, cuda::lab_affinity_loss_backward_scratch_bytes<T>(z.size(0), z.size(2), z.size(3)));
     check_launch(
         kOp, cuda::lab_affinity_loss_backward<T>({.grad_loss = g.const_data_ptr<T>(),
@@ -164,7 +160,7 @@ std::tuple<Tensor, Tensor> boundary_loss_cuda(const Tensor& boundary, const Tens
   Tensor loss = torch::stable::new_empty(b, {b.size(0)}, b.scalar_type());
   Tensor pairs = torch::stable::new_empty(b, {b.size(0), 3}, ScalarType::Long);
   Tensor scratch =
-      scratch_bytes(b, cuda::boundary_loss_scratch_bytes(b.size(0), b.size(1), b.size(2)));
+      scratch_memory(b, cuda::boundary_loss_scratch_bytes(b.size(0), b.size(1), b.size(2)));
   dispatch_floating(kOp, "boundary", b, [&]<typename T>() {
     check_launch(kOp, cuda::boundary_loss<T>({.boundary = b.const_data_ptr<T>(),
                                               .instance = i.const_data_ptr<std::int32_t>(),

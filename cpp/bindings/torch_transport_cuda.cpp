@@ -19,11 +19,6 @@ void check_epsilon_for(const char* op, double epsilon) {
   transport::check_epsilon(op, epsilon, static_cast<double>(std::numeric_limits<T>::max()));
 }
 
-// Device memory for the launch; torch's allocator hands it on in the order of the stream.
-Tensor scratch_memory(const Tensor& like, std::size_t bytes) {
-  return torch::stable::new_empty(like, {static_cast<std::int64_t>(bytes)}, ScalarType::Byte);
-}
-
 std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tensor& supply,
                                                  const Tensor& demand, double epsilon,
                                                  std::int64_t max_iterations, double tolerance,
@@ -44,25 +39,25 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tenso
   Tensor marginal_error = torch::stable::new_empty(c, {images});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
     check_epsilon_for<T>(kOp, epsilon);
-    cuda::Sinkhorn<T> p{.cost = c.const_data_ptr<T>(),
-                        .supply = b.const_data_ptr<T>(),
-                        .demand = a.const_data_ptr<T>(),
-                        .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
-                        .images = images,
-                        .targets = targets,
-                        .pixels = c.size(2),
-                        .epsilon = epsilon,
-                        .max_iterations = max_iterations,
-                        .tolerance = tolerance,
-                        .supply_relaxation = supply_relaxation,
-                        .demand_relaxation = demand_relaxation,
-                        .scratch = nullptr,
-                        .potential = potential.mutable_data_ptr<T>(),
-                        .iterations = iterations.mutable_data_ptr<std::int32_t>(),
-                        .marginal_error = marginal_error.mutable_data_ptr<T>()};
-    Tensor scratch = scratch_memory(c, cuda::sinkhorn_scratch_bytes(p));
-    p.scratch = scratch.mutable_data_ptr();
-    check_launch(kOp, cuda::sinkhorn(p, current_stream(c)));
+    launch_with_scratch(
+        kOp, c,
+        cuda::Sinkhorn<T>{.cost = c.const_data_ptr<T>(),
+                          .supply = b.const_data_ptr<T>(),
+                          .demand = a.const_data_ptr<T>(),
+                          .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
+                          .images = images,
+                          .targets = targets,
+                          .pixels = c.size(2),
+                          .epsilon = epsilon,
+                          .max_iterations = max_iterations,
+                          .tolerance = tolerance,
+                          .supply_relaxation = supply_relaxation,
+                          .demand_relaxation = demand_relaxation,
+                          .scratch = nullptr,
+                          .potential = potential.mutable_data_ptr<T>(),
+                          .iterations = iterations.mutable_data_ptr<std::int32_t>(),
+                          .marginal_error = marginal_error.mutable_data_ptr<T>()},
+        cuda::sinkhorn_scratch_bytes<T>, cuda::sinkhorn<T>);
   });
   return {potential, iterations, marginal_error};
 }
@@ -83,24 +78,23 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cuda(
   Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
     check_epsilon_for<T>(kOp, epsilon);
-    cuda::SinkhornBackward<T> p{.grad_potential = g.const_data_ptr<T>(),
-                                .cost = c.const_data_ptr<T>(),
-                                .supply = b.const_data_ptr<T>(),
-                                .demand = a.const_data_ptr<T>(),
-                                .potential = u.const_data_ptr<T>(),
-                                .images = images,
-                                .targets = targets,
-                                .pixels = pixels,
-                                .epsilon = epsilon,
-                                .supply_relaxation = supply_relaxation,
-                                .demand_relaxation = demand_relaxation,
-                                .scratch = nullptr,
-                                .grad_cost = grad_cost.mutable_data_ptr<T>(),
-                                .grad_supply = grad_supply.mutable_data_ptr<T>(),
-                                .grad_demand = grad_demand.mutable_data_ptr<T>()};
-    Tensor scratch = scratch_memory(c, cuda::sinkhorn_backward_scratch_bytes(p));
-    p.scratch = scratch.mutable_data_ptr();
-    check_launch(kOp, cuda::sinkhorn_backward(p, current_stream(c)));
+    launch_with_scratch(kOp, c,
+                        cuda::SinkhornBackward<T>{.grad_potential = g.const_data_ptr<T>(),
+                                                  .cost = c.const_data_ptr<T>(),
+                                                  .supply = b.const_data_ptr<T>(),
+                                                  .demand = a.const_data_ptr<T>(),
+                                                  .potential = u.const_data_ptr<T>(),
+                                                  .images = images,
+                                                  .targets = targets,
+                                                  .pixels = pixels,
+                                                  .epsilon = epsilon,
+                                                  .supply_relaxation = supply_relaxation,
+                                                  .demand_relaxation = demand_relaxation,
+                                                  .scratch = nullptr,
+                                                  .grad_cost = grad_cost.mutable_data_ptr<T>(),
+                                                  .grad_supply = grad_supply.mutable_data_ptr<T>(),
+                                                  .grad_demand = grad_demand.mutable_data_ptr<T>()},
+                        cuda::sinkhorn_backward_scratch_bytes<T>, cuda::sinkhorn_backward<T>);
   });
   return {grad_cost, grad_supply, grad_demand};
 }
@@ -163,22 +157,22 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cuda(
   Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
     check_epsilon_for<T>(kOp, epsilon);
-    cuda::TransportPlanBackward<T> p{.grad_plan = g.const_data_ptr<T>(),
-                                     .cost = c.const_data_ptr<T>(),
-                                     .potential = u.const_data_ptr<T>(),
-                                     .demand = a.const_data_ptr<T>(),
-                                     .images = images,
-                                     .targets = targets,
-                                     .pixels = pixels,
-                                     .epsilon = epsilon,
-                                     .demand_relaxation = demand_relaxation,
-                                     .scratch = nullptr,
-                                     .grad_cost = grad_cost.mutable_data_ptr<T>(),
-                                     .grad_potential = grad_potential.mutable_data_ptr<T>(),
-                                     .grad_demand = grad_demand.mutable_data_ptr<T>()};
-    Tensor scratch = scratch_memory(c, cuda::transport_plan_backward_scratch_bytes(p));
-    p.scratch = scratch.mutable_data_ptr();
-    check_launch(kOp, cuda::transport_plan_backward(p, current_stream(c)));
+    launch_with_scratch(
+        kOp, c,
+        cuda::TransportPlanBackward<T>{.grad_plan = g.const_data_ptr<T>(),
+                                       .cost = c.const_data_ptr<T>(),
+                                       .potential = u.const_data_ptr<T>(),
+                                       .demand = a.const_data_ptr<T>(),
+                                       .images = images,
+                                       .targets = targets,
+                                       .pixels = pixels,
+                                       .epsilon = epsilon,
+                                       .demand_relaxation = demand_relaxation,
+                                       .scratch = nullptr,
+                                       .grad_cost = grad_cost.mutable_data_ptr<T>(),
+                                       .grad_potential = grad_potential.mutable_data_ptr<T>(),
+                                       .grad_demand = grad_demand.mutable_data_ptr<T>()},
+        cuda::transport_plan_backward_scratch_bytes<T>, cuda::transport_plan_backward<T>);
   });
   return {grad_cost, grad_potential, grad_demand};
 }

@@ -16,17 +16,6 @@ namespace {
 
 constexpr auto kInt = ScalarType::Int;
 
-// Launches `p` with scratch of the size it asks for. torch hands memory out in the order of the
-// stream, so that the scratch may go while the kernels still run.
-template <typename Problem>
-void launch_with_scratch(const char* op, const Tensor& like, Problem p,
-                         std::int64_t (*bytes)(const Problem&),
-                         cudaError_t (*launch)(const Problem&, cudaStream_t)) {
-  Tensor scratch = torch::stable::new_empty(like, {bytes(p)}, ScalarType::Byte);
-  p.scratch = scratch.mutable_data_ptr<std::uint8_t>();
-  check_launch(op, launch(p, current_stream(like)));
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree_cuda(const Tensor& edge_weight) {
   constexpr const char* kOp = "spanning_tree";
   check_edge_weight(kOp, edge_weight);
