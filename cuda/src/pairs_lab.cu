@@ -198,18 +198,11 @@ __device__ __forceinline__ void score_pixel(const Affinity<T>& p, const Pixel& a
   }
 }
 
-// A thread owns the pairs that begin at its pixel; a block leaves the sums of each of its patches.
 template <typename T>
 __global__ void __launch_bounds__(kPatchPixels, 2)
     lab_pairs_kernel(Affinity<T> p, PairSums<1>* of_patch) {
-  for (std::int64_t patch = blockIdx.x; patch < p.patches.count(); patch += gridDim.x) {
-    const Pixel at = pixel_of(p.patches, patch);
-    PairSums<1> sums;
-    sums.clear();
-    if (at.inside) score_pixel(p, at, sums);
-    add_over_block(sums);
-    if (threadIdx.x == 0) of_patch[patch] = sums;
-  }
+  sum_patches(
+      p.patches, [&](const Pixel& at, PairSums<1>& sums) { score_pixel(p, at, sums); }, of_patch);
 }
 
 // One block an image.
