@@ -67,8 +67,7 @@ def main() -> None:
     semantic: list[float] = []  # pixels of the right class
     for index in track(range(min(args.images, len(data))), "images"):
         batch = data.collate([data[0, index]]).batch
-        mean, std = (x[:, None, None] for x in (module.mean, module.std))
-        output = module.network((batch.images - mean) / std, batch.image_size)
+        output = module.network(module.normalise(batch.images), batch.image_size)
         for text, supervision in kinds.items():
             module.supervision = supervision
             masks = module.targets(output, batch, LONG_AGO).masks
