@@ -64,19 +64,16 @@ def main() -> None:
     kinds = {text: supervision_of(text, config.supervision) for text in ["", *args.sets]}
     module = TrainingModule(trained.network, config.loss, kinds[""]).eval()
     overlaps: dict[str, list[float]] = {text: [] for text in kinds}
-    semantic: list[float] = []  # pixels of the right class
+    semantic: list[float] = []  # shares of pixels of the right class, as trained
     for index in track(range(min(args.images, len(data))), "images"):
         batch = data.collate([data[0, index]]).batch
-        mean, std = (x[:, None, None] for x in (module.mean, module.std))
-        output = module.network((batch.images - mean) / std, batch.image_size)
+        output = module.network(module.normalise(batch.images), batch.image_size)
         for text, supervision in kinds.items():
             module.supervision = supervision
             masks = module.targets(output, batch, LONG_AGO).masks
             overlaps[text] += things_overlap(masks.instance, batch)
-        known = batch.truth >= 0
-        channel = batch.points.category.gather(1, batch.truth.clamp(min=0).long().flatten(1))
-        right = channel.view_as(batch.truth) == masks.semantic
-        semantic.append(float(right[known].float().mean()))
+            if not text:
+                semantic.append(right_share(masks.semantic, batch))
 
     table = Table("pseudo-masks", "PQ things", "mean IoU", "above 1/2")
     rows = {}
@@ -104,6 +101,14 @@ def things_overlap(instance: torch.Tensor, batch: Any) -> list[float]:
         union = float(((made & known) | true).sum())
         values.append(float((made & true).sum()) / union if union else 0.0)
     return values
+
+
+def right_share(semantic: torch.Tensor, batch: Any) -> float:
+    """Share of the pixels with a true class that have it."""
+    known = batch.truth >= 0
+    channel = batch.points.category.gather(1, batch.truth.clamp(min=0).long().flatten(1))
+    right = channel.view_as(batch.truth) == semantic
+    return float(right[known].float().mean())
 
 
 if __name__ == "__main__":

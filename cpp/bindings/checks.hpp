@@ -83,6 +83,15 @@ inline void check_same_device(const char* op, const char* argument, const Tensor
           " must be on the device of the first argument");
 }
 
+// An argument of the given shape and dtype, beside `reference`.
+inline void check_argument(const char* op, const char* argument, const Tensor& t,
+                           std::initializer_list<Extent> shape, ScalarType dtype,
+                           const Tensor& reference) {
+  check_shape(op, argument, t, shape);
+  check_dtype(op, argument, t, dtype);
+  check_same_device(op, argument, t, reference);
+}
+
 // Calls f.template operator()<T>() for the C++ type of t's dtype: float32 or float64.
 template <typename F>
 void dispatch_floating(const char* op, const char* argument, const Tensor& t, F&& f) {

@@ -22,4 +22,20 @@ inline void check_launch(const char* op, cudaError_t status) {
   STD_TORCH_CHECK(status == cudaSuccess, op, ": CUDA error: ", cudaGetErrorString(status));
 }
 
+// Device memory for a launch. torch hands memory out in the order of the stream, so that it may go
+// while the kernels still run.
+inline Tensor scratch_memory(const Tensor& like, std::int64_t bytes) {
+  return torch::stable::new_empty(like, {bytes}, ScalarType::Byte);
+}
+
+// Launches `p` with scratch memory of the size it asks for.
+template <typename Problem>
+void launch_with_scratch(const char* op, const Tensor& like, Problem p,
+                         std::int64_t (*bytes)(const Problem&),
+                         cudaError_t (*launch)(const Problem&, cudaStream_t)) {
+  const Tensor scratch = scratch_memory(like, bytes(p));
+  p.scratch = scratch.mutable_data_ptr();
+  check_launch(op, launch(p, current_stream(like)));
+}
+
 } // namespace point2mask::bindings

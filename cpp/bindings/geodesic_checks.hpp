@@ -10,9 +10,8 @@ namespace point2mask::bindings {
 
 inline void check_geodesic(const char* op, const Tensor& edge_cost, const Tensor& seeds) {
   check_shape(op, "edge_cost", edge_cost, {{"B"}, {"D", 8}, {"H"}, {"W"}});
-  check_shape(op, "seeds", seeds, {{"B", edge_cost.size(0)}, {"K"}, {"P"}});
-  check_dtype(op, "seeds", seeds, ScalarType::Int);
-  check_same_device(op, "seeds", seeds, edge_cost);
+  check_argument(op, "seeds", seeds, {{"B", edge_cost.size(0)}, {"K"}, {"P"}}, ScalarType::Int,
+                 edge_cost);
 }
 
 inline void check_geodesic_gradient(const char* op, const Tensor& grad_distance,
@@ -21,13 +20,12 @@ inline void check_geodesic_gradient(const char* op, const Tensor& grad_distance,
   check_geodesic(op, edge_cost, seeds);
   for (const auto& [name, t] :
        {std::pair{"grad_distance", &grad_distance}, std::pair{"distance", &distance}}) {
-    check_shape(op, name, *t,
-                {{"B", edge_cost.size(0)},
-                 {"K", seeds.size(1)},
-                 {"H", edge_cost.size(2)},
-                 {"W", edge_cost.size(3)}});
-    check_dtype(op, name, *t, edge_cost.scalar_type());
-    check_same_device(op, name, *t, edge_cost);
+    check_argument(op, name, *t,
+                   {{"B", edge_cost.size(0)},
+                    {"K", seeds.size(1)},
+                    {"H", edge_cost.size(2)},
+                    {"W", edge_cost.size(3)}},
+                   edge_cost.scalar_type(), edge_cost);
   }
 }
 

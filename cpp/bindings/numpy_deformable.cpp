@@ -15,19 +15,8 @@ Array<T> deformable_attention_typed(const Array<T>& value, const Array<T>& where
   check_shape(kOp, "weight", weight,
               {{"B", images}, {"Q", queries}, {"M", heads}, {"L", levels}, {"P", points}});
   check_shape(kOp, "shapes", shapes, {{"L", levels}, {"hw", 2}});
-  std::vector<std::int64_t> sizes(shapes.data(), shapes.data() + 2 * levels);
-  std::int64_t total = 0;
-  for (std::int64_t l = 0; l < levels; ++l) {
-    const std::int64_t height = sizes[static_cast<std::size_t>(2 * l)];
-    const std::int64_t width = sizes[static_cast<std::size_t>(2 * l + 1)];
-    if (height < 0 || width < 0)
-      throw std::invalid_argument("deformable_attention: shapes must not be negative");
-    total += height * width;
-  }
-  if (total != cells)
-    throw std::invalid_argument(
-        "deformable_attention: shapes must have S=" + std::to_string(cells) +
-        " cells together, got " + std::to_string(total));
+  const std::vector<std::int64_t> sizes(shapes.data(), shapes.data() + 2 * levels);
+  check_cells(kOp, sizes.data(), levels, cells);
   auto output = new_array<T>({images, queries, heads, value.shape(3)});
   const DeformableAttention<T> a{.value = value.data(),
                                  .where = where.data(),

@@ -13,9 +13,7 @@ template <typename T>
 Array<T> neighbor_difference_typed(const Array<T>& feature, std::int64_t directions,
                                    const std::string& norm) {
   check_shape("neighbor_difference", "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
-  if (directions != 2 && directions != 4 && directions != 8)
-    throw std::invalid_argument("neighbor_difference: directions must be 2, 4 or 8, got " +
-                                std::to_string(directions));
+  check_directions("neighbor_difference", directions);
   auto difference =
       new_array<T>({feature.shape(0), directions, feature.shape(2), feature.shape(3)});
   const NeighborDifference<T> p{.feature = feature.data(),

@@ -1,6 +1,6 @@
 #pragma once
 
-// Shapes and dtypes of the arguments of the pair operators, whatever the device.
+// Argument checks of the pair operators, the same on every device.
 
 #include <cstdint>
 #include <optional>
@@ -15,12 +15,12 @@ inline void check_difference_gradient(const char* op, const Tensor& grad_differe
   check_shape(op, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
   for (const auto& [name, t] : {std::pair<const char*, const Tensor&>{"difference", difference},
                                 {"grad_difference", grad_difference}}) {
-    check_shape(op, name, t,
-                {{"B", feature.size(0)},
-                 {"D", difference.dim() > 1 ? difference.size(1) : -1},
-                 {"H", feature.size(2)},
-                 {"W", feature.size(3)}});
-    check_dtype(op, name, t, feature.scalar_type());
+    check_argument(op, name, t,
+                   {{"B", feature.size(0)},
+                    {"D", difference.dim() > 1 ? difference.size(1) : -1},
+                    {"H", feature.size(2)},
+                    {"W", feature.size(3)}},
+                   feature.scalar_type(), feature);
   }
 }
 
@@ -29,22 +29,17 @@ inline void check_lab_arguments(const char* op, const Tensor& logits, const Tens
                                 const std::optional<Tensor>& valid) {
   check_shape(op, "logits", logits, {{"B"}, {"C"}, {"H"}, {"W"}});
   const Extent images{"B", logits.size(0)}, height{"H", logits.size(2)}, width{"W", logits.size(3)};
-  check_shape(op, "lab", lab, {images, {"3", 3}, height, width});
-  check_dtype(op, "lab", lab, logits.scalar_type());
-  if (valid) {
-    check_shape(op, "valid", *valid, {images, height, width});
-    check_dtype(op, "valid", *valid, ScalarType::Bool);
-  }
+  check_argument(op, "lab", lab, {images, {"3", 3}, height, width}, logits.scalar_type(), logits);
+  if (valid) check_argument(op, "valid", *valid, {images, height, width}, ScalarType::Bool, logits);
 }
 
 inline void check_lab_gradient(const char* op, const Tensor& grad_loss, const Tensor& logits,
                                const Tensor& lab, const Tensor& pairs,
                                const std::optional<Tensor>& valid) {
   check_lab_arguments(op, logits, lab, valid);
-  check_shape(op, "grad_loss", grad_loss, {{"B", logits.size(0)}});
-  check_dtype(op, "grad_loss", grad_loss, logits.scalar_type());
-  check_shape(op, "pairs", pairs, {{"B", logits.size(0)}});
-  check_dtype(op, "pairs", pairs, ScalarType::Long);
+  const Extent images{"B", logits.size(0)};
+  check_argument(op, "grad_loss", grad_loss, {images}, logits.scalar_type(), logits);
+  check_argument(op, "pairs", pairs, {images}, ScalarType::Long, logits);
 }
 
 // The checks that both directions of boundary_loss share.
@@ -53,9 +48,9 @@ inline void check_boundary_arguments(const char* op, const Tensor& boundary, con
   check_shape(op, "boundary", boundary, {{"B"}, {"H"}, {"W"}});
   for (const auto& [name, t] :
        {std::pair<const char*, const Tensor&>{"instance", instance}, {"semantic", semantic}}) {
-    check_shape(op, name, t,
-                {{"B", boundary.size(0)}, {"H", boundary.size(1)}, {"W", boundary.size(2)}});
-    check_dtype(op, name, t, ScalarType::Int);
+    check_argument(op, name, t,
+                   {{"B", boundary.size(0)}, {"H", boundary.size(1)}, {"W", boundary.size(2)}},
+                   ScalarType::Int, boundary);
   }
 }
 
@@ -63,10 +58,9 @@ inline void check_boundary_gradient(const char* op, const Tensor& grad_loss, con
                                     const Tensor& instance, const Tensor& semantic,
                                     const Tensor& pairs) {
   check_boundary_arguments(op, boundary, instance, semantic);
-  check_shape(op, "grad_loss", grad_loss, {{"B", boundary.size(0)}});
-  check_dtype(op, "grad_loss", grad_loss, boundary.scalar_type());
-  check_shape(op, "pairs", pairs, {{"B", boundary.size(0)}, {"3", 3}});
-  check_dtype(op, "pairs", pairs, ScalarType::Long);
+  const Extent images{"B", boundary.size(0)};
+  check_argument(op, "grad_loss", grad_loss, {images}, boundary.scalar_type(), boundary);
+  check_argument(op, "pairs", pairs, {images, {"3", 3}}, ScalarType::Long, boundary);
 }
 
 } // namespace point2mask::bindings

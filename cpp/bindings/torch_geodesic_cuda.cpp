@@ -9,10 +9,6 @@
 namespace point2mask::bindings {
 namespace {
 
-Tensor scratch_memory(const Tensor& like, std::size_t bytes) {
-  return torch::stable::new_empty(like, {static_cast<std::int64_t>(bytes)}, ScalarType::Byte);
-}
-
 Tensor geodesic_distance_cuda(const Tensor& edge_cost, const Tensor& seeds) {
   constexpr const char* kOp = "geodesic_distance";
   check_geodesic(kOp, edge_cost, seeds);

@@ -17,8 +17,7 @@ Tensor neighbor_difference_cpu(const Tensor& feature, std::int64_t directions,
                                const std::string& norm) {
   constexpr const char* kOp = "neighbor_difference";
   check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
-  require(directions == 2 || directions == 4 || directions == 8, kOp,
-          ": directions must be 2, 4 or 8, got ", directions);
+  check_directions(kOp, directions);
   const Norm kind = norm_from_name(norm);
   const Tensor f = as_contiguous(feature);
   Tensor difference =

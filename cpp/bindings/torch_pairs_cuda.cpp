@@ -2,7 +2,6 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include <cmath>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -15,11 +14,6 @@
 namespace point2mask::bindings {
 namespace {
 
-template <typename... Tensors>
-void check_one_device(const char* op, const Tensor& first, const Tensors&... others) {
-  (check_same_device(op, "every tensor", others, first), ...);
-}
-
 cuda::Norm cuda_norm(Norm norm) {
   switch (norm) {
     case Norm::kL1:
@@ -29,11 +23,6 @@ cuda::Norm cuda_norm(Norm norm) {
     default:
       return cuda::Norm::kSquaredL2;
   }
-}
-
-void check_directions(const char* op, std::int64_t directions) {
-  require(directions == 2 || directions == 4 || directions == 8, op,
-          ": directions must be 2, 4 or 8, got ", directions);
 }
 
 Tensor neighbor_difference_cuda(const Tensor& feature, std::int64_t directions, std::string norm) {
@@ -63,7 +52,6 @@ Tensor neighbor_difference_backward_cuda(const Tensor& grad_difference, const Te
                                          const Tensor& difference, std::string norm) {
   constexpr const char* kOp = "neighbor_difference_backward";
   check_difference_gradient(kOp, grad_difference, feature, difference);
-  check_one_device(kOp, grad_difference, feature, difference);
   check_directions(kOp, difference.size(1));
   const cuda::Norm kind = cuda_norm(norm_from_name(norm));
   const DeviceGuard guard(feature.get_device_index());
@@ -87,41 +75,22 @@ Tensor neighbor_difference_backward_cuda(const Tensor& grad_difference, const Te
   return grad_feature;
 }
 
-void check_window(const char* op, std::int64_t kernel_size, std::int64_t dilation) {
-  require(kernel_size >= 3 && kernel_size % 2 == 1, op,
-          ": kernel_size must be odd and at least 3, got ", kernel_size);
-  require(dilation >= 1, op, ": dilation must be at least 1, got ", dilation);
-}
-
-void check_lab_parameters(const char* op, const Tensor& logits, const Tensor& lab,
-                          const std::optional<Tensor>& valid, std::int64_t kernel_size,
-                          std::int64_t dilation, double theta, double threshold) {
-  check_one_device(op, logits, lab, valid.value_or(lab));
-  check_window(op, kernel_size, dilation);
-  require(logits.size(1) >= 1, op, ": logits must have at least one channel, got 0");
-  require(theta > 0 && std::isfinite(theta), op, ": theta must be positive, got ", theta);
-  require(threshold > 0 && threshold <= 1, op, ": threshold must lie in (0, 1], got ", threshold);
-}
-
-Tensor scratch_bytes(const Tensor& like, std::int64_t bytes) {
-  return torch::stable::new_empty(like, {bytes}, ScalarType::Byte);
-}
-
 std::tuple<Tensor, Tensor> lab_affinity_loss_cuda(const Tensor& logits, const Tensor& lab,
                                                   std::int64_t kernel_size, std::int64_t dilation,
                                                   double theta, double threshold,
                                                   std::optional<Tensor> valid) {
   constexpr const char* kOp = "lab_affinity_loss";
   check_lab_arguments(kOp, logits, lab, valid);
-  check_lab_parameters(kOp, logits, lab, valid, kernel_size, dilation, theta, threshold);
+  check_window(kOp, kernel_size, dilation);
+  check_lab_parameters(kOp, logits.size(1), theta, threshold);
   const DeviceGuard guard(logits.get_device_index());
   const Tensor z = as_contiguous(logits), l = as_contiguous(lab);
   const std::optional<Tensor> v = valid ? std::optional(as_contiguous(*valid)) : std::nullopt;
   Tensor loss = torch::stable::new_empty(z, {z.size(0)}, z.scalar_type());
   Tensor pairs = torch::stable::new_empty(z, {z.size(0)}, ScalarType::Long);
   dispatch_floating(kOp, "logits", z, [&]<typename T>() {
-    Tensor scratch =
-        scratch_bytes(z, cuda::lab_affinity_loss_scratch_bytes<T>(z.size(0), z.size(2), z.size(3)));
+    Tensor scratch = scratch_memory(
+        z, cuda::lab_affinity_loss_scratch_bytes<T>(z.size(0), z.size(2), z.size(3)));
     check_launch(kOp, cuda::lab_affinity_loss<T>({.logits = z.const_data_ptr<T>(),
                                                   .lab = l.const_data_ptr<T>(),
                                                   .valid = v ? v->const_data_ptr<bool>() : nullptr,
@@ -148,15 +117,15 @@ Tensor lab_affinity_loss_backward_cuda(const Tensor& grad_loss, const Tensor& lo
                                        std::optional<Tensor> valid) {
   constexpr const char* kOp = "lab_affinity_loss_backward";
   check_lab_gradient(kOp, grad_loss, logits, lab, pairs, valid);
-  check_lab_parameters(kOp, logits, lab, valid, kernel_size, dilation, theta, threshold);
-  check_one_device(kOp, logits, grad_loss, pairs);
+  check_window(kOp, kernel_size, dilation);
+  check_lab_parameters(kOp, logits.size(1), theta, threshold);
   const DeviceGuard guard(logits.get_device_index());
   const Tensor g = as_contiguous(grad_loss), z = as_contiguous(logits), l = as_contiguous(lab),
                n = as_contiguous(pairs);
   const std::optional<Tensor> v = valid ? std::optional(as_contiguous(*valid)) : std::nullopt;
   Tensor grad_logits = torch::stable::empty_like(z);
   dispatch_floating(kOp, "logits", z, [&]<typename T>() {
-    Tensor scratch = scratch_bytes(
+    Tensor scratch = scratch_memory(
         z, cuda::lab_affinity_loss_backward_scratch_bytes<T>(z.size(0), z.size(2), z.size(3)));
     check_launch(
         kOp, cuda::lab_affinity_loss_backward<T>({.grad_loss = g.const_data_ptr<T>(),
@@ -184,7 +153,6 @@ std::tuple<Tensor, Tensor> boundary_loss_cuda(const Tensor& boundary, const Tens
                                               std::int64_t dilation) {
   constexpr const char* kOp = "boundary_loss";
   check_boundary_arguments(kOp, boundary, instance, semantic);
-  check_one_device(kOp, boundary, instance, semantic);
   check_window(kOp, kernel_size, dilation);
   const DeviceGuard guard(boundary.get_device_index());
   const Tensor b = as_contiguous(boundary), i = as_contiguous(instance),
@@ -192,7 +160,7 @@ std::tuple<Tensor, Tensor> boundary_loss_cuda(const Tensor& boundary, const Tens
   Tensor loss = torch::stable::new_empty(b, {b.size(0)}, b.scalar_type());
   Tensor pairs = torch::stable::new_empty(b, {b.size(0), 3}, ScalarType::Long);
   Tensor scratch =
-      scratch_bytes(b, cuda::boundary_loss_scratch_bytes(b.size(0), b.size(1), b.size(2)));
+      scratch_memory(b, cuda::boundary_loss_scratch_bytes(b.size(0), b.size(1), b.size(2)));
   dispatch_floating(kOp, "boundary", b, [&]<typename T>() {
     check_launch(kOp, cuda::boundary_loss<T>({.boundary = b.const_data_ptr<T>(),
                                               .instance = i.const_data_ptr<std::int32_t>(),
@@ -216,7 +184,6 @@ Tensor boundary_loss_backward_cuda(const Tensor& grad_loss, const Tensor& bounda
                                    std::int64_t dilation) {
   constexpr const char* kOp = "boundary_loss_backward";
   check_boundary_gradient(kOp, grad_loss, boundary, instance, semantic, pairs);
-  check_one_device(kOp, boundary, grad_loss, instance, semantic, pairs);
   check_window(kOp, kernel_size, dilation);
   const DeviceGuard guard(boundary.get_device_index());
   const Tensor g = as_contiguous(grad_loss), b = as_contiguous(boundary),

@@ -5,28 +5,11 @@
 #include <optional>
 #include <tuple>
 
-#include "checks.hpp"
 #include "point2mask/transport.hpp"
+#include "transport_checks.hpp"
 
 namespace point2mask::bindings {
 namespace {
-
-// The extents of a problem, after all its tensors were checked against its cost.
-struct Extents {
-  std::int64_t images, targets, pixels;
-};
-
-Extents check_cost(const char* op, const Tensor& cost) {
-  check_shape(op, "cost", cost, {{"B"}, {"K"}, {"N"}});
-  return {cost.size(0), cost.size(1), cost.size(2)};
-}
-
-void check_like_cost(const char* op, const char* argument, const Tensor& t,
-                     std::initializer_list<Extent> shape, const Tensor& cost) {
-  check_shape(op, argument, t, shape);
-  check_dtype(op, argument, t, cost.scalar_type());
-  check_same_device(op, argument, t, cost);
-}
 
 std::tuple<Tensor, Tensor, Tensor> sinkhorn_cpu(const Tensor& cost, const Tensor& supply,
                                                 const Tensor& demand, double epsilon,
@@ -34,12 +17,8 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_cpu(const Tensor& cost, const Tensor
                                                 double supply_relaxation, double demand_relaxation,
                                                 const std::optional<Tensor>& initial_potential) {
   constexpr const char* kOp = "sinkhorn";
-  const auto [images, targets, pixels] = check_cost(kOp, cost);
-  check_like_cost(kOp, "supply", supply, {{"B", images}, {"K", targets}}, cost);
-  check_like_cost(kOp, "demand", demand, {{"B", images}, {"N", pixels}}, cost);
-  if (initial_potential)
-    check_like_cost(kOp, "initial_potential", *initial_potential, {{"B", images}, {"K", targets}},
-                    cost);
+  check_sinkhorn(kOp, cost, supply, demand, initial_potential);
+  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
   const Tensor c = as_contiguous(cost), b = as_contiguous(supply), a = as_contiguous(demand);
   const std::optional<Tensor> start =
       initial_potential ? std::optional(as_contiguous(*initial_potential)) : std::nullopt;
@@ -71,11 +50,8 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cpu(
     const Tensor& grad_potential, const Tensor& cost, const Tensor& supply, const Tensor& demand,
     const Tensor& potential, double epsilon, double supply_relaxation, double demand_relaxation) {
   constexpr const char* kOp = "sinkhorn_backward";
-  const auto [images, targets, pixels] = check_cost(kOp, cost);
-  check_like_cost(kOp, "grad_potential", grad_potential, {{"B", images}, {"K", targets}}, cost);
-  check_like_cost(kOp, "supply", supply, {{"B", images}, {"K", targets}}, cost);
-  check_like_cost(kOp, "demand", demand, {{"B", images}, {"N", pixels}}, cost);
-  check_like_cost(kOp, "potential", potential, {{"B", images}, {"K", targets}}, cost);
+  check_sinkhorn_gradient(kOp, grad_potential, cost, supply, demand, potential);
+  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
   const Tensor g = as_contiguous(grad_potential), c = as_contiguous(cost);
   const Tensor b = as_contiguous(supply), a = as_contiguous(demand), u = as_contiguous(potential);
   Tensor grad_cost = torch::stable::new_empty(c, {images, targets, pixels});
@@ -104,9 +80,8 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cpu(
 Tensor transport_plan_cpu(const Tensor& cost, const Tensor& potential, const Tensor& demand,
                           double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan";
-  const auto [images, targets, pixels] = check_cost(kOp, cost);
-  check_like_cost(kOp, "potential", potential, {{"B", images}, {"K", targets}}, cost);
-  check_like_cost(kOp, "demand", demand, {{"B", images}, {"N", pixels}}, cost);
+  check_problem(kOp, cost, "potential", potential, demand);
+  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor plan = torch::stable::new_empty(c, {images, targets, pixels});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
@@ -130,11 +105,8 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cpu(const Tensor& gra
                                                                const Tensor& demand, double epsilon,
                                                                double demand_relaxation) {
   constexpr const char* kOp = "transport_plan_backward";
-  const auto [images, targets, pixels] = check_cost(kOp, cost);
-  check_like_cost(kOp, "grad_plan", grad_plan, {{"B", images}, {"K", targets}, {"N", pixels}},
-                  cost);
-  check_like_cost(kOp, "potential", potential, {{"B", images}, {"K", targets}}, cost);
-  check_like_cost(kOp, "demand", demand, {{"B", images}, {"N", pixels}}, cost);
+  check_plan_gradient(kOp, grad_plan, cost, potential, demand);
+  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
   const Tensor g = as_contiguous(grad_plan), c = as_contiguous(cost);
   const Tensor u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor grad_cost = torch::stable::new_empty(c, {images, targets, pixels});
@@ -161,9 +133,8 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cpu(const Tensor& gra
 
 Tensor transport_labels_cpu(const Tensor& cost, const Tensor& potential, const Tensor& demand) {
   constexpr const char* kOp = "transport_labels";
-  const auto [images, targets, pixels] = check_cost(kOp, cost);
-  check_like_cost(kOp, "potential", potential, {{"B", images}, {"K", targets}}, cost);
-  check_like_cost(kOp, "demand", demand, {{"B", images}, {"N", pixels}}, cost);
+  check_problem(kOp, cost, "potential", potential, demand);
+  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor labels = torch::stable::new_empty(c, {images, pixels}, ScalarType::Int);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {

@@ -2,49 +2,21 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <tuple>
 
 #include "cuda_launch.hpp"
+#include "point2mask/transport.hpp"
 #include "point2mask/transport_cuda.hpp"
+#include "transport_checks.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
-void check_like_cost(const char* op, const char* argument, const Tensor& t,
-                     std::initializer_list<Extent> shape, const Tensor& cost) {
-  check_shape(op, argument, t, shape);
-  check_dtype(op, argument, t, cost.scalar_type());
-  check_same_device(op, argument, t, cost);
-}
-
-// What all operators of the family have; `targets` is an argument of shape [B, K].
-void check_problem(const char* op, const Tensor& cost, const char* targets_name,
-                   const Tensor& targets, const Tensor& demand) {
-  check_shape(op, "cost", cost, {{"B"}, {"K"}, {"N"}});
-  check_like_cost(op, targets_name, targets, {{"B", cost.size(0)}, {"K", cost.size(1)}}, cost);
-  check_like_cost(op, "demand", demand, {{"B", cost.size(0)}, {"N", cost.size(2)}}, cost);
-}
-
 template <typename T>
-void check_epsilon(const char* op, double epsilon) {
-  constexpr double kLargest = std::numeric_limits<T>::max();
-  require(epsilon > 0 && std::isfinite(epsilon), op, ": epsilon must be positive and finite, got ",
-          epsilon);
-  require(1.5 / epsilon < kLargest, op, ": epsilon must have a finite inverse, got ", epsilon);
-  require(1024 * epsilon < kLargest, op,
-          ": epsilon must be small enough for finite potentials, got ", epsilon);
-}
-
-void check_relaxation(const char* op, const char* argument, double relaxation) {
-  require(relaxation > 0, op, ": ", argument, " must be positive, got ", relaxation);
-}
-
-// Device memory for the launch; torch's allocator hands it on in the order of the stream.
-Tensor scratch_memory(const Tensor& like, std::size_t bytes) {
-  return torch::stable::new_empty(like, {static_cast<std::int64_t>(bytes)}, ScalarType::Byte);
+void check_epsilon_for(const char* op, double epsilon) {
+  transport::check_epsilon(op, epsilon, static_cast<double>(std::numeric_limits<T>::max()));
 }
 
 std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tensor& supply,
@@ -53,16 +25,11 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tenso
                                                  double supply_relaxation, double demand_relaxation,
                                                  const std::optional<Tensor>& initial_potential) {
   constexpr const char* kOp = "sinkhorn";
-  check_problem(kOp, cost, "supply", supply, demand);
+  check_sinkhorn(kOp, cost, supply, demand, initial_potential);
   const std::int64_t images = cost.size(0), targets = cost.size(1);
-  if (initial_potential)
-    check_like_cost(kOp, "initial_potential", *initial_potential, {{"B", images}, {"K", targets}},
-                    cost);
-  require(max_iterations >= 0 && max_iterations <= std::numeric_limits<std::int32_t>::max(), kOp,
-          ": max_iterations must lie in [0, 2^31), got ", max_iterations);
-  require(tolerance >= 0, kOp, ": tolerance must not be negative, got ", tolerance);
-  check_relaxation(kOp, "supply_relaxation", supply_relaxation);
-  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  transport::check_stopping(kOp, max_iterations, tolerance);
+  transport::check_positive(kOp, "supply_relaxation", supply_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor c = as_contiguous(cost), b = as_contiguous(supply), a = as_contiguous(demand);
   const std::optional<Tensor> start =
@@ -71,26 +38,26 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_cuda(const Tensor& cost, const Tenso
   Tensor iterations = torch::stable::new_empty(c, {images}, ScalarType::Int);
   Tensor marginal_error = torch::stable::new_empty(c, {images});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    check_epsilon<T>(kOp, epsilon);
-    cuda::Sinkhorn<T> p{.cost = c.const_data_ptr<T>(),
-                        .supply = b.const_data_ptr<T>(),
-                        .demand = a.const_data_ptr<T>(),
-                        .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
-                        .images = images,
-                        .targets = targets,
-                        .pixels = c.size(2),
-                        .epsilon = epsilon,
-                        .max_iterations = max_iterations,
-                        .tolerance = tolerance,
-                        .supply_relaxation = supply_relaxation,
-                        .demand_relaxation = demand_relaxation,
-                        .scratch = nullptr,
-                        .potential = potential.mutable_data_ptr<T>(),
-                        .iterations = iterations.mutable_data_ptr<std::int32_t>(),
-                        .marginal_error = marginal_error.mutable_data_ptr<T>()};
-    Tensor scratch = scratch_memory(c, cuda::sinkhorn_scratch_bytes(p));
-    p.scratch = scratch.mutable_data_ptr();
-    check_launch(kOp, cuda::sinkhorn(p, current_stream(c)));
+    check_epsilon_for<T>(kOp, epsilon);
+    launch_with_scratch(
+        kOp, c,
+        cuda::Sinkhorn<T>{.cost = c.const_data_ptr<T>(),
+                          .supply = b.const_data_ptr<T>(),
+                          .demand = a.const_data_ptr<T>(),
+                          .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
+                          .images = images,
+                          .targets = targets,
+                          .pixels = c.size(2),
+                          .epsilon = epsilon,
+                          .max_iterations = max_iterations,
+                          .tolerance = tolerance,
+                          .supply_relaxation = supply_relaxation,
+                          .demand_relaxation = demand_relaxation,
+                          .scratch = nullptr,
+                          .potential = potential.mutable_data_ptr<T>(),
+                          .iterations = iterations.mutable_data_ptr<std::int32_t>(),
+                          .marginal_error = marginal_error.mutable_data_ptr<T>()},
+        cuda::sinkhorn_scratch_bytes<T>, cuda::sinkhorn<T>);
   });
   return {potential, iterations, marginal_error};
 }
@@ -99,12 +66,10 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cuda(
     const Tensor& grad_potential, const Tensor& cost, const Tensor& supply, const Tensor& demand,
     const Tensor& potential, double epsilon, double supply_relaxation, double demand_relaxation) {
   constexpr const char* kOp = "sinkhorn_backward";
-  check_problem(kOp, cost, "supply", supply, demand);
+  check_sinkhorn_gradient(kOp, grad_potential, cost, supply, demand, potential);
   const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
-  check_like_cost(kOp, "grad_potential", grad_potential, {{"B", images}, {"K", targets}}, cost);
-  check_like_cost(kOp, "potential", potential, {{"B", images}, {"K", targets}}, cost);
-  check_relaxation(kOp, "supply_relaxation", supply_relaxation);
-  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  transport::check_positive(kOp, "supply_relaxation", supply_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor g = as_contiguous(grad_potential), c = as_contiguous(cost);
   const Tensor b = as_contiguous(supply), a = as_contiguous(demand), u = as_contiguous(potential);
@@ -112,25 +77,24 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cuda(
   Tensor grad_supply = torch::stable::new_empty(c, {images, targets});
   Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    check_epsilon<T>(kOp, epsilon);
-    cuda::SinkhornBackward<T> p{.grad_potential = g.const_data_ptr<T>(),
-                                .cost = c.const_data_ptr<T>(),
-                                .supply = b.const_data_ptr<T>(),
-                                .demand = a.const_data_ptr<T>(),
-                                .potential = u.const_data_ptr<T>(),
-                                .images = images,
-                                .targets = targets,
-                                .pixels = pixels,
-                                .epsilon = epsilon,
-                                .supply_relaxation = supply_relaxation,
-                                .demand_relaxation = demand_relaxation,
-                                .scratch = nullptr,
-                                .grad_cost = grad_cost.mutable_data_ptr<T>(),
-                                .grad_supply = grad_supply.mutable_data_ptr<T>(),
-                                .grad_demand = grad_demand.mutable_data_ptr<T>()};
-    Tensor scratch = scratch_memory(c, cuda::sinkhorn_backward_scratch_bytes(p));
-    p.scratch = scratch.mutable_data_ptr();
-    check_launch(kOp, cuda::sinkhorn_backward(p, current_stream(c)));
+    check_epsilon_for<T>(kOp, epsilon);
+    launch_with_scratch(kOp, c,
+                        cuda::SinkhornBackward<T>{.grad_potential = g.const_data_ptr<T>(),
+                                                  .cost = c.const_data_ptr<T>(),
+                                                  .supply = b.const_data_ptr<T>(),
+                                                  .demand = a.const_data_ptr<T>(),
+                                                  .potential = u.const_data_ptr<T>(),
+                                                  .images = images,
+                                                  .targets = targets,
+                                                  .pixels = pixels,
+                                                  .epsilon = epsilon,
+                                                  .supply_relaxation = supply_relaxation,
+                                                  .demand_relaxation = demand_relaxation,
+                                                  .scratch = nullptr,
+                                                  .grad_cost = grad_cost.mutable_data_ptr<T>(),
+                                                  .grad_supply = grad_supply.mutable_data_ptr<T>(),
+                                                  .grad_demand = grad_demand.mutable_data_ptr<T>()},
+                        cuda::sinkhorn_backward_scratch_bytes<T>, cuda::sinkhorn_backward<T>);
   });
   return {grad_cost, grad_supply, grad_demand};
 }
@@ -158,12 +122,12 @@ Tensor transport_plan_cuda(const Tensor& cost, const Tensor& potential, const Te
                            double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan";
   check_problem(kOp, cost, "potential", potential, demand);
-  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor plan = torch::stable::empty_like(c);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    check_epsilon<T>(kOp, epsilon);
+    check_epsilon_for<T>(kOp, epsilon);
     check_launch(kOp, cuda::transport_plan<T>({.cost = c.const_data_ptr<T>(),
                                                .potential = u.const_data_ptr<T>(),
                                                .demand = a.const_data_ptr<T>(),
@@ -182,11 +146,9 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cuda(
     const Tensor& grad_plan, const Tensor& cost, const Tensor& potential, const Tensor& demand,
     double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan_backward";
-  check_problem(kOp, cost, "potential", potential, demand);
+  check_plan_gradient(kOp, grad_plan, cost, potential, demand);
   const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
-  check_like_cost(kOp, "grad_plan", grad_plan, {{"B", images}, {"K", targets}, {"N", pixels}},
-                  cost);
-  check_relaxation(kOp, "demand_relaxation", demand_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", demand_relaxation);
   const DeviceGuard guard(cost.get_device_index());
   const Tensor g = as_contiguous(grad_plan), c = as_contiguous(cost);
   const Tensor u = as_contiguous(potential), a = as_contiguous(demand);
@@ -194,23 +156,23 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cuda(
   Tensor grad_potential = torch::stable::new_empty(c, {images, targets});
   Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    check_epsilon<T>(kOp, epsilon);
-    cuda::TransportPlanBackward<T> p{.grad_plan = g.const_data_ptr<T>(),
-                                     .cost = c.const_data_ptr<T>(),
-                                     .potential = u.const_data_ptr<T>(),
-                                     .demand = a.const_data_ptr<T>(),
-                                     .images = images,
-                                     .targets = targets,
-                                     .pixels = pixels,
-                                     .epsilon = epsilon,
-                                     .demand_relaxation = demand_relaxation,
-                                     .scratch = nullptr,
-                                     .grad_cost = grad_cost.mutable_data_ptr<T>(),
-                                     .grad_potential = grad_potential.mutable_data_ptr<T>(),
-                                     .grad_demand = grad_demand.mutable_data_ptr<T>()};
-    Tensor scratch = scratch_memory(c, cuda::transport_plan_backward_scratch_bytes(p));
-    p.scratch = scratch.mutable_data_ptr();
-    check_launch(kOp, cuda::transport_plan_backward(p, current_stream(c)));
+    check_epsilon_for<T>(kOp, epsilon);
+    launch_with_scratch(
+        kOp, c,
+        cuda::TransportPlanBackward<T>{.grad_plan = g.const_data_ptr<T>(),
+                                       .cost = c.const_data_ptr<T>(),
+                                       .potential = u.const_data_ptr<T>(),
+                                       .demand = a.const_data_ptr<T>(),
+                                       .images = images,
+                                       .targets = targets,
+                                       .pixels = pixels,
+                                       .epsilon = epsilon,
+                                       .demand_relaxation = demand_relaxation,
+                                       .scratch = nullptr,
+                                       .grad_cost = grad_cost.mutable_data_ptr<T>(),
+                                       .grad_potential = grad_potential.mutable_data_ptr<T>(),
+                                       .grad_demand = grad_demand.mutable_data_ptr<T>()},
+        cuda::transport_plan_backward_scratch_bytes<T>, cuda::transport_plan_backward<T>);
   });
   return {grad_cost, grad_potential, grad_demand};
 }

@@ -5,31 +5,20 @@
 #include <optional>
 #include <tuple>
 
-#include "checks.hpp"
 #include "point2mask/tree.hpp"
+#include "tree_checks.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
 constexpr auto kInt = ScalarType::Int;
 
-// A contiguous argument of the given shape, dtype and device.
-Tensor checked(const char* op, const char* argument, const Tensor& t,
-               std::initializer_list<Extent> shape, ScalarType dtype, const Tensor& reference) {
-  check_shape(op, argument, t, shape);
-  check_dtype(op, argument, t, dtype);
-  check_same_device(op, argument, t, reference);
-  return as_contiguous(t);
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree_cpu(const Tensor& edge_weight) {
   constexpr const char* kOp = "spanning_tree";
-  check_shape(kOp, "edge_weight", edge_weight, {{"B"}, {"D"}, {"H"}, {"W"}});
+  check_edge_weight(kOp, edge_weight);
   const Tensor w = as_contiguous(edge_weight);
   const std::int64_t images = w.size(0);
   const std::int64_t directions = w.size(1);
-  require(directions == 2 || directions == 4, kOp,
-          ": edge_weight must have 2 or 4 directions, got ", directions);
   const std::int64_t pixels = w.size(2) * w.size(3);
   Tensor order = torch::stable::new_empty(w, {images, pixels}, kInt);
   Tensor parent = torch::stable::new_empty(w, {images, pixels}, kInt);
@@ -53,14 +42,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree_cpu(const Tensor& edge_
 Tensor tree_filter_cpu(const Tensor& feature, const Tensor& order, const Tensor& parent,
                        const Tensor& similarity, bool normalize) {
   constexpr const char* kOp = "tree_filter";
-  check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"N"}});
+  check_tree_filter(kOp, "feature", feature, order, parent, similarity);
   const Tensor x = as_contiguous(feature);
   const std::int64_t images = x.size(0);
   const std::int64_t pixels = x.size(2);
-  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
-  const Tensor o = checked(kOp, "order", order, map, kInt, x);
-  const Tensor p = checked(kOp, "parent", parent, map, kInt, x);
-  const Tensor s = checked(kOp, "similarity", similarity, map, x.scalar_type(), x);
+  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(similarity);
   Tensor output = torch::stable::new_empty(x, {images, x.size(1), pixels});
   dispatch_floating(kOp, "feature", x, [&]<typename T>() {
     tree_filter<T>({.feature = x.const_data_ptr<T>(),
@@ -84,20 +70,14 @@ std::tuple<Tensor, Tensor> tree_filter_backward_cpu(const Tensor& grad_output,
                                                     const Tensor& order, const Tensor& parent,
                                                     const Tensor& similarity, bool normalize) {
   constexpr const char* kOp = "tree_filter_backward";
-  check_shape(kOp, "grad_output", grad_output, {{"B"}, {"C"}, {"N"}});
+  check_tree_filter_gradient(kOp, grad_output, feature, output, order, parent, similarity);
   const Tensor g = as_contiguous(grad_output);
   const std::int64_t images = g.size(0);
   const std::int64_t channels = g.size(1);
   const std::int64_t pixels = g.size(2);
-  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
-  const std::initializer_list<Extent> maps = {{"B", images}, {"C", channels}, {"N", pixels}};
-  const Tensor o = checked(kOp, "order", order, map, kInt, g);
-  const Tensor p = checked(kOp, "parent", parent, map, kInt, g);
-  const Tensor s = checked(kOp, "similarity", similarity, map, g.scalar_type(), g);
+  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(similarity);
   const bool both = feature.has_value();
-  require(!both || output.has_value(), kOp, ": output must be given with feature");
-  const Tensor x = both ? checked(kOp, "feature", *feature, maps, g.scalar_type(), g) : g;
-  const Tensor y = both ? checked(kOp, "output", *output, maps, g.scalar_type(), g) : g;
+  const Tensor x = both ? as_contiguous(*feature) : g, y = both ? as_contiguous(*output) : g;
   Tensor grad_feature = torch::stable::new_empty(g, {images, channels, pixels});
   Tensor grad_similarity = torch::stable::new_empty(g, {both ? images : 0, pixels});
   dispatch_floating(kOp, "grad_output", g, [&]<typename T>() {
@@ -122,14 +102,11 @@ std::tuple<Tensor, Tensor> tree_filter_backward_cpu(const Tensor& grad_output,
 Tensor bottleneck_distance_cpu(const Tensor& order, const Tensor& parent, const Tensor& weight,
                                const Tensor& seeds) {
   constexpr const char* kOp = "bottleneck_distance";
-  check_shape(kOp, "weight", weight, {{"B"}, {"N"}});
+  check_bottleneck(kOp, order, parent, weight, seeds);
   const Tensor w = as_contiguous(weight);
   const std::int64_t images = w.size(0);
   const std::int64_t pixels = w.size(1);
-  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
-  const Tensor o = checked(kOp, "order", order, map, kInt, w);
-  const Tensor p = checked(kOp, "parent", parent, map, kInt, w);
-  const Tensor s = checked(kOp, "seeds", seeds, {{"B", images}, {"K"}, {"P"}}, kInt, w);
+  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(seeds);
   Tensor distance = torch::stable::new_empty(w, {images, s.size(1), pixels});
   dispatch_floating(kOp, "weight", w, [&]<typename T>() {
     bottleneck_distance<T>({.order = o.const_data_ptr<std::int32_t>(),
@@ -150,16 +127,12 @@ Tensor bottleneck_distance_backward_cpu(const Tensor& grad_distance, const Tenso
                                         const Tensor& parent, const Tensor& weight,
                                         const Tensor& seeds) {
   constexpr const char* kOp = "bottleneck_distance_backward";
-  check_shape(kOp, "weight", weight, {{"B"}, {"N"}});
+  check_bottleneck_gradient(kOp, grad_distance, order, parent, weight, seeds);
   const Tensor w = as_contiguous(weight);
   const std::int64_t images = w.size(0);
   const std::int64_t pixels = w.size(1);
-  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
-  const Tensor o = checked(kOp, "order", order, map, kInt, w);
-  const Tensor p = checked(kOp, "parent", parent, map, kInt, w);
-  const Tensor s = checked(kOp, "seeds", seeds, {{"B", images}, {"K"}, {"P"}}, kInt, w);
-  const Tensor g = checked(kOp, "grad_distance", grad_distance,
-                           {{"B", images}, {"K", s.size(1)}, {"N", pixels}}, w.scalar_type(), w);
+  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(seeds);
+  const Tensor g = as_contiguous(grad_distance);
   Tensor grad_weight = torch::stable::new_empty(w, {images, pixels});
   dispatch_floating(kOp, "weight", w, [&]<typename T>() {
     bottleneck_distance_backward<T>({.grad_distance = g.const_data_ptr<T>(),

@@ -9,39 +9,18 @@
 
 #include "cuda_launch.hpp"
 #include "point2mask/tree_cuda.hpp"
+#include "tree_checks.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
 constexpr auto kInt = ScalarType::Int;
 
-// A contiguous argument of the given shape, dtype and device.
-Tensor checked(const char* op, const char* argument, const Tensor& t,
-               std::initializer_list<Extent> shape, ScalarType dtype, const Tensor& reference) {
-  check_shape(op, argument, t, shape);
-  check_dtype(op, argument, t, dtype);
-  check_same_device(op, argument, t, reference);
-  return as_contiguous(t);
-}
-
-// Launches `p` with scratch of the size it asks for. torch hands memory out in the order of the
-// stream, so that the scratch may go while the kernels still run.
-template <typename Problem>
-void launch_with_scratch(const char* op, const Tensor& like, Problem p,
-                         std::int64_t (*bytes)(const Problem&),
-                         cudaError_t (*launch)(const Problem&, cudaStream_t)) {
-  Tensor scratch = torch::stable::new_empty(like, {bytes(p)}, ScalarType::Byte);
-  p.scratch = scratch.mutable_data_ptr<std::uint8_t>();
-  check_launch(op, launch(p, current_stream(like)));
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree_cuda(const Tensor& edge_weight) {
   constexpr const char* kOp = "spanning_tree";
-  check_shape(kOp, "edge_weight", edge_weight, {{"B"}, {"D"}, {"H"}, {"W"}});
+  check_edge_weight(kOp, edge_weight);
   const std::int64_t images = edge_weight.size(0), directions = edge_weight.size(1);
   const std::int64_t height = edge_weight.size(2), width = edge_weight.size(3);
-  require(directions == 2 || directions == 4, kOp,
-          ": edge_weight must have 2 or 4 directions, got ", directions);
   require(width == 0 || height <= std::numeric_limits<std::int32_t>::max() / directions / width,
           kOp, ": edge_weight must have less than 2^31 entries an image, got ", height, " x ",
           width, " pixels");
@@ -71,13 +50,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree_cuda(const Tensor& edge
 Tensor tree_filter_cuda(const Tensor& feature, const Tensor& order, const Tensor& parent,
                         const Tensor& similarity, bool normalize) {
   constexpr const char* kOp = "tree_filter";
-  check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"N"}});
+  check_tree_filter(kOp, "feature", feature, order, parent, similarity);
   const DeviceGuard guard(feature.get_device_index());
   const Tensor x = as_contiguous(feature);
-  const std::initializer_list<Extent> map = {{"B", x.size(0)}, {"N", x.size(2)}};
-  const Tensor o = checked(kOp, "order", order, map, kInt, x);
-  const Tensor p = checked(kOp, "parent", parent, map, kInt, x);
-  const Tensor s = checked(kOp, "similarity", similarity, map, x.scalar_type(), x);
+  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(similarity);
   Tensor output = torch::stable::empty_like(x);
   dispatch_floating(kOp, "feature", x, [&]<typename T>() {
     launch_with_scratch(kOp, x,
@@ -103,19 +79,13 @@ std::tuple<Tensor, Tensor> tree_filter_backward_cuda(const Tensor& grad_output,
                                                      const Tensor& order, const Tensor& parent,
                                                      const Tensor& similarity, bool normalize) {
   constexpr const char* kOp = "tree_filter_backward";
-  check_shape(kOp, "grad_output", grad_output, {{"B"}, {"C"}, {"N"}});
+  check_tree_filter_gradient(kOp, grad_output, feature, output, order, parent, similarity);
   const DeviceGuard guard(grad_output.get_device_index());
   const Tensor g = as_contiguous(grad_output);
   const std::int64_t images = g.size(0), channels = g.size(1), pixels = g.size(2);
-  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
-  const std::initializer_list<Extent> maps = {{"B", images}, {"C", channels}, {"N", pixels}};
-  const Tensor o = checked(kOp, "order", order, map, kInt, g);
-  const Tensor p = checked(kOp, "parent", parent, map, kInt, g);
-  const Tensor s = checked(kOp, "similarity", similarity, map, g.scalar_type(), g);
+  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(similarity);
   const bool both = feature.has_value();
-  require(!both || output.has_value(), kOp, ": output must be given with feature");
-  const Tensor x = both ? checked(kOp, "feature", *feature, maps, g.scalar_type(), g) : g;
-  const Tensor y = both ? checked(kOp, "output", *output, maps, g.scalar_type(), g) : g;
+  const Tensor x = both ? as_contiguous(*feature) : g, y = both ? as_contiguous(*output) : g;
   Tensor grad_feature = torch::stable::empty_like(g);
   Tensor grad_similarity = torch::stable::new_empty(g, {both ? images : 0, pixels});
   dispatch_floating(kOp, "grad_output", g, [&]<typename T>() {
@@ -143,13 +113,10 @@ std::tuple<Tensor, Tensor> tree_filter_backward_cuda(const Tensor& grad_output,
 Tensor bottleneck_distance_cuda(const Tensor& order, const Tensor& parent, const Tensor& weight,
                                 const Tensor& seeds) {
   constexpr const char* kOp = "bottleneck_distance";
-  check_shape(kOp, "weight", weight, {{"B"}, {"N"}});
+  check_bottleneck(kOp, order, parent, weight, seeds);
   const DeviceGuard guard(weight.get_device_index());
   const Tensor w = as_contiguous(weight);
-  const std::initializer_list<Extent> map = {{"B", w.size(0)}, {"N", w.size(1)}};
-  const Tensor o = checked(kOp, "order", order, map, kInt, w);
-  const Tensor p = checked(kOp, "parent", parent, map, kInt, w);
-  const Tensor s = checked(kOp, "seeds", seeds, {{"B", w.size(0)}, {"K"}, {"P"}}, kInt, w);
+  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(seeds);
   Tensor distance = torch::stable::new_empty(w, {w.size(0), s.size(1), w.size(1)});
   dispatch_floating(kOp, "weight", w, [&]<typename T>() {
     launch_with_scratch(kOp, w,
@@ -172,16 +139,12 @@ Tensor bottleneck_distance_backward_cuda(const Tensor& grad_distance, const Tens
                                          const Tensor& parent, const Tensor& weight,
                                          const Tensor& seeds) {
   constexpr const char* kOp = "bottleneck_distance_backward";
-  check_shape(kOp, "weight", weight, {{"B"}, {"N"}});
+  check_bottleneck_gradient(kOp, grad_distance, order, parent, weight, seeds);
   const DeviceGuard guard(weight.get_device_index());
   const Tensor w = as_contiguous(weight);
   const std::int64_t images = w.size(0), pixels = w.size(1);
-  const std::initializer_list<Extent> map = {{"B", images}, {"N", pixels}};
-  const Tensor o = checked(kOp, "order", order, map, kInt, w);
-  const Tensor p = checked(kOp, "parent", parent, map, kInt, w);
-  const Tensor s = checked(kOp, "seeds", seeds, {{"B", images}, {"K"}, {"P"}}, kInt, w);
-  const Tensor g = checked(kOp, "grad_distance", grad_distance,
-                           {{"B", images}, {"K", s.size(1)}, {"N", pixels}}, w.scalar_type(), w);
+  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(seeds);
+  const Tensor g = as_contiguous(grad_distance);
   Tensor grad_weight = torch::stable::empty_like(w);
   dispatch_floating(kOp, "weight", w, [&]<typename T>() {
     launch_with_scratch(

@@ -1,6 +1,8 @@
 #include "point2mask/deformable.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 #include "point2mask/multiarch.hpp"
 
@@ -150,6 +152,22 @@ POINT2MASK_MULTIARCH void gradient(const DeformableAttentionGradient<double>& a,
 }
 
 } // namespace
+
+void check_cells(const char* op, const std::int64_t* shapes, std::int64_t levels,
+                 std::int64_t cells) {
+  std::int64_t total = 0;
+  for (std::int64_t l = 0; l < levels; ++l) {
+    const std::int64_t height = shapes[2 * l], width = shapes[2 * l + 1];
+    if (height < 0 || width < 0 || height > cells || width > cells)
+      throw std::invalid_argument(
+          std::string(op) + ": shapes must lie in [0, S=" + std::to_string(cells) + "], got " +
+          std::to_string(height) + " x " + std::to_string(width));
+    total += height * width;
+  }
+  if (total != cells)
+    throw std::invalid_argument(std::string(op) + ": shapes must have S=" + std::to_string(cells) +
+                                " cells together, got " + std::to_string(total));
+}
 
 template <typename T>
 void deformable_attention(const DeformableAttention<T>& a, const Executor& executor) {

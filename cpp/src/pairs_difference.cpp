@@ -2,8 +2,6 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "point2mask/grid.hpp"
@@ -190,12 +188,6 @@ POINT2MASK_MULTIARCH void gather(Norm norm, const Band<double>& band, const doub
   gather_any(norm, band, feature, grad);
 }
 
-void check_directions(std::int64_t directions) {
-  if (directions != 2 && directions != 4 && directions != 8)
-    throw std::invalid_argument("neighbor_difference: directions must be 2, 4 or 8, got " +
-                                std::to_string(directions));
-}
-
 // Steps 4..7 are the reverses of 0..3: row y copies what it found into the neighbours' entries.
 // Every entry belongs to one pair, so rows never write the same place.
 template <typename T>
@@ -291,17 +283,9 @@ void for_bands(std::int64_t images, std::int64_t height, const Executor& executo
 
 } // namespace
 
-Norm norm_from_name(std::string_view name) {
-  if (name == "l1") return Norm::kL1;
-  if (name == "l2") return Norm::kL2;
-  if (name == "squared_l2") return Norm::kSquaredL2;
-  throw std::invalid_argument("neighbor_difference: norm must be l1, l2 or squared_l2, got " +
-                              std::string(name));
-}
-
 template <typename T>
 void neighbor_difference(const NeighborDifference<T>& p, const Executor& executor) {
-  check_directions(p.directions);
+  check_directions("neighbor_difference", p.directions);
   if (p.width == 0) return;
   for_bands(p.images, p.height, executor, [&](auto... band) { difference_band(p, band...); });
 }
@@ -309,7 +293,7 @@ void neighbor_difference(const NeighborDifference<T>& p, const Executor& executo
 template <typename T>
 void neighbor_difference_backward(const NeighborDifferenceBackward<T>& p,
                                   const Executor& executor) {
-  check_directions(p.directions);
+  check_directions("neighbor_difference_backward", p.directions);
   if (p.width == 0) return;
   for_bands(p.images, p.height, executor,
             [&](std::int64_t image, std::int64_t y, std::int64_t rows) {

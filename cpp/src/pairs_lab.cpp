@@ -41,18 +41,11 @@ struct Problem {
         width(p.width),
         plane(p.height * p.width),
         window(kOp, p.kernel_size, p.dilation, p.height, p.width) {
-    check(p.channels >= 1, "logits must have at least one channel, got ", 0);
-    check(p.theta > 0 && std::isfinite(p.theta), "theta must be positive, got ", p.theta);
-    check(p.threshold > 0 && p.threshold <= 1, "threshold must lie in (0, 1], got ", p.threshold);
+    check_lab_parameters(kOp, p.channels, p.theta, p.threshold);
     const double radius = -p.theta * std::log(p.threshold);
     // Finite, so that colours in the padding, which are infinite, are never near.
     limit = static_cast<T>(
         std::min(radius * radius, static_cast<double>(std::numeric_limits<T>::max())));
-  }
-
-  template <typename Value>
-  static void check(bool good, const char* message, Value got) {
-    if (!good) throw std::invalid_argument(std::string(kOp) + ": " + message + std::to_string(got));
   }
 };
 

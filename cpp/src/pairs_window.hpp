@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
+#include "point2mask/pairs.hpp"
 #include "point2mask/parallel.hpp"
 
 namespace point2mask {
@@ -24,13 +23,7 @@ struct HalfWindow {
 
   HalfWindow(const char* op, std::int64_t kernel_size, std::int64_t dilation, std::int64_t height,
              std::int64_t width) {
-    if (kernel_size < 3 || kernel_size % 2 == 0)
-      throw std::invalid_argument(std::string(op) +
-                                  ": kernel_size must be odd and at least 3, got " +
-                                  std::to_string(kernel_size));
-    if (dilation < 1)
-      throw std::invalid_argument(std::string(op) + ": dilation must be at least 1, got " +
-                                  std::to_string(dilation));
+    check_window(op, kernel_size, dilation);
     if (height == 0 || width == 0) return;
     const std::int64_t radius = kernel_size / 2;
     const std::int64_t rows = std::min(radius, (height - 1) / dilation);

@@ -15,8 +15,9 @@ namespace {
 
 constexpr double kTotalsTolerance = 1e-4; // relative; float32 sums of a million pixels stay below
 
-[[noreturn]] void reject(const char* op, const char* argument, const char* expectation,
-                         double value, std::int64_t image = -1) {
+template <typename Value>
+[[noreturn]] void reject(const char* op, const char* argument, const char* expectation, Value value,
+                         std::int64_t image = -1) {
   std::ostringstream message;
   message << op << ": " << argument << " must " << expectation << ", got " << value;
   if (image >= 0) message << " in image " << image;
@@ -43,9 +44,7 @@ template <typename T>
 void check_scalars(const Sinkhorn<T>& s) {
   constexpr const char* kOp = "sinkhorn";
   check_epsilon(kOp, s.epsilon, static_cast<double>(std::numeric_limits<T>::max()));
-  if (s.max_iterations < 0 || s.max_iterations > std::numeric_limits<std::int32_t>::max())
-    reject(kOp, "max_iterations", "lie in [0, 2^31)", static_cast<double>(s.max_iterations));
-  if (!(s.tolerance >= 0)) reject(kOp, "tolerance", "not be negative", s.tolerance);
+  check_stopping(kOp, s.max_iterations, s.tolerance);
   check_positive(kOp, "supply_relaxation", s.supply_relaxation);
   check_positive(kOp, "demand_relaxation", s.demand_relaxation);
 }
@@ -86,6 +85,12 @@ void check_epsilon(const char* op, double epsilon, double largest) {
   // Potentials are epsilon times logarithms of masses, which stay below 1024 in either precision.
   if (!(1024 * epsilon < largest))
     reject(op, "epsilon", "be small enough for finite potentials", epsilon);
+}
+
+void check_stopping(const char* op, std::int64_t max_iterations, double tolerance) {
+  if (max_iterations < 0 || max_iterations > std::numeric_limits<std::int32_t>::max())
+    reject(op, "max_iterations", "lie in [0, 2^31)", max_iterations);
+  if (!(tolerance >= 0)) reject(op, "tolerance", "not be negative", tolerance);
 }
 
 template <typename T>

@@ -21,10 +21,6 @@ struct Damping {
   double lambda, complement;
 };
 
-// Throw std::invalid_argument, naming the operator, the argument and its value.
-void check_positive(const char* op, const char* argument, double value);
-void check_epsilon(const char* op, double epsilon, double largest);
-
 template <typename T>
 std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& executor);
 

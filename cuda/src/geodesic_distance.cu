@@ -8,8 +8,8 @@ namespace {
 constexpr int kWarp = 32, kMostWarps = 8; // of a block
 constexpr unsigned kFullWarp = 0xffffffffU;
 // A warp relaxes a tile in its registers, a lane a column; the outer two lanes hold columns of the
-// neighbours. More rows mean fewer visits; these are what fits with their costs, twice a device's
-// multiprocessor in float.
+// neighbours. More rows mean fewer visits and more registers: of these the costs take 48 in either
+// precision, and a multiprocessor runs one block of all warps.
 constexpr int kColumns = kWarp - 2;
 template <typename T>
 constexpr int kRows = 24 / static_cast<int>(sizeof(T));

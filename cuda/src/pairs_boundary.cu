@@ -67,18 +67,12 @@ __device__ __forceinline__ void score_pixel(const BoundaryMap<T>& p, const Pixel
   }
 }
 
-// A thread owns the pairs that begin at its pixel; a block leaves the sums of each of its patches.
 template <typename T>
 __global__ void __launch_bounds__(kPatchPixels)
     boundary_pairs_kernel(BoundaryMap<T> p, PairSums<kKinds>* of_patch) {
-  for (std::int64_t patch = blockIdx.x; patch < p.patches.count(); patch += gridDim.x) {
-    const Pixel at = pixel_of(p.patches, patch);
-    PairSums<kKinds> sums;
-    sums.clear();
-    if (at.inside) score_pixel(p, at, sums);
-    add_over_block(sums);
-    if (threadIdx.x == 0) of_patch[patch] = sums;
-  }
+  sum_patches(
+      p.patches, [&](const Pixel& at, PairSums<kKinds>& sums) { score_pixel(p, at, sums); },
+      of_patch);
 }
 
 // One block an image.

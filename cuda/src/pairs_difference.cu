@@ -1,16 +1,9 @@
 #include "pairs_window.cuh"
-#include "point2mask/grid.hpp"
+#include "point2mask/grid.cuh"
 #include "point2mask/pairs_cuda.hpp"
 
 namespace point2mask::cuda {
 namespace {
-
-// The grid steps where device code may index them (std::array's operator[] is a host function).
-struct Steps {
-  Offset to[8];
-};
-constexpr Steps kSteps{{kOffsets[0], kOffsets[1], kOffsets[2], kOffsets[3], kOffsets[4],
-                        kOffsets[5], kOffsets[6], kOffsets[7]}};
 
 // One thread a pixel: reads its channels once and keeps one sum a direction.
 template <typename T, int kDirections, bool kAbsolute>

@@ -4,6 +4,7 @@
 
 #include "pairs_window.cuh"
 #include "point2mask/pairs_cuda.hpp"
+#include "point2mask/scratch.hpp"
 
 namespace point2mask::cuda {
 namespace {
@@ -197,18 +198,11 @@ __device__ __forceinline__ void score_pixel(const Affinity<T>& p, const Pixel& a
   }
 }
 
-// A thread owns the pairs that begin at its pixel; a block leaves the sums of each of its patches.
 template <typename T>
 __global__ void __launch_bounds__(kPatchPixels, 2)
     lab_pairs_kernel(Affinity<T> p, PairSums<1>* of_patch) {
-  for (std::int64_t patch = blockIdx.x; patch < p.patches.count(); patch += gridDim.x) {
-    const Pixel at = pixel_of(p.patches, patch);
-    PairSums<1> sums;
-    sums.clear();
-    if (at.inside) score_pixel(p, at, sums);
-    add_over_block(sums);
-    if (threadIdx.x == 0) of_patch[patch] = sums;
-  }
+  sum_patches(
+      p.patches, [&](const Pixel& at, PairSums<1>& sums) { score_pixel(p, at, sums); }, of_patch);
 }
 
 // One block an image.
@@ -301,15 +295,22 @@ __global__ void __launch_bounds__(kPatchPixels, sizeof(T) == 4 ? 2 : 1)
 
 // --- launchers ---------------------------------------------------------------------------------
 
-// Rounded up, so that what follows is aligned.
 template <typename T>
-std::int64_t softmax_bytes(std::int64_t images, std::int64_t height, std::int64_t width) {
-  const auto size = static_cast<std::int64_t>(sizeof(Softmax<T>));
-  return (images * height * width * size + 15) / 16 * 16;
+struct Arrays {
+  Softmax<T>* softmax;
+  PairSums<1>* of_patch;
+};
+
+template <typename T>
+Arrays<T> arrays_in(Scratch& scratch, const Patches& patches) {
+  Arrays<T> a;
+  a.softmax = scratch.take<Softmax<T>>(patches.images * patches.height * patches.width);
+  a.of_patch = scratch.take<PairSums<1>>(patches.count());
+  return a;
 }
 
 template <typename T, typename Arguments>
-Affinity<T> affinity_of(const Arguments& p) {
+Affinity<T> affinity_of(const Arguments& p, Softmax<T>* softmax) {
   const double radius = -p.theta * std::log(p.threshold);
   const auto most = static_cast<double>(std::numeric_limits<T>::max());
   return {p.logits,
@@ -318,7 +319,7 @@ Affinity<T> affinity_of(const Arguments& p) {
           p.channels,
           p.height * p.width,
           static_cast<T>(std::min(radius * radius, most)),
-          static_cast<Softmax<T>*>(p.scratch),
+          softmax,
           Patches(p.images, p.height, p.width),
           Window(p.kernel_size, p.dilation, p.height, p.width)};
 }
@@ -334,34 +335,34 @@ cudaError_t find_softmax(const Affinity<T>& p, cudaStream_t stream) {
 template <typename T>
 std::int64_t lab_affinity_loss_scratch_bytes(std::int64_t images, std::int64_t height,
                                              std::int64_t width) {
-  return softmax_bytes<T>(images, height, width) +
-         Patches(images, height, width).count() * static_cast<std::int64_t>(sizeof(PairSums<1>));
+  Scratch scratch;
+  arrays_in<T>(scratch, Patches(images, height, width));
+  return scratch.bytes();
 }
 
 template <typename T>
 std::int64_t lab_affinity_loss_backward_scratch_bytes(std::int64_t images, std::int64_t height,
                                                       std::int64_t width) {
-  return softmax_bytes<T>(images, height, width);
+  return images * height * width * static_cast<std::int64_t>(sizeof(Softmax<T>));
 }
 
 template <typename T>
 cudaError_t lab_affinity_loss(const LabAffinityLoss<T>& p, cudaStream_t stream) {
   if (p.images == 0) return cudaSuccess;
   const dim3 block(kPatchPixels);
-  const auto sums = static_cast<unsigned char*>(p.scratch);
-  auto* const of_patch = reinterpret_cast<PairSums<1>*>(
-      sums == nullptr ? nullptr : sums + softmax_bytes<T>(p.images, p.height, p.width));
   const Patches patches(p.images, p.height, p.width);
+  Scratch scratch(p.scratch);
+  const Arrays<T> a = arrays_in<T>(scratch, patches);
   cudaError_t status = cudaSuccess;
   if (patches.count() > 0) {
-    const Affinity<T> affinity = affinity_of<T>(p);
+    const Affinity<T> affinity = affinity_of<T>(p, a.softmax);
     status = find_softmax(affinity, stream);
     if (status == cudaSuccess)
       status = launch(lab_pairs_kernel<T>, dim3(blocks_for(patches.count(), 1)), block, 0, stream,
-                      affinity, of_patch);
+                      affinity, a.of_patch);
   }
   if (status == cudaSuccess)
-    status = launch(lab_mean_kernel<T>, dim3(blocks_for(p.images, 1)), block, 0, stream, of_patch,
+    status = launch(lab_mean_kernel<T>, dim3(blocks_for(p.images, 1)), block, 0, stream, a.of_patch,
                     p.images, patches.per_image(), p.loss, p.pairs);
   return status;
 }
@@ -370,7 +371,7 @@ template <typename T>
 cudaError_t lab_affinity_loss_backward(const LabAffinityLossBackward<T>& p, cudaStream_t stream) {
   const Patches patches(p.images, p.height, p.width);
   if (patches.count() == 0) return cudaSuccess;
-  const Affinity<T> affinity = affinity_of<T>(p);
+  const Affinity<T> affinity = affinity_of<T>(p, static_cast<Softmax<T>*>(p.scratch));
   const cudaError_t status = find_softmax(affinity, stream);
   if (status != cudaSuccess) return status;
   return launch(lab_gradient_kernel<T>, dim3(blocks_for(patches.count(), 1)), dim3(kPatchPixels), 0,

@@ -124,6 +124,21 @@ __device__ __forceinline__ void add_over_block(PairSums<kKinds>& sums) {
   __syncthreads(); // the next sums may overwrite these
 }
 
+// A thread owns the pairs that begin at its pixel, which score(pixel, sums) adds up; a block leaves
+// the sums of each of its patches.
+template <int kKinds, typename Score>
+__device__ __forceinline__ void sum_patches(const Patches& patches, Score&& score,
+                                            PairSums<kKinds>* of_patch) {
+  for (std::int64_t patch = blockIdx.x; patch < patches.count(); patch += gridDim.x) {
+    const Pixel at = pixel_of(patches, patch);
+    PairSums<kKinds> sums;
+    sums.clear();
+    if (at.inside) score(at, sums);
+    add_over_block(sums);
+    if (threadIdx.x == 0) of_patch[patch] = sums;
+  }
+}
+
 // The sums of one image from those of its patches; for the first thread of the block.
 template <int kKinds>
 __device__ __forceinline__ PairSums<kKinds> sums_of_image(const PairSums<kKinds>* of_patch,

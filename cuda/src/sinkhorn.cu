@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "scratch_memory.hpp"
+#include "point2mask/scratch.hpp"
 #include "sinkhorn_solver.cuh"
 
 namespace point2mask::cuda {
@@ -158,18 +158,17 @@ cudaError_t choose_shape(const Sinkhorn<T>& p, SinkhornShape* shape) {
   return status;
 }
 
-// Lays out the scratch memory from `base`; returns its size.
 template <typename T>
-std::size_t lay_out(const Sinkhorn<T>& p, const SinkhornShape& shape, SinkhornScratch<T>* scratch) {
-  ScratchMemory memory(p.scratch);
+SinkhornScratch<T> arrays_in(Scratch& memory, const Sinkhorn<T>& p, const SinkhornShape& shape) {
   const std::int64_t width = p.targets + 1, blocks = shape.groups * shape.group_blocks;
-  memory.take(&scratch->arrived, shape.groups * kCounterStride);
-  memory.take(&scratch->part_sum, shape.groups * 2 * width * shape.chunks);
-  memory.take(&scratch->part_shift, shape.groups * 2 * width * shape.chunks);
-  memory.take(&scratch->columns, blocks * 4 * width);
-  memory.take(&scratch->vectors, blocks * 3 * width);
-  memory.take(&scratch->target, blocks * width);
-  return memory.used();
+  SinkhornScratch<T> a;
+  a.arrived = memory.take<unsigned long long>(shape.groups * kCounterStride);
+  a.part_sum = memory.take<double>(shape.groups * 2 * width * shape.chunks);
+  a.part_shift = memory.take<T>(shape.groups * 2 * width * shape.chunks);
+  a.columns = memory.take<double>(blocks * 4 * width);
+  a.vectors = memory.take<T>(blocks * 3 * width);
+  a.target = memory.take<std::int32_t>(blocks * width);
+  return a;
 }
 
 template <typename T>
@@ -190,11 +189,12 @@ cudaError_t sinkhorn_variant(const Sinkhorn<T>& p, SinkhornVariant* variant) {
 }
 
 template <typename T>
-std::size_t sinkhorn_scratch_bytes(const Sinkhorn<T>& p) {
+std::int64_t sinkhorn_scratch_bytes(const Sinkhorn<T>& p) {
   SinkhornShape shape;
-  SinkhornScratch<T> scratch;
   if (is_empty(p) || choose_shape(p, &shape) != cudaSuccess) return 0;
-  return lay_out(p, shape, &scratch);
+  Scratch memory;
+  arrays_in(memory, p, shape);
+  return memory.bytes();
 }
 
 template <typename T>
@@ -206,10 +206,10 @@ cudaError_t sinkhorn(const Sinkhorn<T>& p, cudaStream_t stream) {
                   dim3(kMostWarps * kWarp), 0, stream, p);
   }
   SinkhornShape shape;
-  SinkhornScratch<T> scratch;
   cudaError_t status = choose_shape(p, &shape);
   if (status != cudaSuccess) return status;
-  lay_out(p, shape, &scratch);
+  Scratch memory(p.scratch);
+  const SinkhornScratch<T> scratch = arrays_in(memory, p, shape);
   const std::size_t counters = static_cast<std::size_t>(shape.groups * kCounterStride);
   status = cudaMemsetAsync(scratch.arrived, 0, counters * sizeof(unsigned long long), stream);
   if (status != cudaSuccess) return status;
@@ -220,7 +220,7 @@ cudaError_t sinkhorn(const Sinkhorn<T>& p, cudaStream_t stream) {
 
 #define POINT2MASK_INSTANTIATE(T)                                              \
   template cudaError_t sinkhorn_variant(const Sinkhorn<T>&, SinkhornVariant*); \
-  template std::size_t sinkhorn_scratch_bytes(const Sinkhorn<T>&);             \
+  template std::int64_t sinkhorn_scratch_bytes(const Sinkhorn<T>&);            \
   template cudaError_t sinkhorn(const Sinkhorn<T>&, cudaStream_t);
 POINT2MASK_INSTANTIATE(float)
 POINT2MASK_INSTANTIATE(double)

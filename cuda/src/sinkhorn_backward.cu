@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "point2mask/scratch.hpp"
 #include "point2mask/transport_cuda.hpp"
-#include "scratch_memory.hpp"
 #include "transport_laplacian.cuh"
 #include "transport_rows.cuh"
 
@@ -18,7 +18,7 @@ constexpr std::int64_t kChunkPixels = 512; // summed in T, beyond in double
 
 // Device memory of a launch.
 template <typename T>
-struct Scratch {
+struct BackwardScratch {
   T *largest, *inverse, *factor; // [B, N] the rows, see Row
   double* coupling;              // [B, parts, K, K] P^T S; upper triangle
   double* vectors;               // [B, 5, K]
@@ -54,13 +54,13 @@ struct Pixel {
 };
 
 template <typename T>
-__device__ __forceinline__ Row<T> stored_row(const Scratch<T>& scratch, std::int64_t at) {
+__device__ __forceinline__ Row<T> stored_row(const BackwardScratch<T>& scratch, std::int64_t at) {
   return {__ldg(scratch.largest + at), __ldg(scratch.inverse + at), __ldg(scratch.factor + at)};
 }
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    rows_kernel(SinkhornBackward<T> p, RowModel<T> model, Scratch<T> scratch) {
+    rows_kernel(SinkhornBackward<T> p, RowModel<T> model, BackwardScratch<T> scratch) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y) {
     for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < p.pixels;
@@ -77,8 +77,8 @@ __global__ void __launch_bounds__(kThreads)
 // A block forms 32 x 32 entries of P^T S over a part of the pixels, a thread 2 x 2 of them. Of 32
 // pixels at a time the softmaxes of both sides' targets stand in shared memory.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
-    couple_kernel(SinkhornBackward<T> p, RowModel<T> model, Scratch<T> scratch, Shape shape) {
+__global__ void __launch_bounds__(kThreads) couple_kernel(SinkhornBackward<T> p, RowModel<T> model,
+                                                          BackwardScratch<T> scratch, Shape shape) {
   constexpr int kStride = kWarp + 1;
   POINT2MASK_SHARED(T, left, kWarp * kStride);  // [target, pixel] P
   POINT2MASK_SHARED(T, right, kWarp * kStride); // [target, pixel] S
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(kThreads)
 // A block an image.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    solve_kernel(SinkhornBackward<T> p, Scratch<T> scratch, Shape shape, double lambda,
+    solve_kernel(SinkhornBackward<T> p, BackwardScratch<T> scratch, Shape shape, double lambda,
                  double complement, double column_lambda) {
   const std::int64_t n = p.targets;
   for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(kThreads)
 // One thread a pixel.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    gradient_kernel(SinkhornBackward<T> p, RowModel<T> model, Scratch<T> scratch) {
+    gradient_kernel(SinkhornBackward<T> p, RowModel<T> model, BackwardScratch<T> scratch) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y) {
     const T* const adjoint = scratch.adjoint + image * p.targets;
@@ -202,24 +202,25 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T>
-std::size_t lay_out(const SinkhornBackward<T>& p, const Shape& shape, Scratch<T>* scratch) {
-  ScratchMemory memory(p.scratch);
-  memory.take(&scratch->largest, p.images * p.pixels);
-  memory.take(&scratch->inverse, p.images * p.pixels);
-  memory.take(&scratch->factor, p.images * p.pixels);
-  memory.take(&scratch->coupling, p.images * shape.parts * p.targets * p.targets);
-  memory.take(&scratch->vectors, p.images * 5 * p.targets);
-  memory.take(&scratch->component, p.images * p.targets);
-  memory.take(&scratch->adjoint, p.images * p.targets);
-  return memory.used();
+BackwardScratch<T> arrays_in(Scratch& memory, const SinkhornBackward<T>& p, const Shape& shape) {
+  BackwardScratch<T> a;
+  a.largest = memory.take<T>(p.images * p.pixels);
+  a.inverse = memory.take<T>(p.images * p.pixels);
+  a.factor = memory.take<T>(p.images * p.pixels);
+  a.coupling = memory.take<double>(p.images * shape.parts * p.targets * p.targets);
+  a.vectors = memory.take<double>(p.images * 5 * p.targets);
+  a.component = memory.take<std::int32_t>(p.images * p.targets);
+  a.adjoint = memory.take<T>(p.images * p.targets);
+  return a;
 }
 
 } // namespace
 
 template <typename T>
-std::size_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<T>& p) {
-  Scratch<T> scratch;
-  return lay_out(p, Shape(p.targets, p.pixels), &scratch);
+std::int64_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<T>& p) {
+  Scratch memory;
+  arrays_in(memory, p, Shape(p.targets, p.pixels));
+  return memory.bytes();
 }
 
 template <typename T>
@@ -230,8 +231,8 @@ cudaError_t sinkhorn_backward(const SinkhornBackward<T>& p, cudaStream_t stream)
   const Damping rows(p.demand_relaxation, p.epsilon), columns(p.supply_relaxation, p.epsilon);
   const double complement =
       rows.complement + columns.complement - rows.complement * columns.complement;
-  Scratch<T> scratch;
-  lay_out(p, shape, &scratch);
+  Scratch memory(p.scratch);
+  const BackwardScratch<T> scratch = arrays_in(memory, p, shape);
   const dim3 block(kThreads), pixels(blocks_for(p.pixels, kThreads), blocks_for(p.images, 1));
   cudaError_t status = cudaSuccess;
   if (p.pixels > 0) status = launch(rows_kernel<T>, pixels, block, 0, stream, p, model, scratch);
@@ -248,8 +249,8 @@ cudaError_t sinkhorn_backward(const SinkhornBackward<T>& p, cudaStream_t stream)
   return status;
 }
 
-template std::size_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<float>&);
-template std::size_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<double>&);
+template std::int64_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<float>&);
+template std::int64_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<double>&);
 template cudaError_t sinkhorn_backward(const SinkhornBackward<float>&, cudaStream_t);
 template cudaError_t sinkhorn_backward(const SinkhornBackward<double>&, cudaStream_t);
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "point2mask/scratch.hpp"
 #include "point2mask/transport_cuda.hpp"
-#include "scratch_memory.hpp"
 #include "transport_rows.cuh"
 
 namespace point2mask::cuda {
@@ -91,11 +91,10 @@ std::int64_t chunks_of(const TransportPlanBackward<T>& p) {
 } // namespace
 
 template <typename T>
-std::size_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<T>& p) {
-  ScratchMemory memory(nullptr);
-  double* parts = nullptr;
-  memory.take(&parts, p.images * p.targets * chunks_of(p));
-  return memory.used();
+std::int64_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<T>& p) {
+  Scratch memory;
+  memory.take<double>(p.images * p.targets * chunks_of(p));
+  return memory.bytes();
 }
 
 template <typename T>
@@ -113,8 +112,8 @@ cudaError_t transport_plan_backward(const TransportPlanBackward<T>& p, cudaStrea
   return status;
 }
 
-template std::size_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<float>&);
-template std::size_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<double>&);
+template std::int64_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<float>&);
+template std::int64_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<double>&);
 template cudaError_t transport_plan_backward(const TransportPlanBackward<float>&, cudaStream_t);
 template cudaError_t transport_plan_backward(const TransportPlanBackward<double>&, cudaStream_t);
 

@@ -1,12 +1,11 @@
 """Calls of the geodesic kernels; see ``kernels.py``."""
 
-import ctypes
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from simt import build
-from simt.arrays import C_TYPES, garbage
+from simt.arrays import C_TYPES, garbage, scratch_memory
 
 OPERATORS = ("geodesic_distance", "geodesic_distance_backward")
 
@@ -17,18 +16,11 @@ class GeodesicKernels:
     emulator: build.Emulator
     schedule: dict[str, int]
     shared_bytes = 48000  # of the lists of tiles; longer ones lie in scratch memory
-    targets_at_once = (
-        2  # whose forests the backward pass holds: few, so that it takes several rounds
-    )
+    # Whose forests the backward pass holds: few, so that it takes several rounds.
+    targets_at_once = 2
 
     def _launch(self, name: str, *arguments: Any) -> None:
         raise NotImplementedError
-
-    def _bytes(self, name: str, *arguments: int) -> NDArray[np.uint8]:
-        """Scratch memory of the size that the function of this name tells."""
-        function = getattr(self.emulator.functions, name)
-        function.restype = ctypes.c_int64
-        return garbage((function(*map(ctypes.c_int64, arguments)),), np.uint8)
 
     def geodesic_distance(self, edge_cost: NDArray[Any], seeds: NDArray[np.int32]) -> NDArray[Any]:
         edge_cost, seeds = map(np.ascontiguousarray, (edge_cost, seeds))
@@ -38,7 +30,7 @@ class GeodesicKernels:
         distance = garbage((images, targets, height, width), edge_cost.dtype)
         sizes = (images, targets, height, width, self.shared_bytes)
         self.emulator.configure(0, **self.schedule)
-        scratch = self._bytes(f"geodesic_distance_scratch_bytes_{kind}", *sizes)
+        scratch = scratch_memory(self.emulator, f"geodesic_distance_scratch_bytes_{kind}", *sizes)
         self._launch(
             f"geodesic_distance_{kind}",
             *(edge_cost, seeds, images, height, width, targets, points),
@@ -59,11 +51,12 @@ class GeodesicKernels:
         kind = C_TYPES[edge_cost.dtype]
         at_once = max(1, min(targets, self.targets_at_once))
         sizes = (images, targets, height, width, at_once)
+        scratch = scratch_memory(self.emulator, f"geodesic_gradient_scratch_bytes_{kind}", *sizes)
         grad_edge_cost = garbage(edge_cost.shape, edge_cost.dtype)
         self._launch(
             f"geodesic_distance_backward_{kind}",
             *(grad_distance, edge_cost, distance, seeds),
             *(images, height, width, targets, seeds.shape[2], at_once),
-            *(self._bytes(f"geodesic_gradient_scratch_bytes_{kind}", *sizes), grad_edge_cost),
+            *(scratch, grad_edge_cost),
         )
         return grad_edge_cost

@@ -1,18 +1,18 @@
-"""The pair kernels on NumPy arrays; a part of :class:`simt.kernels.Kernels`."""
+"""Calls of the pair kernels; see ``kernels.py``."""
 
-import ctypes
 import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt.arrays import C_TYPES, garbage
+from simt.arrays import C_TYPES, garbage, scratch_memory
 
 OPERATORS = (
     "boundary_loss",
     "boundary_loss_backward",
     "lab_affinity_loss",
     "lab_affinity_loss_backward",
+    "neighbor_difference",
     "neighbor_difference_backward",
 )
 NORMS = ("l1", "l2", "squared_l2")
@@ -43,10 +43,22 @@ class PairKernels:
     emulator: Any
     _launch: Any
 
-    def _scratch(self, name: str, *sizes: int) -> NDArray[np.uint8]:
-        function = getattr(self.emulator.functions, name)
-        function.restype = ctypes.c_int64
-        return garbage((function(*map(ctypes.c_int64, sizes)),), np.uint8)
+    def neighbor_difference(
+        self, feature: NDArray[Any], directions: int = 8, norm: str = "l1"
+    ) -> NDArray[Any]:
+        if directions not in (2, 4, 8):
+            raise ValueError(f"neighbor_difference: directions must be 2, 4 or 8, got {directions}")
+        if norm not in NORMS:
+            raise ValueError(f"neighbor_difference: norm must be l1, l2 or squared_l2, got {norm}")
+        feature = np.ascontiguousarray(feature)
+        images, channels, height, width = feature.shape
+        difference = garbage((images, directions, height, width), feature.dtype)
+        self._launch(
+            f"neighbor_difference_{C_TYPES[feature.dtype]}",
+            *(feature, images, channels, height, width),
+            *(directions, NORMS.index(norm), difference),
+        )
+        return difference
 
     def neighbor_difference_backward(
         self, grad_difference: Array, feature: Array, difference: Array, norm: str
@@ -76,7 +88,9 @@ class PairKernels:
         valid = None if valid is None else np.ascontiguousarray(valid)
         dtype = C_TYPES[logits.dtype]
         loss, pairs = garbage((images,), logits.dtype), garbage((images,), np.int64)
-        scratch = self._scratch(f"lab_affinity_loss_scratch_{dtype}", images, height, width)
+        scratch = scratch_memory(
+            self.emulator, f"lab_affinity_loss_scratch_{dtype}", images, height, width
+        )
         self._launch(
             f"lab_affinity_loss_{dtype}",
             *(logits, lab, valid, images, channels, height, width, kernel_size, dilation),
@@ -101,8 +115,8 @@ class PairKernels:
     ) -> Array:
         dtype = C_TYPES[logits.dtype]
         images, channels, height, width = logits.shape
-        scratch = self._scratch(
-            f"lab_affinity_loss_backward_scratch_{dtype}", images, height, width
+        scratch = scratch_memory(
+            self.emulator, f"lab_affinity_loss_backward_scratch_{dtype}", images, height, width
         )
         grad_logits = garbage(logits.shape, logits.dtype)
         self._launch(
@@ -124,7 +138,7 @@ class PairKernels:
         boundary, instance, semantic = map(np.ascontiguousarray, (boundary, instance, semantic))
         loss = garbage(boundary.shape[:1], boundary.dtype)
         pairs = garbage((*boundary.shape[:1], 3), np.int64)
-        scratch = self._scratch("boundary_loss_scratch", *boundary.shape)
+        scratch = scratch_memory(self.emulator, "boundary_loss_scratch", *boundary.shape)
         self._launch(
             f"boundary_loss_{C_TYPES[boundary.dtype]}",
             *(boundary, instance, semantic, *boundary.shape, kernel_size, dilation),

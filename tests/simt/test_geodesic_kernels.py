@@ -4,6 +4,7 @@ and where their memory lies."""
 import numpy as np
 import pytest
 from simt import build, geodesic_cases, kernels
+from simt.arrays import scratch_memory
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ compiler")
 
@@ -64,7 +65,7 @@ def test_gradient_does_not_depend_on_the_number_of_rounds(machine, problem, targ
 
 
 def scratch_bytes(machine, name, *sizes):
-    return machine._bytes(name, *sizes).size
+    return scratch_memory(machine.emulator, name, *sizes).size
 
 
 def test_scratch_memory(machine):

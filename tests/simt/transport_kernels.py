@@ -1,4 +1,4 @@
-"""The transport family's kernels on NumPy arrays, beside those in :mod:`simt.kernels`."""
+"""Calls of the transport kernels; see ``kernels.py``."""
 
 import math
 import zlib
@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from simt.arrays import C_TYPES, garbage
 
-OPERATORS = ("sinkhorn", "sinkhorn_backward", "transport_plan_backward")
+OPERATORS = (
+    "sinkhorn",
+    "sinkhorn_backward",
+    "transport_labels",
+    "transport_plan",
+    "transport_plan_backward",
+)
 VARIANTS = ("resident", "streaming", "logarithmic")
 
 
@@ -32,11 +38,40 @@ def shared_bytes_for(variant: str, targets: int, pixels: int, dtype: Any) -> int
 
 
 class TransportKernels:
-    """Mixin of :class:`simt.kernels.Kernels`."""
+    """Mixed into :class:`simt.kernels.Kernels`."""
 
     emulator: Any
     schedule: dict[str, int]
     _launch: Any
+
+    def transport_labels(
+        self, cost: NDArray[Any], potential: NDArray[Any], demand: NDArray[Any]
+    ) -> NDArray[np.int32]:
+        cost, potential, demand = map(np.ascontiguousarray, (cost, potential, demand))
+        images, targets, pixels = cost.shape
+        labels = garbage((images, pixels), np.int32)
+        name = f"transport_labels_{C_TYPES[cost.dtype]}"
+        self._launch(name, cost, potential, demand, images, targets, pixels, labels)
+        return labels
+
+    def transport_plan(
+        self,
+        cost: NDArray[Any],
+        potential: NDArray[Any],
+        demand: NDArray[Any],
+        epsilon: float,
+        demand_relaxation: float = math.inf,
+    ) -> NDArray[Any]:
+        _check_parameters("transport_plan", epsilon, demand_relaxation=demand_relaxation)
+        cost, potential, demand = map(np.ascontiguousarray, (cost, potential, demand))
+        images, targets, pixels = cost.shape
+        plan = garbage(cost.shape, cost.dtype)
+        self._launch(
+            f"transport_plan_{C_TYPES[cost.dtype]}",
+            *(cost, potential, demand, images, targets, pixels),
+            *(float(epsilon), float(demand_relaxation), plan),
+        )
+        return plan
 
     def sinkhorn(
         self,
@@ -52,7 +87,12 @@ class TransportKernels:
         variant: str | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]:
         """``variant`` None: one of them, chosen by the cost's bytes."""
-        _check_parameters("sinkhorn", epsilon, supply_relaxation, demand_relaxation)
+        _check_parameters(
+            "sinkhorn",
+            epsilon,
+            supply_relaxation=supply_relaxation,
+            demand_relaxation=demand_relaxation,
+        )
         if not 0 <= max_iterations < 2**31:
             raise ValueError(
                 f"sinkhorn: max_iterations must lie in [0, 2^31), got {max_iterations}"
@@ -137,15 +177,10 @@ class TransportKernels:
             self.schedule = usual
 
 
-def _check_parameters(
-    op: str, epsilon: float, supply_relaxation: float, demand_relaxation: float
-) -> None:
+def _check_parameters(op: str, epsilon: float, **relaxations: float) -> None:
     """The binding's checks."""
     if not 0 < epsilon < math.inf:
         raise ValueError(f"{op}: epsilon must be positive and finite, got {epsilon}")
-    for name, value in (
-        ("supply_relaxation", supply_relaxation),
-        ("demand_relaxation", demand_relaxation),
-    ):
+    for name, value in relaxations.items():
         if not value > 0:
             raise ValueError(f"{op}: {name} must be positive, got {value}")

@@ -20,6 +20,11 @@ struct DeformableAttention {
   T* output; // [B, Q, M, C]
 };
 
+// Throws std::invalid_argument unless the L maps of [L, 2] shapes have `cells` cells together:
+// nothing outside of them is read. The functions below take it for granted.
+void check_cells(const char* op, const std::int64_t* shapes, std::int64_t levels,
+                 std::int64_t cells);
+
 template <typename T>
 void deformable_attention(const DeformableAttention<T>& a, const Executor& executor);
 

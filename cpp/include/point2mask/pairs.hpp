@@ -15,6 +15,12 @@ enum class Norm : std::uint8_t { kL1, kL2, kSquaredL2 };
 // "l1", "l2" or "squared_l2"; throws std::invalid_argument for any other name.
 Norm norm_from_name(std::string_view name);
 
+// Checks of the parameters below, the same on every device. They throw std::invalid_argument,
+// naming the operator, the argument, what was expected and what came.
+void check_directions(const char* op, std::int64_t directions);
+void check_window(const char* op, std::int64_t kernel_size, std::int64_t dilation);
+void check_lab_parameters(const char* op, std::int64_t channels, double theta, double threshold);
+
 // The distance between the feature vectors of every pixel and its neighbours (steps of grid.hpp);
 // 0 where the neighbour lies outside. NaN and infinity propagate. T is float or double.
 template <typename T>

@@ -100,4 +100,14 @@ struct TransportLabels {
 void transport_labels(const TransportLabels<float>& s, const Executor& executor);
 void transport_labels(const TransportLabels<double>& s, const Executor& executor);
 
+// Checks of parameters, the same on every device. They throw std::invalid_argument, naming the
+// operator, the argument and its value.
+namespace transport {
+
+void check_positive(const char* op, const char* argument, double value);
+void check_epsilon(const char* op, double epsilon, double largest); // `largest` finite number of T
+void check_stopping(const char* op, std::int64_t max_iterations, double tolerance);
+
+} // namespace transport
+
 } // namespace point2mask

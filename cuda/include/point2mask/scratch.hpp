@@ -1,9 +1,9 @@
 #pragma once
 
-// Cuts one scratch allocation into arrays, each aligned to 256 bytes. Without an allocation it only
-// counts, so that one function says both how many bytes are needed and where each array lies.
+// Cuts the scratch memory of a launch into arrays, each 256 bytes or a multiple of it from the
+// start. Without memory it only counts, so that one function says both how many bytes are needed
+// and where each array lies.
 
-#include <cstddef>
 #include <cstdint>
 
 namespace point2mask::cuda {

@@ -5,7 +5,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <cstddef>
 #include <cstdint>
 
 namespace point2mask::cuda {
@@ -44,7 +43,7 @@ cudaError_t sinkhorn_variant(const Sinkhorn<T>& p, SinkhornVariant* variant);
 // Device memory that sinkhorn needs on the current device; 0 if the device cannot be asked, which
 // sinkhorn then reports.
 template <typename T>
-std::size_t sinkhorn_scratch_bytes(const Sinkhorn<T>& p);
+std::int64_t sinkhorn_scratch_bytes(const Sinkhorn<T>& p);
 
 template <typename T>
 cudaError_t sinkhorn(const Sinkhorn<T>& p, cudaStream_t stream);
@@ -66,7 +65,7 @@ struct SinkhornBackward {
 };
 
 template <typename T>
-std::size_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<T>& p);
+std::int64_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<T>& p);
 
 template <typename T>
 cudaError_t sinkhorn_backward(const SinkhornBackward<T>& p, cudaStream_t stream);
@@ -111,7 +110,7 @@ struct TransportPlanBackward {
 };
 
 template <typename T>
-std::size_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<T>& p);
+std::int64_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<T>& p);
 
 template <typename T>
 cudaError_t transport_plan_backward(const TransportPlanBackward<T>& p, cudaStream_t stream);

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from point2mask.cli.command import Parser, UsageError, add_verbose
+from point2mask.cli.command import ERROR, Parser, UsageError, add_verbose
 from point2mask.data.errors import DataError
 
 # A module has add_parser(subparsers), which sets the default run=run, and run(args) -> exit code.
@@ -78,5 +78,5 @@ def _version() -> str:
 def _fail(message: str, verbose: bool, code: int = 2) -> int:
     if verbose:
         traceback.print_exc()
-    print(f"point2mask: error: {message}", file=sys.stderr)
+    print(f"{ERROR}{message}", file=sys.stderr)
     return code

@@ -19,11 +19,14 @@ class UsageError(Exception):
     """A command was asked for something that it cannot do: one sentence that says what helps."""
 
 
+ERROR = "point2mask: error: "  # how the line begins that says what went wrong
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"point2mask: error: {message} (see '{self.prog} --help')\n")
+        self.exit(2, f"{ERROR}{message} (see '{self.prog} --help')\n")
 
 
 def add_verbose(parser: argparse.ArgumentParser, default: bool | str) -> None:

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive
+from point2mask.cli.command import ERROR, Subparsers, UsageError, add_command, positive
 
 if TYPE_CHECKING:
     from point2mask.engine.sweep import Row, Trial
-
-ERROR = "point2mask: error: "
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -53,7 +51,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[], metavar="N", help="default: that of CONFIG"
     )
-    parser.add_argument("--processes", type=positive, metavar="N", help="of every run (default: 1)")
+    parser.add_argument(
+        "--processes", type=positive, default=1, metavar="N", help="of every run (default: 1)"
+    )
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
 
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
     def start(trial: "Trial") -> str | None:
         words = ["train", args.config, *trial.overrides, "--out", trial.folder, "--resume", *flags]
-        return train_in_process([str(word) for word in words], trial.folder, args.processes or 1)
+        return train_in_process([str(word) for word in words], trial.folder, args.processes)
 
     outcomes = sweep(trials, args.out, start, say)
     print_table(rows(outcomes))

@@ -6,7 +6,7 @@ from typing import Literal
 STRIDES = (8, 16, 32, 64)  # pixels per cell of the four levels
 MASK_LEVELS = 3  # the first levels, which make the masks
 
-MaskActivation = Literal["relu", "sigmoid", "softplus"]
+MaskActivation = Literal["relu", "sigmoid", "softplus"]  # of any masks; see below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,11 @@ class NetworkConfig:
     semantic_layers: int = 6
     # "relu": a mask is its own value, >= 0 and unbounded, a pixel is inside above 1/2 (published).
     # "sigmoid": masks are logits.
-    mask_activation: MaskActivation = "relu"
+    mask_activation: Literal["relu", "sigmoid"] = "relu"
     # Of the semantic masks, which are softmax logits scaled by presence: an absent class must lie
     # at the bottom, so they stay >= 0. "relu" as published; "softplus" has a gradient where relu
     # has none: there a class that has vanished from all images never comes back.
-    semantic_activation: MaskActivation = "relu"
+    semantic_activation: Literal["relu", "softplus"] = "relu"
     feature_width: int = 128  # channels of the feature map that the pixel-to-target cost compares
     norm_groups: int = 32  # of the GroupNorm after the backbone
 
