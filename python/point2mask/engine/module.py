@@ -10,11 +10,17 @@ from torch import Tensor, nn
 
 from point2mask.data.batch import Batch
 from point2mask.engine.areas import network_areas
-from point2mask.engine.enlarge import SourceMaps, enlarged_maps, source_maps
 from point2mask.engine.refine import refine
+from point2mask.engine.source_maps import SourceMaps, among, enlarged_maps, source_maps
 from point2mask.losses import Criterion, LossConfig, Targets, mask_targets, point_targets
 from point2mask.models import NetworkOutput, PanopticNetwork
-from point2mask.pseudo_masks import PseudoMaskOptions, PseudoMasks, pseudo_masks, sobel_lab_edges
+from point2mask.pseudo_masks import (
+    PseudoMaskOptions,
+    PseudoMasks,
+    class_presence,
+    pseudo_masks,
+    sobel_lab_edges,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +39,10 @@ class SupervisionConfig:
         refine_sigma: above 0 the semantic map is filtered along the picture's tree before masks are
             grown (:func:`point2mask.engine.refine.refine`). Published: 0, not at all.
         scale: above 1 the maps that masks are grown from come from one more pass over images so
-            much larger (:func:`point2mask.engine.enlarge.enlarged_maps`). Published: 1.
+            much larger (:func:`point2mask.engine.source_maps.enlarged_maps`). Published: 1.
+        clicked_classes: classes without a click in an image have no part in its semantic map while
+            it learns from clicks. With many classes this keeps the colour losses from their easy
+            way out, one class everywhere. Published: False.
     """
 
     kind: Literal["points", "masks"] = "points"
@@ -41,6 +50,7 @@ class SupervisionConfig:
     transport_warmup: int = 12000
     refine_sigma: float = 0.0
     scale: float = 1.0
+    clicked_classes: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("points", "masks"):
@@ -104,6 +114,8 @@ class TrainingModule(nn.Module):
         device = batch.images.device
         batch = replace(batch, image_size=batch.image_size.to(device, non_blocking=True))
         targets = self.targets(output, batch, step)
+        logits = among(output.semantics.logits, self._classes(batch))
+        output = replace(output, semantics=output.semantics._replace(logits=logits))
         with torch.autocast(device.type, enabled=False):
             assignment = self.criterion.assign(output.locations, targets)
         things = network.decode_things(
@@ -127,14 +139,21 @@ class TrainingModule(nn.Module):
         if self.supervision.kind == "masks":
             return mask_targets(batch, valid)
         options = self.supervision.at(step)
-        if self.supervision.scale > 1:
+        classes, scale = self._classes(batch), self.supervision.scale
+        if scale > 1:
             images = self.normalise(batch.images)
-            maps = enlarged_maps(self.network, images, output.geometry, self.supervision.scale)
+            maps = enlarged_maps(self.network, images, output.geometry, scale, classes)
         else:
-            maps = source_maps(output)
+            maps = source_maps(output, classes)
         with torch.autocast(batch.images.device.type, enabled=False):
             masks = self._grow(maps, output, batch, options)
             return point_targets(batch, masks, valid, options.point_size)
+
+    def _classes(self, batch: Batch) -> Tensor | None:
+        """Bool ``[B, C]``, the classes that the semantic map of an image is about; None: all."""
+        if self.supervision.kind == "masks" or not self.supervision.clicked_classes:
+            return None
+        return class_presence(batch.points.nonempty(), len(batch.is_thing))
 
     def _grow(
         self, maps: SourceMaps, output: NetworkOutput, batch: Batch, options: PseudoMaskOptions

@@ -1,4 +1,4 @@
-"""Maps for pseudo masks from enlarged images: outlines are finer beside cells of 8 pixels."""
+"""Maps that pseudo masks are grown from: of a forward pass, or finer ones of enlarged images."""
 
 from math import ceil
 from typing import NamedTuple
@@ -9,6 +9,8 @@ from torch import Tensor
 from point2mask.models import Geometry, NetworkOutput, PanopticNetwork
 from point2mask.pseudo_masks.cost import resize
 
+IMPOSSIBLE = -1e4  # a logit whose exponential is 0, and which half precision holds
+
 
 class SourceMaps(NamedTuple):
     """What pseudo masks are grown from."""
@@ -18,16 +20,31 @@ class SourceMaps(NamedTuple):
     feature: Tensor  # [B, F, h, w]
 
 
-def source_maps(output: NetworkOutput) -> SourceMaps:
-    """The maps of a forward pass."""
-    return _maps(
-        output.geometry, output.semantics.logits[-1], output.boundary_logits, output.features
-    )
+def among(logits: Tensor, classes: Tensor | None) -> Tensor:
+    """Semantic logits ``[..., B, C, h, w]`` whose softmax gives other classes of an image nothing.
+
+    Args:
+        logits: of all classes.
+        classes: bool ``[B, C]``, those that an image can show, or None for all.
+    """
+    if classes is None:
+        return logits
+    return logits.masked_fill(~classes[..., None, None], IMPOSSIBLE)
+
+
+def source_maps(output: NetworkOutput, classes: Tensor | None = None) -> SourceMaps:
+    """The maps of a forward pass; ``classes`` as for :func:`among`."""
+    logits = among(output.semantics.logits[-1], classes)
+    return _maps(output.geometry, logits, output.boundary_logits, output.features)
 
 
 @torch.no_grad()
 def enlarged_maps(
-    network: PanopticNetwork, images: Tensor, geometry: Geometry, scale: float
+    network: PanopticNetwork,
+    images: Tensor,
+    geometry: Geometry,
+    scale: float,
+    classes: Tensor | None = None,
 ) -> SourceMaps:
     """The maps of one more pass, over the images enlarged by ``scale``.
 
@@ -39,6 +56,7 @@ def enlarged_maps(
         images: ``[B, 3, H, W]``, normalised.
         geometry: of the images.
         scale: above 1; sides are rounded to whole pixels.
+        classes: as for :func:`among`.
     """
     canvas = geometry.canvas
     large = (round(canvas[0] * scale), round(canvas[1] * scale))
@@ -53,7 +71,7 @@ def enlarged_maps(
     place = encoded.position[:, : encoded.geometry.mask_cells]
     boundary, feature = heads(encoded.mask_memory, place, encoded.geometry)
     network.train(training)
-    maps = _maps(encoded.geometry, logits, boundary, feature)
+    maps = _maps(encoded.geometry, among(logits, classes), boundary, feature)
     extent = size.to(images.device, non_blocking=True)
     return maps._replace(semantic=resize(maps.semantic, *canvas, extent))
 

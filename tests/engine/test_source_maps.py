@@ -1,4 +1,4 @@
-"""Maps for pseudo masks from a pass over enlarged images."""
+"""Maps for pseudo masks: of enlarged images, and of the classes that were clicked."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from networks import batch, shake, tiny
 from training import make_batch
 
-from point2mask.engine.enlarge import enlarged_maps, source_maps
 from point2mask.engine.module import SupervisionConfig, TrainingModule
+from point2mask.engine.source_maps import among, enlarged_maps, source_maps
 from point2mask.models import Geometry, PanopticNetwork
 
 SIZES, CANVAS = [(48, 40), (33, 64)], (48, 64)
@@ -84,3 +84,33 @@ def test_a_step_grows_its_masks_from_the_enlarged_maps():
 def test_a_scale_out_of_range_is_refused(scale):
     with pytest.raises(ValueError, match=r"scale must lie in \[1, 4\]"):
         SupervisionConfig(scale=scale)
+
+
+def test_classes_that_are_left_out_have_no_probability():
+    logits = torch.randn(3, 2, 4, 5, 6, dtype=torch.float64)
+    classes = torch.tensor([[True, False, True, True], [False, True, False, False]])
+    probability = among(logits, classes).softmax(-3)
+    assert not probability.masked_select(~classes[:, :, None, None]).any()
+    expected = logits[:, 0, [0, 2, 3]].softmax(-3)
+    torch.testing.assert_close(probability[:, 0, [0, 2, 3]], expected)
+    assert among(logits, None) is logits
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_only_clicked_classes_are_in_the_masks_and_the_losses(scale):
+    supervision = SupervisionConfig(transport_warmup=0, scale=scale, clicked_classes=True)
+    torch.manual_seed(0)
+    training = TrainingModule(shake(PanopticNetwork(tiny())), None, supervision).eval()
+    made = make_batch(dtype=torch.float32)
+    clicked = set(made.points.category.flatten().tolist())
+    absent = [c for c in range(5) if c not in clicked]
+    assert absent
+    bias = training.network.semantic_bias
+    with torch.no_grad():
+        bias[absent] = 100.0  # without the option all pixels were theirs
+    losses, masks = training(made, 10)
+    assert set(masks.semantic.unique().tolist()) <= clicked | {-1}
+    names = ("semantic_point", "semantic_lab", "semantic_tree")
+    sum(losses[name] for name in names).backward()
+    assert not bias.grad[absent].any()
+    assert bias.grad[sorted(clicked)].all()
