@@ -79,7 +79,7 @@ class LevelFilter:
         for i, p in enumerate(parent.tolist()[1:], 1):
             depth[i] = depth[p] + 1
         by_level = np.argsort(depth, kind="stable")
-        place = torch.from_numpy(np.argsort(by_level))
+        place = torch.from_numpy(np.argsort(by_level)).to(parent.device)
         bounds = np.searchsorted(depth[by_level], np.arange(depth.max() + 2)).tolist()
         self.levels = [slice(*pair) for pair in pairwise(bounds[1:])]
         self.order = order.long()[by_level]
@@ -87,7 +87,7 @@ class LevelFilter:
         self.similarity = similarity[by_level, None]
 
     def __call__(self, feature: Tensor) -> Tensor:
-        rows = torch.cat([feature.T[self.order], torch.ones(feature.shape[1], 1)], 1)
+        rows = torch.cat([feature.T[self.order], feature.new_ones(feature.shape[1], 1)], 1)
         for level in reversed(self.levels):
             rows.index_add_(0, self.parent[level], rows[level] * self.similarity[level])
         for level in self.levels:
