@@ -289,6 +289,32 @@ PEERS: dict[str, Callable[[Wrap], Callable[..., Any]]] = {
     "mask_statistics": mask_statistics,
     "deformable_attention": deformable_attention,
 }
+# Gradients that autograd takes of a peer above: which arguments of the gradient operator are those
+# of the operator, and which of these is differentiated.
+DIFFERENTIABLE: dict[str, tuple[Callable[[tuple[Any, ...]], tuple[Any, ...]], int]] = {
+    "transport_plan": (lambda a: a[1:], 0),
+    "neighbor_difference": (lambda a: (a[1], 8, a[3]), 0),
+    "lab_affinity_loss": (lambda a: (*a[1:3], *a[4:]), 0),
+    "boundary_loss": (lambda a: (*a[1:4], *a[5:]), 0),
+    "deformable_attention": (lambda a: a[1:], 0),
+}
+
+
+def gradient(operator: str, wrap: Wrap, arguments: tuple[Any, ...]) -> Run:
+    """The backward pass alone, of a graph that is kept."""
+    select, which = DIFFERENTIABLE[operator]
+    inputs = list(select(arguments))
+    inputs[which] = leaf = inputs[which].clone().requires_grad_()
+    output: list[Tensor] = []
+
+    def run() -> tuple[Tensor, ...]:
+        if not output:  # the forward pass belongs to the warm-up
+            output.append(PEERS[operator](wrap)(*inputs))
+        return torch.autograd.grad(output[0], leaf, arguments[0], retain_graph=True)
+
+    return run
+
+
 NOTHING_TO_COMPILE = ("spanning_tree", "tree_filter", "tree_filter_backward")
 
 
