@@ -179,9 +179,9 @@ class TreeFilterBackward(TreeFilter):
 def neighbor_difference(wrap: Wrap) -> Callable[..., Tensor]:
     @wrap
     def run(feature: Tensor, directions: int, norm: str) -> Tensor:
-        return torch.stack(
-            [(feature - _shifted(feature, *d, 0.0)).abs().sum(1) for d in GRID_OFFSETS], 1
-        )
+        # Steps that leave the image give NaN, and then 0.
+        steps = [(feature - _shifted(feature, *d, torch.nan)).abs().sum(1) for d in GRID_OFFSETS]
+        return torch.stack(steps, 1).nan_to_num(0.0)
 
     return run
 
