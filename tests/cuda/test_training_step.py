@@ -157,7 +157,8 @@ def step(device: str, kind: str) -> tuple[dict[str, float], Tensor]:
     losses, _ = training(make_batch().to(torch.device(device)), 10**6)
     sum(losses.values()).backward()
     gradients = [p.grad.flatten() for p in training.parameters() if p.grad is not None]
-    return {name: float(loss) for name, loss in losses.items()}, torch.cat(gradients).cpu()
+    values = {name: float(loss.detach()) for name, loss in losses.items()}
+    return values, torch.cat(gradients).cpu()
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("masks", 1e-5), ("transport", 2e-2)])
