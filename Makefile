@@ -10,7 +10,7 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cmake cpp cuda -type f 2>/
 CXX_FILES := $(shell find cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.cuh')
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 
-.PHONY: help install demo test test-python test-cpp test-wheel lint bench clean
+.PHONY: help install demo test test-python test-cpp test-wheel lint bench bench-gpu sanitize-gpu clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -53,7 +53,14 @@ lint: install ## Formatting, lint and types of Python and C++
 	bash .ci/clang-tidy $(abspath $(BIN))
 
 bench: install ## Speed of every operator beside its peers, as ratios
-	for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out bench/bench_gpu.py,$(wildcard bench/bench_*.py)); do \
+	  echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+bench-gpu: install ## The same on a GPU, beside the roof of the device; bench/results/gpu.json
+	$(BIN)/python bench/bench_gpu.py
+
+sanitize-gpu: install ## The kernels on a GPU under compute-sanitizer
+	bash bench/compute_sanitizer.sh $(abspath $(BIN))/python
 
 clean: ## Remove builds (the virtual environment stays)
 	rm -rf build dist out

@@ -79,15 +79,16 @@ class LevelFilter:
         for i, p in enumerate(parent.tolist()[1:], 1):
             depth[i] = depth[p] + 1
         by_level = np.argsort(depth, kind="stable")
-        place = torch.from_numpy(np.argsort(by_level))
+        rank = torch.from_numpy(by_level).to(parent.device)
+        place = rank.argsort()
         bounds = np.searchsorted(depth[by_level], np.arange(depth.max() + 2)).tolist()
         self.levels = [slice(*pair) for pair in pairwise(bounds[1:])]
-        self.order = order.long()[by_level]
-        self.parent = place[parent.long()[by_level]]
-        self.similarity = similarity[by_level, None]
+        self.order = order.long()[rank]
+        self.parent = place[parent.long()[rank]]
+        self.similarity = similarity[rank, None]
 
     def __call__(self, feature: Tensor) -> Tensor:
-        rows = torch.cat([feature.T[self.order], torch.ones(feature.shape[1], 1)], 1)
+        rows = torch.cat([feature.T[self.order], feature.new_ones(feature.shape[1], 1)], 1)
         for level in reversed(self.levels):
             rows.index_add_(0, self.parent[level], rows[level] * self.similarity[level])
         for level in self.levels:

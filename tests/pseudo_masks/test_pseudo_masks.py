@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
+from transfers import pretended_cuda
 
 from point2mask.pseudo_masks import (
     ASSIGNERS,
@@ -273,6 +274,45 @@ def test_reads_no_value_back_and_calls_no_more_for_more_images(assigner, scheme)
         assert reads.seen == []
         counts.append(calls.count)
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("scheme", SUPPLIES)
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_a_gpu_is_never_waited_for(assigner, scheme, padded):
+    """Not even by a copy of a number from the host; so the step can be captured in a graph."""
+    options = PseudoMaskOptions(
+        assigner=assigner, class_penalty=1.0, transport=TransportOptions(supplies=scheme)
+    )
+    with pretended_cuda() as transfers:
+
+        def maps(*shape):
+            return torch.empty(shape, device="cuda")
+
+        points = PointBatch(maps(2, 5, 3, 2), torch.empty((2, 5), dtype=torch.int64, device="cuda"))
+        result = pseudo_masks(
+            maps(2, CLASSES, 96, 112),
+            points,
+            torch.empty(CLASSES, dtype=torch.bool, device="cuda"),
+            boundary=maps(2, 24, 28),
+            feature=maps(2, 8, 24, 28),
+            low_level=maps(2, 6, 7),
+            image_size=torch.empty((2, 2), dtype=torch.int32, device="cuda") if padded else None,
+            areas=maps(2, 5),
+            options=options,
+        )
+    assert result.panoptic.device.type == "cuda"
+    assert transfers.seen == []
+
+
+def test_transfers_are_noticed():
+    with pretended_cuda() as transfers:
+        there = torch.ones(2, device="cuda")
+        there.new_tensor([1.0, 2.0])
+        torch.tensor([1, 2], device="cuda")
+        there[:] = torch.ones(2)
+        there.cpu()
+    assert len(transfers.seen) == 4
 
 
 class CallCount(TorchDispatchMode):

@@ -1,5 +1,6 @@
 """The maps of a batch: what they must look like, and their reduction within each image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,10 +45,8 @@ class Maps:
             if size is None:
                 return resize(map_, rows, columns)
             # The part of this map that the image covers, at least one pixel.
-            ratio = size.new_tensor(map_.shape[-2:])
-            covered = (size * ratio + size.new_tensor(canvas) - 1).div(
-                size.new_tensor(canvas), rounding_mode="floor"
-            )
+            ratio, whole = on_device(map_.shape[-2:], size), on_device(canvas, size)
+            covered = (size * ratio + whole - 1).div(whole, rounding_mode="floor")
             return resize(map_, rows, columns, covered.clamp_min(1))
 
         return replace(
@@ -59,9 +58,17 @@ class Maps:
         )
 
 
+def on_device(numbers: Sequence[int], like: Tensor) -> Tensor:
+    """Int64 tensor of numbers that the host knows, written where ``like`` lives.
+
+    ``torch.tensor`` would copy them from the host's memory, and that waits for the device.
+    """
+    return torch.cat([like.new_full((1,), number, dtype=torch.int64) for number in numbers])
+
+
 def image_sizes(semantic: Tensor, image_size: Tensor | None) -> Tensor:
     """Int64 ``[B, 2]``: height and width of every image, at most those of the canvas."""
-    canvas = torch.tensor(semantic.shape[-2:], device=semantic.device)
+    canvas = on_device(semantic.shape[-2:], semantic)
     if image_size is None:
         return canvas.expand(len(semantic), 2)
     return torch.minimum(image_size.to(canvas), canvas).clamp_min(0)
