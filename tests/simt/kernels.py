@@ -11,12 +11,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt import build, geodesic_kernels, pairs_kernels, transport_kernels, tree_kernels
+from simt import (
+    build,
+    deformable_kernels,
+    geodesic_kernels,
+    pairs_kernels,
+    transport_kernels,
+    tree_kernels,
+)
 from simt.arrays import C_TYPES as _C_TYPES
 from simt.arrays import garbage as _garbage
 
 OPERATORS = (
     *("mask_statistics", "neighbor_difference", "transport_labels", "transport_plan"),
+    *deformable_kernels.OPERATORS,
     *geodesic_kernels.OPERATORS,
     *pairs_kernels.OPERATORS,
     *transport_kernels.OPERATORS,
@@ -30,6 +38,7 @@ class KernelError(AssertionError):
 
 
 class Kernels(
+    deformable_kernels.DeformableKernels,
     geodesic_kernels.GeodesicKernels,
     pairs_kernels.PairKernels,
     transport_kernels.TransportKernels,

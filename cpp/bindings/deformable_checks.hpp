@@ -1,0 +1,52 @@
+#pragma once
+
+// Argument checks of deformable_attention, the same on every device.
+
+#include "checks.hpp"
+
+namespace point2mask::bindings {
+
+inline void check_deformable(const char* op, const Tensor& value, const Tensor& where,
+                             const Tensor& weight, const Tensor& shapes) {
+  check_shape(op, "value", value, {{"B"}, {"S"}, {"M"}, {"C"}});
+  check_shape(op, "where", where,
+              {{"B", value.size(0)}, {"Q"}, {"M", value.size(2)}, {"L"}, {"P"}, {"xy", 2}});
+  check_shape(op, "weight", weight,
+              {{"B", value.size(0)},
+               {"Q", where.size(1)},
+               {"M", value.size(2)},
+               {"L", where.size(3)},
+               {"P", where.size(4)}});
+  check_shape(op, "shapes", shapes, {{"L", where.size(3)}, {"hw", 2}});
+  check_dtype(op, "where", where, value.scalar_type());
+  check_dtype(op, "weight", weight, value.scalar_type());
+  check_dtype(op, "shapes", shapes, ScalarType::Long);
+  check_same_device(op, "where", where, value);
+  check_same_device(op, "weight", weight, value);
+  require(shapes.is_cpu(), op, ": shapes must be on the CPU, on whatever device the others are");
+}
+
+// The maps must fill the cells: nothing outside of them is read.
+inline void check_cells(const char* op, const Tensor& shapes, std::int64_t cells) {
+  const auto* const s = shapes.const_data_ptr<std::int64_t>();
+  std::int64_t total = 0;
+  for (std::int64_t l = 0; l < shapes.size(0); ++l) {
+    require(s[2 * l] >= 0 && s[2 * l + 1] >= 0 && s[2 * l] <= cells && s[2 * l + 1] <= cells, op,
+            ": shapes must lie in [0, S=", cells, "], got ", s[2 * l], " x ", s[2 * l + 1]);
+    total += s[2 * l] * s[2 * l + 1];
+  }
+  require(total == cells, op, ": shapes must have S=", cells, " cells together, got ", total);
+}
+
+inline void check_deformable_gradient(const char* op, const Tensor& grad_output,
+                                      const Tensor& value, const Tensor& where,
+                                      const Tensor& weight, const Tensor& shapes) {
+  check_deformable(op, value, where, weight, shapes);
+  check_shape(
+      op, "grad_output", grad_output,
+      {{"B", value.size(0)}, {"Q", where.size(1)}, {"M", value.size(2)}, {"C", value.size(3)}});
+  check_dtype(op, "grad_output", grad_output, value.scalar_type());
+  check_same_device(op, "grad_output", grad_output, value);
+}
+
+} // namespace point2mask::bindings
