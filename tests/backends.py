@@ -17,6 +17,8 @@ from simt import kernels
 from point2mask import _core, ops
 from point2mask.ops import reference
 
+# Positions of the arguments that stay on the CPU, on whatever device the others are.
+ON_THE_CPU = {"deformable_attention": (3,), "deformable_attention_backward": (4,)}
 BACKENDS = ("reference", "numpy", "cpu", "simt", "cuda")
 
 
@@ -52,8 +54,10 @@ class Backend:
                     return torch.from_numpy(np.ascontiguousarray(value)).to(self.name)
                 return value
 
+            stay = ON_THE_CPU.get(operator, ())
             result = function(
-                *map(to_device, args), **{key: to_device(value) for key, value in kwargs.items()}
+                *(torch.from_numpy(a) if i in stay else to_device(a) for i, a in enumerate(args)),
+                **{key: to_device(value) for key, value in kwargs.items()},
             )
             if isinstance(result, torch.Tensor):
                 return result.numpy(force=True)

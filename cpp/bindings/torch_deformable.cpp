@@ -4,36 +4,16 @@
 
 #include <tuple>
 
-#include "checks.hpp"
+#include "deformable_checks.hpp"
 #include "point2mask/deformable.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
-void check_arguments(const char* op, const Tensor& value, const Tensor& where, const Tensor& weight,
-                     const Tensor& shapes) {
-  check_shape(op, "value", value, {{"B"}, {"S"}, {"M"}, {"C"}});
-  check_shape(op, "where", where,
-              {{"B", value.size(0)}, {"Q"}, {"M", value.size(2)}, {"L"}, {"P"}, {"xy", 2}});
-  check_shape(op, "weight", weight,
-              {{"B", value.size(0)},
-               {"Q", where.size(1)},
-               {"M", value.size(2)},
-               {"L", where.size(3)},
-               {"P", where.size(4)}});
-  check_shape(op, "shapes", shapes, {{"L", where.size(3)}, {"hw", 2}});
-  check_dtype(op, "where", where, value.scalar_type());
-  check_dtype(op, "weight", weight, value.scalar_type());
-  check_dtype(op, "shapes", shapes, ScalarType::Long);
-  for (const auto& [name, t] :
-       {std::pair{"where", &where}, std::pair{"weight", &weight}, std::pair{"shapes", &shapes}})
-    check_same_device(op, name, *t, value);
-}
-
 Tensor deformable_attention_cpu(const Tensor& value, const Tensor& where, const Tensor& weight,
                                 const Tensor& shapes) {
   constexpr const char* kOp = "deformable_attention";
-  check_arguments(kOp, value, where, weight, shapes);
+  check_deformable(kOp, value, where, weight, shapes);
   const Tensor v = as_contiguous(value), x = as_contiguous(where), a = as_contiguous(weight),
                s = as_contiguous(shapes);
   check_cells(kOp, s.const_data_ptr<std::int64_t>(), s.size(0), v.size(1));
@@ -62,12 +42,7 @@ std::tuple<Tensor, Tensor, Tensor> deformable_attention_backward_cpu(const Tenso
                                                                      const Tensor& weight,
                                                                      const Tensor& shapes) {
   constexpr const char* kOp = "deformable_attention_backward";
-  check_arguments(kOp, value, where, weight, shapes);
-  check_shape(
-      kOp, "grad_output", grad_output,
-      {{"B", value.size(0)}, {"Q", where.size(1)}, {"M", value.size(2)}, {"C", value.size(3)}});
-  check_dtype(kOp, "grad_output", grad_output, value.scalar_type());
-  check_same_device(kOp, "grad_output", grad_output, value);
+  check_deformable_gradient(kOp, grad_output, value, where, weight, shapes);
   const Tensor v = as_contiguous(value), x = as_contiguous(where), a = as_contiguous(weight),
                s = as_contiguous(shapes), g = as_contiguous(grad_output);
   check_cells(kOp, s.const_data_ptr<std::int64_t>(), s.size(0), v.size(1));

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
 from point2mask import ops
-from point2mask.models.deformable import sample_by_level
 from point2mask.ops import reference
 
 OPERATOR = torch.ops.point2mask.deformable_attention.default
@@ -28,6 +28,20 @@ def tensors(case, dtype=torch.float64):
     return [torch.from_numpy(a).to(dtype) for a in case[:3]] + [torch.from_numpy(case[3])]
 
 
+def sample_by_level(value, where, weight, shapes):
+    """The operator, written independently with ``grid_sample``."""
+    batch, count, heads = where.shape[:3]
+    grid = (2 * where - 1).transpose(1, 2).flatten(0, 1)  # [B·M, Q, L, P, 2]
+    weight = weight.transpose(1, 2).flatten(0, 1)[:, None]  # [B·M, 1, Q, L, P]
+    sizes = shapes.tolist()
+    total = value.new_zeros(batch * heads, value.shape[-1], count)
+    for level, part in enumerate(value.split([h * w for h, w in sizes], 1)):
+        maps = part.permute(0, 2, 3, 1).reshape(batch * heads, -1, *sizes[level])
+        sampled = F.grid_sample(maps, grid[:, :, level], align_corners=False)  # [B·M, C, Q, P]
+        total = total + (sampled * weight[:, :, :, level]).sum(-1)
+    return total.view(batch, heads, -1, count).permute(0, 3, 1, 2)
+
+
 SHAPES = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 7)), min_size=1, max_size=3)
 
 
@@ -38,17 +52,26 @@ def test_equals_the_reference(backend, shapes, channels, seed):
     np.testing.assert_allclose(got, reference.deformable_attention(*case), rtol=0, atol=1e-12)
 
 
-@given(shapes=SHAPES, channels=st.sampled_from([1, 4, 12, 17]), seed=st.integers(0, 99))
-def test_equals_grid_sample_with_its_gradients(shapes, channels, seed):
-    results = []
-    for function in (ops.deformable_attention, sample_by_level):
-        case = tensors(problem(shapes, channels=channels, seed=seed))
-        inputs = [t.requires_grad_() for t in case[:3]]
-        output = function(*inputs, case[3])
-        upstream = torch.from_numpy(np.random.default_rng(1).normal(size=output.shape))
-        results.append((output, *torch.autograd.grad(output, inputs, upstream)))
-    for got, expected in zip(*results, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-11)
+def skip_without_gradient(backend):
+    if backend.name in ("reference", "numpy"):
+        pytest.skip("has no gradient operators")
+
+
+@given(shapes=SHAPES, channels=st.sampled_from([1, 4, 12, 17, 33]), seed=st.integers(0, 99))
+def test_equals_grid_sample_with_its_gradients(backend, shapes, channels, seed):
+    skip_without_gradient(backend)
+    case = problem(shapes, channels=channels, seed=seed)
+    *inputs, sizes = tensors(case)
+    inputs = [t.requires_grad_() for t in inputs]
+    expected = sample_by_level(*inputs, sizes)
+    upstream = np.random.default_rng(1).normal(size=expected.shape)
+    gradients = torch.autograd.grad(expected, inputs, torch.from_numpy(upstream))
+    results = (
+        backend.deformable_attention(*case),
+        *backend.deformable_attention_backward(upstream, *case),
+    )
+    for got, want in zip(results, (expected.detach(), *gradients), strict=True):
+        np.testing.assert_allclose(got, want.numpy(), rtol=1e-11, atol=1e-11)
 
 
 def test_reads_the_centres_of_cells(backend):
@@ -72,14 +95,51 @@ def test_outside_and_nan_read_nothing(backend):
             assert not got.any()
 
 
-def test_points_outside_and_nan_have_finite_gradients():
-    value, where, weight, shapes = tensors(problem([(2, 3)]))
-    where[:, 0] = torch.nan
+def test_points_outside_and_nan_have_finite_gradients(backend):
+    skip_without_gradient(backend)
+    value, where, weight, shapes = problem([(2, 3)])
+    where[:, 0] = np.nan
     where[:, 1, ..., 0] = 1e30
-    grads = BACKWARD(torch.ones(2, 3, 2, 5, dtype=torch.float64), value, where, weight, shapes)
-    assert all(grad.isfinite().all() for grad in grads)
+    upstream = np.ones((2, 3, 2, 5))
+    grads = backend.deformable_attention_backward(upstream, value, where, weight, shapes)
+    assert all(np.isfinite(grad).all() for grad in grads)
     assert not grads[1][:, :2].any()
     assert not grads[2][:, :2].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_points_on_the_kinks_take_the_same_side_as_on_the_cpu(backend, dtype):
+    """Centres and borders of cells and the floats beside them, where gradients jump."""
+    skip_without_gradient(backend)
+    shapes = [(3, 7)]
+    kinks = np.unique(
+        np.concatenate([np.arange(-1, 2 * w + 2) / (2 * w) for w in shapes[0]])
+    ).astype(dtype)
+    kinks = np.concatenate([np.nextafter(kinks, dtype(-9)), kinks, np.nextafter(kinks, dtype(9))])
+    case = problem(shapes, images=1, queries=len(kinks), points=len(kinks), channels=2, heads=1)
+    value, where, weight = (a.astype(dtype) for a in case[:3])
+    where[..., 0] = kinks[:, None, None, None]
+    where[..., 1] = kinks
+    upstream = np.ones((1, len(kinks), 1, 2), dtype)
+    arguments = upstream, value, where, weight, case[3]
+    on_the_cpu = BACKWARD(*map(torch.from_numpy, arguments))
+    for got, want in zip(
+        backend.deformable_attention_backward(*arguments), on_the_cpu, strict=True
+    ):
+        tolerance = 100 * np.finfo(dtype).eps * want.abs().max().item()
+        np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("sizes", [{"queries": 0}, {"points": 0}, {"channels": 0}, {"heads": 0}])
+def test_empty_input_has_empty_gradients(backend, sizes):
+    skip_without_gradient(backend)
+    case = problem([(2, 3), (0, 4)], **sizes)
+    output = backend.deformable_attention(*case)
+    assert not output.any()
+    grads = backend.deformable_attention_backward(np.ones_like(output), *case)
+    for grad, given_ in zip(grads, case[:3], strict=True):
+        assert grad.shape == given_.shape
+        assert not grad.any()
 
 
 @pytest.mark.parametrize("shapes", [[(3, 4)], [(1, 1), (2, 5), (4, 3)]])
@@ -119,8 +179,8 @@ def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
 def test_rejects_bad_arguments(backend):
     value, where, weight, shapes = problem([(2, 3)])
     call = backend.deformable_attention
-    if backend.name == "reference":
-        pytest.skip("the reference does not check")
+    if backend.name in ("reference", "simt"):
+        pytest.skip("neither the reference nor a launcher checks; the bindings do")
     with pytest.raises(ValueError, match=r"value must have shape \[B, S, M, C\], got \[6, 2, 5\]"):
         call(value[0], where, weight, shapes)
     with pytest.raises(ValueError, match=r"where must have shape \[B=2, Q, M=2, L, P, xy=2\]"):

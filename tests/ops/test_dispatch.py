@@ -5,6 +5,7 @@ import torch
 from simt import kernels
 
 from point2mask import _core, ops
+from point2mask.ops._library import WITHOUT_CUDA, refuse_cuda_tensors
 
 CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 OPERATORS = sorted(
@@ -32,12 +33,15 @@ def test_kernels_are_registered_where_they_were_compiled(operator):
 
 
 def test_cuda_tensors_get_a_clear_answer():
-    value, where = torch.zeros(1, 6, 1, 2), torch.zeros(1, 3, 1, 1, 1, 2)
-    shapes = torch.tensor([[2, 3]])
-    operator = torch.ops.point2mask.deformable_attention.default
+    """An operator without a kernel: none of ours, where kernels were compiled."""
+    library = torch.library.Library("point2mask", "FRAGMENT")
+    library.define("without_kernel(Tensor x) -> Tensor")
+    refuse_cuda_tensors("without_kernel")
+    WITHOUT_CUDA.remove("without_kernel")
+    operator = torch.ops.point2mask.without_kernel.default
     expected = "no CUDA kernel yet" if _core.cuda_architectures else "built without CUDA kernels"
-    with pytest.raises(NotImplementedError, match=f"deformable_attention: .*{expected}"):
-        operator.redispatch(CUDA, value, where, where[..., 0], shapes)
+    with pytest.raises(NotImplementedError, match=f"without_kernel: .*{expected}"):
+        operator.redispatch(CUDA, torch.zeros(1))
 
 
 @pytest.mark.skipif(not _core.cuda_architectures, reason="built without CUDA kernels")
@@ -45,3 +49,18 @@ def test_cuda_kernels_check_shapes_first():
     operator = torch.ops.point2mask.mask_statistics.default
     with pytest.raises(ValueError, match=r"labels must have shape \[B, H, W\], got \[2, 3\]"):
         operator.redispatch(CUDA, torch.zeros(2, 3, dtype=torch.int32), 4)
+
+
+@pytest.mark.skipif(not _core.cuda_architectures, reason="built without CUDA kernels")
+def test_cuda_kernel_of_deformable_attention_checks_the_maps_first():
+    operator = torch.ops.point2mask.deformable_attention_backward.default
+    grad, value = torch.zeros(1, 3, 1, 2), torch.zeros(1, 34, 1, 2)
+
+    def call(shapes):
+        where = torch.zeros(1, 3, 1, len(shapes), 1, 2)
+        operator.redispatch(CUDA, grad, value, where, where[..., 0], torch.tensor(shapes))
+
+    with pytest.raises(ValueError, match=r"shapes must have S=34 cells together, got 6"):
+        call([[2, 3]])
+    with pytest.raises(ValueError, match=r"shapes must have at most 16 maps on CUDA, got 17"):
+        call([[1, 2]] * 17)

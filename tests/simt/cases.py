@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from simt import geodesic_cases, pairs_cases, tree_cases
+from simt import deformable_cases, geodesic_cases, pairs_cases, tree_cases
 from simt import transport_cases as transport
 
 # One lane, a warp and its neighbours, primes, more than the blocks that run at once can cover.
@@ -58,3 +58,5 @@ def all_cases(seed: int = 0) -> Iterator[Case]:
         yield from tree_cases.tree_cases(rng, dtype)
         yield from pairs_cases.pair_cases(rng, dtype)
     yield from mask_cases(rng)
+    for dtype in (np.float32, np.float64):
+        yield from deformable_cases.cases(rng, dtype)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from simt import pairs_kernels, tree_kernels
+from simt import deformable_kernels, pairs_kernels, tree_kernels
 
 from point2mask.ops import reference
 from point2mask.ops.reference.geodesic import geodesic_distance_backward
@@ -62,6 +62,11 @@ def first_of_engine(operator: str) -> Expected:
     return lambda *arguments: engine(operator, arguments)[0]
 
 
+def same_of_engine(operator: str) -> Expected:
+    """The engine's results in the dtype of the arguments: it reads the same cells."""
+    return lambda *arguments: engine(operator, arguments)
+
+
 def sinkhorn(*arguments: Any) -> Any:
     *arguments, _variant = arguments
     return reference.sinkhorn(*arguments)
@@ -74,6 +79,7 @@ EXPECTED: dict[str, Expected] = {
     "sinkhorn": sinkhorn,
     "sinkhorn_backward": in_float64("sinkhorn_backward"),
     "transport_plan_backward": in_float64("transport_plan_backward"),
+    **{name: same_of_engine(name) for name in deformable_kernels.OPERATORS},
     **{name: first_of_engine(name) for name in PAIRS},
     **{name: in_float64(name) for name in tree_kernels.OPERATORS},
 }
@@ -81,8 +87,11 @@ EXACT = ("geodesic_distance", "geodesic_distance_backward")  # the reference rou
 # float32: the exponent (u - c) / epsilon reaches 20 and is off by 2 roundings, 20 * 2 * 6e-8.
 TOLERANCE = {np.dtype(np.float32): 4e-6, np.dtype(np.float64): 1e-13}
 # Sums of terms of both signs: within so many tolerances of the largest entry.
-SIGNED = {"sinkhorn_backward": 5, "transport_plan_backward": 5} | {
-    name: 1 for name in PAIRS if name.endswith("_backward")
+SIGNED = {
+    "sinkhorn_backward": 5,
+    "transport_plan_backward": 5,
+    **dict.fromkeys(deformable_kernels.OPERATORS, 1),
+    **{name: 1 for name in PAIRS if name.endswith("_backward")},
 }
 
 

@@ -10,11 +10,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt import build, geodesic_kernels, pairs_kernels, transport_kernels, tree_kernels
+from simt import (
+    build,
+    deformable_kernels,
+    geodesic_kernels,
+    pairs_kernels,
+    transport_kernels,
+    tree_kernels,
+)
 from simt.arrays import garbage
 
 OPERATORS = (
     "mask_statistics",
+    *deformable_kernels.OPERATORS,
     *geodesic_kernels.OPERATORS,
     *pairs_kernels.OPERATORS,
     *transport_kernels.OPERATORS,
@@ -27,6 +35,7 @@ class KernelError(AssertionError):
 
 
 class Kernels(
+    deformable_kernels.DeformableKernels,
     geodesic_kernels.GeodesicKernels,
     pairs_kernels.PairKernels,
     transport_kernels.TransportKernels,

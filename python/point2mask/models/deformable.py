@@ -3,7 +3,6 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from point2mask import ops
@@ -75,24 +74,8 @@ class DeformableAttention(nn.Module):
             where = anchor[..., :2] + offset / self.points * anchor[..., 2:] * 0.5
         value = self.value_proj(memory).masked_fill(~valid[..., None], 0.0)
         value = value.unflatten(-1, (self.heads, -1))
-        sample = sample_by_level if value.is_cuda else ops.deformable_attention
-        read = sample(value.to(where.dtype), where, weight.to(where.dtype), torch.tensor(shapes))
+        read = ops.deformable_attention(
+            value.to(where.dtype), where, weight.to(where.dtype), torch.tensor(shapes)
+        )
         output: Tensor = self.output_proj(read.flatten(2))
         return output
-
-
-def sample_by_level(value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor) -> Tensor:
-    """:func:`point2mask.ops.deformable_attention` in PyTorch operators, for devices without it.
-
-    ``shapes`` lies on the CPU.
-    """
-    batch, count, heads = where.shape[:3]
-    grid = (2 * where - 1).transpose(1, 2).flatten(0, 1)  # [B·M, Q, L, P, 2]
-    weight = weight.transpose(1, 2).flatten(0, 1)[:, None]  # [B·M, 1, Q, L, P]
-    sizes = shapes.tolist()
-    total = value.new_zeros(batch * heads, value.shape[-1], count)
-    for level, part in enumerate(value.split([h * w for h, w in sizes], 1)):
-        maps = part.permute(0, 2, 3, 1).reshape(batch * heads, -1, *sizes[level])
-        sampled = F.grid_sample(maps, grid[:, :, level], align_corners=False)  # [B·M, C, Q, P]
-        total = total + (sampled * weight[:, :, :, level]).sum(-1)
-    return total.view(batch, heads, -1, count).permute(0, 3, 1, 2)

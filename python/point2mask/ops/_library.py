@@ -27,7 +27,7 @@ torch.ops.load_library(_spec.origin)
 WITHOUT_CUDA: set[str] = set()  # operators that refuse CUDA tensors
 
 
-def _refuse_cuda_tensors(name: str) -> None:
+def refuse_cuda_tensors(name: str) -> None:
     """Says in a sentence that an operator has no CUDA kernel; torch's own error does not."""
     operator = f"{NAMESPACE}::{name}"
     if torch._C._dispatch_has_kernel_for_dispatch_key(operator, "CUDA"):
@@ -51,7 +51,7 @@ def register_fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
     Every operator has one, so this is also where those without a CUDA kernel learn to say so.
     """
-    _refuse_cuda_tensors(name)
+    refuse_cuda_tensors(name)
     decorator: Callable[[Callable[..., Any]], Callable[..., Any]] = torch.library.register_fake(
         f"{NAMESPACE}::{name}"
     )

@@ -14,20 +14,21 @@ def deformable_attention(value: Tensor, where: Tensor, weight: Tensor, shapes: T
     ``output[b, q, m] = sum over l, p of weight[b, q, m, l, p] · V_l(where[b, q, m, l, p])`` with
     V_l the map l of image b and head m, bilinear between the centres of cells and 0 outside: what
     ``torch.nn.functional.grid_sample`` gives for the grid ``2 where - 1`` with
-    ``align_corners=False``. On the CPU alone; Q queries, M heads, L maps, P points, S cells.
+    ``align_corners=False``. Q queries, M heads, L maps (at most 16 on CUDA), P points, S cells.
 
     Args:
         value: float32 or float64 ``[B, S, M, C]``, the maps one after the other, row-major.
         where: ``[B, Q, M, L, P, 2]``, x and y; a map is the unit square. A NaN reads 0.
         weight: ``[B, Q, M, L, P]``.
-        shapes: int64 ``[L, 2]``, h and w of the maps, S cells together.
+        shapes: int64 ``[L, 2]``, h and w of the maps, S cells together; on the CPU, on whatever
+            device the others are, so that they are checked without waiting for it.
 
     Returns:
         ``[B, Q, M, C]``. All three floating arguments have gradients; at the borders between
         cells, where the bilinear map has a kink, that of the cell to the right and below.
 
     Raises:
-        ValueError: wrong shapes or dtypes, or maps that do not have S cells together.
+        ValueError: wrong shapes, dtypes or devices, or maps that do not have S cells together.
     """
     output: Tensor = torch.ops.point2mask.deformable_attention.default(value, where, weight, shapes)
     return output
