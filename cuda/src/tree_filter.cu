@@ -1,6 +1,7 @@
 #include "point2mask/scratch.hpp"
 #include "point2mask/tree_cuda.hpp"
 #include "point2mask/tree_rows.cuh"
+#include "tree_filter_resident.cuh"
 
 namespace point2mask::cuda {
 namespace {
@@ -26,6 +27,46 @@ FilterArrays<T> arrays_in(Scratch& scratch, const TreeFilter<T>& p, int lanes) {
   a.paths = paths_in(scratch, p.images, p.pixels);
   a.rows = scratch.take<T>(p.images * groups * p.pixels * lanes);
   return a;
+}
+
+// What an image that fits takes instead: no rows, and the sums of similarities in pixel order.
+template <typename T>
+struct ResidentArrays {
+  Paths paths;
+  T* normalizer; // [B, N]
+};
+
+template <typename T>
+ResidentArrays<T> resident_arrays_in(Scratch& scratch, const TreeFilter<T>& p) {
+  ResidentArrays<T> a;
+  a.paths = paths_in(scratch, p.images, p.pixels);
+  a.normalizer = scratch.take<T>(p.normalize ? p.images * p.pixels : 0);
+  return a;
+}
+
+// Sums of similarities in pixel order.
+template <typename T>
+cudaError_t filter_ones(const Paths& paths, const T* similarity, T* normalizer,
+                        cudaStream_t stream) {
+  std::size_t limit = 0;
+  const cudaError_t status = allow_shared_memory(resident_filter_kernel<T, 1>, &limit);
+  if (status != cudaSuccess) return status;
+  return resident_filter<T, 1>({paths, similarity, nullptr, nullptr, nullptr, 1, normalizer},
+                               stream);
+}
+
+template <typename T>
+cudaError_t filter_resident(const TreeFilter<T>& p, int lanes, cudaStream_t stream) {
+  Scratch scratch(p.scratch);
+  const ResidentArrays<T> a = resident_arrays_in(scratch, p);
+  const T* const divisor = p.normalize ? a.normalizer : nullptr;
+  cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
+  if (status == cudaSuccess && p.normalize)
+    status = filter_ones(a.paths, p.similarity, a.normalizer, stream);
+  if (status == cudaSuccess)
+    status = resident_filter<T>(
+        lanes, {a.paths, p.similarity, p.feature, nullptr, divisor, p.channels, p.output}, stream);
+  return status;
 }
 
 template <typename T>
@@ -95,27 +136,86 @@ BackwardArrays<T> arrays_in(Scratch& scratch, const TreeFilterBackward<T>& p, in
   a.g_up = scratch.take<T>(g);
   a.g = both ? scratch.take<T>(g) : a.g_up;
   a.normalizer = scratch.take<T>(p.normalize ? entries : 0);
-  a.of_normalizer = scratch.take<T>(p.normalize && both ? entries : 0);
+  a.of_normalizer = p.normalize && both ? scratch.take<T>(entries) : nullptr;
   return a;
 }
 
-// The sum of similarities in pixel order, and minus sum_c grad_output * output: times
-// 1 / normalizer the gradient by it.
-template <typename T, int kLanes>
+// Minus sum_c grad_output * output: times 1 / normalizer the gradient by the sum of similarities.
+template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    normalizer_kernel(TreeFilterBackward<T> p, BackwardArrays<T> a, Channels<T> channels) {
+    normalizer_gradient_kernel(TreeFilterBackward<T> p, T* of_normalizer) {
   for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
-    const std::int64_t at = image * p.pixels + i;
-    a.normalizer[at] =
-        a.x[in_rows<kLanes>(a.paths, channels.x_total, image, channels.x, a.paths.rank[at])];
-    if (p.grad_similarity == nullptr) return;
     double sum = 0.0;
     for (std::int64_t c = 0; c < p.channels; ++c) {
       const std::int64_t entry = (image * p.channels + c) * p.pixels + i;
       sum += static_cast<double>(__ldg(p.grad_output + entry)) *
              static_cast<double>(__ldg(p.output + entry));
     }
-    a.of_normalizer[at] = static_cast<T>(-sum);
+    of_normalizer[image * p.pixels + i] = static_cast<T>(-sum);
+  });
+}
+
+template <typename T>
+struct ResidentBackwardArrays {
+  Paths paths;
+  T *normalizer, *of_normalizer; // [B, N] or nullptr
+  T* share;                      // [B, channels, N] each channel's part of grad_similarity
+};
+
+template <typename T>
+ResidentBackwardArrays<T> resident_arrays_in(Scratch& scratch, const TreeFilterBackward<T>& p) {
+  const std::int64_t entries = p.images * p.pixels;
+  const bool both = p.grad_similarity != nullptr;
+  ResidentBackwardArrays<T> a;
+  a.paths = paths_in(scratch, p.images, p.pixels);
+  a.normalizer = p.normalize ? scratch.take<T>(entries) : nullptr;
+  a.of_normalizer = p.normalize && both ? scratch.take<T>(entries) : nullptr;
+  a.share = both ? scratch.take<T>(entries * backward_channels(p).g_total) : nullptr;
+  return a;
+}
+
+// Channels a block takes, 0 if the maps do not fit.
+template <typename T>
+cudaError_t backward_resident_lanes(const TreeFilterBackward<T>& p, int* lanes) {
+  if (p.grad_similarity == nullptr) return resident_lanes<T>(p.images, p.channels, p.pixels, lanes);
+  bool fits = false;
+  const cudaError_t status = resident_gradient_fits<T>(p.pixels, &fits);
+  *lanes = fits ? 1 : 0;
+  return status;
+}
+
+template <typename T>
+cudaError_t backward_resident(const TreeFilterBackward<T>& p, int lanes, cudaStream_t stream) {
+  Scratch scratch(p.scratch);
+  const ResidentBackwardArrays<T> a = resident_arrays_in(scratch, p);
+  const bool both = p.grad_similarity != nullptr;
+  cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
+  if (status == cudaSuccess && p.normalize)
+    status = filter_ones(a.paths, p.similarity, a.normalizer, stream);
+  if (status == cudaSuccess && !both && p.channels > 0)
+    status = resident_filter<T>(
+        lanes,
+        {a.paths, p.similarity, p.grad_output, a.normalizer, nullptr, p.channels, p.grad_feature},
+        stream);
+  if (status == cudaSuccess && a.of_normalizer != nullptr)
+    status = launch(normalizer_gradient_kernel<T>, image_grid(p.pixels, p.images), dim3(kThreads),
+                    0, stream, p, a.of_normalizer);
+  if (status == cudaSuccess && both)
+    status = resident_gradient<T>(
+        {a.paths, p.similarity, p.feature, p.grad_output, a.normalizer, a.of_normalizer, p.channels,
+         backward_channels(p).g_total, p.grad_feature, a.share},
+        p.grad_similarity, stream);
+  return status;
+}
+
+// The sum of similarities in pixel order.
+template <typename T, int kLanes>
+__global__ void __launch_bounds__(kThreads, kRowBlocks)
+    normalizer_kernel(TreeFilterBackward<T> p, BackwardArrays<T> a, Channels<T> channels) {
+  for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
+    const std::int64_t at = image * p.pixels + i;
+    a.normalizer[at] =
+        a.x[in_rows<kLanes>(a.paths, channels.x_total, image, channels.x, a.paths.rank[at])];
   });
 }
 
@@ -171,6 +271,8 @@ cudaError_t backward(const TreeFilterBackward<T>& p, cudaStream_t stream) {
     status = filter_rows<T, kLanes>(p, a.paths, n.x_total, a.x_up, a.x, stream);
   if (status == cudaSuccess && p.normalize)
     status = launch(normalizer_kernel<T, kLanes>, grid, block, 0, stream, p, a, n);
+  if (status == cudaSuccess && a.of_normalizer != nullptr)
+    status = launch(normalizer_gradient_kernel<T>, grid, block, 0, stream, p, a.of_normalizer);
   if (status == cudaSuccess)
     status = to_rows<T, T, kLanes>(
         {a.paths, p.grad_output, p.channels, n.g_total, a.of_normalizer, divisor, a.g_up}, stream);
@@ -190,26 +292,42 @@ cudaError_t backward(const TreeFilterBackward<T>& p, cudaStream_t stream) {
 template <typename T>
 std::int64_t tree_filter_scratch_bytes(const TreeFilter<T>& p) {
   Scratch scratch;
-  arrays_in(scratch, p, filter_lanes(p));
+  int lanes = 0;
+  if (resident_lanes<T>(p.images, p.channels, p.pixels, &lanes) == cudaSuccess && lanes > 0)
+    resident_arrays_in(scratch, p);
+  else
+    arrays_in(scratch, p, filter_lanes(p));
   return scratch.bytes();
 }
 
 template <typename T>
 cudaError_t tree_filter(const TreeFilter<T>& p, cudaStream_t stream) {
   if (p.images == 0 || p.channels == 0 || p.pixels == 0) return cudaSuccess;
+  int lanes = 0;
+  const cudaError_t status = resident_lanes<T>(p.images, p.channels, p.pixels, &lanes);
+  if (status != cudaSuccess) return status;
+  if (lanes > 0) return filter_resident(p, lanes, stream);
   return filter_lanes(p) == kNarrow ? filter<T, kNarrow>(p, stream) : filter<T, kWide>(p, stream);
 }
 
 template <typename T>
 std::int64_t tree_filter_backward_scratch_bytes(const TreeFilterBackward<T>& p) {
   Scratch scratch;
-  arrays_in(scratch, p, backward_lanes(p));
+  int lanes = 0;
+  if (backward_resident_lanes(p, &lanes) == cudaSuccess && lanes > 0)
+    resident_arrays_in(scratch, p);
+  else
+    arrays_in(scratch, p, backward_lanes(p));
   return scratch.bytes();
 }
 
 template <typename T>
 cudaError_t tree_filter_backward(const TreeFilterBackward<T>& p, cudaStream_t stream) {
   if (p.images == 0 || p.pixels == 0) return cudaSuccess;
+  int lanes = 0;
+  const cudaError_t status = backward_resident_lanes(p, &lanes);
+  if (status != cudaSuccess) return status;
+  if (lanes > 0) return backward_resident(p, lanes, stream);
   return backward_lanes(p) == kNarrow ? backward<T, kNarrow>(p, stream)
                                       : backward<T, kWide>(p, stream);
 }

@@ -144,6 +144,109 @@ __global__ void __launch_bounds__(kThreads) list_heads_kernel(Paths p) {
   });
 }
 
+// --- an image whose ranks fit the shared memory of a block takes one launch.
+
+constexpr int kImageThreads = 1024;
+constexpr std::int32_t kNoLevel = -1 - 0x7fffffff; // of a head; level l is -1 - l
+
+// The head of every rank's path, but kNoLevel for the heads themselves. Returns how many there are.
+__device__ __forceinline__ std::int32_t find_heads(const Paths& p, std::int64_t image,
+                                                   std::int32_t* top, std::int32_t* warp_head) {
+  const int own = static_cast<int>(threadIdx.x), lane = own % kWarp, warp = own / kWarp;
+  std::int32_t heads = 0, before = 0; // the highest head so far
+  for (std::int64_t begin = 0; begin < p.pixels; begin += blockDim.x) {
+    const std::int64_t i = begin + own;
+    const bool head = i < p.pixels && is_head(p, image, i);
+    const unsigned all = __ballot_sync(kFullWarp, head), upto = all & ((2U << lane) - 1);
+    const auto first = static_cast<std::int32_t>(i) - lane;
+    if (lane == 0) warp_head[warp] = all != 0 ? first + 31 - __clz(static_cast<int>(all)) : -1;
+    heads += __syncthreads_count(head);
+    std::int32_t highest = before, left = before; // of the block, of the warps to the left
+    for (int w = 0; w * kWarp < static_cast<int>(blockDim.x); ++w) {
+      const std::int32_t its = warp_head[w];
+      highest = its > highest ? its : highest;
+      left = w < warp && its > left ? its : left;
+    }
+    if (i < p.pixels)
+      top[i] = head ? kNoLevel : upto != 0 ? first + 31 - __clz(static_cast<int>(upto)) : left;
+    before = highest;
+    __syncthreads();
+  }
+  return heads;
+}
+
+// Lists the heads whose parent's path has the level before.
+__device__ __forceinline__ void list_level(const Paths& p, std::int64_t image, std::int32_t level,
+                                           std::int32_t* top, std::int32_t* listed) {
+  const std::int64_t base = image * p.pixels;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (std::int64_t begin = 0; begin < p.pixels; begin += blockDim.x) {
+    const std::int64_t i = begin + threadIdx.x;
+    bool ready = i < p.pixels && load_relaxed(top + i) == kNoLevel;
+    if (ready && i > 0) {
+      const std::int32_t up = p.parent[base + i], above = load_relaxed(top + up);
+      ready = (above >= 0 ? load_relaxed(top + above) : above) == -level;
+    }
+    const unsigned group = __ballot_sync(kFullWarp, ready);
+    if (group == 0) continue;
+    std::int32_t place = 0;
+    if (lane == 0) place = atomicAdd(listed, __popc(group));
+    place = __shfl_sync(kFullWarp, place, 0) + __popc(group & ((1U << lane) - 1));
+    if (!ready) continue;
+    p.head[base + place] = static_cast<std::int32_t>(i);
+    store_relaxed(top + i, -1 - level);
+  }
+}
+
+__global__ void __launch_bounds__(kImageThreads, 1)
+    image_paths_kernel(Paths p, const std::int32_t* order, const std::int32_t* parent) {
+  POINT2MASK_DYNAMIC_SHARED(std::int32_t, listed);
+  std::int32_t* const warp_head = listed + 1;
+  std::int32_t* const top = warp_head + kImageThreads / kWarp;
+  for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
+    const std::int64_t base = image * p.pixels;
+    if (threadIdx.x == 0) *listed = 0;
+    for (std::int64_t i = threadIdx.x; i < p.pixels; i += blockDim.x) {
+      p.parent[base + i] = safe_parent(i, parent[base + i]);
+      p.rank[base + i] = 0;
+      p.light[base + i] = -1;
+    }
+    __syncthreads();
+    const std::int32_t heads = find_heads(p, image, top, warp_head);
+    for (std::int64_t i = threadIdx.x; i < p.pixels; i += blockDim.x) {
+      const std::int32_t pixel = order[base + i];
+      if (pixel >= 0 && pixel < p.pixels) p.rank[base + pixel] = static_cast<std::int32_t>(i);
+      if (i > 0 && is_head(p, image, i)) list_light_child(p, image, static_cast<std::int32_t>(i));
+      if (i + 1 == p.pixels || is_head(p, image, i + 1))
+        p.last[base + (top[i] >= 0 ? top[i] : i)] = static_cast<std::int32_t>(i);
+    }
+    __syncthreads();
+    std::int32_t level = 0;
+    for (std::int32_t placed = 0; placed < heads; ++level) {
+      list_level(p, image, level, top, listed);
+      __syncthreads();
+      placed = *listed;
+      if (threadIdx.x == 0) p.level_end[base + level] = placed;
+      __syncthreads();
+    }
+    if (threadIdx.x == 0) p.levels[image] = level;
+    __syncthreads();
+  }
+}
+
+cudaError_t find_image_paths(const Paths& p, const std::int32_t* order, const std::int32_t* parent,
+                             cudaStream_t stream, bool* fits) {
+  const std::int64_t bytes = 4 * (1 + kImageThreads / kWarp + p.pixels);
+  std::size_t limit = 0;
+  const cudaError_t status = allow_shared_memory(image_paths_kernel, &limit);
+  *fits = status == cudaSuccess && bytes <= static_cast<std::int64_t>(limit);
+  if (!*fits) return status;
+  const auto warps = static_cast<unsigned>(blocks_for(p.pixels, kWarp));
+  const unsigned threads = kWarp * (warps < kImageThreads / kWarp ? warps : kImageThreads / kWarp);
+  return launch(image_paths_kernel, dim3(blocks_for(p.images, 1)), dim3(threads),
+                static_cast<std::size_t>(bytes), stream, p, order, parent);
+}
+
 } // namespace
 
 Paths paths_in(Scratch& scratch, std::int64_t images, std::int64_t pixels) {
@@ -167,8 +270,11 @@ Paths paths_in(Scratch& scratch, std::int64_t images, std::int64_t pixels) {
 
 cudaError_t find_paths(const Paths& p, const std::int32_t* order, const std::int32_t* parent,
                        cudaStream_t stream) {
+  bool fits = false;
+  cudaError_t status = find_image_paths(p, order, parent, stream, &fits);
+  if (fits || status != cudaSuccess) return status;
   const dim3 grid = image_grid(p.pixels, p.images), block(kThreads);
-  cudaError_t status = launch(start_paths_kernel, grid, block, 0, stream, p, parent);
+  status = launch(start_paths_kernel, grid, block, 0, stream, p, parent);
   if (status == cudaSuccess)
     status = launch(list_light_children_kernel, grid, block, 0, stream, p, order);
   if (status == cudaSuccess) status = follow_hops(p.run, p.images, p.pixels, stream);

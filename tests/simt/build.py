@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -103,6 +105,30 @@ def library_path(sources: tuple[Path, ...], flavour: Flavour) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of global memory; ``emulator/traffic.cpp`` says what is counted."""
+
+    launches: int = 0
+    read: int = 0
+    written: int = 0
+    fetched: int = 0
+    stored: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def requested(self) -> int:
+        """What the kernels ask for, whatever the caches answer."""
+        return self.read + self.written
+
+    @property
+    def moved(self) -> int:
+        """What comes from and goes to device memory if the caches keep what a launch touches."""
+        return self.fetched + self.stored
+
+
 class Emulator:
     """A library of kernels, its schedule and its report."""
 
@@ -139,6 +165,21 @@ class Emulator:
         text = ctypes.create_string_buffer(1 << 16)
         self.functions.simt_errors(text, ctypes.c_size_t(len(text)))
         return text.value.decode().splitlines()
+
+    def traffic(self, call: Callable[[], object]) -> dict[str, Traffic]:
+        """What the kernels that a call launches move, by name. Race flavour; races stay unseen."""
+        text = ctypes.create_string_buffer(1 << 16)
+        self.functions.simt_count_traffic(1)
+        call()
+        self.functions.simt_traffic(text, ctypes.c_size_t(len(text)))
+        self.functions.simt_count_traffic(0)
+        rows = (line.split(" ", 5) for line in text.value.decode().splitlines())
+        total: dict[str, Traffic] = {}
+        for *counts, kernel in rows:
+            name = re.sub(r"<.*|\(.*", "", kernel.replace("(anonymous namespace)::", ""))
+            name = name.split("::")[-1]
+            total[name] = total.get(name, Traffic()) + Traffic(*map(int, counts))
+        return total
 
     @property
     def races(self) -> int:

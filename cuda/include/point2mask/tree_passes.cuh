@@ -76,6 +76,16 @@ struct View {
         in(reinterpret_cast<Lanes*>(p.in) + (image * p.groups + group) * p.paths.pixels),
         out(reinterpret_cast<Lanes*>(p.out) + (image * p.groups + group) * p.paths.pixels) {}
 
+  // One image whose rows lie in shared memory.
+  __device__ __forceinline__ View(const Paths& paths, std::int64_t image, const Weight* weights,
+                                  Lanes* rows)
+      : parent(paths.parent + image * paths.pixels),
+        light(paths.light + image * paths.pixels),
+        sibling(paths.sibling + image * paths.pixels),
+        weight(weights + image * paths.pixels),
+        in(rows),
+        out(rows) {}
+
   static __device__ __forceinline__ Lanes zeros() {
     Lanes row;
 #pragma unroll
@@ -95,8 +105,7 @@ struct View {
     return own;
   }
   // The constant part of the downward map of a rank that is not the root.
-  __device__ __forceinline__ Lanes without_subtree(std::int32_t rank, Weight w) const {
-    Lanes own = in[rank];
+  static __device__ __forceinline__ Lanes without_subtree(Lanes own, Weight w) {
 #pragma unroll
     for (int c = 0; c < kLanes; ++c) own.lane[c] = Algebra::outside(own.lane[c], w);
     return own;
@@ -121,14 +130,22 @@ __device__ __forceinline__ void walk_up(const View<Algebra, kLanes>& v, std::int
   }
 }
 
-template <typename Algebra, int kLanes>
+// On the way down a visit sees every rank but the root: visit(rank, weight, row after the upward
+// pass, the parent's final row).
+struct NoVisit {
+  static constexpr bool kUsed = false;
+};
+
+template <typename Algebra, int kLanes, typename Visit>
 __device__ __forceinline__ void walk_down(const View<Algebra, kLanes>& v, std::int32_t head,
-                                          std::int32_t last) {
+                                          std::int32_t last, const Visit& visit) {
   auto carry = v.above(head);
   for (std::int32_t i = head; i <= last; ++i) {
     if (i > 0) {
       const auto w = v.weight[i];
-      auto own = v.without_subtree(i, w);
+      const auto up = v.in[i];
+      if constexpr (Visit::kUsed) visit(i, w, up, carry);
+      auto own = v.without_subtree(up, w);
       v.add(own, w, carry);
       carry = own;
     } else {
@@ -179,22 +196,31 @@ __device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v, std::int
   }
 }
 
-template <typename Algebra, int kLanes>
+template <typename Algebra, int kLanes, typename Visit>
 __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v, std::int32_t head,
-                                          std::int32_t last) {
+                                          std::int32_t last, const Visit& visit) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   auto carry = v.above(head);
   for (std::int32_t bottom = head; bottom <= last; bottom += 32) {
     const std::int32_t i = bottom + lane;
     auto own = v.zeros();
     typename Algebra::Weight w{};
-    if (i == 0) {
-      own = v.in[0];
-    } else if (i <= last) {
+    if (i <= last) own = v.in[i];
+    const auto up = own;
+    if (i > 0 && i <= last) {
       w = v.weight[i];
-      own = v.without_subtree(i, w);
+      own = v.without_subtree(up, w);
     }
+    auto above = carry;
     scan(v, w, own, carry);
+    if constexpr (Visit::kUsed) {
+#pragma unroll
+      for (int c = 0; c < kLanes; ++c) {
+        const auto beside = shuffle_up(own.lane[c], 1U);
+        if (lane > 0) above.lane[c] = beside;
+      }
+      if (i > 0 && i <= last) visit(i, w, up, above);
+    }
     if (i <= last) v.out[i] = own;
   }
 }
@@ -202,28 +228,30 @@ __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v, std::i
 // Paths longer than this are scanned by a warp, the others walked by one of its threads.
 constexpr std::int32_t kWalk = 16;
 
-template <bool kUp, typename Algebra, int kLanes>
-__device__ __forceinline__ void pass_level(const Pass<Algebra, kLanes>& p,
-                                           const View<Algebra, kLanes>& v, std::int64_t image,
-                                           std::int32_t level) {
-  const std::int64_t base = image * p.paths.pixels;
-  const std::int32_t* const level_end = p.paths.level_end + base;
+// One level of an image, by `blocks` blocks of which this is the one numbered `block`.
+template <bool kUp, typename Algebra, int kLanes, typename Visit = NoVisit>
+__device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebra, kLanes>& v,
+                                           std::int64_t image, std::int32_t level,
+                                           std::int64_t block, std::int64_t blocks,
+                                           const Visit& visit = {}) {
+  const std::int64_t base = image * paths.pixels;
+  const std::int32_t* const level_end = paths.level_end + base;
   const std::int64_t end = level_end[level];
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  std::int64_t first = (level > 0 ? level_end[level - 1] : 0) +
-                       std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x - lane;
-  for (; first < end; first += std::int64_t{gridDim.x} * blockDim.x) {
+  std::int64_t first =
+      (level > 0 ? level_end[level - 1] : 0) + block * blockDim.x + threadIdx.x - lane;
+  for (; first < end; first += blocks * blockDim.x) {
     std::int32_t head = 0, last = -1;
     if (first + lane < end) {
-      head = p.paths.head[base + first + lane];
-      last = p.paths.last[base + head];
+      head = paths.head[base + first + lane];
+      last = paths.last[base + head];
     }
     const bool walk = last - head < kWalk;
     if (walk && last >= 0) {
       if constexpr (kUp)
         walk_up(v, head, last);
       else
-        walk_down(v, head, last);
+        walk_down(v, head, last, visit);
     }
     for (unsigned rest = __ballot_sync(0xffffffffU, !walk); rest != 0; rest &= rest - 1) {
       const int owner = __ffs(static_cast<int>(rest)) - 1;
@@ -231,7 +259,7 @@ __device__ __forceinline__ void pass_level(const Pass<Algebra, kLanes>& p,
       if constexpr (kUp)
         scan_up(v, its_head, its_last);
       else
-        scan_down(v, its_head, its_last);
+        scan_down(v, its_head, its_last, visit);
     }
   }
 }
@@ -246,7 +274,8 @@ __global__ void __launch_bounds__(kThreads, kRowBlocks)
     for (std::int64_t group = blockIdx.y; group < p.groups; group += gridDim.y) {
       const View<Algebra, kLanes> v(p, image, group);
       for (std::int32_t step = first; step < levels; ++step) {
-        pass_level<kUp>(p, v, image, kUp ? first + levels - 1 - step : step);
+        pass_level<kUp>(p.paths, v, image, kUp ? first + levels - 1 - step : step, blockIdx.x,
+                        gridDim.x);
         __syncthreads();
       }
     }

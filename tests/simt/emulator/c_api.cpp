@@ -4,6 +4,15 @@
 
 #include "simt_emulator.hpp"
 
+namespace {
+
+void copy(const std::string& from, char* text, std::size_t bytes) {
+  std::strncpy(text, from.c_str(), bytes - 1);
+  text[bytes - 1] = '\0';
+}
+
+} // namespace
+
 extern "C" {
 
 void simt_configure(std::uint64_t seed, unsigned resident_blocks, unsigned max_blocks,
@@ -22,12 +31,16 @@ std::uint64_t simt_races() { return simt::report().races; }
 std::uint64_t simt_accesses() { return simt::report().accesses; }
 std::uint64_t simt_switches() { return simt::report().switches; }
 
+void simt_count_traffic(int on) { simt::count_traffic(on != 0); }
+
+// One kernel a line, cut to fit.
+void simt_traffic(char* text, std::size_t bytes) { copy(simt::describe_traffic(), text, bytes); }
+
 // One error a line, cut to fit.
 void simt_errors(char* text, std::size_t bytes) {
   std::string all;
   for (const std::string& error : simt::report().errors) all += error + "\n";
-  std::strncpy(text, all.c_str(), bytes - 1);
-  text[bytes - 1] = '\0';
+  copy(all, text, bytes);
 }
 
 } // extern "C"

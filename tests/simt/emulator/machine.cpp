@@ -74,6 +74,15 @@ void Machine::yield() {
 
 bool Machine::on_a_stack(std::size_t address) { return stacks.contains(address); }
 
+bool Machine::in_global_memory(std::size_t address) const {
+  const auto inside = [&](const void* memory, std::size_t bytes) {
+    return address - reinterpret_cast<std::size_t>(memory) < bytes;
+  };
+  for (const SharedArray& a : running()->owner->shared)
+    if (inside(a.memory.get(), a.bytes)) return false;
+  return !inside(&body_, sizeof body_); // where a thread finds what to run
+}
+
 void Machine::thread_entry() {
   arrive();
   machine->body_();
@@ -181,7 +190,7 @@ void Machine::run() {
   }
 }
 
-cudaError_t run(dim3 grid, dim3 block, std::size_t shared_bytes,
+cudaError_t run(const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
                 const std::function<void()>& body) {
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
@@ -197,6 +206,7 @@ cudaError_t run(dim3 grid, dim3 block, std::size_t shared_bytes,
   machine = &launch;
   launch.run();
   machine = nullptr;
+  end_count(kernel);
   const bool ok = report().errors.size() == errors && report().races == races;
   return ok ? cudaSuccess : cudaErrorLaunchFailure;
 }

@@ -86,6 +86,7 @@ class Machine {
   void* shared_array(const void* tag, std::size_t bytes);
   void* dynamic_array() { return shared_array(nullptr, shared_bytes_); }
   static bool on_a_stack(std::size_t address);
+  bool in_global_memory(std::size_t address) const; // of what is on no stack
 
  private:
   static void thread_entry();
@@ -117,5 +118,10 @@ void forget(const void* memory, std::size_t bytes);     // fresh shared memory
 void learn_start(Thread& thread);                       // a thread knows only itself
 void learn_together(const std::vector<Thread*>& group); // they met at a barrier
 void learn_at_fence(Thread& thread);
+
+// traffic.cpp
+bool counts_traffic();
+void count_access(std::size_t address, std::size_t bytes, bool write);
+void end_count(const void* kernel); // of its launch
 
 } // namespace simt

@@ -147,6 +147,7 @@ void access(std::uintptr_t address, std::size_t bytes, bool write, bool atomic, 
   Thread* t = running();
   if (!t || Machine::on_a_stack(address)) return;
   ++report().accesses;
+  if (counts_traffic()) return count_access(address, bytes, write);
   if (machine->chance(atomic ? config().preempt_atomic : config().preempt)) machine->yield();
   for (const std::uintptr_t end = address + bytes; address < end;) {
     const std::uintptr_t word_end = (address & ~std::uintptr_t{3}) + 4;

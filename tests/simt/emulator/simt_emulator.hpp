@@ -30,12 +30,13 @@
 #endif
 #endif
 #if defined(__SANITIZE_THREAD__) && defined(__clang__)
-#define SIMT_QUIET __attribute__((disable_sanitizer_instrumentation, noinline)) inline
+#define SIMT_UNSEEN __attribute__((disable_sanitizer_instrumentation, noinline))
 #elif defined(__SANITIZE_THREAD__)
-#define SIMT_QUIET __attribute__((no_sanitize("thread"), noinline)) inline
+#define SIMT_UNSEEN __attribute__((no_sanitize("thread"), noinline))
 #else
-#define SIMT_QUIET inline
+#define SIMT_UNSEEN
 #endif
+#define SIMT_QUIET SIMT_UNSEEN inline
 
 namespace simt {
 
@@ -57,6 +58,10 @@ struct Report {
 };
 Report& report();
 void clear_report();
+
+// Race build: bytes of global memory, see traffic.cpp. No race is looked for meanwhile.
+void count_traffic(bool on);
+std::string describe_traffic(); // since count_traffic(): a line a kernel
 
 // The running CUDA thread; null on the host side.
 struct Context {
@@ -81,7 +86,8 @@ void atomic_access(const volatile void* address, std::size_t bytes, bool write, 
 void* static_shared(const void* tag, std::size_t bytes);
 void* dynamic_shared();
 void fail(const std::string& message);
-cudaError_t run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+cudaError_t run(const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
+                const std::function<void()>& body);
 
 SIMT_QUIET uint3 thread_index() { return self->thread; }
 SIMT_QUIET uint3 block_index() { return self->block; }
@@ -132,8 +138,8 @@ inline std::int64_t max_blocks() { return simt::config().max_blocks; }
 template <typename... Parameters, typename... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
                    cudaStream_t, Arguments... arguments) {
-  return simt::run(grid, block, shared_bytes,
-                   [=] { kernel(static_cast<Parameters>(arguments)...); });
+  const auto body = [=]() SIMT_UNSEEN { kernel(static_cast<Parameters>(arguments)...); };
+  return simt::run(reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, body);
 }
 
 template <typename... Parameters>

@@ -1,0 +1,220 @@
+#pragma once
+
+// The tree filter on maps that fit the shared memory of a block: a block reads a few channels of an
+// image, runs both passes on them where they lie, and writes the result.
+
+#include "point2mask/tree_passes.cuh"
+
+namespace point2mask::cuda::tree {
+
+constexpr int kResidentThreads = 512;
+
+inline dim3 resident_block(std::int64_t pixels) {
+  const std::int64_t threads = (pixels + 31) / 32 * 32;
+  return dim3(static_cast<unsigned>(threads < kResidentThreads ? threads : kResidentThreads));
+}
+
+// Both passes over all levels of an image, by one block, on rows in shared memory.
+template <int kLanes, typename T, typename Visit>
+__device__ __forceinline__ void run_passes(const Paths& paths, const T* similarity,
+                                           std::int64_t image, Row<T, kLanes>* rows,
+                                           const Visit& visit) {
+  const View<Sum<T>, kLanes> v(paths, image, similarity, rows);
+  const std::int32_t levels = paths.levels[image];
+  __syncthreads();
+  for (std::int32_t level = levels; level-- > 0;) {
+    pass_level<true>(paths, v, image, level, 0, 1);
+    __syncthreads();
+  }
+  for (std::int32_t level = 0; level < levels; ++level) {
+    pass_level<false>(paths, v, image, level, 0, 1, visit);
+    __syncthreads();
+  }
+}
+
+template <typename T>
+struct ResidentFilter {
+  Paths paths;
+  const T* similarity; // [B, N]
+  const T* map;        // [B, C, N] in pixel order; nullptr = ones
+  const T *before,
+      *after; // [B, N] in pixel order or nullptr: divide what is filtered, or the result
+  std::int64_t channels;
+  T* output; // [B, C, N]
+};
+
+template <typename T, int kLanes>
+__global__ void __launch_bounds__(kResidentThreads, 1) resident_filter_kernel(ResidentFilter<T> a) {
+  using Lanes = Row<T, kLanes>;
+  POINT2MASK_DYNAMIC_SHARED(Lanes, rows);
+  const std::int64_t pixels = a.paths.pixels, groups = (a.channels + kLanes - 1) / kLanes;
+  for (std::int64_t image = blockIdx.y; image < a.paths.images; image += gridDim.y) {
+    const std::int32_t* const rank = a.paths.rank + image * pixels;
+    for (std::int64_t group = blockIdx.x; group < groups; group += gridDim.x) {
+      const std::int64_t first = group * kLanes; // channel
+      const std::int64_t base = (image * a.channels + first) * pixels;
+      for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x) {
+        const T divisor = a.before != nullptr ? __ldg(a.before + image * pixels + i) : T(1);
+        Lanes row;
+#pragma unroll
+        for (int c = 0; c < kLanes; ++c) {
+          T value = T(0);
+          if (first + c < a.channels)
+            value = a.map != nullptr ? __ldg(a.map + base + c * pixels + i) : T(1);
+          row.lane[c] = a.before != nullptr ? value / divisor : value;
+        }
+        rows[rank[i]] = row;
+      }
+      run_passes<kLanes>(a.paths, a.similarity, image, rows, NoVisit());
+      for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x) {
+        const T divisor = a.after != nullptr ? __ldg(a.after + image * pixels + i) : T(1);
+        const Lanes row = rows[rank[i]];
+#pragma unroll
+        for (int c = 0; c < kLanes; ++c)
+          if (first + c < a.channels)
+            a.output[base + c * pixels + i] =
+                a.after != nullptr ? row.lane[c] / divisor : row.lane[c];
+      }
+      __syncthreads();
+    }
+  }
+}
+
+template <typename T, int kLanes>
+cudaError_t resident_filter(const ResidentFilter<T>& a, cudaStream_t stream) {
+  const dim3 grid(blocks_for(a.channels, kLanes), blocks_for(a.paths.images, 1));
+  return launch(resident_filter_kernel<T, kLanes>, grid, resident_block(a.paths.pixels),
+                static_cast<std::size_t>(a.paths.pixels) * sizeof(Row<T, kLanes>), stream, a);
+}
+
+// Whether maps of kLanes channels fit, and the kernel is ready for them; `blocks` is how many the
+// device runs at the same time.
+template <typename T, int kLanes>
+cudaError_t resident_fits(std::int64_t pixels, bool* fits, std::int64_t* blocks) {
+  const std::size_t bytes = static_cast<std::size_t>(pixels) * sizeof(Row<T, kLanes>);
+  std::size_t limit = 0;
+  const cudaError_t status = allow_shared_memory(resident_filter_kernel<T, kLanes>, &limit);
+  *fits = status == cudaSuccess && bytes <= limit;
+  if (!*fits) return status;
+  return resident_blocks(resident_filter_kernel<T, kLanes>, resident_block(pixels).x, bytes,
+                         blocks);
+}
+
+// How many channels a block should take, 0 if not even one fits. More read the tables less often,
+// as long as there are blocks for the whole device.
+template <typename T, int kLanes = 8>
+cudaError_t resident_lanes(std::int64_t images, std::int64_t channels, std::int64_t pixels,
+                           int* lanes) {
+  bool fits = false;
+  std::int64_t blocks = 0;
+  const cudaError_t status = resident_fits<T, kLanes>(pixels, &fits, &blocks);
+  *lanes = 0;
+  if (status != cudaSuccess) return status;
+  if (fits && (kLanes == 1 || images * ((channels + kLanes - 1) / kLanes) >= blocks)) {
+    *lanes = kLanes;
+    return status;
+  }
+  if constexpr (kLanes > 1)
+    return resident_lanes<T, kLanes / 2>(images, channels, pixels, lanes);
+  else
+    return status;
+}
+
+template <typename T>
+cudaError_t resident_filter(int lanes, const ResidentFilter<T>& a, cudaStream_t stream) {
+  return lanes == 8   ? resident_filter<T, 8>(a, stream)
+         : lanes == 4 ? resident_filter<T, 4>(a, stream)
+         : lanes == 2 ? resident_filter<T, 2>(a, stream)
+                      : resident_filter<T, 1>(a, stream);
+}
+
+// --- the gradients: a block filters one channel of the features (x) and of the gradients (g) side
+// by side, so that on the way down both are at hand for the derivative by the similarities.
+
+template <typename T>
+struct ResidentGradient {
+  Paths paths;
+  const T *similarity, *feature, *grad_output;
+  const T *normalizer, *of_normalizer; // [B, N] in pixel order, or nullptr
+  std::int64_t channels, total; // total: one more, ones and of_normalizer, if there are those
+  T* grad_feature;              // [B, channels, N]
+  T* share;                     // [B, total, N] each channel's derivative, by rank
+};
+
+// The derivative by the similarity of an edge: what each side sends through it, times what comes
+// from the other side.
+template <typename T>
+struct EdgeDerivative {
+  static constexpr bool kUsed = true;
+  T* share;
+  __device__ __forceinline__ void operator()(std::int32_t rank, T s, const Row<T, 2>& up,
+                                             const Row<T, 2>& parent) const {
+    const T x_rest = parent.lane[0] - s * up.lane[0], g_rest = parent.lane[1] - s * up.lane[1];
+    share[rank] = up.lane[1] * x_rest + up.lane[0] * g_rest;
+  }
+};
+
+template <typename T>
+__global__ void __launch_bounds__(kResidentThreads, 1)
+    resident_gradient_kernel(ResidentGradient<T> a) {
+  using Lanes = Row<T, 2>;
+  POINT2MASK_DYNAMIC_SHARED(Lanes, rows);
+  const std::int64_t pixels = a.paths.pixels;
+  for (std::int64_t image = blockIdx.y; image < a.paths.images; image += gridDim.y) {
+    const std::int32_t* const rank = a.paths.rank + image * pixels;
+    for (std::int64_t channel = blockIdx.x; channel < a.total; channel += gridDim.x) {
+      const bool behind = channel == a.channels;
+      const std::int64_t base = (image * a.channels + channel) * pixels;
+      for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x) {
+        const std::int64_t at = image * pixels + i;
+        const T g = behind ? __ldg(a.of_normalizer + at) : __ldg(a.grad_output + base + i);
+        Lanes row;
+        row.lane[0] = behind ? T(1) : __ldg(a.feature + base + i);
+        row.lane[1] = a.normalizer != nullptr ? g / __ldg(a.normalizer + at) : g;
+        rows[rank[i]] = row;
+      }
+      run_passes<2>(a.paths, a.similarity, image, rows,
+                    EdgeDerivative<T>{a.share + (image * a.total + channel) * pixels});
+      if (!behind)
+        for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x)
+          a.grad_feature[base + i] = rows[rank[i]].lane[1];
+      __syncthreads();
+    }
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    add_derivatives_kernel(ResidentGradient<T> a, T* grad_similarity) {
+  for_each(a.paths.images, a.paths.pixels, [&](std::int64_t image, std::int64_t i) {
+    double sum = 0.0;
+    for (std::int64_t channel = 0; channel < a.total && i > 0; ++channel)
+      sum += static_cast<double>(a.share[(image * a.total + channel) * a.paths.pixels + i]);
+    grad_similarity[image * a.paths.pixels + i] = static_cast<T>(sum);
+  });
+}
+
+template <typename T>
+cudaError_t resident_gradient_fits(std::int64_t pixels, bool* fits) {
+  std::size_t limit = 0;
+  const cudaError_t status = allow_shared_memory(resident_gradient_kernel<T>, &limit);
+  *fits = status == cudaSuccess && static_cast<std::size_t>(pixels) * sizeof(Row<T, 2>) <= limit;
+  return status;
+}
+
+template <typename T>
+cudaError_t resident_gradient(const ResidentGradient<T>& a, T* grad_similarity,
+                              cudaStream_t stream) {
+  const std::int64_t pixels = a.paths.pixels, images = a.paths.images;
+  cudaError_t status = cudaSuccess;
+  if (a.total > 0)
+    status = launch(resident_gradient_kernel<T>,
+                    dim3(blocks_for(a.total, 1), blocks_for(images, 1)), resident_block(pixels),
+                    static_cast<std::size_t>(pixels) * sizeof(Row<T, 2>), stream, a);
+  if (status == cudaSuccess)
+    status = launch(add_derivatives_kernel<T>, image_grid(pixels, images), dim3(kThreads), 0,
+                    stream, a, grad_similarity);
+  return status;
+}
+
+} // namespace point2mask::cuda::tree

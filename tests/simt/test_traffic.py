@@ -1,0 +1,83 @@
+"""Bytes of global memory, counted access by access while the kernels run, against the floor: every
+input read once, every result written once."""
+
+import numpy as np
+import pytest
+import torch
+from simt import build, kernels
+
+import point2mask.ops  # noqa: F401  (registers the operators)
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ compiler")
+
+CHANNELS, SIZE = 20, 64
+
+
+@pytest.fixture(scope="module")
+def machine():
+    machine = kernels.Kernels("race")
+    machine.schedule = {"preempt": 0.0}
+    return machine
+
+
+@pytest.fixture(scope="module")
+def arguments():
+    """Features and the tree of a smooth image with noise: order, parent, similarity."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    image = np.stack([np.sin(x / 7 + c) + np.cos(y / 9 - c) for c in range(3)])
+    image = (image + 0.2 * rng.normal(size=image.shape)).astype(np.float32)
+    run = torch.ops.point2mask
+    weight = run.neighbor_difference(torch.from_numpy(image)[None], 2, "l1")
+    order, parent, _, weight = run.spanning_tree(weight)
+    feature = rng.normal(size=(1, CHANNELS, SIZE * SIZE)).astype(np.float32)
+    return feature, order.numpy(), parent.numpy(), np.exp(-10 * weight.numpy())
+
+
+def total(traffic):
+    return sum(traffic.values(), build.Traffic())
+
+
+def on(machine, shared_bytes, monkeypatch):
+    """Every launch on a device whose blocks have that much shared memory."""
+    device = {"shared_bytes": shared_bytes, "watchdog": 10**9}
+    usual = machine._launch
+
+    def launch(name, *arguments):
+        machine.schedule = {**machine.schedule, **device}
+        usual(name, *arguments)
+
+    monkeypatch.setattr(machine, "_launch", launch)
+
+
+def test_tree_filter_in_shared_memory(machine, arguments, monkeypatch):
+    on(machine, 227 << 10, monkeypatch)
+    traffic = machine.emulator.traffic(lambda: machine.tree_filter(*arguments))
+    assert set(traffic) == {"image_paths_kernel", "resident_filter_kernel"}
+    floor = 2 * arguments[0].nbytes
+    assert floor <= total(traffic).moved <= 1.5 * floor
+    assert total(traffic).requested <= 3.1 * floor
+
+
+def test_tree_filter_beyond_shared_memory(machine, arguments, monkeypatch):
+    on(machine, 0, monkeypatch)
+    traffic = machine.emulator.traffic(lambda: machine.tree_filter(*arguments))
+    assert "pass_kernel" in traffic
+    floor = 2 * arguments[0].nbytes  # twice that with the sums between the passes written and read
+    assert floor < total(traffic).moved < 7 * floor
+
+
+def test_tree_filter_backward_in_shared_memory(machine, arguments, monkeypatch):
+    on(machine, 227 << 10, monkeypatch)
+    feature, order, parent, similarity = arguments
+    traffic = machine.emulator.traffic(
+        lambda: machine.tree_filter_backward(
+            feature, feature, feature, order, parent, similarity, True
+        )
+    )
+    floor = 4 * feature.nbytes  # two maps and the output read, a gradient written
+    assert floor <= total(traffic).moved <= 2.1 * floor
+    # A kernel whose every access is known: two maps read, one plane written.
+    known = traffic["normalizer_gradient_kernel"]
+    plane = SIZE * SIZE * 4
+    assert (known.read, known.written) == (2 * CHANNELS * plane, plane)
