@@ -23,7 +23,7 @@ from point2mask.data.augment import AugmentConfig
 from point2mask.data.files import write_json
 from point2mask.data.training import TrainingSet
 from point2mask.engine.build import load_trained
-from point2mask.engine.module import SupervisionConfig, TrainingModule
+from point2mask.engine.module import SupervisionConfig, TrainingModule, among_clicked
 from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
 
 LONG_AGO = 10**9  # a step beyond the first phase
@@ -67,11 +67,11 @@ def main() -> None:
     semantic: list[float] = []  # pixels of the right class
     for index in track(range(min(args.images, len(data))), "images"):
         batch = data.collate([data[0, index]]).batch
-        mean, std = (x[:, None, None] for x in (module.mean, module.std))
-        output = module.network((batch.images - mean) / std, batch.image_size)
+        output = module.network(module.normalise(batch.images), batch.image_size)
         for text, supervision in kinds.items():
             module.supervision = supervision
-            masks = module.targets(output, batch, LONG_AGO).masks
+            seen = among_clicked(output, batch) if supervision.clicked_classes else output
+            masks = module.targets(seen, batch, LONG_AGO).masks
             overlaps[text] += things_overlap(masks.instance, batch)
         known = batch.truth >= 0
         channel = batch.points.category.gather(1, batch.truth.clamp(min=0).long().flatten(1))
