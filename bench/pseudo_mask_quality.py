@@ -23,7 +23,7 @@ from point2mask.data.augment import AugmentConfig
 from point2mask.data.files import write_json
 from point2mask.data.training import TrainingSet
 from point2mask.engine.build import load_trained
-from point2mask.engine.module import SupervisionConfig, TrainingModule
+from point2mask.engine.module import SupervisionConfig, TrainingModule, among_clicked
 from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
 
 LONG_AGO = 10**9  # a step beyond the first phase
@@ -70,7 +70,8 @@ def main() -> None:
         output = module.network(module.normalise(batch.images), batch.image_size)
         for text, supervision in kinds.items():
             module.supervision = supervision
-            masks = module.targets(output, batch, LONG_AGO).masks
+            seen = among_clicked(output, batch) if supervision.clicked_classes else output
+            masks = module.targets(seen, batch, LONG_AGO).masks
             overlaps[text] += things_overlap(masks.instance, batch)
             if not text:
                 semantic.append(right_share(masks.semantic, batch))

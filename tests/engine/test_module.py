@@ -90,6 +90,31 @@ def test_maps_that_grow_the_masks(name, monkeypatch):
     assert given["options"].assigner == name
 
 
+def test_classes_without_a_click_have_no_part_in_masks_and_losses():
+    made = make_batch(dtype=torch.float32)
+    clicked = set(made.points.category.flatten().tolist())
+    absent = [c for c in range(len(made.is_thing)) if c not in clicked]
+    plain = SupervisionConfig(transport_warmup=0)
+    training = module(replace(plain, clicked_classes=True)).eval()
+    bias = training.network.semantic_bias
+    names = ("semantic_point", "semantic_lab", "semantic_tree")
+
+    def run():
+        losses, masks = training(made, LATE)
+        return torch.stack([losses[name] for name in names]), masks.panoptic
+
+    before = run()
+    with torch.no_grad():
+        bias[absent] = 100.0
+    after = run()
+    torch.testing.assert_close(before, after, rtol=0, atol=0)
+    after[0].sum().backward()
+    assert not bias.grad[absent].any()
+    assert bias.grad[sorted(clicked)].all()
+    training.supervision = plain
+    assert run()[0][0] > 2 * after[0][0]
+
+
 def test_heads_without_a_loss_are_frozen():
     training = module(SUPERVISIONS["transport"], LossConfig(boundary=0.0, contrast=0.0))
     losses, _ = training(make_batch(dtype=torch.float32), LATE)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from point2mask.data.batch import Batch
 from point2mask.engine.areas import network_areas
 from point2mask.engine.refine import refine
-from point2mask.engine.source_maps import SourceMaps, among, enlarged_maps, source_maps
 from point2mask.losses import Criterion, LossConfig, Targets, mask_targets, point_targets
 from point2mask.models import NetworkOutput, PanopticNetwork
 from point2mask.pseudo_masks import (
@@ -21,6 +20,8 @@ from point2mask.pseudo_masks import (
     pseudo_masks,
     sobel_lab_edges,
 )
+
+IMPOSSIBLE = -1e4  # a logit whose exponential is 0, and which half precision holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,6 @@ class SupervisionConfig:
             published first phase amounts to (b.5). Published: 12000 on VOC, 60000 on COCO.
         refine_sigma: above 0 the semantic map is filtered along the picture's tree before masks are
             grown (:func:`point2mask.engine.refine.refine`). Published: 0, not at all.
-        scale: above 1 the maps that masks are grown from come from one more pass over images so
-            much larger (:func:`point2mask.engine.source_maps.enlarged_maps`). Published: 1.
         clicked_classes: classes without a click in an image have no part in its semantic map while
             it learns from clicks. With many classes this keeps the colour losses from their easy
             way out, one class everywhere. Published: False.
@@ -49,7 +48,6 @@ class SupervisionConfig:
     pseudo_masks: PseudoMaskOptions = field(default_factory=PseudoMaskOptions)
     transport_warmup: int = 12000
     refine_sigma: float = 0.0
-    scale: float = 1.0
     clicked_classes: bool = False
 
     def __post_init__(self) -> None:
@@ -57,8 +55,6 @@ class SupervisionConfig:
             raise ValueError(f"kind must be 'points' or 'masks', got {self.kind!r}")
         if not 0 <= self.refine_sigma < inf:
             raise ValueError(f"refine_sigma must not be negative, got {self.refine_sigma}")
-        if not 1 <= self.scale <= 4:
-            raise ValueError(f"scale must lie in [1, 4], got {self.scale}")
 
     def at(self, step: int) -> PseudoMaskOptions:
         """How masks are grown in a step."""
@@ -113,10 +109,10 @@ class TrainingModule(nn.Module):
         output = network(self.normalise(batch.images), batch.image_size)
         device = batch.images.device
         batch = replace(batch, image_size=batch.image_size.to(device, non_blocking=True))
-        targets = self.targets(output, batch, step)
-        logits = among(output.semantics.logits, self._classes(batch))
-        output = replace(output, semantics=output.semantics._replace(logits=logits))
+        if self.supervision.kind == "points" and self.supervision.clicked_classes:
+            output = among_clicked(output, batch)
         with torch.autocast(device.type, enabled=False):
+            targets = self.targets(output, batch, step)
             assignment = self.criterion.assign(output.locations, targets)
         things = network.decode_things(
             output.encoded, output.locations.queries, assignment.things.queries
@@ -139,26 +135,8 @@ class TrainingModule(nn.Module):
         if self.supervision.kind == "masks":
             return mask_targets(batch, valid)
         options = self.supervision.at(step)
-        classes, scale = self._classes(batch), self.supervision.scale
-        if scale > 1:
-            images = self.normalise(batch.images)
-            maps = enlarged_maps(self.network, images, output.geometry, scale, classes)
-        else:
-            maps = source_maps(output, classes)
-        with torch.autocast(batch.images.device.type, enabled=False):
-            masks = self._grow(maps, output, batch, options)
-            return point_targets(batch, masks, valid, options.point_size)
-
-    def _classes(self, batch: Batch) -> Tensor | None:
-        """Bool ``[B, C]``, the classes that the semantic map of an image is about; None: all."""
-        if self.supervision.kind == "masks" or not self.supervision.clicked_classes:
-            return None
-        return class_presence(batch.points.nonempty(), len(batch.is_thing))
-
-    def _grow(
-        self, maps: SourceMaps, output: NetworkOutput, batch: Batch, options: PseudoMaskOptions
-    ) -> PseudoMasks:
-        semantic = maps.semantic
+        logits = output.semantics.logits[-1].float()
+        semantic = output.geometry.to_pixels(logits).softmax(1)
         if self.supervision.refine_sigma:
             guide = self.normalise(batch.images)
             semantic = refine(semantic, guide, batch.image_size, self.supervision.refine_sigma)
@@ -169,12 +147,12 @@ class TrainingModule(nn.Module):
             areas = areas[:, : batch.points.category.shape[1]]
             options = replace(options, transport=replace(options.transport, supplies="given"))
         learned = options.assigner != "shortest_path"
-        return pseudo_masks(
+        masks = pseudo_masks(
             semantic,
             batch.points,
             batch.is_thing,
-            boundary=maps.boundary if learned else None,
-            feature=maps.feature,
+            boundary=output.boundary_logits.float().sigmoid() if learned else None,
+            feature=output.features.float(),
             low_level=None
             if learned
             else image_edges(batch.images, output.geometry.sizes, options),
@@ -182,6 +160,14 @@ class TrainingModule(nn.Module):
             areas=areas,
             options=options,
         )
+        return point_targets(batch, masks, valid, options.point_size)
+
+
+def among_clicked(output: NetworkOutput, batch: Batch) -> NetworkOutput:
+    """The output with semantic logits whose softmax gives nothing to classes without a click."""
+    clicked = class_presence(batch.points.nonempty(), len(batch.is_thing))
+    logits = output.semantics.logits.masked_fill(~clicked[..., None, None], IMPOSSIBLE)
+    return replace(output, semantics=output.semantics._replace(logits=logits))
 
 
 def image_edges(
