@@ -1,7 +1,7 @@
 """Maps and clicks -> panoptic masks, a whole batch at a time (method b.3 to b.7).
 
 Everything runs through the package's operators on the device of its inputs, without a Python loop
-over images and without reading a value back from the device.
+over images and without a copy between host and device, for which the host would wait.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from point2mask.pseudo_masks.cost import (
     sobel_lab_edges,
     target_cost,
 )
-from point2mask.pseudo_masks.maps import Maps, check_arguments, image_sizes, inside_mask
+from point2mask.pseudo_masks.maps import Maps, check_arguments, image_sizes, inside_mask, sides
 from point2mask.pseudo_masks.options import PseudoMaskOptions, TransportOptions
 from point2mask.pseudo_masks.points import PointBatch, class_presence, mark_points
 from point2mask.pseudo_masks.problem import Problem
@@ -157,7 +157,7 @@ def _problem(
         step_weight=options.step_weight,
     )
     cells = (size + stride - 1).div(stride, rounding_mode="floor")
-    cells = torch.minimum(cells, cells.new_tensor([rows, columns])).clamp_min(1)
+    cells = torch.minimum(cells, sides((rows, columns), cells.device)).clamp_min(1)
     is_cell = inside_mask(cells, rows, columns)
     # Stuff is no supplier: only things are told apart by transport (b.5).
     channel = points.category.clamp_min(0)

@@ -1,5 +1,6 @@
 """The maps of a batch: what they must look like, and their reduction within each image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,16 +39,14 @@ class Maps:
 
     def resized(self, rows: int, columns: int, size: Tensor | None) -> "Maps":
         """All maps at one size; what lies outside images of ``size [B, 2]`` is never read."""
-        canvas = self.semantic.shape[-2:]
+        canvas = sides(self.semantic.shape[-2:], self.semantic.device)
 
         def reduce(map_: Tensor) -> Tensor:
             if size is None:
                 return resize(map_, rows, columns)
             # The part of this map that the image covers, at least one pixel.
-            ratio = size.new_tensor(map_.shape[-2:])
-            covered = (size * ratio + size.new_tensor(canvas) - 1).div(
-                size.new_tensor(canvas), rounding_mode="floor"
-            )
+            part = size * sides(map_.shape[-2:], size.device)
+            covered = (part + canvas - 1).div(canvas, rounding_mode="floor")
             return resize(map_, rows, columns, covered.clamp_min(1))
 
         return replace(
@@ -59,9 +58,14 @@ class Maps:
         )
 
 
+def sides(numbers: Sequence[int], device: torch.device) -> Tensor:
+    """Int64 ``[2]``, filled where it lives: to copy a list there the host would wait."""
+    return torch.stack([torch.full((), number, device=device) for number in numbers])
+
+
 def image_sizes(semantic: Tensor, image_size: Tensor | None) -> Tensor:
     """Int64 ``[B, 2]``: height and width of every image, at most those of the canvas."""
-    canvas = torch.tensor(semantic.shape[-2:], device=semantic.device)
+    canvas = sides(semantic.shape[-2:], semantic.device)
     if image_size is None:
         return canvas.expand(len(semantic), 2)
     return torch.minimum(image_size.to(canvas), canvas).clamp_min(0)

@@ -92,8 +92,8 @@ class PointBatch:
 
 def class_presence(points: PointBatch, classes: int) -> Tensor:
     """Bool ``[B, C]``: the classes that have a point, i.e. image-level tags (method b.1)."""
-    presence = torch.zeros(points.category.shape[0], classes + 1, dtype=torch.bool)
-    presence = presence.to(points.category.device)
+    shape = points.category.shape[0], classes + 1
+    presence = torch.zeros(shape, dtype=torch.bool, device=points.category.device)
     pointed = points.is_point.any(-1)
     index = torch.where(pointed, points.category, classes)
     return presence.scatter(1, index, True)[:, :classes]
