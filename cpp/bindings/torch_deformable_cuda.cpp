@@ -77,26 +77,25 @@ std::tuple<Tensor, Tensor, Tensor> deformable_attention_backward_cuda(const Tens
   Tensor grad_value = torch::stable::empty_like(v), grad_where = torch::stable::empty_like(x),
          grad_weight = torch::stable::empty_like(a);
   dispatch_floating(kOp, "value", v, [&]<typename T>() {
-    cuda::DeformableAttentionBackward<T> p{.grad_output = g.const_data_ptr<T>(),
-                                           .value = v.const_data_ptr<T>(),
-                                           .where = x.const_data_ptr<T>(),
-                                           .weight = a.const_data_ptr<T>(),
-                                           .shapes = s.const_data_ptr<std::int64_t>(),
-                                           .images = v.size(0),
-                                           .cells = v.size(1),
-                                           .queries = x.size(1),
-                                           .heads = v.size(2),
-                                           .channels = v.size(3),
-                                           .levels = x.size(3),
-                                           .points = x.size(4),
-                                           .scratch = nullptr,
-                                           .grad_value = grad_value.mutable_data_ptr<T>(),
-                                           .grad_where = grad_where.mutable_data_ptr<T>(),
-                                           .grad_weight = grad_weight.mutable_data_ptr<T>()};
-    const std::size_t bytes = cuda::deformable_attention_backward_scratch_bytes(p);
-    const Tensor scratch = scratch_memory(v, static_cast<std::int64_t>(bytes));
-    p.scratch = scratch.mutable_data_ptr();
-    check_launch(kOp, cuda::deformable_attention_backward(p, current_stream(v)));
+    launch_with_scratch(
+        kOp, v,
+        cuda::DeformableAttentionBackward<T>{.grad_output = g.const_data_ptr<T>(),
+                                             .value = v.const_data_ptr<T>(),
+                                             .where = x.const_data_ptr<T>(),
+                                             .weight = a.const_data_ptr<T>(),
+                                             .shapes = s.const_data_ptr<std::int64_t>(),
+                                             .images = v.size(0),
+                                             .cells = v.size(1),
+                                             .queries = x.size(1),
+                                             .heads = v.size(2),
+                                             .channels = v.size(3),
+                                             .levels = x.size(3),
+                                             .points = x.size(4),
+                                             .scratch = nullptr,
+                                             .grad_value = grad_value.mutable_data_ptr<T>(),
+                                             .grad_where = grad_where.mutable_data_ptr<T>(),
+                                             .grad_weight = grad_weight.mutable_data_ptr<T>()},
+        cuda::deformable_attention_backward_scratch_bytes, cuda::deformable_attention_backward);
   });
   return {grad_value, grad_where, grad_weight};
 }

@@ -1,5 +1,5 @@
 #include "deformable_maps.cuh"
-#include "scratch_memory.hpp"
+#include "point2mask/scratch.hpp"
 
 namespace point2mask::cuda {
 namespace deformable {
@@ -18,7 +18,7 @@ struct Bins {
   std::int64_t samples;                      // of an image, head and level: Q * P
   std::int32_t* ends;  // [B, M, L, kRuns, bins of the level]: counts first, then begins, then ends
   std::int32_t* order; // [B, M, L, Q * P]: numbers q * P + p
-  std::size_t bytes;   // of both
+  std::int64_t bytes;  // of both
 
   template <typename T>
   explicit Bins(const DeformableAttentionBackward<T>& p)
@@ -27,10 +27,10 @@ struct Bins {
       first[l] = count;
       count += (p.shapes[2 * l] + 1) * (p.shapes[2 * l + 1] + 1);
     }
-    ScratchMemory memory(p.scratch);
-    memory.take(&ends, p.images * p.heads * count * kRuns);
-    memory.take(&order, p.images * p.heads * p.levels * samples);
-    bytes = memory.used();
+    Scratch scratch(p.scratch);
+    ends = scratch.take<std::int32_t>(p.images * p.heads * count * kRuns);
+    order = scratch.take<std::int32_t>(p.images * p.heads * p.levels * samples);
+    bytes = scratch.bytes();
   }
 
   // Bins of a level from run to run; `head` counts over all images, m + M b.
@@ -294,7 +294,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 } // namespace deformable
 
 template <typename T>
-std::size_t deformable_attention_backward_scratch_bytes(const DeformableAttentionBackward<T>& p) {
+std::int64_t deformable_attention_backward_scratch_bytes(const DeformableAttentionBackward<T>& p) {
   return deformable::Bins(p).bytes;
 }
 
@@ -324,9 +324,9 @@ cudaError_t deformable_attention_backward(const DeformableAttentionBackward<T>& 
   return status;
 }
 
-template std::size_t deformable_attention_backward_scratch_bytes(
+template std::int64_t deformable_attention_backward_scratch_bytes(
     const DeformableAttentionBackward<float>&);
-template std::size_t deformable_attention_backward_scratch_bytes(
+template std::int64_t deformable_attention_backward_scratch_bytes(
     const DeformableAttentionBackward<double>&);
 template cudaError_t deformable_attention_backward(const DeformableAttentionBackward<float>&,
                                                    cudaStream_t);

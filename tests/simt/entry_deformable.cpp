@@ -24,7 +24,7 @@ using std::int64_t;
     p.heads = heads;                                                                             \
     p.levels = levels;                                                                           \
     p.points = points;                                                                           \
-    return static_cast<int64_t>(cuda::deformable_attention_backward_scratch_bytes(p));           \
+    return cuda::deformable_attention_backward_scratch_bytes(p);                                 \
   }                                                                                              \
   int deformable_attention_backward_##T(                                                         \
       const T* grad_output, const T* value, const T* where, const T* weight,                     \

@@ -1,7 +1,7 @@
 """What bench/mutate_kernels.py takes for a synchronisation, and what it makes of it."""
 
 import pytest
-from mutate_kernels import find_sites, mutate, summary
+from mutate_kernels import find_sites, still_counts, summary, with_switches
 
 SOURCE = """\
 // __syncthreads(); in a comment
@@ -11,8 +11,8 @@ __device__ void f(int* a) {
   __syncthreads();
   if (__syncthreads_or(a[0] > (1 + 2))) __syncwarp(kMask);
   __threadfence();
-  cuda::atomicMin(a + g(1, 2),
-                  load_relaxed<int>(a));
+  atomicMin(a + g(1, 2),  // in two lines
+            load_relaxed<int>(a));
   store_relaxed(a, 3); /* __threadfence_block(); */ my_atomicAdd(a, 1);
   __syncthreads();
 }
@@ -20,16 +20,16 @@ __device__ void f(int* a) {
 
 
 def test_finds_every_synchronisation_and_nothing_else():
-    found = [(s.line, s.kind, s.replacement) for s in find_sites("x.cu", SOURCE)]
+    found = [(s.line, s.kind, s.called) for s in find_sites("x.cu", SOURCE)]
     assert found == [
-        (5, "barrier", "(void)0"),
-        (6, "vote", "static_cast<int>((a[0] > (1 + 2)) != 0)"),
-        (6, "barrier", "(void)0"),
-        (7, "fence", "(void)0"),
-        (8, "atomic", "plain_Min(a + g(1, 2),\n                  load_relaxed<int>(a))"),
-        (9, "relaxed", "plain_load(a)"),
-        (10, "relaxed", "plain_store(a, 3)"),
-        (11, "barrier", "(void)0"),
+        (5, "barrier", "__syncthreads"),
+        (6, "vote", "__syncthreads_or"),
+        (6, "barrier", "__syncwarp"),
+        (7, "fence", "__threadfence"),
+        (8, "atomic", "atomicMin"),
+        (9, "relaxed", "load_relaxed<int>"),
+        (10, "relaxed", "store_relaxed"),
+        (11, "barrier", "__syncthreads"),
     ]
 
 
@@ -40,21 +40,55 @@ def test_keys_tell_equal_statements_apart():
     assert keys[-1] == "x.cu: __syncthreads() #2"
 
 
-@pytest.mark.parametrize("number", range(8))
-def test_a_mutant_differs_in_one_place_and_keeps_its_lines(number):
-    site = find_sites("x.cu", SOURCE)[number]
-    changed = mutate(SOURCE, site).split("\n", 2)[2]
-    assert changed[: site.begin] == SOURCE[: site.begin]
-    assert changed.endswith(SOURCE[site.end :])
-    assert changed.count("\n") == SOURCE.count("\n")
+def test_every_call_gets_a_switch_and_stays_on_its_line():
+    sites = find_sites("x.cu", SOURCE)
+    own = [f"is_mutant({site.number}) ?" for site in sites]
+    assert len(set(own)) == len(own)
+    changed = with_switches(SOURCE, sites).split("\n")
+    read = f"({own[5]} plain_load(a) : load_relaxed<int>(a))"
+    assert changed == [
+        *SOURCE.split("\n")[:4],
+        f"  ({own[0]} (void)0 : __syncthreads());",
+        f"  if (({own[1]} static_cast<int>((a[0] > (1 + 2)) != 0) : "
+        f"__syncthreads_or(a[0] > (1 + 2)))) ({own[2]} (void)0 : __syncwarp(kMask));",
+        f"  ({own[3]} (void)0 : __threadfence());",
+        f"  ({own[4]} plain_Min(a + g(1, 2), {read}) : atomicMin(a + g(1, 2), {read}))",
+        ";",
+        f"  ({own[6]} plain_store(a, 3) : store_relaxed(a, 3)); "
+        "/* __threadfence_block(); */ my_atomicAdd(a, 1);",
+        f"  ({own[7]} (void)0 : __syncthreads());",
+        "}",
+        "",
+    ]
+
+
+def result(fate, case="", state="s"):
+    return {"fate": fate, "case": case, "state": state}
+
+
+@pytest.mark.parametrize(
+    ("stored", "counts"),
+    [
+        (None, False),
+        (result("caught", "a-1"), True),
+        (result("caught", "a-1", "before a change"), False),
+        (result("caught", "a case that is gone"), False),
+        (result("survived", "other cases"), False),
+    ],
+)
+def test_a_result_counts_while_what_decided_it_is_there(stored, counts):
+    assert still_counts(stored, "s", ["a-1", "a-2"]) == counts
 
 
 def test_summary_counts_what_changes_something_and_names_survivors():
-    fates = {"a": "caught", "b": "survived", "c": "survived", "d": "not built"}
-    text = summary({k: {"fate": v} for k, v in fates.items()}, {"c": "the loop ends there"})
-    assert text.splitlines() == [
+    fates = {"x.cu: a": "caught", "x.cu: b": "survived", "y.cu: c": "survived"}
+    text = summary({k: {"fate": v} for k, v in fates.items()}, {"y.cu: c": "the loop ends there"})
+    assert [line.split() for line in text.splitlines()[1:3]] == [
+        ["x.cu", "2", "1", "0"],
+        ["y.cu", "1", "0", "1"],
+    ]
+    assert text.splitlines()[3:] == [
         "caught 1 of 2; 1 change nothing",
-        "1 did not compile",
-        "survived  b: NOT EXPLAINED",
-        "survived  c: the loop ends there",
+        "survived  x.cu: b: NOT EXPLAINED",
+        "survived  y.cu: c: the loop ends there",
     ]

@@ -46,7 +46,7 @@ struct DeformableAttentionBackward {
 
 // Bytes of scratch memory: 4 a sample and 64 a cell, head and image, or a little more.
 template <typename T>
-std::size_t deformable_attention_backward_scratch_bytes(const DeformableAttentionBackward<T>& p);
+std::int64_t deformable_attention_backward_scratch_bytes(const DeformableAttentionBackward<T>& p);
 
 template <typename T>
 cudaError_t deformable_attention_backward(const DeformableAttentionBackward<T>& p,

@@ -1,9 +1,18 @@
 #pragma once
 
-// Atomics and relaxed accesses as plain ones, under names that bench/mutate_kernels.py puts in the
-// place of theirs: each mutant must be noticed.
+// Atomics and relaxed accesses as plain ones, under names that bench/mutate_kernels.py puts beside
+// theirs, and the number of the mutant that takes its own: each mutant must be noticed.
+
+extern "C" {
+inline int simt_mutant = 0; // 0: the kernels as they are
+}
 
 namespace point2mask::cuda {
+
+// Not instrumented: the kernel's own accesses stay what they are.
+__attribute__((noinline, no_sanitize("thread", "address"))) inline bool is_mutant(int number) {
+  return simt_mutant == number;
+}
 
 #define POINT2MASK_PLAIN(name, result)                     \
   template <typename T, typename V>                        \
