@@ -10,7 +10,7 @@ import torch
 from timing import Samples, sample
 from torch.profiler import ProfilerActivity, profile
 
-OURS = "point2mask"
+OURS, CHECK = "point2mask", "check of agreement"
 # A run is repeated until it has taken this long, within bounds; short calls are timed in batches.
 SECONDS, FEWEST, MOST, SHORTEST = 1.5, 3, 15, 2e-3
 QUICK_SECONDS = 0.15
@@ -95,6 +95,10 @@ def summarize(taken: Samples, scale: float, peak: int | None = None) -> Figure:
     )
 
 
+def one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def batched(call: Callable[[], Any], times: int) -> Callable[[], None]:
     def run() -> None:
         for _ in range(times):
@@ -106,7 +110,8 @@ def batched(call: Callable[[], Any], times: int) -> Callable[[], None]:
 def measure(case: Case, seconds: float = SECONDS) -> Row:
     """Checks that the peers agree, then times them in turn.
 
-    A peer that raises is left out and its error kept; an error of ours is an error.
+    A peer that raises is left out and its error kept, as is a disagreement; an error of ours is an
+    error.
     """
 
     def prepare(name: str) -> None:
@@ -114,9 +119,12 @@ def measure(case: Case, seconds: float = SECONDS) -> Row:
             torch.set_num_threads(case.runs[name].threads)
             case.runs[name].call()  # starts the threads
 
-    if case.check is not None:
-        case.check()
     calls, batches, repeats, errors = {}, {}, {}, {}
+    try:
+        if case.check is not None:
+            case.check()
+    except Exception as error:  # a peer that fails is no agreement either
+        errors[CHECK] = one_line(error)
     for name, run in case.runs.items():
         try:
             prepare(name)
@@ -127,7 +135,7 @@ def measure(case: Case, seconds: float = SECONDS) -> Row:
         except Exception as error:
             if name == OURS:
                 raise
-            errors[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            errors[name] = one_line(error)
             continue
         batches[name] = max(1, round(SHORTEST / max(once, 1e-7)))
         calls[name] = batched(run.call, batches[name])

@@ -17,7 +17,9 @@ from suite.peers import installed, load
 Call = Callable[[], Any]
 
 
-def step(u: Tensor, cost: Tensor, log_supply: Tensor, log_demand: Tensor, epsilon: float) -> Tensor:
+def step(
+    u: Tensor, cost: Tensor, log_supply: Tensor, log_demand: Tensor, epsilon: float | Tensor
+) -> Tensor:
     """One iteration in PyTorch."""
     v = epsilon * (log_demand - ((u[:, :, None] - cost) / epsilon).logsumexp(1))
     return epsilon * (log_supply - ((v[:, None] - cost) / epsilon).logsumexp(2))
@@ -34,7 +36,7 @@ def in_torch(
     cost: Tensor,
     supply: Tensor,
     demand: Tensor,
-    epsilon: float,
+    epsilon: float | Tensor,
     iterations: int,
 ) -> Tensor:
     u, log_supply, log_demand = torch.zeros_like(supply), supply.log(), demand.log()
@@ -116,7 +118,9 @@ def peers(
         "PyTorch": partial(in_torch, step, *arguments),
     }
     if compiled:
-        calls["torch.compile"] = lambda: in_torch(compiled_step(), *arguments)
+        # A number would be compiled in; a tensor is not.
+        parameters = cost, supply, demand, torch.tensor(epsilon), iterations
+        calls["torch.compile"] = lambda: in_torch(compiled_step(), *parameters)
     if installed("POT"):
         calls["POT"] = partial(pot, *arguments)
     if installed("GeomLoss"):
