@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from bench_tree import LevelFilter
 from gpu_problems import Size, positions
+from published import LevelFilter
 from torch import Tensor
 
 from point2mask.ops import GRID_OFFSETS

@@ -6,6 +6,7 @@ plan. The tests hold ``point2mask.pseudo_masks`` to it, the benchmarks time it a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -100,6 +101,31 @@ def sinkhorn(cost: torch.Tensor, supply: torch.Tensor, demand: torch.Tensor, ite
         exponent = (-cost + u[:, None] + v[None]) / epsilon
         u = epsilon * (log_supply - torch.logsumexp(exponent, 1)) + u
     return ((-cost + u[:, None] + v[None]) / epsilon).exp()
+
+
+class LevelFilter:
+    """The published tree filter: all pixels of a level of the tree at a time, leaves first."""
+
+    def __init__(self, order: torch.Tensor, parent: torch.Tensor, similarity: torch.Tensor) -> None:
+        depth = np.zeros(parent.shape[0], np.int64)
+        for i, p in enumerate(parent.tolist()[1:], 1):
+            depth[i] = depth[p] + 1
+        by_level = np.argsort(depth, kind="stable")
+        place = torch.from_numpy(np.argsort(by_level)).to(parent.device)
+        bounds = np.searchsorted(depth[by_level], np.arange(depth.max() + 2)).tolist()
+        self.levels = [slice(*pair) for pair in pairwise(bounds[1:])]
+        self.order = order.long()[by_level]
+        self.parent = place[parent.long()[by_level]]
+        self.similarity = similarity[by_level, None]
+
+    def __call__(self, feature: torch.Tensor) -> torch.Tensor:
+        rows = torch.cat([feature.T[self.order], feature.new_ones(feature.shape[1], 1)], 1)
+        for level in reversed(self.levels):
+            rows.index_add_(0, self.parent[level], rows[level] * self.similarity[level])
+        for level in self.levels:
+            own, s = rows[level], self.similarity[level]
+            rows[level] = own + s * (rows[self.parent[level]] - s * own)
+        return torch.empty_like(feature.T).index_copy_(0, self.order, rows[:, :-1] / rows[:, -1:]).T
 
 
 def pseudo_masks(

@@ -3,32 +3,54 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass
+class Samples:
+    """Seconds of the single calls of one function."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+
+def sample(
+    calls: Mapping[str, Callable[[], Any]],
+    repeats: Mapping[str, int],
+    prepare: Callable[[str], Any] = lambda name: None,
+) -> dict[str, Samples]:
+    """Calls each function as often as it says, in turn; ``prepare`` before each, off the clock.
+
+    Interleaving spreads slow spells of a busy machine over all, so that ratios stay fair. Whoever
+    has fewer repeats has them spread over the rounds.
+    """
+    samples = {name: Samples() for name in calls}
+    rounds = max(repeats.values(), default=0)
+    for turn in range(rounds):
+        for name, call in calls.items():
+            if turn * repeats[name] // rounds == (turn + 1) * repeats[name] // rounds:
+                continue
+            prepare(name)
+            start, start_cpu = time.perf_counter(), time.process_time()
+            call()
+            samples[name].cpu.append(time.process_time() - start_cpu)
+            samples[name].wall.append(time.perf_counter() - start)
+    return samples
 
 
 def interleaved(
     peers: Mapping[str, Callable[[], Any]], repeats: int = 5, warmup: int = 1
 ) -> dict[str, dict[str, float]]:
-    """Runs the peers in turn, ``repeats`` times; median wall and CPU seconds of each.
-
-    Interleaving spreads slow spells of a busy machine over all peers, so that ratios stay fair.
-    """
-    wall: dict[str, list[float]] = {name: [] for name in peers}
-    cpu: dict[str, list[float]] = {name: [] for name in peers}
+    """Runs the peers in turn, ``repeats`` times; median wall and CPU seconds of each."""
     for function in peers.values():
         for _ in range(warmup):
             function()
-    for _ in range(repeats):
-        for name, function in peers.items():
-            start, start_cpu = time.perf_counter(), time.process_time()
-            function()
-            wall[name].append(time.perf_counter() - start)
-            cpu[name].append(time.process_time() - start_cpu)
     return {
         name: {
-            "wall": statistics.median(wall[name]),
-            "cpu": statistics.median(cpu[name]),
-            "spread": max(wall[name]) / min(wall[name]),
+            "wall": statistics.median(taken.wall),
+            "cpu": statistics.median(taken.cpu),
+            "spread": max(taken.wall) / min(taken.wall),
         }
-        for name in peers
+        for name, taken in sample(peers, dict.fromkeys(peers, repeats)).items()
     }

@@ -1,0 +1,75 @@
+"""What does not depend on the size: the import, and the call of an operator on next to nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from timing import Samples
+
+from point2mask import ops
+from suite.harness import OURS, Case, Figure, Row, Run, summarize
+
+IMPORT = """
+import json, time, torch
+wall, cpu = time.perf_counter(), time.process_time()
+import point2mask.ops
+print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]))
+"""
+
+
+def import_time(repeats: int) -> Row:
+    """``import point2mask.ops`` after torch, in fresh processes; the first writes the bytecode."""
+    taken = Samples()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    for repeat in range(1 + repeats):
+        done = subprocess.run(
+            [sys.executable, "-c", IMPORT],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        wall, cpu = json.loads(done.stdout)
+        if repeat == 0:
+            continue
+        taken.wall.append(wall)
+        taken.cpu.append(cpu)
+    figures: dict[str, Figure] = {OURS: summarize(taken, 1.0)}
+    return Row("import", {}, 1.0, "import", figures)
+
+
+def tiny_calls() -> dict[str, Callable[[], Any]]:
+    """Every operator on a 2 x 2 image with one target."""
+    edge = torch.rand(1, 2, 2, 2)
+    order, parent, _, weight = ops.spanning_tree(edge)
+    feature, similarity = torch.rand(1, 2, 4), torch.rand(1, 4)
+    steps, points = torch.rand(1, 8, 2, 2), torch.zeros(1, 1, 1, dtype=torch.int32)
+    cost, supply, demand = torch.rand(1, 1, 4), torch.full((1, 1), 4.0), torch.ones(1, 4)
+    potential = ops.sinkhorn(cost, supply, demand, 0.1, 1).potential
+    labels = torch.zeros(1, 2, 2, dtype=torch.int32)
+    logits, lab, boundary = torch.rand(1, 2, 2, 2), torch.rand(1, 3, 2, 2), torch.rand(1, 2, 2)
+    value, where = torch.rand(1, 4, 1, 4), torch.rand(1, 1, 1, 1, 1, 2)
+    weights, shapes = torch.rand(1, 1, 1, 1, 1), torch.tensor([[2, 2]])
+    return {
+        "sinkhorn": lambda: ops.sinkhorn(cost, supply, demand, 0.1, 1),
+        "transport_plan": lambda: ops.transport_plan(cost, potential, demand, 0.1),
+        "transport_labels": lambda: ops.transport_labels(cost, potential, demand),
+        "spanning_tree": lambda: ops.spanning_tree(edge),
+        "tree_filter": lambda: ops.tree_filter(feature, order, parent, similarity),
+        "bottleneck_distance": lambda: ops.bottleneck_distance(order, parent, weight, points),
+        "geodesic_distance": lambda: ops.geodesic_distance(steps, points),
+        "neighbor_difference": lambda: ops.neighbor_difference(logits),
+        "lab_affinity_loss": lambda: ops.lab_affinity_loss(logits, lab),
+        "boundary_loss": lambda: ops.boundary_loss(boundary, labels, labels),
+        "mask_statistics": lambda: ops.mask_statistics(labels, 1),
+        "deformable_attention": lambda: ops.deformable_attention(value, where, weights, shapes),
+    }
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    for operator, call in tiny_calls().items():
+        yield Case(f"call of {operator}", {"pixels": 4}, 1.0, "call", {OURS: Run(call)})

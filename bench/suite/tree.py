@@ -1,0 +1,163 @@
+"""Spanning trees, the tree filter and bottleneck distances: nanoseconds a pixel (and channel)."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from published import LevelFilter
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
+from torch import Tensor
+
+from point2mask import ops
+from suite import native
+from suite.harness import OURS, Case, Run
+from suite.inputs import NOISE, PHOTOGRAPHS, edge_weights, picture, seeds
+from suite.peers import installed, load
+
+TARGETS, SOME = 20, 5
+filter_backward = torch.ops.point2mask.tree_filter_backward.default
+bottleneck_backward = torch.ops.point2mask.bottleneck_distance_backward.default
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    for size in (128,) if quick else (128, 256, 512, 1024):
+        for connectivity in (4,) if quick else (4, 8):
+            for name in (PHOTOGRAPHS[0],) if quick else (*PHOTOGRAPHS, NOISE):
+                yield spanning_tree(size, connectivity, name)
+    if not quick:
+        yield spanning_tree(2048, 4, PHOTOGRAPHS[0], alone=True)
+    for size in (128,) if quick else (128, 256, 512):
+        for channels in (1, 20) if quick else (1, 20, 150):
+            yield tree_filter(size, channels)
+    for size in () if quick else (1024, 2048):
+        yield tree_filter(size, 20, alone=True)
+    for size in (128,) if quick else (128, 256, 512):
+        yield bottleneck(size)
+
+
+def grid_ends(directions: int, height: int, width: int) -> Iterator[tuple[tuple, tuple]]:
+    """The slices of both ends of every undirected edge, a direction at a time."""
+    for dy, dx in ops.GRID_OFFSETS[:directions]:
+        here = (slice(0, height - dy), slice(max(0, -dx), width - max(0, dx)))
+        yield here, (slice(dy, height), slice(max(0, dx), width + min(0, dx)))
+
+
+def edge_list(edge_weight: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both ends and the weights of the edges of image 0."""
+    _, directions, height, width = edge_weight.shape
+    pixel = np.arange(height * width).reshape(height, width)
+    starts, ends, weights = [], [], []
+    for d, (here, there) in enumerate(grid_ends(directions, height, width)):
+        starts.append(pixel[here].ravel())
+        ends.append(pixel[there].ravel())
+        weights.append(edge_weight[0, d].numpy()[here].ravel())
+    return np.concatenate(starts), np.concatenate(ends), np.concatenate(weights)
+
+
+def spanning_tree(size: int, connectivity: int, name: str, alone: bool = False) -> Case:
+    edge_weight = edge_weights(picture(name, size)[None], connectivity)
+    runs = {OURS: Run(lambda: ops.spanning_tree(edge_weight))}
+    check = None
+    if not alone:
+        a, b, weights = edge_list(edge_weight)
+        # SciPy drops zeros, so its weights are shifted.
+        shifted = weights.astype(np.float64) + 1
+        graph = csr_array((shifted, (a, b)), (size**2,) * 2)
+        runs["SciPy"] = Run(lambda: minimum_spanning_tree(graph))
+        if installed("higra"):
+            higra = load("higra")
+            other = higra.UndirectedGraph(size**2)
+            other.add_edges(a, b)
+            runs["higra"] = Run(lambda: higra.bpt_canonical(other, weights))
+
+        def check() -> None:
+            mine = ops.spanning_tree(edge_weight).weight[0].double().sum()
+            theirs = minimum_spanning_tree(graph).sum() - (size**2 - 1)
+            torch.testing.assert_close(float(mine), float(theirs), rtol=1e-6, atol=1e-6)
+
+    return Case(
+        "spanning_tree",
+        {"pixels": size**2, "neighbours": connectivity, "image": name},
+        float(size**2),
+        "pixel",
+        runs,
+        check,
+    )
+
+
+def tree_filter(size: int, channels: int, alone: bool = False) -> Case:
+    pixels = size**2
+    order, parent, _, weight = ops.spanning_tree(edge_weights(picture(PHOTOGRAPHS[0], size)[None]))
+    tree = order, parent, torch.exp(-weight / 0.02)
+    feature = torch.rand(1, channels, pixels)
+    output = ops.tree_filter(feature, *tree)
+    first = feature[0], order[0], parent[0], tree[2][0]
+    runs = {
+        OURS: Run(lambda: ops.tree_filter(feature, *tree)),
+        "gradient by feature": Run(
+            lambda: filter_backward(feature, None, None, *tree, True),
+        ),
+        "both gradients": Run(lambda: filter_backward(feature, feature, output, *tree, True)),
+        "read of 8 bytes": Run(lambda: native.read(feature, output)),
+    }
+    check = None
+    if not alone:
+        levels = LevelFilter(order[0], parent[0], tree[2][0])
+        runs["published"] = Run(lambda: levels(feature[0]))
+        runs["scalar loop"] = Run(lambda: native.scalar_tree_filter(*first))
+
+        def check() -> None:
+            for other in (levels(feature[0]), native.scalar_tree_filter(*first)):
+                torch.testing.assert_close(other, output[0], rtol=0, atol=1e-4)
+
+    return Case(
+        "tree_filter",
+        {"pixels": pixels, "channels": channels},
+        float(pixels * channels),
+        "pixel and channel",
+        runs,
+        check,
+    )
+
+
+def bottleneck(size: int) -> Case:
+    """With the tree: bottleneck paths from many targets, all ties and all paths of the grid."""
+    edge_weight = edge_weights(picture(PHOTOGRAPHS[0], size)[None])
+    order, parent, _, weight = ops.spanning_tree(edge_weight)
+    points = seeds(1, size**2, TARGETS)
+    some = points[0, ::SOME, 0].contiguous()
+    problem = (order, parent, weight, points)
+    distance = ops.bottleneck_distance(*problem)
+    a, b, weights = edge_list(edge_weight)
+    graph = csr_array((np.maximum(weights, 1e-12).astype(np.float64), (a, b)), (size**2,) * 2)
+    directed = torch.full((8, size, size), torch.inf)
+    for d, (here, there) in enumerate(grid_ends(2, size, size)):
+        directed[d][here] = directed[d + 4][there] = edge_weight[0, d][here]
+
+    def ours() -> Tensor:
+        tree = ops.spanning_tree(edge_weight)
+        return ops.bottleneck_distance(tree.order, tree.parent, tree.weight, points)
+
+    def check() -> None:
+        exact = native.heap_paths(directed, some, minimax=True).flatten(1)
+        assert torch.equal(exact, distance[0, ::SOME]), "minimax Dijkstra finds other distances"
+
+    share = len(some) / TARGETS
+    runs = {
+        OURS: Run(ours),
+        "tree given": Run(partial(ops.bottleneck_distance, *problem)),
+        "gradient": Run(lambda: bottleneck_backward(distance, *problem)),
+        "heap Dijkstra": Run(lambda: native.heap_paths(directed, some, minimax=True), share),
+        # Sums of costs on the same grid: SciPy has no minimax paths.
+        "SciPy": Run(lambda: dijkstra(graph, directed=False, indices=some.numpy()), share),
+    }
+    return Case(
+        "bottleneck_distance",
+        {"pixels": size**2, "targets": TARGETS},
+        float(size**2 * TARGETS),
+        "pixel and target",
+        runs,
+        check,
+    )
