@@ -139,15 +139,26 @@ class TrainingModule(nn.Module):
         if self.supervision.kind == "masks":
             return mask_targets(batch, valid)
         options = self.supervision.at(step)
+        maps = self.maps(output, batch)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            masks = self.grow(maps, output, batch, options)
+            return point_targets(batch, masks, valid, options.point_size)
+
+    @torch.no_grad()
+    def maps(self, output: NetworkOutput, batch: Batch) -> SourceMaps:
+        """What masks are grown from. Of the clicks they depend on the classes at most."""
         classes, scale = self._classes(batch), self.supervision.scale
         if scale > 1:
             images = self.normalise(batch.images)
             maps = enlarged_maps(self.network, images, output.geometry, scale, classes)
         else:
             maps = source_maps(output, classes)
+        sigma = self.supervision.refine_sigma
+        if not sigma:
+            return maps
         with torch.autocast(batch.images.device.type, enabled=False):
-            masks = self._grow(maps, output, batch, options)
-            return point_targets(batch, masks, valid, options.point_size)
+            guide = self.normalise(batch.images)
+            return maps._replace(semantic=refine(maps.semantic, guide, batch.image_size, sigma))
 
     def _classes(self, batch: Batch) -> Tensor | None:
         """Bool ``[B, C]``, the classes that the semantic map of an image is about; None: all."""
@@ -155,13 +166,11 @@ class TrainingModule(nn.Module):
             return None
         return class_presence(batch.points.nonempty(), len(batch.is_thing))
 
-    def _grow(
+    @torch.no_grad()
+    def grow(
         self, maps: SourceMaps, output: NetworkOutput, batch: Batch, options: PseudoMaskOptions
     ) -> PseudoMasks:
-        semantic = maps.semantic
-        if self.supervision.refine_sigma:
-            guide = self.normalise(batch.images)
-            semantic = refine(semantic, guide, batch.image_size, self.supervision.refine_sigma)
+        """Masks grown from the clicks of a batch; ``maps`` are its :meth:`maps`."""
         areas = None
         if options.assigner == "transport" and options.transport.supplies == "network":
             points = batch.points.nonempty()
@@ -170,7 +179,7 @@ class TrainingModule(nn.Module):
             options = replace(options, transport=replace(options.transport, supplies="given"))
         learned = options.assigner != "shortest_path"
         return pseudo_masks(
-            semantic,
+            maps.semantic,
             batch.points,
             batch.is_thing,
             boundary=maps.boundary if learned else None,
