@@ -26,7 +26,8 @@ def write_coco_instances(
     """``instances.json``: things alone, their masks run-length encoded by pycocotools."""
     from pycocotools import mask as coco_mask
 
-    images, annotations = [], []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for record, ids, targets in items:
         images.append(image_to_json(record))
         for target in targets:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from point2mask.app.project import ConflictError
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.png import read_rgb
@@ -73,18 +74,23 @@ class Masks:
         categories: Mapping[int, Category],
         cue: str = BUILT_IN,
         assigner: str = DEFAULT_ASSIGNER,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> Labels:
         """Ids of the targets ``[H, W]``, 0 where nobody owns a pixel.
 
         The built-in cue and the edge maps give what ``point2mask label`` gives for these clicks.
+        ``wanted`` is asked when it is this request's turn: clicks may come faster than masks.
 
         Raises:
+            ConflictError: the map is not wanted any more.
             DataError: an unknown cue or assigner, a picture or an edge map that is missing or
                 broken, or a category that the network does not know.
         """
         if assigner not in ASSIGNERS:
             raise DataError(f"expected an assigner of {', '.join(ASSIGNERS)}, got {assigner!r}")
         with self._lock:
+            if not wanted():
+                raise ConflictError("the clicks have changed since")
             prepared = self._prepare(record, cue)
             try:
                 if isinstance(prepared, PreparedImage):

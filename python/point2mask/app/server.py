@@ -83,11 +83,13 @@ def create_app(project: Project, masks: Masks, out: Path, host: str = "127.0.0.1
     def segment_map(
         index: int, revision: int, cue: str = BUILT_IN, assigner: str = DEFAULT_ASSIGNER
     ) -> Response:
-        clicks = project.clicks(index)
+        def wanted() -> bool:
+            return project.clicks(index).revision == revision
+
+        clicks, categories = project.clicks(index), project.categories
         if clicks.revision != revision:
             raise ConflictError("the clicks have changed since")
-        targets, categories = clicks.targets, project.categories
-        ids = masks.segment_map(clicks.record, targets, categories, cue, assigner)
+        ids = masks.segment_map(clicks.record, clicks.targets, categories, cue, assigner, wanted)
         return Response(runs(ids), media_type="application/octet-stream")
 
     @app.post("/api/images/{index}/warm")
