@@ -86,7 +86,8 @@ def write_points(path: str | Path, labels: PointLabels) -> None:
     annotations = []
     for record, targets in labels.images:
         check_targets(record, targets, labels.categories, f"{path}: image {record.id!r}")
-        annotations.append({"image_id": record.id, "segments_info": list(map(target_to_json, targets))})
+        segments = list(map(target_to_json, targets))
+        annotations.append({"image_id": record.id, "segments_info": segments})
     write_json(
         path,
         {

@@ -69,7 +69,7 @@ export function showCategories(categories, chosen, on) {
     });
     item.title = `${category.name}: double click to rename`;
     item.append(
-      element("kbd", "", index < 9 ? String(index + 1) : " "),
+      element(index < 9 ? "kbd" : "span", "key", index < 9 ? String(index + 1) : ""),
       swatch(category.color),
       element("span", "name", category.name),
       element("span", "kind", category.isthing ? "thing" : "stuff"),
