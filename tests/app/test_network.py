@@ -93,3 +93,24 @@ def test_categories_are_matched_by_name_and_kind(network):
     for category in (Category(77, "unicorn", True, (0, 0, 0)), replace(known, isthing=False)):
         with pytest.raises(DataError, match=f"does not know {category.name}"):
             prepared.label([target], {77: category})
+
+
+def test_maps_of_the_clicked_classes_follow_the_clicks(network, root, monkeypatch):
+    changed = replace(network.module.supervision, clicked_classes=True)
+    image = read_rgb(root / "images" / "val" / "000001.png")
+    categories = network.trained.categories
+    first, second, third = list(categories)[:2] + list(categories)[-1:]
+    before = [PointTarget(1, first, ((9.0, 9.0),)), PointTarget(2, third, ((40.0, 25.0),))]
+    after = [PointTarget(1, second, ((9.0, 9.0),)), PointTarget(2, third, ((40.0, 25.0),))]
+    with monkeypatch.context() as patch:
+        patch.setattr(network.module, "supervision", changed)
+        prepared = network.prepare(image)
+        prepared.label(before, categories)
+        np.testing.assert_array_equal(
+            prepared.label(after, categories), network.prepare(image).label(after, categories)
+        )
+        assert prepared.maps is not None
+        kinds = [categories[key] for key in (second, third)]
+        clicked = {network.channels[category.name, category.isthing] for category in kinds}
+        shown = prepared.maps[1].semantic[0, :, : image.shape[0], : image.shape[1]].sum((1, 2))
+        assert set(shown.nonzero().flatten().tolist()) == clicked

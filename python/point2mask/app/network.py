@@ -16,6 +16,7 @@ from point2mask.data.records import Category
 from point2mask.data.training import MULTIPLE, class_channels, thing_channels
 from point2mask.engine.build import Trained, load_trained
 from point2mask.engine.module import TrainingModule
+from point2mask.engine.source_maps import SourceMaps
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput
 from point2mask.pseudo_masks import PointBatch
@@ -73,7 +74,7 @@ class NetworkMaps:
     ) -> None:
         self.network, self.shape, self.size = network, shape, size
         self.batch, self.output = batch, output
-        self.maps = network.module.maps(output, batch)
+        self.maps: tuple[frozenset[int], SourceMaps] | None = None  # and the classes they are of
 
     def label(
         self, targets: Sequence[PointTarget], categories: Mapping[int, Category]
@@ -100,7 +101,11 @@ class NetworkMaps:
         if clicks:
             batch = replace(self.batch, points=PointBatch.from_lists([clicks]))
             module, options = self.network.module, self.network.options
-            masks = module.grow(self.maps, self.output, batch, options)
+            clicked = module.supervision.clicked_classes
+            classes = frozenset(channel for channel, _ in clicks) if clicked else frozenset()
+            if self.maps is None or self.maps[0] != classes:
+                self.maps = classes, module.maps(self.output, batch)
+            masks = module.grow(self.maps[1], self.output, batch, options)
             panoptic = masks.panoptic[0, : self.size[0], : self.size[1]].numpy()
             labels = enlarged(panoptic.astype(np.int32), self.shape)
         for index, target in enumerate(targets):
