@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from point2mask.data import PointTarget
-from point2mask.label import ASSIGNERS, label_image
+from point2mask.label import ASSIGNERS, PreparedImage, label_image
 
 BLUE, RED, GREEN = (40, 60, 200), (200, 50, 40), (60, 160, 60)
 
@@ -159,3 +159,15 @@ ONE = [target(1, (0.0, 0.0))]
 def test_rejects(arguments, message):
     with pytest.raises(ValueError, match=message):
         label_image(**({"image": IMAGE, "targets": ONE} | arguments))
+
+
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_a_prepared_image_gives_the_same_bits_while_its_clicks_change(assigner):
+    image, _ = disc_picture()
+    edges = np.random.default_rng(1).random((20, 30))
+    prepared = PreparedImage(image, edges, max_side=100)
+    moved = target(11, (45.0, 36.0), (60.0, 44.0), area=1500.0)
+    for targets in (DISC_TARGETS, [DISC_TARGETS[0], moved, DISC_TARGETS[2]], DISC_TARGETS[:2], []):
+        kinds = IS_THING[: len(targets)]
+        expected = label_image(image, targets, assigner, edges, 100, kinds)
+        np.testing.assert_array_equal(prepared.label(targets, assigner, kinds), expected)

@@ -7,6 +7,7 @@ from scipy.ndimage import label
 from point2mask.data import PointTarget
 from point2mask.label import edges, label_image
 from point2mask.label.paths import _supplies
+from point2mask.label.picture import make_picture
 from point2mask.label.regions import superpixels
 from point2mask.label.scene import make_scene, place_clicks
 
@@ -19,7 +20,7 @@ def scene(clicks, shape=(40, 60), areas=None, categories=None, seed=0):
         PointTarget(k + 1, category, points, area)
         for k, (points, area, category) in enumerate(zip(clicks, areas, categories, strict=True))
     ]
-    return make_scene(image, targets, [True] * len(targets), None, 640)
+    return make_scene(make_picture(image, None, 640), shape, targets, [True] * len(targets))
 
 
 def test_edges_mark_a_step_of_colour_and_nothing_else():

@@ -16,6 +16,7 @@ COMMANDS = (
     "info",
     "points",
     "label",
+    "annotate",
     "train",
     "sweep",
     "predict",
@@ -24,8 +25,13 @@ COMMANDS = (
     "convert",
     "demo",
 )
-EXTRAS = dict.fromkeys(("PIL", "rich", "skimage"), "label") | dict.fromkeys(
-    ("accelerate", "safetensors", "scipy", "tensorboard", "timm", "torchvision", "yaml"), "train"
+EXTRAS = (
+    dict.fromkeys(("PIL", "rich", "skimage"), "label")
+    | dict.fromkeys(("fastapi", "pycocotools", "starlette", "uvicorn"), "app")
+    | dict.fromkeys(
+        ("accelerate", "safetensors", "scipy", "tensorboard", "timm", "torchvision", "yaml"),
+        "train",
+    )
 )
 
 

@@ -75,8 +75,8 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
     records = read_images(root, limit)
     targets: dict[ImageId, list[PointTarget]] = {identity: [] for identity in records}
     for fields, record in read_annotations(root, records):
-        targets[record.id] = list(_read_targets(fields, categories))
-        _check_targets(record, targets[record.id], categories, fields.place)
+        targets[record.id] = list(targets_from_json(fields, categories))
+        check_targets(record, targets[record.id], categories, fields.place)
     return PointLabels(categories, [(record, targets[key]) for key, record in records.items()])
 
 
@@ -85,8 +85,9 @@ def write_points(path: str | Path, labels: PointLabels) -> None:
     path = Path(path)
     annotations = []
     for record, targets in labels.images:
-        _check_targets(record, targets, labels.categories, f"{path}: image {record.id!r}")
-        annotations.append({"image_id": record.id, "segments_info": list(map(_to_json, targets))})
+        check_targets(record, targets, labels.categories, f"{path}: image {record.id!r}")
+        segments = list(map(target_to_json, targets))
+        annotations.append({"image_id": record.id, "segments_info": segments})
     write_json(
         path,
         {
@@ -228,7 +229,7 @@ def _draw(population: int, count: int, key: str) -> list[int]:
 def _point_map(
     record: ImageRecord, targets: list[PointTarget], categories: Mapping[int, Category]
 ) -> NDArray[np.int32]:
-    _check_targets(record, targets, categories, f"image {record.id!r}")
+    check_targets(record, targets, categories, f"image {record.id!r}")
     ids = np.zeros((record.height, record.width), np.int32)
     for target in targets:
         for x, y in target.pixels:
@@ -240,7 +241,8 @@ def _segment(target: PointTarget) -> Segment:
     return Segment(target.id, target.category_id, target.iscrowd)
 
 
-def _to_json(target: PointTarget) -> dict[str, object]:
+def target_to_json(target: PointTarget) -> dict[str, object]:
+    """An entry of ``segments_info``."""
     entry: dict[str, object] = {
         "id": target.id,
         "category_id": target.category_id,
@@ -252,7 +254,10 @@ def _to_json(target: PointTarget) -> dict[str, object]:
     return entry
 
 
-def _read_targets(annotation: Fields, categories: Mapping[int, Category]) -> Iterator[PointTarget]:
+def targets_from_json(
+    annotation: Fields, categories: Mapping[int, Category]
+) -> Iterator[PointTarget]:
+    """The targets of an annotation; :func:`check_targets` says whether they fit an image."""
     seen: set[int] = set()
     for fields in annotation.objects("segments_info"):
         identity, category, crowd = read_segment_head(fields, categories, seen)
@@ -263,7 +268,7 @@ def _read_targets(annotation: Fields, categories: Mapping[int, Category]) -> Ite
         yield PointTarget(identity, category, points, area, crowd)
 
 
-def _check_targets(
+def check_targets(
     record: ImageRecord,
     targets: list[PointTarget],
     categories: Mapping[int, Category],

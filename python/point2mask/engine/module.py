@@ -135,11 +135,25 @@ class TrainingModule(nn.Module):
         if self.supervision.kind == "masks":
             return mask_targets(batch, valid)
         options = self.supervision.at(step)
+        semantic = self.semantic_map(output, batch)
+        masks = self.grow(semantic, output, batch, options)
+        return point_targets(batch, masks, valid, options.point_size)
+
+    @torch.no_grad()
+    def semantic_map(self, output: NetworkOutput, batch: Batch) -> Tensor:
+        """Probabilities ``[B, C, H, W]`` that masks are grown from, whatever the clicks are."""
         logits = output.semantics.logits[-1].float()
         semantic = output.geometry.to_pixels(logits).softmax(1)
-        if self.supervision.refine_sigma:
-            guide = self.normalise(batch.images)
-            semantic = refine(semantic, guide, batch.image_size, self.supervision.refine_sigma)
+        if not self.supervision.refine_sigma:
+            return semantic
+        guide = self.normalise(batch.images)
+        return refine(semantic, guide, batch.image_size, self.supervision.refine_sigma)
+
+    @torch.no_grad()
+    def grow(
+        self, semantic: Tensor, output: NetworkOutput, batch: Batch, options: PseudoMaskOptions
+    ) -> PseudoMasks:
+        """Masks grown from the clicks of a batch; ``semantic`` is its :meth:`semantic_map`."""
         areas = None
         if options.assigner == "transport" and options.transport.supplies == "network":
             points = batch.points.nonempty()
@@ -147,7 +161,7 @@ class TrainingModule(nn.Module):
             areas = areas[:, : batch.points.category.shape[1]]
             options = replace(options, transport=replace(options.transport, supplies="given"))
         learned = options.assigner != "shortest_path"
-        masks = pseudo_masks(
+        return pseudo_masks(
             semantic,
             batch.points,
             batch.is_thing,
@@ -160,7 +174,6 @@ class TrainingModule(nn.Module):
             areas=areas,
             options=options,
         )
-        return point_targets(batch, masks, valid, options.point_size)
 
 
 def among_clicked(output: NetworkOutput, batch: Batch) -> NetworkOutput:

@@ -1,7 +1,13 @@
 """Clicks to panoptic masks without training: edges, region merging, shortest paths, transport."""
 
 from point2mask.label.folder import BrokenPictureError, LabelOptions, label_folder
-from point2mask.label.pipeline import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_image
+from point2mask.label.pipeline import (
+    ASSIGNERS,
+    DEFAULT_ASSIGNER,
+    DEFAULT_MAX_SIDE,
+    PreparedImage,
+    label_image,
+)
 
 __all__ = [
     "ASSIGNERS",
@@ -9,6 +15,7 @@ __all__ = [
     "DEFAULT_MAX_SIDE",
     "BrokenPictureError",
     "LabelOptions",
+    "PreparedImage",
     "label_folder",
     "label_image",
 ]

@@ -95,9 +95,12 @@ def label_folder(
     start = time.perf_counter()
     check_input_folder(images_dir)
     check_output_folder(out_dir, labels)
-    edges = find_edges(labels, options.edges_dir)
+    edges_dir = options.edges_dir
     work = partial(_label_item, images_dir, out_dir, labels.categories, options)
-    tasks: list[Task] = [(item, edges.get(item[0].file_name)) for item in labels.images]
+    tasks: list[Task] = [
+        (item, None if edges_dir is None else find_edges(item[0], edges_dir))
+        for item in labels.images
+    ]
     workers = min(workers or os.cpu_count() or 1, len(tasks))
     with ExitStack() as stack:
         if workers < 2:
@@ -116,25 +119,25 @@ def label_folder(
     return dataset
 
 
-def find_edges(labels: PointLabels, edges_dir: Path | None) -> dict[str, Path]:
-    """The edge picture of every image by the image's file name; empty without a folder.
+def find_edges(record: ImageRecord, edges_dir: Path) -> Path:
+    """The edge picture of an image.
 
     An image ``sub/name.jpg`` has its edges in ``sub/name.png`` (or another picture format).
     """
-    if edges_dir is None:
-        return {}
-    found: dict[str, Path] = {}
-    for record, _ in labels.images:
-        stem = Path(record.file_name).with_suffix("")
-        paths = [resolve_inside(edges_dir, f"{stem}{suffix}") for suffix in EDGE_SUFFIXES]
-        existing = [path for path in paths if path.is_file()]
-        if not existing:
-            raise DataError(
-                f"{edges_dir}: expected a picture of edges for every image, got none for "
-                f"{record.file_name} (looked for {paths[0].name} and other formats)"
-            )
-        found[record.file_name] = existing[0]
-    return found
+    stem = Path(record.file_name).with_suffix("")
+    paths = [resolve_inside(edges_dir, f"{stem}{suffix}") for suffix in EDGE_SUFFIXES]
+    existing = [path for path in paths if path.is_file()]
+    if not existing:
+        raise DataError(
+            f"{edges_dir}: expected a picture of edges for every image, got none for "
+            f"{record.file_name} (looked for {paths[0].name} and other formats)"
+        )
+    return existing[0]
+
+
+def read_edges(path: Path) -> NDArray[np.floating]:
+    """Edge strength ``[h, w]`` of an edge picture, the mean of its channels."""
+    return np.asarray(read_rgb(path).mean(axis=2))
 
 
 def _label_item(
@@ -148,7 +151,7 @@ def _label_item(
     path = resolve_inside(images_dir, record.file_name)
     try:
         image = read_rgb(path, (record.height, record.width))
-        edges = None if edges_path is None else read_rgb(edges_path).mean(axis=2)
+        edges = None if edges_path is None else read_edges(edges_path)
     except DataError as error:
         return BrokenPictureError(str(error))
     try:

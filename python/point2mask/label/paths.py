@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask import _core
+from point2mask.label.picture import Picture
 from point2mask.label.scene import Scene, enlarged
 
 # (dy, dx) in the order of geodesic_distance; the operators' own table would bring torch along.
@@ -81,11 +82,17 @@ def _centroid_shares(scene: Scene, distance: NDArray[np.float32]) -> NDArray[np.
 
 def _distance(scene: Scene, seeds: NDArray[np.int32]) -> NDArray[np.float32]:
     """``float32 [K, h, w]``: cost of the cheapest path from every target's seeds."""
-    height, width = scene.shape
-    edge = np.minimum(scene.edge, EDGE_LIMIT)
+    cost = scene.picture.once(_step_cost)
+    return np.asarray(_core.geodesic_distance(cost, seeds[None])[0], dtype=np.float32)
+
+
+def _step_cost(picture: Picture) -> NDArray[np.float32]:
+    """``float32 [1, 8, h, w]``: cost of the step from every pixel to its neighbours."""
+    height, width = picture.shape
+    edge = np.minimum(picture.edge, EDGE_LIMIT)
     around = np.pad(edge, 1, mode="edge")
     cost = np.empty((1, len(OFFSETS), height, width), np.float32)
     for step, (dy, dx) in enumerate(OFFSETS):
         there = around[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
         cost[0, step] = ((edge + there) / 2) ** EDGE_POWER + STEP_COST
-    return np.asarray(_core.geodesic_distance(cost, seeds[None])[0], dtype=np.float32)
+    return cost

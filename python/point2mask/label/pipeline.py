@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from point2mask.data import PointTarget
 from point2mask.label.paths import shortest_path, transport
+from point2mask.label.picture import Picture, make_picture
 from point2mask.label.regions import merge, watershed
 from point2mask.label.scene import Scene, enlarged, make_scene
 
@@ -54,43 +56,73 @@ def label_image(
             picture, clicks of two targets in one pixel, an area that is not finite and positive,
             edges that are negative or not finite in float32, or an unknown assigner.
     """
-    things = [True] * len(targets) if is_thing is None else list(is_thing)
-    _check(image, targets, assigner, edges, max_side, things)
-    labels = np.full(image.shape[:2], -1, np.int32)
-    clicked = [index for index, target in enumerate(targets) if target.points]
-    if not clicked:
+    return PreparedImage(image, edges, max_side).label(targets, assigner, is_thing)
+
+
+class PreparedImage:
+    """An image whose clicks change: what does not depend on them is computed once.
+
+    Not to be used by two threads at a time.
+    """
+
+    def __init__(
+        self,
+        image: NDArray[np.uint8],
+        edges: NDArray[np.floating] | None = None,
+        max_side: int = DEFAULT_MAX_SIDE,
+    ) -> None:
+        """Arguments and errors as for :func:`label_image`; both arrays must stay as they are."""
+        _check_image(image, edges, max_side)
+        self.shape = image.shape[:2]
+        self._make: Callable[[], Picture] | None = partial(make_picture, image, edges, max_side)
+        self._picture: Picture | None = None
+
+    @property
+    def picture(self) -> Picture:
+        """Made when first asked for; the image at its own size is not kept after that."""
+        if self._make is not None:
+            self._picture, self._make = self._make(), None
+        assert self._picture is not None
+        return self._picture
+
+    def label(
+        self,
+        targets: Sequence[PointTarget],
+        assigner: str = DEFAULT_ASSIGNER,
+        is_thing: Sequence[bool] | None = None,
+    ) -> NDArray[np.int32]:
+        """What :func:`label_image` returns, to the same bits."""
+        things = [True] * len(targets) if is_thing is None else list(is_thing)
+        if assigner not in ASSIGNERS:
+            raise ValueError(f"assigner must be one of {', '.join(ASSIGNERS)}, got {assigner!r}")
+        if len(things) != len(targets):
+            raise ValueError(f"is_thing must have {len(targets)} entries, got {len(things)}")
+        _check_targets(targets, *self.shape)
+        labels = np.full(self.shape, -1, np.int32)
+        clicked = [index for index, target in enumerate(targets) if target.points]
+        if not clicked:
+            return labels
+        chosen = [targets[index] for index in clicked]
+        scene = make_scene(self.picture, self.shape, chosen, [things[index] for index in clicked])
+        assigned = enlarged(ASSIGNERS[assigner](scene), labels.shape)
+        labels = np.array(clicked, np.int32)[assigned]
+        for index, target in enumerate(targets):
+            for x, y in target.pixels:
+                labels[y, x] = index
         return labels
-    chosen = [targets[index] for index in clicked]
-    scene = make_scene(image, chosen, [things[index] for index in clicked], edges, max_side)
-    assigned = enlarged(ASSIGNERS[assigner](scene), labels.shape)
-    labels = np.array(clicked, np.int32)[assigned]
-    for index, target in enumerate(targets):
-        for x, y in target.pixels:
-            labels[y, x] = index
-    return labels
 
 
-def _check(
-    image: NDArray[np.uint8],
-    targets: Sequence[PointTarget],
-    assigner: str,
-    edges: NDArray[np.floating] | None,
-    max_side: int,
-    is_thing: Sequence[bool],
+def _check_image(
+    image: NDArray[np.uint8], edges: NDArray[np.floating] | None, max_side: int
 ) -> None:
     if not isinstance(image, np.ndarray):
         raise ValueError(f"image must be a NumPy array uint8 [H, W, 3], got {_kind(image)}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image must be uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
-    if assigner not in ASSIGNERS:
-        raise ValueError(f"assigner must be one of {', '.join(ASSIGNERS)}, got {assigner!r}")
     if max_side < 1:
         raise ValueError(f"max_side must be at least 1, got {max_side}")
-    if len(is_thing) != len(targets):
-        raise ValueError(f"is_thing must have {len(targets)} entries, got {len(is_thing)}")
     if edges is not None:
         _check_edges(edges)
-    _check_targets(targets, *image.shape[:2])
 
 
 def _check_edges(edges: NDArray[np.floating]) -> None:

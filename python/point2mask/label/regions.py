@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from point2mask import _core
 from point2mask.label.edges import appearance_bins, relative_side
+from point2mask.label.picture import Picture
 from point2mask.label.scene import Scene
 
 EDGE_FLOOR = 0.01  # so that size and distance still count where a picture is flat
@@ -21,7 +22,7 @@ def merge(scene: Scene) -> NDArray[np.int32]:
     prefer what is near: their reach is a multiple of the typical distance to the next click.
     """
     regions = superpixels(scene)
-    bins, bin_counts = appearance_bins(scene.lab)
+    bins, bin_counts = scene.picture.once(_appearance)
     return _core.merge_regions(
         regions,
         int(regions.max()) + 1,
@@ -44,18 +45,34 @@ def watershed(scene: Scene) -> NDArray[np.int32]:
 
 def superpixels(scene: Scene) -> NDArray[np.int32]:
     """Regions ``int32 [h, w]`` from 0: basins of the edge strength, each marker one of its own."""
-    from scipy.ndimage import gaussian_filter, label, minimum_filter
     from skimage.segmentation import watershed as flood
 
-    scale = relative_side(scene.shape)
-    smooth = gaussian_filter(scene.edge, max(0.7, 1.4 * scale))
+    markers = scene.markers()
+    basins = scene.picture.once(_basins)
+    targets = len(scene.seeds)
+    start = np.where(markers >= 0, markers + 1, np.where(basins > 0, basins + targets, 0))
+    # Numbers without gaps from 1, in their order; 0 stays for what the flood fills.
+    present = np.zeros(int(start.max()) + 1, np.int32)
+    present[start] = 1
+    present[0] = 0
+    start = np.cumsum(present, dtype=np.int32)[start]
+    return np.asarray(flood(scene.edge, start), dtype=np.int32) - 1
+
+
+def _appearance(picture: Picture) -> tuple[NDArray[np.int32], tuple[int, int]]:
+    return appearance_bins(picture.lab)
+
+
+def _basins(picture: Picture) -> NDArray[np.int32]:
+    """``int32 [h, w]``: numbers from 1 of the bottoms of basins, 0 on their slopes."""
+    from scipy.ndimage import gaussian_filter, label, minimum_filter
+
+    scale = relative_side(picture.shape)
+    smooth = gaussian_filter(picture.edge, max(0.7, 1.4 * scale))
     window = max(5, 2 * round(4.5 * scale) + 1)
     basins, _ = label(smooth == minimum_filter(smooth, window))
-    rows, columns = (np.arange(side) // PLATEAU_CELL for side in scene.shape)
+    rows, columns = (np.arange(side) // PLATEAU_CELL for side in picture.shape)
     cells = rows[:, None] * (columns[-1] + 1) + columns
-    numbers = (basins - 1) * (cells[-1, -1] + 1) + cells + len(scene.seeds) + 1
-    markers = scene.markers()
-    start = np.where(markers >= 0, markers + 1, np.where(basins > 0, numbers, 0))
-    values, start = np.unique(start, return_inverse=True)
-    start = start.reshape(scene.shape) + int(values[0] > 0)  # 0 stays for what the flood fills
-    return np.asarray(flood(scene.edge, start), dtype=np.int32) - 1
+    numbers = np.where(basins > 0, (basins - 1) * (cells[-1, -1] + 1) + cells + 1, 0)
+    values, compact = np.unique(numbers, return_inverse=True)
+    return np.asarray(compact.reshape(picture.shape) + int(values[0] > 0), np.int32)

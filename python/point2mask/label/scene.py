@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data import PointTarget
-from point2mask.label.edges import built_in_edges, lab_picture, normalized
+from point2mask.label.picture import Picture
 
 MARKER_RADIUS = 3  # pixels: a click also labels the square about it
 
@@ -16,17 +16,19 @@ MARKER_RADIUS = 3  # pixels: a click also labels the square about it
 class Scene:
     """K targets on h x w pixels; every target has a click, and every click a pixel of its own."""
 
-    lab: NDArray[np.float32]  # [h, w, 3]
-    edge: NDArray[np.float32]  # [h, w], not negative, about 1 on strong edges
+    picture: Picture
     seeds: NDArray[np.int32]  # [K, P] pixel indices y w + x, -1 = padding
     category: NDArray[np.int64]  # [K]
     is_thing: NDArray[np.bool_]  # [K]
     area: NDArray[np.float64]  # [K] share of the image, NaN where nobody knows
 
     @property
+    def edge(self) -> NDArray[np.float32]:
+        return self.picture.edge
+
+    @property
     def shape(self) -> tuple[int, int]:
-        height, width = self.edge.shape
-        return height, width
+        return self.picture.shape
 
     def clicks(self, target: int) -> NDArray[np.int64]:
         """The pixels of a target's clicks ``[P, 2]`` as (y, x)."""
@@ -70,38 +72,25 @@ class Scene:
 
     def reduced(self, max_side: int) -> "Scene":
         """The scene with its longer side reduced to ``max_side``; itself if it is small enough."""
-        shape = reduced_shape(self.shape, max_side)
-        if shape == self.shape:
+        picture = self.picture.reduced(max_side)
+        if picture is self.picture:
             return self
         clicks = [[(x + 0.5, y + 0.5) for y, x in self.clicks(k)] for k in range(len(self.seeds))]
-        return replace(
-            self,
-            lab=np.stack([resized(channel, shape) for channel in np.moveaxis(self.lab, 2, 0)], 2),
-            edge=resized(self.edge, shape),
-            seeds=place_clicks(clicks, self.shape, shape),
-        )
+        seeds = place_clicks(clicks, self.shape, picture.shape)
+        return replace(self, picture=picture, seeds=seeds)
 
 
 def make_scene(
-    image: NDArray[np.uint8],
+    picture: Picture,
+    shape: tuple[int, int],
     targets: Sequence[PointTarget],
     is_thing: Sequence[bool],
-    edges: NDArray[np.floating] | None,
-    max_side: int,
 ) -> Scene:
-    """A scene of at most ``max_side`` pixels a side; ``edges`` are averaged with built-in ones."""
-    height, width = image.shape[:2]
-    shape = reduced_shape((height, width), max_side)
-    channels = [resized(channel, shape) for channel in np.moveaxis(image, 2, 0)]
-    lab = lab_picture(np.stack(channels, 2))
-    edge = built_in_edges(lab)
-    if edges is not None:
-        edge = (edge + normalized(np.maximum(resized(edges, shape), 0))) * np.float32(0.5)
-    area = [np.nan if t.area is None else t.area / (height * width) for t in targets]
+    """The clicks of an image of ``shape`` (height, width) on its picture."""
+    area = [np.nan if t.area is None else t.area / (shape[0] * shape[1]) for t in targets]
     return Scene(
-        lab=lab,
-        edge=edge,
-        seeds=place_clicks([target.points for target in targets], (height, width), shape),
+        picture=picture,
+        seeds=place_clicks([target.points for target in targets], shape, picture.shape),
         category=np.array([target.category_id for target in targets], np.int64),
         is_thing=np.array(is_thing, np.bool_),
         area=np.array(area, np.float64),
@@ -129,23 +118,6 @@ def place_clicks(
                 owner[free] = k
                 seeds[k, p] = free[0] * work_shape[1] + free[1]
     return seeds
-
-
-def reduced_shape(shape: tuple[int, int], max_side: int) -> tuple[int, int]:
-    scale = min(1.0, max_side / max(shape))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-
-
-def resized(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Values ``[H, W]`` at another size: means over boxes, or linear interpolation to enlarge."""
-    from PIL import Image
-
-    given: NDArray[np.float32] = np.asarray(values, np.float32)
-    if given.shape == shape:
-        return given
-    larger = shape[0] > given.shape[0] or shape[1] > given.shape[1]
-    method = Image.Resampling.BILINEAR if larger else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(given).resize((shape[1], shape[0]), method))
 
 
 def enlarged(labels: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:

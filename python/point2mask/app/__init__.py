@@ -1,0 +1,16 @@
+"""The annotation page: a local server and one page, clicks in, masks at once, files out."""
+
+from point2mask.app.export import FORMATS
+from point2mask.app.masks import Cues, Masks
+from point2mask.app.project import POINTS_NAME, ConflictError, Project
+from point2mask.app.server import create_app
+
+__all__ = [
+    "FORMATS",
+    "POINTS_NAME",
+    "ConflictError",
+    "Cues",
+    "Masks",
+    "Project",
+    "create_app",
+]

@@ -1,0 +1,149 @@
+"""Clicks on a picture to its segment map, fast enough to be seen at once."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from point2mask.app.project import ConflictError
+from point2mask.data.errors import DataError
+from point2mask.data.files import resolve_inside
+from point2mask.data.png import read_rgb
+from point2mask.data.points import PointTarget
+from point2mask.data.records import Category, ImageRecord
+from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, PreparedImage
+from point2mask.label.folder import find_edges, read_edges
+
+BUILT_IN, EDGE_MAPS, NETWORK = "built-in", "edge maps", "checkpoint"
+KEPT = 4  # pictures whose click-independent part stays in memory, about 15 MB each
+
+Labels = NDArray[np.int32]
+
+
+class PreparedMaps(Protocol):
+    """What a trained network says of one picture."""
+
+    def label(
+        self, targets: Sequence[PointTarget], categories: Mapping[int, Category]
+    ) -> Labels: ...
+
+
+class MapMaker(Protocol):
+    """A trained network."""
+
+    def prepare(self, image: NDArray[np.uint8]) -> PreparedMaps: ...
+
+
+@dataclass(frozen=True)
+class Cues:
+    """What masks are made from beside the clicks."""
+
+    edges_dir: Path | None = None  # a grey picture of edge strength an image
+    network: MapMaker | None = None
+    max_side: int = DEFAULT_MAX_SIDE
+
+    @property
+    def names(self) -> list[str]:
+        """Those that can be chosen."""
+        available = {
+            BUILT_IN: True,
+            EDGE_MAPS: self.edges_dir is not None,
+            NETWORK: self.network is not None,
+        }
+        return [name for name, there in available.items() if there]
+
+
+class Masks:
+    """Segment maps of a folder's pictures. Threads may share it; it does one thing at a time."""
+
+    def __init__(self, folder: Path, cues: Cues | None = None) -> None:
+        self.cues = cues or Cues()
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._prepared: OrderedDict[object, PreparedImage | PreparedMaps] = OrderedDict()
+
+    def segment_map(
+        self,
+        record: ImageRecord,
+        targets: Sequence[PointTarget],
+        categories: Mapping[int, Category],
+        cue: str = BUILT_IN,
+        assigner: str = DEFAULT_ASSIGNER,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Labels:
+        """Ids of the targets ``[H, W]``, 0 where nobody owns a pixel.
+
+        The built-in cue and the edge maps give what ``point2mask label`` gives for these clicks.
+        ``wanted`` is asked when it is this request's turn: clicks may come faster than masks.
+
+        Raises:
+            ConflictError: the map is not wanted any more.
+            DataError: an unknown cue or assigner, a picture or an edge map that is missing or
+                broken, or a category that the network does not know.
+        """
+        if assigner not in ASSIGNERS:
+            raise DataError(f"expected an assigner of {', '.join(ASSIGNERS)}, got {assigner!r}")
+        with self._lock:
+            if not wanted():
+                raise ConflictError("the clicks have changed since")
+            prepared = self._prepare(record, cue)
+            try:
+                if isinstance(prepared, PreparedImage):
+                    things = [categories[target.category_id].isthing for target in targets]
+                    index = prepared.label(targets, assigner, things)
+                else:
+                    index = prepared.label(targets, categories)
+            except ValueError as error:
+                raise DataError(f"{record.file_name}: {error}") from error
+        # Entry -1, the last, is void.
+        return np.array([target.id for target in targets] + [0], np.int32)[index]
+
+    def warm(self, record: ImageRecord, cue: str, assigner: str) -> None:
+        """Does all that does not depend on the clicks, so that the first one is quick."""
+        middle = PointTarget(1, 1, ((record.width / 2, record.height / 2),))
+        with self._lock:
+            prepared = self._prepare(record, cue)
+            if isinstance(prepared, PreparedImage) and assigner in ASSIGNERS:
+                prepared.label([middle], assigner)
+
+    def _prepare(self, record: ImageRecord, cue: str) -> PreparedImage | PreparedMaps:
+        if cue not in self.cues.names:
+            raise DataError(f"expected a cue of {', '.join(self.cues.names)}, got {cue!r}")
+        path = resolve_inside(self._folder, record.file_name)
+        edges_path = None
+        if cue == EDGE_MAPS and self.cues.edges_dir is not None:
+            edges_path = find_edges(record, self.cues.edges_dir)
+        key = cue, record, _stamp(path), edges_path and _stamp(edges_path)
+        if key not in self._prepared:
+            image = read_rgb(path, (record.height, record.width))
+            if cue == NETWORK and self.cues.network is not None:
+                self._prepared[key] = self.cues.network.prepare(image)
+            else:
+                edges = None if edges_path is None else read_edges(edges_path)
+                self._prepared[key] = PreparedImage(image, edges, self.cues.max_side)
+        self._prepared.move_to_end(key)
+        while len(self._prepared) > KEPT:
+            self._prepared.popitem(last=False)
+        return self._prepared[key]
+
+
+def _stamp(path: Path) -> tuple[Path, int, int]:
+    """Another one where the file is another."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: expected a picture, but {error.strerror}") from error
+    return path, status.st_mtime_ns, status.st_size
+
+
+def runs(labels: Labels) -> bytes:
+    """A map ``[H, W]`` in row-major runs: little-endian uint32 numbers H, W, n, n starts, n ids."""
+    flat = labels.ravel()
+    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
+    numbers = np.concatenate(([*labels.shape, len(starts)], starts, flat[starts]))
+    return numbers.astype("<u4").tobytes()

@@ -1,0 +1,115 @@
+"""Masks from clicks with what a trained network knows: the pseudo-masks that it is trained with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from point2mask.data.augment import resize_image, target_size
+from point2mask.data.batch import Batch
+from point2mask.data.errors import DataError
+from point2mask.data.points import PointTarget
+from point2mask.data.records import Category
+from point2mask.data.training import MULTIPLE, class_channels, thing_channels
+from point2mask.engine.build import Trained, load_trained
+from point2mask.engine.module import TrainingModule, among_clicked
+from point2mask.label.scene import enlarged
+from point2mask.models import NetworkOutput
+from point2mask.pseudo_masks import PointBatch
+
+
+class TrainedNetwork:
+    """A checkpoint; categories of a folder are those of the network that have the same name."""
+
+    def __init__(self, path: str | Path) -> None:
+        """
+        Raises:
+            DataError: there is no checkpoint, or it is broken.
+        """
+        self.trained: Trained = load_trained(path)
+        config = self.trained.config
+        self.module = TrainingModule(self.trained.network, config.loss, config.supervision).eval()
+        # As in the last step: the first phase, in which transport gives way, is over.
+        self.options = config.supervision.pseudo_masks
+        channels = class_channels(self.trained.categories)
+        self.channels = {
+            (c.name, c.isthing): channels[c.id] for c in self.trained.categories.values()
+        }
+
+    def prepare(self, image: NDArray[np.uint8]) -> "NetworkMaps":
+        """Runs the network on a picture ``uint8 [H, W, 3]``."""
+        augment = self.trained.config.augment
+        shape = image.shape[0], image.shape[1]
+        size = target_size(shape, augment.test_short_side, augment.max_side)
+        pixels = resize_image(torch.from_numpy(image).permute(2, 0, 1), size).float() / 255
+        padding = (0, -size[1] % MULTIPLE, 0, -size[0] % MULTIPLE)
+        batch = Batch(
+            images=torch.nn.functional.pad(pixels, padding)[None],
+            image_size=torch.tensor([size]),
+            points=PointBatch.from_lists([[]]),
+            is_thing=thing_channels(self.trained.categories),
+            truth=None,
+            names=("picture",),
+        )
+        with torch.no_grad():
+            images = self.module.normalise(batch.images)
+            output = self.module.network(images, batch.image_size)
+        return NetworkMaps(self, shape, size, batch, output)
+
+
+class NetworkMaps:
+    """What the network says of one picture, whatever the clicks are."""
+
+    def __init__(
+        self,
+        network: TrainedNetwork,
+        shape: tuple[int, int],
+        size: tuple[int, int],
+        batch: Batch,
+        output: NetworkOutput,
+    ) -> None:
+        self.network, self.shape, self.size = network, shape, size
+        self.batch, self.output = batch, output
+        self.semantic: tuple[frozenset[int], Tensor] | None = None  # and the classes it is of
+
+    def label(
+        self, targets: Sequence[PointTarget], categories: Mapping[int, Category]
+    ) -> NDArray[np.int32]:
+        """The target ``[H, W]`` of every pixel, -1 where the network is not sure.
+
+        Raises:
+            DataError: a category that the network does not know.
+        """
+        clicks = []
+        rows, columns = (new / old for new, old in zip(self.size, self.shape, strict=True))
+        for target in targets:
+            category = categories[target.category_id]
+            channel = self.network.channels.get((category.name, category.isthing))
+            if channel is None:
+                kind = "thing" if category.isthing else "stuff"
+                raise DataError(
+                    f"the checkpoint does not know {category.name} ({kind}); it knows "
+                    f"{', '.join(name for name, _ in self.network.channels)}"
+                )
+            points = [((int(x) + 0.5) * columns, (int(y) + 0.5) * rows) for x, y in target.points]
+            clicks.append((channel, points))
+        labels = np.full(self.shape, -1, np.int32)
+        if clicks:
+            batch = replace(self.batch, points=PointBatch.from_lists([clicks]))
+            module, options = self.network.module, self.network.options
+            clicked = module.supervision.clicked_classes
+            classes = frozenset(channel for channel, _ in clicks) if clicked else frozenset()
+            if self.semantic is None or self.semantic[0] != classes:
+                output = among_clicked(self.output, batch) if clicked else self.output
+                self.semantic = classes, module.semantic_map(output, batch)
+            masks = module.grow(self.semantic[1], self.output, batch, options)
+            panoptic = masks.panoptic[0, : self.size[0], : self.size[1]].numpy()
+            labels = enlarged(panoptic.astype(np.int32), self.shape)
+        for index, target in enumerate(targets):
+            for x, y in target.pixels:
+                labels[y, x] = index
+        return labels

@@ -1,0 +1,164 @@
+"""``point2mask annotate``: a local page on which a folder's pictures are clicked."""
+
+import argparse
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from point2mask.cli.command import Subparsers, UsageError, add_command, positive
+from point2mask.cli.label import MAX_SIDE
+
+if TYPE_CHECKING:
+    from point2mask.app import Project
+
+PORT = 8642
+LOOPBACK = "127.0.0.1"
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "annotate",
+        run,
+        "Click on the pictures of a folder in the browser and see the masks at once.",
+        """
+          label the pictures in photos; clicks go to photos/points.json:
+            point2mask annotate photos
+          with the categories of another data set, and the edge maps of a learned detector:
+            point2mask annotate photos --categories panoptic_train.json --edges edges
+          with masks by a network that was trained on earlier clicks:
+            point2mask annotate photos --checkpoint out/run
+          the same masks without the page:
+            point2mask label --images photos --points photos/points.json --out labels
+        """,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the pictures, used as stored")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="gets the exports, a folder a format (default: DIR with _exports at the end)",
+    )
+    parser.add_argument(
+        "--categories",
+        type=Path,
+        metavar="JSON",
+        help="panoptic JSON or point labels whose categories to begin with, if there is no "
+        "points.json yet (default: those of the checkpoint, or none)",
+    )
+    parser.add_argument(
+        "--edges",
+        type=Path,
+        metavar="DIR",
+        help="edge maps that can be chosen beside the built-in ones: a grey picture of the same "
+        "name for every picture, bright on edges",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="folder of a run, or of one of its checkpoints: masks by its network can be chosen",
+    )
+    parser.add_argument(
+        "--max-side",
+        type=positive,
+        default=MAX_SIDE,
+        metavar="PIXELS",
+        help="make masks on pictures reduced to this longer side (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=PORT,
+        metavar="N",
+        help="where to listen; 0 takes any free port (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="address to listen at; beyond %(default)s, the default, everybody who reaches it can "
+        "see the pictures and change the labels",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+
+
+def run(args: argparse.Namespace) -> int:
+    import uvicorn
+
+    from point2mask.app import Cues, Masks, Project, create_app
+    from point2mask.data.files import read_json
+    from point2mask.data.records import read_categories
+
+    out = args.out or args.folder.resolve().with_name(f"{args.folder.resolve().name}_exports")
+    if args.edges is not None and not args.edges.is_dir():
+        raise UsageError(f"{args.edges}: expected the folder of the edge maps")
+    network = None
+    categories = None
+    if args.checkpoint is not None:
+        from point2mask.app.network import TrainedNetwork
+
+        network = TrainedNetwork(args.checkpoint)
+        categories = network.trained.categories
+    if args.categories is not None:
+        categories = read_categories(read_json(args.categories, "a JSON with categories"))
+    project = Project(args.folder, categories, without=out)
+    masks = Masks(args.folder, Cues(args.edges, network, args.max_side))
+    with _listen(args.host, args.port) as listener:
+        port = listener.getsockname()[1]
+        name = f"[{args.host}]" if ":" in args.host else args.host
+        url = f"http://{name}:{port}/"
+        _report(project, url)
+        if args.host not in (LOOPBACK, "localhost", "::1"):
+            print(
+                f"point2mask: warning: everybody who reaches {args.host} can see and change this",
+                file=sys.stderr,
+            )
+        app = create_app(project, masks, out, args.host)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        if args.open:
+            import webbrowser
+
+            webbrowser.open(url)
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:  # the usual way to stop; all is saved
+            pass
+    return 0
+
+
+def _report(project: "Project", url: str) -> None:
+    done = sum(count > 0 for count in project.counts())
+    print(
+        f"{len(project.names)} pictures, {done} with clicks; labels in {project.path}",
+        file=sys.stderr,
+    )
+    if project.outside:
+        print(
+            f"left out {len(project.outside)} links that lead out of {project.folder}, such as "
+            f"{project.outside[0]}",
+            file=sys.stderr,
+        )
+    print(f"open {url} (stop with Ctrl-C)", file=sys.stderr, flush=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen at {host}, port {port} ({error.strerror or error}); choose another "
+            "with --port, 0 for any free one"
+        ) from error
+
+
+def _port(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**16:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return value

@@ -1,0 +1,328 @@
+"""The annotation server, without a socket: changes, undo, saving, limits and refusals."""
+
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from point2mask.data import read_points, read_rgb
+from point2mask.label import label_image
+
+TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[app]").TestClient
+
+from point2mask.app import Cues, Masks, Project, create_app  # noqa: E402
+from point2mask.app.guard import MAX_BODY  # noqa: E402
+from point2mask.app.project import MAX_POINTS  # noqa: E402
+
+COLORS = {"a.png": (200, 40, 40), "sub/b.png": (40, 60, 200), "c.jpg": (30, 160, 60)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three pictures of 40 x 30 pixels, each a disc on grey."""
+    photos = tmp_path / "photos"
+    y, x = np.mgrid[:30, :40]
+    for name, color in COLORS.items():
+        picture = np.full((30, 40, 3), 120, np.uint8)
+        picture[(y - 15) ** 2 + (x - 20) ** 2 < 64] = color
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(photos / name)
+    return photos
+
+
+def serve(folder, **cues):
+    project = Project(folder)
+    app = create_app(project, Masks(folder, Cues(**cues)), folder.with_name("out"))
+    return TestClient(app, base_url="http://127.0.0.1:8642")
+
+
+@pytest.fixture
+def client(folder):
+    """A server with a thing (1) and stuff (2)."""
+    client = serve(folder)
+    for name, isthing in (("disc", 1), ("ground", 0)):
+        assert client.post("/api/categories", json={"name": name, "isthing": isthing}).is_success
+    return client
+
+
+def target(identity, *points, category=1):
+    return {"id": identity, "category_id": category, "iscrowd": 0, "points": [*map(list, points)]}
+
+
+DISC, GROUND = target(1, (20.0, 15.0)), target(2, (3.0, 3.0), (37.5, 26.0), category=2)
+
+
+def put(client, targets, revision=0, index=0):
+    body = {"revision": revision, "segments_info": targets}
+    return client.put(f"/api/images/{index}/targets", json=body)
+
+
+def error(response, status=422):
+    assert response.status_code == status
+    (text,) = response.json().values()
+    assert "\n" not in text
+    return text
+
+
+def decode(content):
+    height, width, count, *rest = np.frombuffer(content, "<u4").tolist()
+    lengths = np.diff([*rest[:count], height * width])
+    return np.repeat(rest[count:], lengths).reshape(height, width)
+
+
+def stored(folder):
+    labels = read_points(folder / "points.json")
+    return {record.file_name: targets for record, targets in labels.images}
+
+
+def test_state_lists_pictures_categories_and_choices(client, folder):
+    state = client.get("/api/state").json()
+    assert [image["name"] for image in state["images"]] == ["a.png", "c.jpg", "sub/b.png"]
+    assert [(c["id"], c["name"], c["isthing"]) for c in state["categories"]] == [
+        (1, "disc", 1),
+        (2, "ground", 0),
+    ]
+    assert state["cues"] == ["built-in"]
+    assert state["assigners"] == ["merge", "watershed", "shortest_path", "transport"]
+    assert state["file"] == str(folder / "points.json")
+
+
+def test_every_change_is_in_the_file_at_once(client, folder):
+    answer = put(client, [DISC, GROUND]).json()
+    assert (answer["revision"], answer["undo"], answer["redo"]) == (1, 1, 0)
+    assert answer["segments_info"] == [DISC, GROUND]
+    first, second = stored(folder)["a.png"]
+    assert (first.points, second.points) == (((20.0, 15.0),), ((3.0, 3.0), (37.5, 26.0)))
+    assert client.get("/api/state").json()["images"][0]["targets"] == 2
+    assert not list(folder.rglob("*.tmp"))
+    # Another server goes on from there.
+    again = serve(folder).get("/api/images/0").json()
+    assert again["segments_info"] == [DISC, GROUND]
+
+
+def test_undo_and_redo(client, folder):
+    moved = target(1, (22.0, 16.0))
+    put(client, [DISC])
+    put(client, [moved], 1)
+    put(client, [], 2)
+    assert "a.png" not in stored(folder)
+
+    def step(what, revision):
+        return client.post(f"/api/images/0/{what}", json={"revision": revision}).json()
+
+    assert step("undo", 3)["segments_info"] == [moved]
+    assert step("undo", 4)["segments_info"] == [DISC]
+    assert stored(folder)["a.png"][0].points == ((20.0, 15.0),)
+    answer = step("redo", 5)
+    assert (answer["segments_info"], answer["undo"], answer["redo"]) == ([moved], 2, 1)
+    put(client, [GROUND], 6)  # a change forgets what was undone
+    assert "nothing to redo" in error(client.post("/api/images/0/redo", json={"revision": 7}))
+    other = client.post("/api/images/1/undo", json={"revision": 0})
+    assert "nothing to undo" in error(other)  # every picture has its own history
+
+
+def test_masks_are_those_of_label_image(client, folder):
+    put(client, [DISC, GROUND])
+    image = read_rgb(folder / "a.png")
+    targets = read_points(folder / "points.json").images[0][1]
+    for assigner in ("merge", "watershed", "shortest_path", "transport"):
+        for _ in range(2):  # computed, and from what is kept
+            got = client.get(f"/api/images/0/masks?revision=1&assigner={assigner}")
+            expected = label_image(image, targets, assigner, is_thing=[True, False]) + 1
+            np.testing.assert_array_equal(decode(got.content), expected)
+    assert (decode(got.content) == 1).sum() > 100
+    assert "have changed" in error(client.get("/api/images/0/masks?revision=0"), 409)
+    assert "assigner of merge" in error(client.get("/api/images/0/masks?revision=1&assigner=x"))
+
+
+def test_edge_maps_are_a_cue(folder, tmp_path):
+    edges = tmp_path / "edges"
+    edges.mkdir()
+    steps = np.zeros((30, 40), np.uint8)
+    steps[:, 10] = 255
+    Image.fromarray(steps).save(edges / "a.png")
+    client = serve(folder, edges_dir=edges)
+    client.post("/api/categories", json={"name": "disc", "isthing": 1})
+    put(client, [DISC, target(2, (3.0, 3.0))])
+    got = client.get("/api/images/0/masks?revision=1&cue=edge maps&assigner=watershed")
+    targets = read_points(folder / "points.json").images[0][1]
+    expected = label_image(
+        read_rgb(folder / "a.png"), targets, "watershed", edges=steps.astype(float)
+    )
+    np.testing.assert_array_equal(decode(got.content), expected + 1)
+    put(client, [DISC], index=1)
+    refusal = client.get("/api/images/1/masks?revision=1&cue=edge maps")
+    assert "got none for c.jpg" in error(refusal)
+    assert "cue of built-in, edge maps" in error(
+        client.get("/api/images/0/masks?revision=1&cue=checkpoint")
+    )
+
+
+def test_a_replaced_picture_is_noticed(client, folder):
+    put(client, [DISC, GROUND])
+    before = decode(client.get("/api/images/0/masks?revision=1&assigner=watershed").content)
+    flipped = np.full((30, 40, 3), 90, np.uint8)
+    flipped[:, 20:] = 220
+    Image.fromarray(flipped).save(folder / "a.png", compress_level=0)
+    after = decode(client.get("/api/images/0/masks?revision=1&assigner=watershed").content)
+    assert (before != after).any()
+
+
+def test_pictures_are_shown_as_stored(client, folder):
+    tag = Image.Exif()
+    tag[0x0112] = 6  # viewers turn it
+    Image.new("RGB", (40, 30), "red").save(folder / "c.jpg", exif=tag)
+    answer = client.get("/api/images/1/picture")
+    shown = Image.open(io.BytesIO(answer.content))
+    assert shown.size == (40, 30)
+    assert not shown.getexif()
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([target(1, (40.0, 3.0))], "inside 40 x 30 pixels"),
+        ([target(1, (-1.0, 3.0))], "inside 40 x 30 pixels"),
+        ([target(1)], "expected points for every target"),
+        ([target(1, (3.0, 3.0)), target(2, (3.9, 3.2))], "at most one point in a pixel"),
+        ([target(1, (3.0, 3.0)), target(1, (5.0, 5.0))], "unique segment ids"),
+        ([target(1, (3.0, 3.0), category=7)], "id of one of the categories"),
+        ([target(0, (3.0, 3.0))], "an integer in [1, 16777215]"),
+        ([{"id": 1, "category_id": 1, "points": [[1]]}], "a list of [x, y]"),
+        ("all", "a list of objects"),
+    ],
+)
+def test_refuses_targets_and_keeps_what_was(client, folder, targets, message):
+    put(client, [DISC])
+    before = (folder / "points.json").read_bytes()
+    assert message in error(put(client, targets, 1))
+    assert (folder / "points.json").read_bytes() == before
+    assert client.get("/api/images/0").json()["segments_info"] == [DISC]
+
+
+def test_refuses_too_many_clicks(client):
+    points = [(x / 100, y / 100) for x in range(0, 4000, 50) for y in range(0, 3000, 100)]
+    assert len(points) > MAX_POINTS
+    assert f"at most {MAX_POINTS} clicks" in error(put(client, [target(1, *points)]))
+
+
+def test_two_windows_do_not_overwrite_each_other(client):
+    put(client, [DISC])
+    assert "another window" in error(put(client, [GROUND], 0), 409)
+    assert "another window" in error(client.post("/api/images/0/undo", json={"revision": 0}), 409)
+
+
+def test_a_file_changed_by_somebody_else_is_not_overwritten(client, folder):
+    put(client, [DISC])
+    path = folder / "points.json"
+    path.write_text(path.read_text() + " ")
+    theirs = path.read_bytes()
+    assert "another program has changed it" in error(put(client, [GROUND], 1), 409)
+    assert path.read_bytes() == theirs
+
+
+def test_a_failed_save_changes_nothing(client, folder, monkeypatch):
+    put(client, [DISC])
+
+    def full(source, target):
+        raise OSError(28, "No space left on device", str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert "No space left" in error(put(client, [GROUND], 1), 500)
+    assert client.get("/api/images/0").json()["revision"] == 1
+    assert put(client, [GROUND], 1).json()["segments_info"] == [GROUND]
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_categories(client, folder):
+    put(client, [DISC])
+    assert "'disc' exists" in error(
+        client.post("/api/categories", json={"name": "disc", "isthing": 0})
+    )
+    assert "non-empty string" in error(
+        client.post("/api/categories", json={"name": "a\nb", "isthing": 1})
+    )
+    assert "disc has 1" in error(client.delete("/api/categories/1"))
+    client.put("/api/categories/1", json={"name": "ball", "color": [1, 2, 3]})
+    category = read_points(folder / "points.json").categories[1]
+    assert (category.name, category.color) == ("ball", (1, 2, 3))
+    put(client, [], 1)
+    assert [c["id"] for c in client.delete("/api/categories/1").json()] == [2]
+    # The clicks of that category cannot come back.
+    assert "nothing to undo" in error(client.post("/api/images/0/undo", json={"revision": 2}))
+    assert "id of a category, got 9" in error(client.delete("/api/categories/9"))
+
+
+def test_only_our_own_names_and_pages(client):
+    def state(**headers):
+        return client.get("/api/state", headers=headers).status_code
+
+    assert [state(host=name) for name in ("localhost:1", "127.0.0.1", "[::1]:8642")] == [200] * 3
+    for name in ("evil.example", "127.0.0.1.evil.example", "192.168.1.5", "", "["):
+        assert state(host=name) == 403
+    assert state(origin="http://127.0.0.1:8642") == 200
+    assert state(origin="https://evil.example") == 403
+    assert state(origin="null") == 403
+    refusal = client.put("/api/images/0/targets", json={}, headers={"host": "evil.example"})
+    assert "expected a host of" in error(refusal, 403)
+
+
+def test_beyond_loopback_numbers_are_names_too(folder):
+    app = create_app(Project(folder), Masks(folder), folder.with_name("out"), "0.0.0.0")
+    client = TestClient(app, base_url="http://192.168.1.5")
+    assert client.get("/api/state").status_code == 200
+    assert client.get("/api/state", headers={"host": "evil.example"}).status_code == 403
+
+
+def test_requests_are_limited(client, folder):
+    large = json.dumps({"revision": 0, "segments_info": [], "x": "y" * MAX_BODY})
+    assert f"at most {MAX_BODY} bytes" in error(
+        client.put("/api/images/0/targets", content=large), 413
+    )
+    chunks = (b" " * 2**16 for _ in range(20))  # without a length
+    assert error(client.put("/api/images/0/targets", content=chunks), 413)
+    deep = client.put("/api/images/0/targets", content=b"[" * 100_000)
+    assert deep.status_code in (400, 422)
+    assert "request: body" in error(client.put("/api/images/0/targets", json=[]))
+
+
+def test_paths_lead_nowhere_else(client, folder, tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    for path in ("/static/../server.py", "/static/%2e%2e/server.py", "/static//etc/passwd"):
+        assert client.get(path).status_code == 404
+    assert "from 0 to 2" in error(client.get("/api/images/3"))
+    assert client.get("/api/images/..%2F..%2Fsecret.txt/picture").status_code == 404
+    assert error(client.get("/docs"), 404)
+    assert error(client.get("/openapi.json"), 404)
+
+
+def test_links_that_lead_out_of_the_folder(folder, tmp_path):
+    outside = tmp_path / "outside.png"
+    Image.new("RGB", (40, 30)).save(outside)
+    (folder / "link.png").symlink_to(outside)
+    (folder / "inner.png").symlink_to(folder / "a.png")
+    (folder / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
+    project = Project(folder)
+    assert project.outside == ["link.png"]
+    assert project.names == ["a.png", "c.jpg", "inner.png", "sub/b.png"]
+    client = serve(folder)
+    (folder / "a.png").unlink()
+    (folder / "a.png").symlink_to(outside)  # after the folder was listed
+    for path in ("/api/images/0", "/api/images/0/picture", "/api/images/0/masks?revision=0"):
+        assert "it leads to" in error(client.get(path))
+
+
+def test_broken_large_and_changed_pictures(folder, monkeypatch):
+    (folder / "a.png").write_bytes(b"no picture")
+    Image.new("RGB", (20_000, 1)).save(folder / "wide.png")
+    client = serve(folder)
+    assert "expected an image as" in error(client.get("/api/images/0"))
+    assert "16384 pixels a side" in error(client.get("/api/images/3/picture"))
+    content = (folder / "sub/b.png").read_bytes()
+    (folder / "sub/b.png").write_bytes(content[: len(content) // 2])
+    assert "sub/b.png: expected a complete image" in error(client.get("/api/images/2/picture"))

@@ -1,0 +1,79 @@
+"""``point2mask annotate`` from outside: where it listens, what it says, how it stops."""
+
+import json
+import socket
+import urllib.request
+
+import pytest
+from app.served import served
+from PIL import Image
+
+from point2mask.cli import main
+
+pytest.importorskip("uvicorn", reason="needs point2mask[app]")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "photos" / "a.png")
+    return tmp_path / "photos"
+
+
+def test_serves_on_loopback_until_interrupted(folder):
+    with served(folder) as (url, server):
+        assert url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(url) as page:
+            assert b"point2mask" in page.read()
+        with urllib.request.urlopen(f"{url}api/state") as answer:
+            state = json.load(answer)
+        assert state["out"] == str(folder.parent / "photos_exports")
+        assert [image["name"] for image in state["images"]] == ["a.png"]
+        port = int(url.rstrip("/").rpartition(":")[2])
+        with socket.socket() as other:
+            other.settimeout(5)
+            # Another address of this machine: nobody listens there.
+            with pytest.raises(OSError, match=r"refused|timed out"):
+                other.connect(("127.0.0.2", port))
+    assert server.returncode == 0
+
+
+def test_begins_with_categories_of_another_file(folder, tmp_path):
+    content = {"categories": [{"id": 5, "name": "cat", "isthing": 1, "color": [1, 2, 3]}]}
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    with (
+        served(folder, "--categories", str(tmp_path / "other.json")) as (url, _),
+        urllib.request.urlopen(f"{url}api/state") as answer,
+    ):
+        assert json.load(answer)["categories"] == content["categories"]
+
+
+def fails(capsys, *arguments):
+    assert main(["annotate", *map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    return err
+
+
+def test_errors_are_one_line(folder, tmp_path, capsys):
+    assert "there is no such folder" in fails(capsys, tmp_path / "none")
+    assert "expected pictures to label" in fails(
+        capsys, tmp_path / "photos" / "..", "--out", folder
+    )
+    assert "the folder of the edge maps" in fails(capsys, folder, "--edges", tmp_path / "none")
+    assert "expected a checkpoint" in fails(capsys, folder, "--checkpoint", tmp_path)
+    (folder / "points.json").write_text("[]")
+    assert "got a JSON list" in fails(capsys, folder)
+    (folder / "points.json").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "choose another with --port" in fails(capsys, folder, "--port", port)
+    with pytest.raises(SystemExit):
+        main(["annotate", str(folder), "--port", "70000"])
+    assert "a port from 0 to 65535" in capsys.readouterr().err
+
+
+def test_help_has_examples(capsys):
+    with pytest.raises(SystemExit):
+        main(["annotate", "--help"])
+    assert "point2mask annotate photos\n" in capsys.readouterr().out

@@ -1,0 +1,116 @@
+"""Masks from clicks and a checkpoint: the pseudo-masks that training would have made."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import runs
+import torch
+
+from point2mask.data import DataError, PointTarget, read_panoptic, read_rgb, sample_points
+from point2mask.data.records import Category
+from point2mask.data.training import class_channels
+from point2mask.engine.train import train
+from point2mask.pseudo_masks import PointBatch, pseudo_masks
+
+pytest.importorskip("fastapi", reason="needs point2mask[app]")
+
+from point2mask.app import Cues, Masks
+from point2mask.app.network import TrainedNetwork
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    runs.write_data(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def network(root, tmp_path_factory):
+    """Trained for three steps, which is enough to disagree with everything else."""
+    config = runs.config(root)
+    config = replace(config, schedule=replace(config.schedule, epochs=1))
+    out = tmp_path_factory.mktemp("run")
+    train(config, out, cpu=True, make_module=runs.Semantic)
+    return TrainedNetwork(out)
+
+
+def test_gives_the_pseudo_masks_of_training(root, network):
+    dataset = read_panoptic(root / "annotations" / "panoptic_val.json")
+    record, targets = sample_points(dataset).images[0]
+    folder = root / "images" / "val"
+    masks = Masks(folder, Cues(network=network))
+    got = masks.segment_map(record, targets, dataset.categories, "checkpoint")
+
+    module, channels = network.module, class_channels(dataset.categories)
+    assert record.height == network.trained.config.augment.test_short_side  # nothing is resized
+    image = torch.from_numpy(read_rgb(folder / record.file_name)).permute(2, 0, 1).float() / 255
+    image = torch.nn.functional.pad(image, (0, -record.width % 32, 0, -record.height % 32))
+    mean, std = (x[:, None, None] for x in (module.mean, module.std))
+    size = torch.tensor([[record.height, record.width]])
+    with torch.no_grad():
+        output = module.network(((image - mean) / std)[None], size)
+    clicks = [(channels[t.category_id], [(x + 0.5, y + 0.5) for x, y in t.pixels]) for t in targets]
+    expected = pseudo_masks(
+        output.geometry.to_pixels(output.semantics.logits[-1]).softmax(1),
+        PointBatch.from_lists([clicks]),
+        torch.tensor([dataset.categories[key].isthing for key in channels]),
+        boundary=output.boundary_logits.sigmoid(),
+        feature=output.features,
+        image_size=size,
+        options=network.options,
+    ).panoptic[0, : record.height, : record.width]
+    ids = np.array([t.id for t in targets] + [0])[expected.numpy()]
+    for target in targets:
+        for x, y in target.pixels:
+            ids[y, x] = target.id
+    np.testing.assert_array_equal(got, ids)
+    assert len(np.unique(got)) > 2
+    without = masks.segment_map(record, [], dataset.categories, "checkpoint")
+    assert not without.any()
+
+
+def test_larger_pictures_are_reduced_and_clicks_with_them(network, root):
+    image = np.repeat(np.repeat(read_rgb(root / "images" / "val" / "000001.png"), 3, 0), 3, 1)
+    categories = network.trained.categories
+    thing = next(c for c in categories.values() if c.isthing)
+    targets = [
+        PointTarget(1, thing.id, ((20.0, 10.0),)),
+        PointTarget(2, thing.id, ((130.0, 80.0),)),
+    ]
+    labels = network.prepare(image).label(targets, categories)
+    assert labels.shape == (96, 144)
+    assert (labels[10, 20], labels[80, 130]) == (0, 1)
+
+
+def test_categories_are_matched_by_name_and_kind(network):
+    image = np.zeros((32, 48, 3), np.uint8)
+    known = next(iter(network.trained.categories.values()))
+    target = PointTarget(1, 77, ((3.0, 3.0),))
+    prepared = network.prepare(image)
+    assert (prepared.label([target], {77: replace(known, id=77)}) == 0).any()
+    for category in (Category(77, "unicorn", True, (0, 0, 0)), replace(known, isthing=False)):
+        with pytest.raises(DataError, match=f"does not know {category.name}"):
+            prepared.label([target], {77: category})
+
+
+def test_maps_of_the_clicked_classes_follow_the_clicks(network, root, monkeypatch):
+    changed = replace(network.module.supervision, clicked_classes=True)
+    image = read_rgb(root / "images" / "val" / "000001.png")
+    categories = network.trained.categories
+    first, second, third = list(categories)[:2] + list(categories)[-1:]
+    before = [PointTarget(1, first, ((9.0, 9.0),)), PointTarget(2, third, ((40.0, 25.0),))]
+    after = [PointTarget(1, second, ((9.0, 9.0),)), PointTarget(2, third, ((40.0, 25.0),))]
+    with monkeypatch.context() as patch:
+        patch.setattr(network.module, "supervision", changed)
+        prepared = network.prepare(image)
+        prepared.label(before, categories)
+        np.testing.assert_array_equal(
+            prepared.label(after, categories), network.prepare(image).label(after, categories)
+        )
+        assert prepared.maps is not None
+        kinds = [categories[key] for key in (second, third)]
+        clicked = {network.channels[category.name, category.isthing] for category in kinds}
+        shown = prepared.maps[1].semantic[0, :, : image.shape[0], : image.shape[1]].sum((1, 2))
+        assert set(shown.nonzero().flatten().tolist()) == clicked

@@ -1,0 +1,134 @@
+"""The file of clicks: what else it holds stays, and who is killed while saving leaves it whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from point2mask.data import DataError, PointTarget, read_points
+
+pytest.importorskip("fastapi", reason="needs point2mask[app]")
+
+from point2mask.app import ConflictError, Project
+
+# Saves without end; the number of clicks is the number of the save.
+SAVER = """
+import sys
+from pathlib import Path
+from point2mask.app import Project
+from point2mask.data import PointTarget
+project = Project(Path(sys.argv[1]))
+project.add_category("thing", True)
+print("saving", flush=True)
+for revision in range(10**6):
+    points = [(x + 0.5, y + 0.5) for y in range(20) for x in range(60)][: 900 + revision % 300]
+    project.change(0, revision, [PointTarget(1, 1, tuple(points))])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    Image.new("RGB", (60, 20)).save(tmp_path / "a.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("milliseconds", [5, 40, 90, 170])
+def test_killed_while_saving(folder, milliseconds):
+    saver = subprocess.Popen([sys.executable, "-c", SAVER, folder], stdout=subprocess.PIPE)
+    assert saver.stdout.readline() == b"saving\n"
+    time.sleep(milliseconds / 1000)
+    saver.send_signal(signal.SIGKILL)
+    saver.wait()
+    saver.stdout.close()
+    labels = read_points(folder / "points.json")  # whole, whatever the moment
+    assert labels.categories[1].name == "thing"
+    assert all(len(targets[0].points) >= 900 for _, targets in labels.images)
+    project = Project(folder)
+    clicks = project.clicks(0)
+    project.change(0, clicks.revision, [PointTarget(1, 1, ((3.0, 3.0),))])
+    assert read_points(folder / "points.json").images[0][1][0].points == ((3.0, 3.0),)
+
+
+def test_killed_between_writing_and_renaming(folder):
+    program = SAVER.replace(
+        "for revision",
+        "import os\nos.replace = lambda *names: os.kill(os.getpid(), 9)\nfor revision",
+    )
+    saver = subprocess.run([sys.executable, "-c", program, folder], capture_output=True)
+    assert saver.returncode == -signal.SIGKILL
+    assert len(list(folder.glob(".*.tmp"))) == 1  # what was being written
+    labels = read_points(folder / "points.json")
+    assert (len(labels.categories), labels.images) == (1, [])
+    assert Project(folder).names == ["a.png"]
+
+
+def test_what_the_file_held_stays(folder):
+    content = {
+        "images": [
+            {"id": "x", "file_name": "elsewhere/z.jpg", "height": 9, "width": 9},
+            {"id": 7, "file_name": "a.png", "height": 20, "width": 60},
+        ],
+        "annotations": [
+            {
+                "image_id": "x",
+                "segments_info": [{"id": 4, "category_id": 3, "points": [[1, 2]], "area": 30}],
+            }
+        ],
+        "categories": [{"id": 3, "name": "cat", "isthing": 1}],
+    }
+    (folder / "points.json").write_text(json.dumps(content))
+    project = Project(folder)
+    assert project.strangers == 1
+    target = PointTarget(9, 3, ((5.0, 6.0),), area=12.5, iscrowd=True)
+    project.change(0, 0, [target])
+    (other, theirs), (mine, targets) = read_points(folder / "points.json").images
+    assert (other.id, theirs) == ("x", [PointTarget(4, 3, ((1.0, 2.0),), 30)])
+    assert (mine.id, targets) == (7, [target])
+    project.change(0, 1, [])
+    assert [record.id for record, _ in read_points(folder / "points.json").images] == ["x", 7]
+    assert project.labels().images == []
+
+
+def test_refuses_files_that_do_not_fit(folder):
+    path = folder / "points.json"
+    path.write_text("{}")
+    with pytest.raises(DataError, match="categories: expected a list"):
+        Project(folder)
+    image = {"id": 1, "file_name": "a.png", "height": 20, "width": 61}
+    content = {"images": [image], "annotations": [], "categories": []}
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"a\.png: expected 61 x 20 pixels as noted"):
+        Project(folder).clicks(0)
+    content["images"].append({**image, "id": 2})
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"every image once, got a\.png"):
+        Project(folder)
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+    with pytest.raises(DataError, match="leads to"):
+        Project(folder)
+
+
+def test_a_file_that_appears_later_is_not_overwritten(folder):
+    project = Project(folder)
+    (folder / "points.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(ConflictError, match="another program"):
+        project.add_category("cat", True)
+
+
+def test_no_folder_and_no_pictures(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        Project(tmp_path / "none")
+    with pytest.raises(DataError, match="expected pictures to label"):
+        Project(tmp_path)
+    (tmp_path / ".hidden.png").touch()
+    (tmp_path / "exports").mkdir()
+    Image.new("RGB", (5, 5)).save(tmp_path / "exports" / "mask.png")
+    with pytest.raises(DataError, match="expected pictures to label"):
+        Project(tmp_path, without=tmp_path / "exports")
+    assert os.listdir(tmp_path / "exports") == ["mask.png"]
