@@ -18,7 +18,7 @@ from point2mask.data import (
 )
 from point2mask.data.coco import read_split
 from point2mask.data.conversion import convert_split
-from point2mask.data.outlines import fill_polygons
+from point2mask.data.outlines import fill_polygons, fill_runs, read_counts
 
 CAT, DOG = {"id": 3, "name": "cat"}, {"id": 17, "name": "dog", "supercategory": "animal"}
 GRASS, OTHER = {"id": 92, "name": "grass"}, {"id": 183, "name": "other"}
@@ -214,5 +214,7 @@ def test_polygons_agree_with_an_independent_library_but_for_the_rim(folder):
         corners = np.stack((50 + radius * np.cos(angle), 50 + radius * np.sin(angle)), 1)
         polygon = corners.ravel().tolist()
         ours = fill_polygons([polygon], (100, 100))
-        theirs = coco.decode(coco.frPyObjects([polygon], 100, 100))[:, :, 0].astype(bool)
+        (encoded,) = coco.frPyObjects([polygon], 100, 100)
+        counts = read_counts(encoded["counts"].decode(), 10_000, "here")
+        theirs = fill_runs(counts, (100, 100), "here")
         assert (ours & theirs).sum() / (ours | theirs).sum() > 0.95
