@@ -279,6 +279,13 @@ class Fields:
 _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 
 
+def check_text(value: str, place: object) -> str:
+    """``value`` if it is not empty and can be printed, else an error."""
+    if not _is_text(value):
+        raise DataError(f"{place}: expected text without control characters, got {_show(value)}")
+    return value
+
+
 def _is_text(value: str) -> bool:
     return bool(value) and not _UNPRINTABLE.search(value)
 
