@@ -54,8 +54,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--annotations",
         type=Path,
         metavar="JSON",
-        help="panoptic JSON whose images are wanted, and whose ids the result is to have "
-        "; --images is then its one folder (default: all pictures in --images)",
+        help="panoptic JSON whose images are wanted, and whose ids the result is to have; "
+        "--images is then its one folder (default: all pictures in --images)",
     )
     parser.add_argument(
         "--out",
