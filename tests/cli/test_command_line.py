@@ -217,10 +217,10 @@ def test_examples_of_the_help_are_command_lines():
         for word in command:
             (subparsers,) = (a for a in parser._actions if hasattr(a, "choices") and a.choices)
             parser = subparsers.choices[word]
-        text = (parser.epilog or "").replace("\\\n", " ")
+        text = ((command and parser.epilog) or "").replace("\\\n", " ")
         for line in text.splitlines():
-            words = shlex.split(line)
-            if "point2mask" in words[:7] and "COMMAND" not in line:
+            words = shlex.split(line) if "point2mask" in line else []
+            if "point2mask" in words[:7]:
                 words = words[words.index("point2mask") + 1 :]
                 args = build_parser().parse_args(words)
                 assert callable(args.run)
