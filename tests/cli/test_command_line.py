@@ -1,6 +1,9 @@
 """The command ``point2mask``: what it writes, prints and says when something is wrong."""
 
+import argparse
 import json
+import os
+import shlex
 import subprocess
 import sys
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 import point2mask
-from point2mask.cli import COMMANDS, main
+from point2mask.cli import COMMANDS, build_parser, main
 from point2mask.data import read_panoptic, read_point_pngs, read_points, read_rgb, sample_points
 from point2mask.data.shapes import make_scene, write_shapes
 from point2mask.evaluation import panoptic_quality
@@ -110,7 +113,8 @@ def test_evaluate_writes_into_folders_that_exist(shapes, tmp_path, capsys):
     err = fails(capsys, *arguments, tmp_path / "none" / "q.json")
     assert f"there is no folder {tmp_path}/none" in err
     assert not (tmp_path / "none").exists()
-    assert "but it is a folder" in fails(capsys, *arguments, tmp_path)
+    assert f"but {tmp_path} is a folder" in fails(capsys, *arguments, tmp_path)
+    assert "expected a name that ends in .json, got 'q.png'" in fails(capsys, *arguments, "q.png")
 
 
 def test_info(capsys):
@@ -184,7 +188,16 @@ def test_interruption(capsys, monkeypatch):
     assert capsys.readouterr().err == "point2mask: error: interrupted\n"
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["points", "sample"]])
+def all_commands(parser, path=()):
+    """The words of every command and of the commands below it."""
+    yield list(path)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                yield from all_commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("command", list(all_commands(build_parser())))
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
@@ -193,6 +206,70 @@ def test_help_has_examples(command, capsys):
     assert f"point2mask {' '.join(command)}".strip() in out
     assert not command or "examples:" in out
     assert max(map(len, out.splitlines())) <= 100
+    assert command or "Exit codes: 0 done, 2 bad input" in " ".join(out.split())
+
+
+def test_examples_of_the_help_are_command_lines():
+    """Every example parses, so that none can fall behind the options."""
+    seen = set()
+    for command in all_commands(build_parser()):
+        parser = build_parser()
+        for word in command:
+            (subparsers,) = (a for a in parser._actions if hasattr(a, "choices") and a.choices)
+            parser = subparsers.choices[word]
+        text = ((command and parser.epilog) or "").replace("\\\n", " ")
+        for line in text.splitlines():
+            words = shlex.split(line) if "point2mask" in line else []
+            if "point2mask" in words[:7]:
+                words = words[words.index("point2mask") + 1 :]
+                args = build_parser().parse_args(words)
+                assert callable(args.run)
+                seen.add(words[0])
+    assert seen == set(COMMANDS)
+
+
+def test_results_as_json(tmp_path, capsys):
+    arguments = ["shapes", tmp_path / "s", "--train", 0, "--val", 2, "--height", 32, "--width", 48]
+    assert main([*map(str, arguments), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"out": str(tmp_path / "s"), "images": {"val": 2}}
+    truth = tmp_path / "s" / "annotations" / "panoptic_val.json"
+    arguments = ["--annotations", truth, "--out", tmp_path / "points.json", "--json"]
+    assert main(["points", "sample", *map(str, arguments)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["images"] == 2
+    assert said["points"] == said["segments"]
+    arguments = ["--images", truth.parents[1] / "images" / "val", "--workers", "1"]
+    arguments += ["--points", tmp_path / "points.json", "--out", tmp_path / "labels"]
+    assert main(["label", *map(str, arguments), "--json", str(tmp_path / "label.json")]) == 0
+    assert capsys.readouterr().out == ""
+    written = json.loads((tmp_path / "label.json").read_text())
+    assert written["masks"] == said["segments"]
+    assert written["left_out"] == []
+
+
+def complete(line, folder):
+    """What argcomplete offers at the end of a command line, as the shell asks for it."""
+    pytest.importorskip("argcomplete")
+    answer = folder / "answer"
+    environment = os.environ | {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+        "_ARGCOMPLETE_IFS": "|",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "COMP_TYPE": "9",
+    }
+    code = "from point2mask.cli import main; main()"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    return answer.read_text().split("|")
+
+
+def test_the_shell_completes_commands_and_options(tmp_path):
+    assert set(COMMANDS) <= {*complete("point2mask ", tmp_path)}
+    assert complete("point2mask points import labelm", tmp_path) == ["labelme"]
+    assert complete("point2mask label --assigner wat", tmp_path) == ["watershed"]
 
 
 def run_python(code, *arguments):

@@ -31,13 +31,13 @@ from point2mask.data import (
     sample_points,
 )
 from point2mask.data.augment import AugmentConfig
+from point2mask.data.conversion import convert_split
 from point2mask.data.files import link_or_copy
 from point2mask.data.training import TrainingSet, class_channels, thing_channels
 from point2mask.data.voc import (
     BACKGROUND,
     BACKGROUND_SEGMENT,
     CATEGORIES,
-    convert_split,
     read_splits,
     voc_segments,
 )

@@ -13,7 +13,8 @@ from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic, read_rgb, write_rgb
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.training import class_channels
-from point2mask.engine.evaluate import Predictor, evaluate, list_pictures, predict_folder
+from point2mask.engine.evaluate import Predictor, evaluate, predict_folder
+from point2mask.engine.sources import find_pictures
 from point2mask.evaluation import panoptic_quality, read_predictions
 from point2mask.models import MergeConfig, PanopticNetwork
 
@@ -85,20 +86,58 @@ def test_classes_of_the_network_are_categories_things_first(predictor, root):
     assert areas == dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def test_pictures_are_listed_by_name(tmp_path):
-    write_rgb(tmp_path / "b.png", np.zeros((4, 6, 3), np.uint8))
-    write_rgb(tmp_path / "a/c.jpg", np.zeros((5, 7, 3), np.uint8))
-    (tmp_path / "notes.txt").write_text("no picture")
-    records = list_pictures(tmp_path)
-    assert [(r.id, r.height, r.width) for r in records] == [("a/c.jpg", 5, 7), ("b.png", 4, 6)]
-    (tmp_path / "b.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"b\.png"):
-        list_pictures(tmp_path)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="expected pictures, got none"):
-        list_pictures(tmp_path / "empty")
-    with pytest.raises(DataError, match="expected a folder"):
-        list_pictures(tmp_path / "notes.txt")
+@pytest.fixture
+def photos(tmp_path):
+    for name in ("b.png", "a/c.jpg", "a/d/e.jpg"):
+        write_rgb(tmp_path / "photos" / name, np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize(
+    ("sources", "root", "names"),
+    [
+        ([""], "", ["a/c.jpg", "a/d/e.jpg", "b.png"]),
+        (["a"], "a", ["c.jpg", "d/e.jpg"]),
+        (["b.png"], "", ["b.png"]),
+        (["a/d/e.jpg", "a/c.jpg"], "a", ["d/e.jpg", "c.jpg"]),
+        (["a/d", "b.png"], "", ["a/d/e.jpg", "b.png"]),
+        (["a", "a/c.jpg", "a/d"], "a", ["c.jpg", "d/e.jpg"]),
+        (["*/*.jpg"], "", ["a/c.jpg"]),
+        (["a/**/*.jpg"], "a", ["c.jpg", "d/e.jpg"]),
+        (["?.*"], "", ["b.png"]),
+    ],
+)
+def test_pictures_are_found_by_files_folders_and_patterns(photos, sources, root, names):
+    folder, records = find_pictures([photos / source for source in sources])
+    assert folder.resolve() == photos / root
+    assert [(r.id, r.file_name, r.height, r.width) for r in records] == [
+        (name, name, 4, 6) for name in names
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("notes.txt", r"notes\.txt: expected a folder, a pattern or a picture"),
+        ("none.jpg", r"none\.jpg: expected a picture, a folder or a pattern, but nothing is there"),
+        ("*.txt", r"\*\.txt: expected pictures of this pattern, got none"),
+        ("empty", "empty: expected pictures, got none"),
+        ("video.mp4", r"got a video; write its frames into a folder first: ffmpeg -i video\.mp4"),
+        ("broken.png", r"broken\.png: expected an image as JPEG"),
+        ("outside", r"outside/x\.png: expected a file inside"),
+        ("twins", r"twins/x\.png: expected pictures that differ before the suffix, got x\.jpg too"),
+    ],
+)
+def test_no_pictures(photos, source, message):
+    (photos / "empty").mkdir()
+    (photos / "broken.png").write_bytes(b"broken")
+    (photos / "outside").mkdir()
+    (photos / "outside" / "x.png").symlink_to(photos / "b.png")
+    for suffix in ("jpg", "png"):
+        write_rgb(photos / "twins" / f"x.{suffix}", np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(DataError, match=message):
+        find_pictures([photos / source])
 
 
 CONFIG = """
@@ -148,6 +187,7 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
     annotations = root / "annotations/panoptic_val.json"
     predicted = tmp_path / "predicted"
     command = ["predict", *arguments, "--out", predicted, "--annotations", annotations]
+    predict_command = command
     assert main(list(map(str, command))) == 0
     assert "segments in 3 images" in capsys.readouterr().err
     command = ["evaluate", "--truth", annotations, "--predictions", predicted, "--json", "-"]
@@ -156,8 +196,22 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
     result = json.loads((out / "result.json").read_text())
     assert quality["all"] == result["quality"]["all"]
 
+    two = [*predict_command[1:], "--out", tmp_path / "z", "--images", predicted, tmp_path]
+    assert main(["predict", *map(str, two)]) == 2
+    assert "with --annotations, --images is one folder" in capsys.readouterr().err
+
     plain = tmp_path / "plain"
-    assert main(list(map(str, ["predict", *arguments, "--out", plain, "--no-overlays"]))) == 0
+    command = ["predict", *arguments, "--out", plain, "--no-overlays", "--json"]
+    assert main(list(map(str, command))) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said.pop("seconds") > 0
+    segments = sum(len(i.segments) for i in read_panoptic(plain / "panoptic.json").images)
+    assert said == {
+        "annotations": str(plain / "panoptic.json"),
+        "images": 3,
+        "segments": segments,
+        "device": "cpu",
+    }
     assert not (plain / "overlays").exists()
     names = {image.record.file_name for image in read_panoptic(plain / "panoptic.json").images}
     assert names == {"000001.png", "000002.png", "000003.png"}

@@ -37,7 +37,10 @@ EXTRAS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code: 0, 2 for errors, 130 when interrupted."""
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks how a command line could go on
+        _complete(parser)
+    args = parser.parse_args(arguments)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -65,7 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="point2mask",
         description="Panoptic masks from points.",
-        epilog="'point2mask COMMAND --help' explains a command and gives examples.",
+        epilog="'point2mask COMMAND --help' explains a command and gives examples. "
+        "Exit codes: 0 done, 2 bad input or usage (one line says what and what helps; -v shows "
+        "where), 130 interrupted, 1 a fault in point2mask itself (a traceback; please report it).",
     )
     add_verbose(parser, default=False)
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
@@ -73,6 +78,15 @@ def build_parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         import_module(f"point2mask.cli.{name}").add_parser(subparsers)
     return parser
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answers the shell by argcomplete and ends; without the package nothing is completed."""
+    try:
+        import argcomplete
+    except ModuleNotFoundError:
+        sys.exit(1)
+    argcomplete.autocomplete(parser)
 
 
 def _version() -> str:

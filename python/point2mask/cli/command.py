@@ -1,9 +1,11 @@
 """What subcommands share: their parsers, their one kind of error, and progress bars."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction["Parser"]
 else:
     Subparsers = argparse._SubParsersAction
+
+PRINT = "-"  # in place of a file: the output
 
 
 class UsageError(Exception):
@@ -66,6 +70,45 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
     return value
+
+
+def add_json(parser: Parser) -> None:
+    """The option ``--json [FILE]`` of commands that have a result."""
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const=PRINT,
+        type=_json_destination,
+        metavar="FILE",
+        help="print the result as JSON, or write it to FILE (.json, into a folder that exists)",
+    )
+
+
+def write_result(destination: str | None, result: object) -> None:
+    """Prints or writes what a command found, if that was asked for with ``--json``."""
+    if destination == PRINT:
+        print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
+    elif destination is not None:
+        from point2mask.data.files import write_json
+
+        write_json(Path(destination), result)
+
+
+def _json_destination(text: str) -> str:
+    """An argument type. Whether a file can be written there is found out before the work.
+
+    The suffix is asked for because the name is optional: in ``--json picture.png`` it was left out.
+    """
+    path = Path(text)
+    if text == PRINT:
+        return text
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected the name of a file, but {text} is a folder")
+    if path.suffix.lower() != ".json":
+        raise argparse.ArgumentTypeError(f"expected a name that ends in .json, got {text!r}")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return text
 
 
 @contextmanager

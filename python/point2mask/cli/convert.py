@@ -2,14 +2,24 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, add_command, positive, progress_bar
+from point2mask.cli.command import (
+    Parser,
+    Subparsers,
+    add_command,
+    add_json,
+    positive,
+    progress_bar,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from point2mask.data import PanopticDataset
+    from point2mask.data.conversion import Split
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -20,9 +30,19 @@ def add_parser(subparsers: Subparsers) -> None:
         "Convert data sets of other layouts to COCO panoptic.",
         """
           point2mask convert voc --voc VOCdevkit/VOC2012 --out data/voc
+          point2mask convert coco --instances cells.json --images photos --out data/cells
+          point2mask convert cityscapes --cityscapes cityscapes --out data/cityscapes
+          point2mask convert ade20k --ade20k ADEChallengeData2016 --out data/ade20k
         """,
     )
     kinds = parser.add_subparsers(title="layouts", metavar="LAYOUT", required=True)
+    _add_voc(kinds)
+    _add_coco(kinds)
+    _add_cityscapes(kinds)
+    _add_ade20k(kinds)
+
+
+def _add_voc(kinds: Subparsers) -> None:
     voc = add_command(
         kinds,
         "voc",
@@ -51,47 +71,174 @@ def add_parser(subparsers: Subparsers) -> None:
         "join the training set, which is then named voc_panoptic_train_aug (default: none, "
         "voc_panoptic_train)",
     )
-    voc.add_argument(
+    _add_output(voc, "voc_panoptic_train_aug")
+
+
+def _add_coco(kinds: Subparsers) -> None:
+    coco = add_command(
+        kinds,
+        "coco",
+        run_coco,
+        "Convert instances as COCO has them, your own too, with or without stuff.",
+        """
+          instances alone, everything else void:
+            point2mask convert coco --instances instances_val2017.json --images val2017 \\
+              --out data/coco
+          instances over COCO's stuff:
+            point2mask convert coco --instances instances_val2017.json \\
+              --stuff stuff_val2017.json --images val2017 --out data/coco
+          your own things before one background, with clicks to train on:
+            point2mask convert coco --instances cells.json --images photos --background \\
+              background --out data/cells --points 1
+        """,
+    )
+    coco.add_argument(
+        "--instances", type=Path, required=True, metavar="JSON", help="COCO instances JSON"
+    )
+    coco.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="the pictures that it names"
+    )
+    rest = coco.add_mutually_exclusive_group()
+    rest.add_argument(
+        "--stuff",
+        type=Path,
+        metavar="JSON",
+        help="JSON of the same layout whose categories are stuff, under the things (default: none)",
+    )
+    rest.add_argument(
+        "--background",
+        metavar="NAME",
+        help="what no instance covers becomes stuff of this name (default: void)",
+    )
+    coco.add_argument(
+        "--name", metavar="NAME", help="of the set (default: that of the folder --images)"
+    )
+    _add_output(coco, "panoptic_NAME")
+
+
+def _add_cityscapes(kinds: Subparsers) -> None:
+    cityscapes = add_command(
+        kinds,
+        "cityscapes",
+        run_cityscapes,
+        "Convert Cityscapes' fine annotations: 8 things and 11 classes of stuff.",
+        """
+          point2mask convert cityscapes --cityscapes cityscapes --out data/cityscapes --points 1
+        """,
+    )
+    cityscapes.add_argument(
+        "--cityscapes",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the folder with leftImg8bit and gtFine, each with train and val",
+    )
+    _add_output(cityscapes, "cityscapes_panoptic_train")
+
+
+def _add_ade20k(kinds: Subparsers) -> None:
+    ade20k = add_command(
+        kinds,
+        "ade20k",
+        run_ade20k,
+        "Convert ADE20K as its challenges published it: 100 things and 50 classes of stuff.",
+        """
+          point2mask convert ade20k --ade20k ADEChallengeData2016 --out data/ade20k --points 1
+        """,
+    )
+    ade20k.add_argument(
+        "--ade20k",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the folder ADEChallengeData2016, with images, annotations, objectInfo150.txt and, "
+        "from an archive of its own, annotations_instance",
+    )
+    _add_output(ade20k, "ade20k_panoptic_train")
+
+
+def _add_output(parser: Parser, stem: str) -> None:
+    """The options of every layout; ``stem`` is the name of the JSON that is for training."""
+    parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="gets train/ and val/ (hard links to the pictures, or copies on another file system), "
-        "voc_panoptic_*.json and their folders of masks",
+        help="gets folders of pictures (hard links, or copies on another file system), panoptic "
+        "JSONs and their folders of masks",
     )
-    voc.add_argument(
+    parser.add_argument(
         "--points",
         type=positive,
         nargs="+",
         default=[],
         metavar="N",
-        help="also sample N points in each segment for training, as PNGs in "
-        "voc_panoptic_train_aug_Npnt_uniform; several numbers make several folders, in which fewer "
-        "points are part of more",
+        help=f"also sample N points in each segment for training, as PNGs in {stem}_Npnt_uniform; "
+        "several numbers make several folders, in which fewer points are part of more",
     )
-    voc.add_argument("--seed", type=int, default=0, help="of the points (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the points (default: 0)")
+    add_json(parser)
 
 
 def run_voc(args: argparse.Namespace) -> int:
-    from point2mask.data.voc import convert_split, read_splits
+    from point2mask.data.voc import read_splits
 
-    for split in read_splits(args.voc, args.sbd):
+    return _convert(args, read_splits(args.voc, args.sbd))
+
+
+def run_coco(args: argparse.Namespace) -> int:
+    from point2mask.data.coco import read_split
+
+    name = args.name or args.images.resolve().name
+    split = read_split(args.instances, args.images, name, args.stuff, args.background)
+    return _convert(args, [split])
+
+
+def run_cityscapes(args: argparse.Namespace) -> int:
+    from point2mask.data.cityscapes import read_splits
+
+    return _convert(args, read_splits(args.cityscapes))
+
+
+def run_ade20k(args: argparse.Namespace) -> int:
+    from point2mask.data.ade20k import read_splits
+
+    return _convert(args, read_splits(args.ade20k))
+
+
+def _convert(args: argparse.Namespace, splits: Iterable["Split"]) -> int:
+    from point2mask.data.conversion import convert_split
+
+    results = []
+    for split in splits:
         with progress_bar(split.stem) as progress:
             dataset = convert_split(split, args.out, progress)
         segments = sum(len(image.segments) for image in dataset.images)
-        print(
-            f"{len(dataset.images)} images, {segments} segments: {args.out / split.stem}.json",
-            file=sys.stderr,
+        path = args.out / f"{split.stem}.json"
+        print(f"{len(dataset.images)} images, {segments} segments: {path}", file=sys.stderr)
+        folders = []
+        if split.trained and args.points:
+            counts = sorted({*args.points})
+            folders = write_points(dataset, args.out / split.stem, counts, args.seed)
+        results.append(
+            {
+                "annotations": str(path),
+                "images": len(dataset.images),
+                "segments": segments,
+                "points": [str(folder) for folder in folders],
+            }
         )
-        if split.images == "train" and args.points:
-            write_points(dataset, args.out / split.stem, sorted({*args.points}), args.seed)
+    write_result(args.json, {"sets": results})
     return 0
 
 
-def write_points(dataset: "PanopticDataset", prefix: Path, counts: list[int], seed: int) -> None:
+def write_points(
+    dataset: "PanopticDataset", prefix: Path, counts: list[int], seed: int
+) -> list[Path]:
     """Folders of PNGs with each number of points; masks are read once."""
     from point2mask.data import sample_points, write_point_pngs
 
+    folders = []
     with progress_bar("sampling points") as progress:
         most = sample_points(dataset, counts[-1], seed, progress)
     for count in counts:
@@ -103,3 +250,5 @@ def write_points(dataset: "PanopticDataset", prefix: Path, counts: list[int], se
         with progress_bar(folder.name) as progress:
             write_point_pngs(folder, replace(most, images=images), progress=progress)
         print(f"{count} points a segment: {folder}", file=sys.stderr)
+        folders.append(folder)
+    return folders

@@ -1,14 +1,21 @@
 """``point2mask evaluate``: panoptic quality of predictions."""
 
 import argparse
-import json
 import math
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
+from point2mask.cli.command import (
+    PRINT,
+    Subparsers,
+    add_command,
+    add_json,
+    positive,
+    progress_bar,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from point2mask.data import PanopticDataset
@@ -55,11 +62,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "the true segments, as masks from sampled points do",
     )
     parser.add_argument("--per-category", action="store_true", help="a row for every category")
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        help="write all figures as JSON, into a folder that exists; - prints them, and no table",
-    )
+    add_json(parser)
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="processes (default: one a CPU)"
     )
@@ -67,11 +70,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from point2mask.data import read_panoptic
-    from point2mask.data.files import write_json
     from point2mask.evaluation import mask_quality, panoptic_quality, read_predictions
 
-    if args.json not in (None, "-"):
-        check_destination(Path(args.json))
     truth = read_panoptic(args.truth, args.truth_masks)
     predictions = read_predictions(args.predictions, truth)
     if doubt := differing_images(truth, predictions):
@@ -86,21 +86,10 @@ def run(args: argparse.Namespace) -> int:
         with progress_bar("mask quality") as progress:
             masks = mask_quality(truth, predictions, workers, progress)
     if args.json is not None:
-        figures = to_json(quality, masks, truth)
-        if args.json == "-":
-            print(json.dumps(figures, indent=2, ensure_ascii=False))
-            return 0
-        write_json(Path(args.json), figures)
-    print_tables(quality, masks, truth, args.per_category)
+        write_result(args.json, to_json(quality, masks, truth))
+    if args.json != PRINT:
+        print_tables(quality, masks, truth, args.per_category)
     return 0
-
-
-def check_destination(path: Path) -> None:
-    """Whether a file can be written there is found out before the work, not after it."""
-    if path.is_dir():
-        raise UsageError(f"--json {path}: expected the name of a file, but it is a folder")
-    if not path.parent.is_dir():
-        raise UsageError(f"--json {path}: there is no folder {path.parent}")
 
 
 def differing_images(truth: "PanopticDataset", predictions: "PanopticDataset") -> str:

@@ -1,11 +1,10 @@
 """``point2mask info``: what is installed, and what it can use."""
 
 import argparse
-import json
 import os
 import platform
 
-from point2mask.cli.command import Subparsers, add_command
+from point2mask.cli.command import PRINT, Subparsers, add_command, add_json, write_result
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -16,16 +15,16 @@ def add_parser(subparsers: Subparsers) -> None:
         "Show versions, processors and operators.",
         """
           point2mask info
-          point2mask info --json > environment.json
+          point2mask info --json environment.json
         """,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, for scripts and reports")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     facts, backends = gather(), operators()
-    if args.json:
-        print(json.dumps({**facts, "operators": backends}, indent=2))
+    write_result(args.json, {**facts, "operators": backends})
+    if args.json == PRINT:
         return 0
     width = max(map(len, facts))
     for name, value in facts.items():

@@ -10,8 +10,10 @@ from point2mask.cli.command import (
     Subparsers,
     UsageError,
     add_command,
+    add_json,
     positive,
     progress_bar,
+    write_result,
 )
 
 ASSIGNERS = ("merge", "watershed", "shortest_path", "transport")
@@ -101,6 +103,7 @@ def _add_options(parser: Parser) -> None:
         "map is broken, and list them at the end (default: stop at the first; run again once it "
         "is mended)",
     )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -136,4 +139,14 @@ def run(args: argparse.Namespace) -> int:
     if broken:
         count = f"left out {len(broken)} of {len(labels.images)} images:"
         print(count, *broken, sep="\n  ", file=sys.stderr)
+    write_result(
+        args.json,
+        {
+            "annotations": str(args.out / "panoptic.json"),
+            "images": len(dataset.images),
+            "masks": segments,
+            "seconds": seconds,
+            "left_out": [str(error) for error in broken],
+        },
+    )
     return 0

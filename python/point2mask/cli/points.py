@@ -1,10 +1,27 @@
-"""``point2mask points``: make point labels."""
+"""``point2mask points``: make point labels, and exchange them with other tools."""
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
+from point2mask.cli.command import (
+    Parser,
+    Subparsers,
+    UsageError,
+    add_command,
+    add_json,
+    positive,
+    progress_bar,
+    write_result,
+)
+
+if TYPE_CHECKING:
+    from point2mask.data import PointLabels
+    from point2mask.data.point_files import ClickedImage, Pictures
+
+    Reader = Callable[[Path, Pictures], list[ClickedImage]]
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -12,16 +29,24 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "points",
         None,
-        "Make point labels.",
+        "Make point labels, and exchange them with other tools.",
         """
           point2mask points sample --annotations panoptic_train.json --out points.json
+          point2mask points import csv clicks.csv --images photos --out points.json
+          point2mask points export labelme --points points.json --out photos
         """,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_sample(actions)
+    _add_import(actions)
+    _add_export(actions)
+
+
+def _add_sample(actions: Subparsers) -> None:
     sample = add_command(
         actions,
         "sample",
-        run,
+        run_sample,
         "Sample points, uniform inside each segment of a data set that has masks.",
         """
           one point a segment, as JSON:
@@ -53,8 +78,210 @@ def add_parser(subparsers: Subparsers) -> None:
     sample.add_argument("--out", type=Path, metavar="JSON", help="write points as JSON")
     sample.add_argument("--png-dir", type=Path, metavar="DIR", help="write points as PNGs")
 
+    add_json(sample)
 
-def run(args: argparse.Namespace) -> int:
+
+def _add_import(actions: Subparsers) -> None:
+    parser = add_command(
+        actions,
+        "import",
+        None,
+        "Read clicks of tables and of annotation tools.",
+        """
+          point2mask points import csv clicks.csv --images photos --stuff sky grass \\
+            --out points.json
+          point2mask points import labelme photos --categories panoptic_train.json \\
+            --out points.json
+          docs/data_formats.md says what each format must look like.
+        """,
+    )
+    formats = parser.add_subparsers(title="formats", metavar="FORMAT", required=True)
+    for name, run, summary, source in (
+        ("csv", run_csv, "Read clicks of a table: image,x,y,category[,instance].", "clicks.csv"),
+        ("labelme", run_labelme, "Read points of labelme, a JSON or a folder of them.", "photos"),
+        ("cvat", run_cvat, "Read points of 'CVAT for images 1.1'.", "annotations.xml"),
+        ("label-studio", run_label_studio, "Read key points of Label Studio.", "export.json"),
+    ):
+        example = f"point2mask points import {name} {source} --images photos --out points.json"
+        command = add_command(formats, name, run, summary, example)
+        command.add_argument("source", type=Path, metavar="PATH", help="what to read")
+        command.add_argument(
+            "--images",
+            type=Path,
+            required=name == "csv",
+            metavar="DIR",
+            help="the pictures, whose sizes are looked at"
+            + ("" if name == "csv" else " (default: the sizes that the file gives)"),
+        )
+        kinds = command.add_mutually_exclusive_group()
+        kinds.add_argument(
+            "--categories",
+            type=Path,
+            metavar="JSON",
+            help="panoptic or point JSON whose categories these are, looked for by name (default: "
+            "those found, numbered in the order of their names)",
+        )
+        kinds.add_argument(
+            "--stuff",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="categories that are stuff: all clicks on one in an image are one target "
+            "(default: all are things)",
+        )
+        _add_out(command)
+    pngs = add_command(
+        formats,
+        "pngs",
+        run_pngs,
+        "Read the published format: PNGs with ids of segments on the clicked pixels.",
+        """
+          point2mask points import pngs voc_panoptic_train_1pnt_uniform \\
+            --annotations voc_panoptic_train.json --out points.json
+        """,
+    )
+    pngs.add_argument("source", type=Path, metavar="DIR", help="the folder of PNGs")
+    pngs.add_argument(
+        "--annotations",
+        type=Path,
+        required=True,
+        metavar="JSON",
+        help="the panoptic JSON that they were made for",
+    )
+    _add_out(pngs)
+
+
+def _add_out(command: Parser) -> None:
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="JSON", help="write points as JSON"
+    )
+    add_json(command)
+
+
+def _add_export(actions: Subparsers) -> None:
+    parser = add_command(
+        actions,
+        "export",
+        None,
+        "Write clicks for other tools.",
+        """
+          point2mask points export csv --points points.json --out clicks.csv
+          point2mask points export labelme --points points.json --out photos
+        """,
+    )
+    formats = parser.add_subparsers(title="formats", metavar="FORMAT", required=True)
+    for name, run, summary, out, help_text in (
+        (
+            "csv",
+            run_export_csv,
+            "Write a table: image,x,y,category,instance.",
+            "clicks.csv",
+            "the table; images without clicks, areas and crowds are not in it",
+        ),
+        (
+            "labelme",
+            run_export_labelme,
+            "Write a JSON of labelme for every image.",
+            "photos",
+            "folder that gets a JSON for every image; beside the pictures labelme finds them. "
+            "Existing files are not replaced; areas and crowds are not written",
+        ),
+    ):
+        example = f"point2mask points export {name} --points points.json --out {out}"
+        command = add_command(formats, name, run, summary, example)
+        command.add_argument(
+            "--points", type=Path, required=True, metavar="JSON", help="clicks, as JSON"
+        )
+        command.add_argument("--out", type=Path, required=True, metavar="PATH", help=help_text)
+        add_json(command)
+
+
+def run_csv(args: argparse.Namespace) -> int:
+    from point2mask.data.point_files import read_csv
+
+    return _import(args, read_csv)
+
+
+def run_labelme(args: argparse.Namespace) -> int:
+    from point2mask.data.point_files import read_labelme
+
+    return _import(args, read_labelme)
+
+
+def run_cvat(args: argparse.Namespace) -> int:
+    from point2mask.data.point_files import read_cvat
+
+    return _import(args, read_cvat)
+
+
+def run_label_studio(args: argparse.Namespace) -> int:
+    from point2mask.data.point_files import read_label_studio
+
+    return _import(args, read_label_studio)
+
+
+def _import(args: argparse.Namespace, read: "Reader") -> int:
+    from point2mask.data import write_points
+    from point2mask.data.files import read_json
+    from point2mask.data.point_files import Pictures, to_labels
+    from point2mask.data.records import read_categories
+
+    known = None
+    if args.categories is not None:
+        known = read_categories(read_json(args.categories, "a JSON with categories"))
+    images = read(args.source, Pictures(args.images))
+    labels = to_labels(images, args.source, known, args.stuff)
+    write_points(args.out, labels)
+    return _report(args, labels)
+
+
+def run_pngs(args: argparse.Namespace) -> int:
+    from point2mask.data import read_point_pngs, write_points
+
+    labels = read_point_pngs(args.annotations, args.source)
+    write_points(args.out, labels)
+    return _report(args, labels)
+
+
+def run_export_csv(args: argparse.Namespace) -> int:
+    from point2mask.data import read_points
+    from point2mask.data.point_files import write_csv
+
+    labels = read_points(args.points)
+    write_csv(args.out, labels)
+    return _report(args, labels)
+
+
+def run_export_labelme(args: argparse.Namespace) -> int:
+    from point2mask.data import read_points
+    from point2mask.data.point_files import write_labelme
+
+    labels = read_points(args.points)
+    write_labelme(args.out, labels)
+    return _report(args, labels)
+
+
+def _report(args: argparse.Namespace, labels: "PointLabels") -> int:
+    targets = [target for _, targets in labels.images for target in targets]
+    points = sum(len(target.points) for target in targets)
+    print(
+        f"{points} points on {len(targets)} targets in {len(labels.images)} images: {args.out}",
+        file=sys.stderr,
+    )
+    write_result(
+        args.json,
+        {
+            "out": str(args.out),
+            "images": len(labels.images),
+            "targets": len(targets),
+            "points": points,
+            "categories": {c.name: c.id for c in labels.categories.values()},
+        },
+    )
+    return 0
+
+
+def run_sample(args: argparse.Namespace) -> int:
     from point2mask.data import read_panoptic, sample_points, write_point_pngs, write_points
 
     if args.out is None and args.png_dir is None:
@@ -77,5 +304,9 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{points} points for {len(targets)} segments of {len(labels.images)} images",
         file=sys.stderr,
+    )
+    write_result(
+        args.json,
+        {"images": len(labels.images), "segments": len(targets), "points": points},
     )
     return 0

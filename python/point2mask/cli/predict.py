@@ -5,7 +5,14 @@ import sys
 import time
 from pathlib import Path
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, progress_bar
+from point2mask.cli.command import (
+    Subparsers,
+    UsageError,
+    add_command,
+    add_json,
+    progress_bar,
+    write_result,
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -17,6 +24,11 @@ def add_parser(subparsers: Subparsers) -> None:
         """
           all pictures in a folder, with the last checkpoint of a run:
             point2mask predict --checkpoint out/run --images photos --out predicted
+          some pictures, and those of a pattern (with quotes, or the shell looks for them):
+            point2mask predict --checkpoint out/run --images a.jpg 'trip/**/*.jpg' --out predicted
+          the frames of a video:
+            ffmpeg -i video.mp4 frames/%06d.png
+            point2mask predict --checkpoint out/run --images frames --out predicted
           the images of a data set, and how good the result is:
             point2mask predict --checkpoint out/run --images val2017 \\
               --annotations panoptic_val2017.json --out predicted
@@ -30,13 +42,20 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="DIR",
         help="folder of a run, or of one of its checkpoints",
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="the pictures")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="pictures, folders of them and patterns; results are named by the paths below the "
+        "folder that all lie in",
+    )
     parser.add_argument(
         "--annotations",
         type=Path,
         metavar="JSON",
-        help="panoptic JSON whose images are wanted, and whose ids the result is to have "
-        "(default: all pictures in --images)",
+        help="panoptic JSON whose images are wanted, and whose ids the result is to have; "
+        "--images is then its one folder (default: all pictures in --images)",
     )
     parser.add_argument(
         "--out",
@@ -52,6 +71,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="write pictures tinted by their segments (default: yes)",
     )
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,11 +79,15 @@ def run(args: argparse.Namespace) -> int:
 
     from point2mask.data import read_panoptic
     from point2mask.engine.build import load_trained
-    from point2mask.engine.evaluate import Predictor, list_pictures, predict_folder
+    from point2mask.engine.evaluate import Predictor, predict_folder
+    from point2mask.engine.sources import find_pictures
 
     if args.annotations is None:
-        records = list_pictures(args.images)
+        folder, records = find_pictures(args.images)
     else:
+        if len(args.images) > 1:
+            raise UsageError("predict: with --annotations, --images is one folder; give one")
+        folder = Path(args.images[0])
         records = [image.record for image in read_panoptic(args.annotations).images]
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
@@ -75,12 +99,23 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     with progress_bar("prediction") as progress:
         dataset = predict_folder(
-            predictor, args.images, records, args.out, progress, overlays=args.overlays
+            predictor, folder, records, args.out, progress, overlays=args.overlays
         )
+    seconds = time.perf_counter() - start
     segments = sum(len(image.segments) for image in dataset.images)
+    path = args.out / "panoptic.json"
     print(
-        f"{segments} segments in {len(records)} images in {time.perf_counter() - start:.1f} s: "
-        f"{args.out / 'panoptic.json'}",
+        f"{segments} segments in {len(records)} images in {seconds:.1f} s: {path}",
         file=sys.stderr,
+    )
+    write_result(
+        args.json,
+        {
+            "annotations": str(path),
+            "images": len(records),
+            "segments": segments,
+            "seconds": seconds,
+            "device": device,
+        },
     )
     return 0

@@ -4,7 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive, progress_bar
+from point2mask.cli.command import (
+    Subparsers,
+    UsageError,
+    add_command,
+    add_json,
+    positive,
+    progress_bar,
+    write_result,
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -36,6 +44,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="another seed gives other images (default: 0)"
     )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,4 +66,5 @@ def run(args: argparse.Namespace) -> int:
                 progress,
             )
     print(f"{sum(counts.values())} images in {args.out}", file=sys.stderr)
+    write_result(args.json, {"out": str(args.out), "images": counts})
     return 0

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import ERROR, Subparsers, UsageError, add_command, positive
+from point2mask.cli.command import (
+    ERROR,
+    PRINT,
+    Subparsers,
+    UsageError,
+    add_command,
+    add_json,
+    positive,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from point2mask.engine.sweep import Row, Trial
@@ -55,10 +64,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "--processes", type=positive, default=1, metavar="N", help="of every run (default: 1)"
     )
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.engine.sweep import TABLES, plan, rows, sweep, vary
+    from point2mask.engine.sweep import TABLES, plan, rows, sweep, to_plain, vary
 
     variants = TABLES[args.table] if args.table else vary(args.vary)
     trials = plan(args.config, args.overrides, variants, args.out, args.seeds)
@@ -69,7 +79,10 @@ def run(args: argparse.Namespace) -> int:
         return train_in_process([str(word) for word in words], trial.folder, args.processes)
 
     outcomes = sweep(trials, args.out, start, say)
-    print_table(rows(outcomes))
+    table = rows(outcomes)
+    write_result(args.json, to_plain(table))
+    if args.json != PRINT:
+        print_table(table)
     say(f"{args.out / 'sweep.json'}, {args.out / 'sweep.png'}")
     failed = [outcome.trial.folder.name for outcome in outcomes if outcome.error is not None]
     if failed:

@@ -6,7 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive
+from point2mask.cli.command import (
+    PRINT,
+    Subparsers,
+    UsageError,
+    add_command,
+    add_json,
+    positive,
+    write_result,
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -51,6 +59,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="how many processes must take part, or it is an error",
     )
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     leave()
     if int(os.environ.get("RANK", "0")) == 0:
-        print_result(result)
+        write_result(args.json, result)
+        if args.json != PRINT:
+            print_result(result)
         print(f"{result['steps']} steps in {result['seconds']:.0f} s: {out}", file=sys.stderr)
     return 0
 

@@ -12,6 +12,8 @@ from typing import BinaryIO, TypeGuard
 
 from point2mask.data.errors import DataError
 
+MAX_JSON = 2**31  # bytes; the largest published file has half a gigabyte
+
 
 def check_relative(name: str, place: object) -> str:
     """``name`` if it is a relative path without ``..`` on POSIX and on Windows, else an error."""
@@ -93,21 +95,40 @@ def write_json(path: Path, value: object) -> None:
         file.write(b"\n")
 
 
-def read_json(path: Path, layout: str) -> "Fields":
+def read_bounded(path: Path, expected: str, limit: int) -> bytes:
+    """The bytes of an ordinary file; more than ``limit`` of them are an error."""
+    with open_regular(path, expected) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise DataError(f"{path}: expected {expected} of at most {limit} bytes, got more")
+    return content
+
+
+def read_json(path: Path, layout: str, limit: int = MAX_JSON) -> "Fields":
     """The JSON object in a file; ``layout`` names in errors what the file should have been."""
-
-    def reject(constant: str) -> float:
-        raise ValueError(f"{constant} is no JSON number")
-
-    with open_regular(path, layout) as file:
-        content = file.read()
-    try:
-        value = json.loads(content, parse_constant=reject)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected {layout}, but it is not valid JSON ({error})") from error
+    value = _parse_json(path, layout, limit)
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected {layout}, got a JSON {_kind(value)}")
     return Fields(value, Place(str(path)))
+
+
+def read_json_list(path: Path, layout: str, limit: int = MAX_JSON) -> "Iterator[Fields]":
+    """The JSON objects of a file that holds a list of them."""
+    value = _parse_json(path, layout, limit)
+    if not isinstance(value, list):
+        raise DataError(f"{path}: expected {layout}, a list of objects, got a JSON {_kind(value)}")
+    return Fields({"entry": value}, Place(str(path))).objects("entry")
+
+
+def _parse_json(path: Path, layout: str, limit: int) -> object:
+    def reject(constant: str) -> float:
+        raise ValueError(f"{constant} is no JSON number")
+
+    content = read_bounded(path, layout, limit)
+    try:
+        return json.loads(content, parse_constant=reject)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected {layout}, but it is not valid JSON ({error})") from error
 
 
 class Place:
@@ -200,6 +221,49 @@ class Fields:
             raise self.error(key, "a list of [x, y]")
         return value
 
+    def number(self, key: str, low: float, high: float) -> float:
+        value = self._data.get(key)
+        if not _is_number(value) or not low <= value <= high:
+            raise self.error(key, f"a number in [{low}, {high}]")
+        return float(value)
+
+    def integers(self, key: str, low: int, high: int) -> list[int]:
+        value = self._data.get(key)
+        if not isinstance(value, list) or not all(
+            type(part) is int and low <= part <= high for part in value
+        ):
+            raise self.error(key, f"a list of integers in [{low}, {high}]")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        value = self._data.get(key)
+        if not isinstance(value, list) or not all(
+            isinstance(part, str) and _is_text(part) for part in value
+        ):
+            raise self.error(key, "a list of non-empty strings without control characters")
+        return value
+
+    def number_lists(self, key: str) -> list[list[float]]:
+        value = self._data.get(key)
+        if not isinstance(value, list) or not all(
+            isinstance(part, list) and all(map(_is_number, part)) for part in value
+        ):
+            raise self.error(key, "a list of lists of numbers")
+        return value
+
+    def keys(self) -> list[str]:
+        return list(self._data)
+
+    def has(self, key: str, kind: type) -> bool:
+        """Whether there is an entry that is a ``dict``, a ``list``, a ``str``..."""
+        return isinstance(self._data.get(key), kind)
+
+    def child(self, key: str) -> "Fields":
+        value = self._data.get(key)
+        if not isinstance(value, dict):
+            raise self.error(key, "an object")
+        return Fields(value, Place(self.place, key))
+
     def objects(self, key: str) -> "Iterator[Fields]":
         value = self._data.get(key)
         if not isinstance(value, list):
@@ -213,6 +277,13 @@ class Fields:
 
 # Control characters would reach a terminal; lone surrogates cannot be written as UTF-8.
 _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+
+
+def check_text(value: str, place: object) -> str:
+    """``value`` if it is not empty and can be printed, else an error."""
+    if not _is_text(value):
+        raise DataError(f"{place}: expected text without control characters, got {_show(value)}")
+    return value
 
 
 def _is_text(value: str) -> bool:
@@ -230,6 +301,8 @@ def _is_numbers(value: object, count: int) -> TypeGuard[list[float]]:
 def _kind(value: object) -> str:
     if isinstance(value, list):
         return "list"
+    if isinstance(value, dict):
+        return "object"
     return "string" if isinstance(value, str) else "value"
 
 

@@ -71,6 +71,19 @@ def read_indices(
             return np.array(image, dtype=np.uint8)
 
 
+def read_wide_indices(
+    path: Path, height: int, width: int, limit: SizeLimit = DEFAULT_LIMIT
+) -> NDArray[np.int32]:
+    """The numbers ``int32 [H, W]`` of a PNG of 16 bits in grey."""
+    expected = f"a PNG of {width} x {height} pixels"
+    with open_regular(path, expected) as file:
+        depth, color = _check_header(file, path, expected, height, width, limit)
+        if (depth, color) != (16, 0):
+            raise DataError(f"{path}: expected 16 bits in grey, got another PNG")
+        with _decoding(file, path, ("PNG",)) as image:
+            return np.array(image).astype(np.int32)
+
+
 def _check_header(
     file: BinaryIO, path: Path, expected: str, height: int, width: int, limit: SizeLimit
 ) -> tuple[int, int]:

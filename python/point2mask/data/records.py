@@ -44,7 +44,8 @@ def default_color(category_id: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def read_categories(root: Fields) -> dict[int, Category]:
+def read_categories(root: Fields, isthing: bool | None = None) -> dict[int, Category]:
+    """Categories by id; ``isthing`` is what they are if the file does not say."""
     categories: dict[int, Category] = {}
     for fields in root.objects("categories"):
         identity = fields.integer("id", 0, 2**31 - 1)
@@ -53,7 +54,7 @@ def read_categories(root: Fields) -> dict[int, Category]:
         categories[identity] = Category(
             id=identity,
             name=fields.text("name"),
-            isthing=fields.flag("isthing"),
+            isthing=fields.flag("isthing", isthing),
             color=fields.color("color") or default_color(identity),
         )
     return categories

@@ -5,8 +5,6 @@ what VOC leaves open (255) are void.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data import sbd
+from point2mask.data.conversion import Labelled, Picture, Size, Split
 from point2mask.data.errors import DataError
-from point2mask.data.files import link_or_copy, open_regular, resolve_inside
-from point2mask.data.panoptic import PanopticDataset, write_panoptic
-from point2mask.data.png import read_indices, read_rgb
-from point2mask.data.records import Category, ImageRecord, Segment, default_color
-from point2mask.progress import Progress, counted, ignore
+from point2mask.data.files import open_regular, resolve_inside
+from point2mask.data.png import read_indices
+from point2mask.data.records import Category, Segment, default_color
 
 THINGS = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -37,25 +34,6 @@ VOID = 255
 _SPLITS = ("train", "val")
 MAX_LIST = 2**24  # bytes of a list of names
 _NAME = re.compile(r"\w[\w.-]*")
-
-Size = tuple[int, int]
-Labelled = tuple[NDArray[np.int32], list[Segment]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture and what tells its segments, given its height and width."""
-
-    name: str  # without suffix
-    folder: Path
-    segments: Callable[[Size], Labelled]
-
-
-@dataclass(frozen=True)
-class Split:
-    images: str  # the folder of its pictures
-    stem: str  # of its JSON, and the name of its folder of masks
-    pictures: list[Picture]
 
 
 def read_splits(voc: Path, sbd_folder: Path | None = None) -> list[Split]:
@@ -80,18 +58,19 @@ def read_splits(voc: Path, sbd_folder: Path | None = None) -> list[Split]:
     for name in dict.fromkeys(more):
         if sbd_folder is not None and name not in known:
             segments = partial(sbd_segments, sbd_folder, name)
-            pictures.append(Picture(name, sbd_folder / "img", segments))
+            pictures.append(Picture(name, f"{name}.jpg", sbd_folder / "img", segments))
     if not pictures:
         raise DataError(f"{voc}: expected pictures to train with that are not in val, got none")
     stem = "voc_panoptic_train" if sbd_folder is None else "voc_panoptic_train_aug"
+    held = [_voc_picture(voc, name) for name in val]
     return [
-        Split("train", stem, pictures),
-        Split("val", "voc_panoptic_val", [_voc_picture(voc, name) for name in val]),
+        Split("train", stem, CATEGORIES, pictures, trained=True),
+        Split("val", "voc_panoptic_val", CATEGORIES, held, trained=False),
     ]
 
 
 def _voc_picture(voc: Path, name: str) -> Picture:
-    return Picture(name, voc / "JPEGImages", partial(voc_segments, voc, name))
+    return Picture(name, f"{name}.jpg", voc / "JPEGImages", partial(voc_segments, voc, name))
 
 
 def read_names(path: Path) -> list[str]:
@@ -112,30 +91,6 @@ def read_names(path: Path) -> list[str]:
     if not names:
         raise DataError(f"{path}: expected names of images, got none")
     return list(names)
-
-
-def convert_split(split: Split, out: Path, progress: Progress = ignore) -> PanopticDataset:
-    """Writes pictures to ``out/train`` or ``out/val``, masks and, at the end, the JSON.
-
-    Pictures are hard links where the file system can make them, else copies; see
-    :func:`~point2mask.data.files.link_or_copy`.
-
-    Raises:
-        DataError: a picture or a mask is missing, broken, too large or of another size; the message
-            names the file.
-    """
-
-    def items() -> Iterator[tuple[ImageRecord, NDArray[np.int32], list[Segment]]]:
-        for picture in counted(split.pictures, progress):
-            file_name = f"{picture.name}.jpg"
-            source = resolve_inside(picture.folder, file_name)
-            # All of it is decoded: a file that ends early is found now and not in training.
-            height, width = read_rgb(source).shape[:2]
-            ids, segments = picture.segments((height, width))
-            link_or_copy(source, resolve_inside(out / split.images, file_name))
-            yield ImageRecord(picture.name, file_name, height, width), ids, segments
-
-    return write_panoptic(out / f"{split.stem}.json", None, CATEGORIES, items())
 
 
 def voc_segments(voc: Path, name: str, size: Size) -> Labelled:

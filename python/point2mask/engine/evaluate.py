@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from point2mask.data.augment import AugmentConfig, resize_image, target_size
-from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, write_panoptic
-from point2mask.data.png import picture_size, read_rgb, write_rgb
+from point2mask.data.png import read_rgb, write_rgb
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.training import MULTIPLE, class_channels
 from point2mask.evaluation import PanopticStatistics, image_statistics
@@ -22,7 +21,6 @@ from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
 
 Predicted = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -118,18 +116,3 @@ def evaluate(
             truth.segment_map(image), image.segments, ids, segments, truth.categories
         )
     return total
-
-
-def list_pictures(folder: Path) -> list[ImageRecord]:
-    """The pictures in a folder and its folders, with their relative names as ids."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder of pictures")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
-    records = []
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
-        height, width = picture_size(resolve_inside(folder, name))
-        records.append(ImageRecord(name, name, height, width))
-    if not records:
-        raise DataError(f"{folder}: expected pictures, got none ({', '.join(PICTURE_SUFFIXES)})")
-    return records

@@ -207,7 +207,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
 def _write(out: Path, outcomes: Sequence[Outcome]) -> None:
     """``sweep.json`` with all figures in [0, 1], and ``sweep.png``, a panel for each of GROUPS."""
     table = rows(outcomes)
-    write_json(out / "sweep.json", {"rows": [_to_plain(row) for row in table]})
+    write_json(out / "sweep.json", to_plain(table))
     series = {
         title: [
             None if mean is None else (100 * mean, 100 * (spread or 0.0))
@@ -218,7 +218,12 @@ def _write(out: Path, outcomes: Sequence[Outcome]) -> None:
     write_rgb(out / "sweep.png", dot_chart([row.variant.name for row in table], series))
 
 
-def _to_plain(row: Row) -> dict[str, object]:
+def to_plain(table: Sequence[Row]) -> dict[str, object]:
+    """What ``sweep.json`` has: all figures in [0, 1]."""
+    return {"rows": [_row_to_plain(row) for row in table]}
+
+
+def _row_to_plain(row: Row) -> dict[str, object]:
     return {
         "name": row.variant.name,
         "overrides": list(row.variant.overrides),

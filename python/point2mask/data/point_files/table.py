@@ -1,0 +1,99 @@
+"""Clicks as a table: CSV with the columns image, x, y, category and, if wanted, instance."""
+
+import csv
+import io
+from pathlib import Path
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import check_text, open_replacing, read_bounded
+from point2mask.data.point_files.clicks import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.points import PointLabels
+
+COLUMNS = ("image", "x", "y", "category")
+INSTANCE = "instance"
+
+
+def read_csv(path: Path, pictures: Pictures) -> list[ClickedImage]:
+    """Clicks of a table in UTF-8 with a first row of names of columns, in any order.
+
+    Raises:
+        DataError: the file is no such table; the message names the line.
+    """
+    content = read_bounded(path, "a CSV of points", MAX_FILE)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected UTF-8 text ({error})") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    images: dict[str, ClickedImage] = {}
+    columns: list[str] = []
+    try:
+        for number, row in enumerate(reader):
+            place = f"{path}:{reader.line_num}"
+            if number == 0:
+                columns = _columns(row, place)
+            elif row:
+                _add(images, dict(_cells(columns, row, place)), number, place, pictures)
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: expected CSV ({error})") from error
+    if not columns:
+        raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}, got an empty file")
+    return list(images.values())
+
+
+def _columns(row: list[str], place: str) -> list[str]:
+    columns = [name.strip().lower() for name in row]
+    missing = [name for name in COLUMNS if name not in columns]
+    known = len(set(columns)) == len(columns) and set(columns) <= {*COLUMNS, INSTANCE}
+    if missing or not known:
+        raise DataError(
+            f"{place}: expected the columns {', '.join(COLUMNS)} and perhaps {INSTANCE}, "
+            f"got {','.join(row)[:60]!r}"
+        )
+    return columns
+
+
+def _cells(columns: list[str], row: list[str], place: str) -> list[tuple[str, str]]:
+    if len(row) != len(columns):
+        raise DataError(f"{place}: expected {len(columns)} columns, got {len(row)}")
+    return list(zip(columns, row, strict=True))
+
+
+def _add(
+    images: dict[str, ClickedImage],
+    cells: dict[str, str],
+    number: int,
+    place: str,
+    pictures: Pictures,
+) -> None:
+    name = cells["image"]
+    if name not in images:
+        images[name] = pictures.find(name, place)
+    x, y = (_number(cells, key, place) for key in ("x", "y"))
+    category = check_text(cells["category"], f"{place}: category")
+    instance = cells.get(INSTANCE, "").strip() or None
+    images[name].clicks.append(Click(place, x, y, category, number, instance))
+
+
+def _number(cells: dict[str, str], key: str, place: str) -> float:
+    try:
+        return float(cells[key])
+    except ValueError as error:
+        raise DataError(f"{place}: {key}: expected a number, got {cells[key][:40]!r}") from error
+
+
+def write_csv(path: Path, labels: PointLabels) -> None:
+    """Writes a row for every click, with the ids of targets as instances, atomically.
+
+    Images without clicks, areas, crowds and what is stuff are not in it.
+    """
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow((*COLUMNS, INSTANCE))
+    for record, targets in labels.images:
+        for target in targets:
+            category = labels.categories[target.category_id].name
+            for x, y in target.points:
+                writer.writerow((record.file_name, x, y, category, target.id))
+    with open_replacing(path) as file:
+        file.write(table.getvalue().encode())

@@ -1,0 +1,85 @@
+"""Which pictures are meant: files, folders and patterns, as a person writes them."""
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import resolve_inside
+from point2mask.data.panoptic import mask_name
+from point2mask.data.png import picture_size
+from point2mask.data.records import ImageRecord
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif")
+
+
+def find_pictures(sources: Sequence[str | Path]) -> tuple[Path, list[ImageRecord]]:
+    """The folder that all pictures lie in, and the pictures with their relative names as ids.
+
+    Args:
+        sources: pictures, folders (with all their folders) and patterns such as
+            ``frames/*/left_*.png``, where ``**`` is any folders. A folder, the folder of a picture,
+            or that before the first wildcard is the one that names are relative to; of several, the
+            one that they share.
+
+    Raises:
+        DataError: nothing is there, there are no pictures, or two that differ in the suffix only.
+    """
+    bases, paths = [], []
+    for source in sources:
+        base, found = _find(source)
+        bases.append(base)
+        paths += found
+    root = bases[0]
+    if len(set(bases)) > 1:
+        try:
+            root = Path(os.path.commonpath([base.absolute() for base in bases]))
+        except ValueError as error:  # on several drives
+            raise DataError(f"{sources[0]}: expected pictures below one folder") from error
+    names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
+    return root, list(_records(root, dict.fromkeys(names)))
+
+
+def _find(source: str | Path) -> tuple[Path, list[Path]]:
+    path = Path(source)
+    expected = ", ".join(PICTURE_SUFFIXES)
+    if path.is_dir():
+        found = _pictures(path.rglob("*"))
+        if not found:
+            raise DataError(f"{path}: expected pictures, got none ({expected})")
+        return path, found
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise DataError(
+            f"{path}: expected pictures, got a video; write its frames into a folder first: "
+            f"ffmpeg -i {path.name} frames/%06d.png"
+        )
+    if path.exists():
+        if not _pictures([path]):
+            raise DataError(f"{path}: expected a folder, a pattern or a picture ({expected})")
+        return path.parent, [path]
+    if not glob.has_magic(str(source)):
+        raise DataError(f"{path}: expected a picture, a folder or a pattern, but nothing is there")
+    found = _pictures(map(Path, glob.iglob(str(source), recursive=True)))
+    if not found:
+        raise DataError(f"{path}: expected pictures of this pattern, got none ({expected})")
+    fixed = [part for part in path.parents if not glob.has_magic(str(part))]
+    return fixed[0], found
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
+    return sorted(p for p in paths if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+
+
+def _records(root: Path, names: Iterable[str]) -> Iterable[ImageRecord]:
+    masks: dict[str, str] = {}
+    for name in names:
+        height, width = picture_size(resolve_inside(root, name))
+        record = ImageRecord(name, name, height, width)
+        other = masks.setdefault(mask_name(record), name)
+        if other != name:
+            raise DataError(
+                f"{root / name}: expected pictures that differ before the suffix, got {other} too"
+            )
+        yield record

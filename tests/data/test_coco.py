@@ -1,0 +1,220 @@
+"""COCO instances as panoptic: what lies over what, round trips, and files that are wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_lengths import counts_of, text_of
+
+from point2mask.cli import main
+from point2mask.data import (
+    DataError,
+    read_panoptic,
+    read_point_pngs,
+    segment_areas,
+    write_rgb,
+)
+from point2mask.data.coco import read_split
+from point2mask.data.conversion import convert_split
+from point2mask.data.outlines import fill_polygons, fill_runs, read_counts
+
+CAT, DOG = {"id": 3, "name": "cat"}, {"id": 17, "name": "dog", "supercategory": "animal"}
+GRASS, OTHER = {"id": 92, "name": "grass"}, {"id": 183, "name": "other"}
+SIZE = (8, 10)
+
+
+def square(x, y, width, height):
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def annotation(segmentation, category=3, image=7, **more):
+    return {
+        "id": 10**12,
+        "image_id": image,
+        "category_id": category,
+        "segmentation": segmentation,
+        "iscrowd": 0,
+        **more,
+    }
+
+
+def runs(mask, compressed=False):
+    counts = counts_of(mask)
+    return {"size": list(mask.shape), "counts": text_of(counts) if compressed else counts}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Converts one picture with annotations; returns its map and (id, category, crowd) triples."""
+
+    write_rgb(tmp_path / "photos" / "sub" / "a.png", np.zeros((*SIZE, 3), np.uint8))
+
+    class Folder:
+        path = tmp_path
+        image = {"id": 7, "file_name": "sub/a.png", "height": SIZE[0], "width": SIZE[1]}  # noqa: RUF012
+
+        def write(self, name, annotations, categories=(CAT, DOG)):
+            path = tmp_path / f"{name}.json"
+            root = {"images": [self.image], "annotations": annotations, "categories": categories}
+            path.write_text(json.dumps(root))
+            return path
+
+        def convert(self, annotations, stuff=None, background=None):
+            instances = self.write("instances", annotations)
+            below = None if stuff is None else self.write("stuff", stuff, (GRASS, OTHER))
+            split = read_split(instances, tmp_path / "photos", "set", below, background)
+            dataset = convert_split(split, tmp_path / "out")
+            assert read_panoptic(tmp_path / "out" / "panoptic_set.json") == dataset
+            assert (tmp_path / "out" / "set" / "sub" / "a.png").is_file()
+            (image,) = dataset.images
+            segments = [(s.id, s.category_id, s.iscrowd) for s in image.segments]
+            return dataset.segment_map(image), segments
+
+    return Folder()
+
+
+def test_small_instances_lie_over_large_ones_and_crowds_below_all(folder):
+    everywhere = np.ones(SIZE, bool)
+    ids, segments = folder.convert(
+        [
+            annotation(square(2, 2, 2, 2)),
+            annotation(runs(everywhere & (np.arange(10) < 6)), 17, iscrowd=1),
+            annotation(square(1, 1, 8, 6), 17),
+            annotation(square(2, 2, 2, 2)),  # the same again: the later one is seen
+        ]
+    )
+    expected = np.zeros(SIZE, int)
+    expected[:, :6] = 2
+    expected[1:7, 1:9] = 3
+    expected[2:4, 2:4] = 4
+    np.testing.assert_array_equal(ids, expected)
+    assert segments == [(2, 17, True), (3, 17, False), (4, 3, False)]
+
+
+def test_stuff_is_under_things_and_other_is_void(folder):
+    left = np.zeros(SIZE, bool)
+    left[:, :5] = True
+    top = ~left & (np.arange(SIZE[0]) < 2)[:, None]
+    stuff = [
+        annotation(runs(left, compressed=True), 92),
+        annotation(runs(~left), 183),
+        annotation(runs(top), 92),
+    ]
+    ids, segments = folder.convert([annotation(square(3, 3, 4, 4))], stuff)
+    expected = np.where(left | top, 2, 0)
+    expected[3:7, 3:7] = 1
+    np.testing.assert_array_equal(ids, expected)
+    assert segments == [(1, 3, False), (2, 92, False)]
+    categories = read_panoptic(folder.path / "out" / "panoptic_set.json").categories
+    assert {c.name: c.isthing for c in categories.values()} == {
+        "cat": True,
+        "dog": True,
+        "grass": False,
+    }
+
+
+def test_background(folder):
+    ids, segments = folder.convert([annotation(square(0, 0, 10, 4))], background="rest")
+    np.testing.assert_array_equal(ids, np.where(np.arange(8)[:, None] < 4, 1, 2) + 0 * ids)
+    assert segments == [(1, 3, False), (2, 18, False)]
+    ids, segments = folder.convert([], background="rest")
+    assert (ids == 1).all()
+    assert segments == [(1, 18, False)]
+
+
+maps = st.lists(st.integers(0, 5), min_size=SIZE[0] * SIZE[1], max_size=SIZE[0] * SIZE[1])
+
+
+@given(values=maps, compressed=st.booleans())
+def test_a_panoptic_map_round_trips(folder, values, compressed):
+    """Instances 1 to 3 and stuff 4: as run lengths and back."""
+    ids = np.minimum(np.array(values).reshape(SIZE), 4)
+    present = segment_areas(ids)
+    things = [k for k in (1, 2, 3) if k in present]
+    annotations = [annotation(runs(ids == k, compressed), 3) for k in things]
+    stuff = [annotation(runs(ids == 4), 92)] if 4 in present else []
+    got, segments = folder.convert(annotations, stuff)
+    numbers = {k: number for number, k in enumerate([*things, 4], start=1)}
+    np.testing.assert_array_equal(got, np.vectorize(lambda k: numbers.get(k, 0))(ids))
+    assert [s[1] for s in segments] == [3] * len(things) + [92] * len(stuff)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"segmentation": [[0, 0, 1, 1]]}, r"annotations\[0\]\.segmentation: .* at least 3"),
+        ({"segmentation": [[0, 0, 1, 1, 2, 2, 3]]}, "at least 3 corners"),
+        ({"segmentation": [[0, 0, 1, "1", 2, 2]]}, "expected a list of lists of numbers"),
+        ({"segmentation": [[0, 0] * 60_000]}, "at most 100000 numbers"),
+        ({"segmentation": "everything"}, "expected polygons or run lengths, got 'everything'"),
+        ({"segmentation": {"size": [10, 8], "counts": [80]}}, r"size: expected \[8, 10\]"),
+        ({"segmentation": {"size": [8, 10], "counts": [81]}}, "counts: expected a list of integ"),
+        ({"segmentation": {"size": [8, 10], "counts": [79]}}, "10 x 8 = 80 pixels together"),
+        ({"segmentation": {"size": [8, 10], "counts": "~"}}, "expected compressed runs"),
+        ({"category_id": 4}, r"annotations\[0\]\.category_id: expected the id of one"),
+        ({"image_id": 8}, r"annotations\[0\]\.image_id: expected the id of one"),
+        ({"iscrowd": 2}, "iscrowd: expected 0 or 1"),
+    ],
+)
+def test_wrong_annotations(folder, change, message):
+    with pytest.raises(DataError, match=message) as caught:
+        folder.convert([{**annotation(square(0, 0, 2, 2)), **change}])
+    assert str(caught.value).startswith(str(folder.path / "instances.json"))
+    assert not (folder.path / "out" / "panoptic_set.json").exists()
+
+
+def test_pictures_of_another_size_and_outside(folder):
+    folder.image = {**folder.image, "width": 11}
+    with pytest.raises(DataError, match=r"a\.png: expected 11 x 8 pixels, got 10 x 8"):
+        folder.convert([])
+    folder.image = {**folder.image, "file_name": "../instances.json"}
+    with pytest.raises(DataError, match=r"file_name: expected a relative path inside its folder"):
+        folder.convert([])
+
+
+def test_stuff_with_the_ids_of_things(folder):
+    instances, stuff = folder.write("instances", []), folder.write("stuff", [])
+    with pytest.raises(DataError, match=r"stuff\.json: expected other category ids than in"):
+        read_split(instances, folder.path / "photos", "set", stuff)
+
+
+def test_from_the_command_line(folder, capsys):
+    instances = folder.write("instances", [annotation(square(0, 0, 10, 4))])
+    out = folder.path / "out"
+    command = ["convert", "coco", "--instances", instances, "--images", folder.path / "photos"]
+    command += ["--out", out, "--background", "rest", "--points", 2, "--json"]
+    assert main(list(map(str, command))) == 0
+    said = capsys.readouterr()
+    annotations, points = out / "panoptic_photos.json", out / "panoptic_photos_2pnt_uniform"
+    assert json.loads(said.out) == {
+        "sets": [
+            {
+                "annotations": str(annotations),
+                "images": 1,
+                "segments": 2,
+                "points": [str(points)],
+            }
+        ]
+    }
+    assert f"1 images, 2 segments: {annotations}" in said.err
+    ((_, targets),) = read_point_pngs(annotations, points).images
+    assert [len(target.points) for target in targets] == [2, 2]
+    assert main([*map(str, command), "--name", "a/b"]) == 2
+    assert "the name of the set: expected one folder" in capsys.readouterr().err
+
+
+def test_polygons_agree_with_an_independent_library_but_for_the_rim(folder):
+    coco = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        angle = np.sort(rng.uniform(0, 2 * np.pi, 12))
+        radius = rng.uniform(20, 45, 12)
+        corners = np.stack((50 + radius * np.cos(angle), 50 + radius * np.sin(angle)), 1)
+        polygon = corners.ravel().tolist()
+        ours = fill_polygons([polygon], (100, 100))
+        (encoded,) = coco.frPyObjects([polygon], 100, 100)
+        counts = read_counts(encoded["counts"].decode(), 10_000, "here")
+        theirs = fill_runs(counts, (100, 100), "here")
+        assert (ours & theirs).sum() / (ours | theirs).sum() > 0.95
