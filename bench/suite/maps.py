@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+import gpu_peers
 import torch
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.models.deformable import sample_by_level
 from suite.harness import OURS, Case, Run
 from suite.inputs import pictures
 from suite.peers import installed, load
@@ -34,6 +34,7 @@ def deformable(size: int, channels: int) -> Case:
     where = (at.flip(1)[None, :, None, None, None] + spread).requires_grad_()
     weight = torch.rand(1, cells, 8, 4, 4, generator=generator).requires_grad_()
     leaves = value, where, weight
+    sample_by_level = gpu_peers.deformable_attention(lambda function: function)
 
     def step(function) -> tuple[Tensor, ...]:
         return torch.autograd.grad(function(*leaves, shapes).square().sum(), leaves)
