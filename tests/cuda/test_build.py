@@ -30,7 +30,7 @@ def test_an_operator_without_a_kernel_says_how_to_get_one(monkeypatch, architect
     monkeypatch.setattr(_library, "WITHOUT_CUDA", set())
     torch.library.define(f"{namespace}::double", "(Tensor x) -> Tensor")
     torch.library.impl(f"{namespace}::double", "cpu", lambda x: 2 * x)
-    _library._refuse_cuda_tensors("double")
+    _library.refuse_cuda_tensors("double")
     operator = getattr(torch.ops, namespace).double.default
     assert operator(torch.ones(1)) == 2
     with pytest.raises(NotImplementedError, match=f"double: .*{expected}"):
