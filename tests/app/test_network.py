@@ -109,8 +109,8 @@ def test_maps_of_the_clicked_classes_follow_the_clicks(network, root, monkeypatc
         np.testing.assert_array_equal(
             prepared.label(after, categories), network.prepare(image).label(after, categories)
         )
-        assert prepared.maps is not None
+        assert prepared.semantic is not None
         kinds = [categories[key] for key in (second, third)]
         clicked = {network.channels[category.name, category.isthing] for category in kinds}
-        shown = prepared.maps[1].semantic[0, :, : image.shape[0], : image.shape[1]].sum((1, 2))
+        shown = prepared.semantic[1][0, :, : image.shape[0], : image.shape[1]].sum((1, 2))
         assert set(shown.nonzero().flatten().tolist()) == clicked
