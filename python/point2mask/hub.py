@@ -1,0 +1,149 @@
+"""Networks to share: a folder of weights and a configuration, on disk or on the Hugging Face hub.
+
+A folder has ``model.safetensors`` and ``config.json``, all that prediction needs and nothing of the
+training. Loading one runs no code of it.
+"""
+
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from point2mask.data.augment import AugmentConfig
+from point2mask.data.errors import DataError
+from point2mask.data.files import write_json
+from point2mask.engine.build import Trained, categories_from_plain, check_classes
+from point2mask.engine.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
+from point2mask.engine.evaluate import Predictor
+from point2mask.engine.fields import parse, to_plain
+from point2mask.models import MergeConfig, NetworkConfig, PanopticNetwork
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+FORMAT = "point2mask 1"
+
+
+def predictor_of(trained: Trained) -> Predictor:
+    """What predicts with the network of a checkpoint."""
+    config = trained.config
+    return Predictor(trained.network, trained.categories, config.augment, config.merge)
+
+
+def save_pretrained(predictor: Predictor, folder: str | Path) -> None:
+    """Writes the two files; the configuration, written last, makes the folder whole.
+
+    Args:
+        predictor: of :func:`from_pretrained` or of :func:`predictor_of`.
+        folder: made if it is not there; other files in it stay.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    network = predictor.network
+    # A configuration never lies beside the weights of another network.
+    (folder / CONFIG).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:
+        save_tensors(Path(beside) / WEIGHTS, network.state_dict())
+        os.replace(Path(beside) / WEIGHTS, folder / WEIGHTS)
+    write_json(
+        folder / CONFIG,
+        {
+            "format": FORMAT,
+            "network": to_plain(_without_download(network.config)),
+            "mean": list(network.backbone.mean),
+            "std": list(network.backbone.std),
+            "augment": to_plain(predictor.augmentation),
+            "merge": to_plain(predictor.merge),
+            "categories": [to_plain(category) for category in predictor.categories.values()],
+        },
+    )
+
+
+def from_pretrained(
+    source: str | Path, *, revision: str | None = None, token: str | None = None
+) -> Predictor:
+    """The network of a folder or of a repository on the hub, on the CPU in evaluation mode.
+
+    Args:
+        source: a folder of :func:`save_pretrained`, or ``USER/NAME`` on the hub, which is
+            downloaded into its cache once.
+        revision: branch, tag or commit on the hub.
+        token: for a repository that is not public.
+
+    Raises:
+        DataError: the folder is not whole or not of this format.
+        huggingface_hub.errors.HfHubHTTPError: the hub has no such repository, or cannot be reached.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(
+            snapshot_download(
+                str(source), revision=revision, token=token, allow_patterns=[CONFIG, WEIGHTS]
+            )
+        )
+    values = _read_config(folder / CONFIG)
+    config = parse(NetworkConfig, values["network"], "network")
+    categories = categories_from_plain(values["categories"])
+    check_classes(config, categories, folder / CONFIG)
+    network = PanopticNetwork(_without_download(config))
+    network.backbone.mean, network.backbone.std = tuple(values["mean"]), tuple(values["std"])
+    load_weights(network, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    return Predictor(
+        network.eval(),
+        categories,
+        parse(AugmentConfig, values["augment"], "augment"),
+        parse(MergeConfig, values["merge"], "merge"),
+    )
+
+
+def push_to_hub(
+    predictor: Predictor,
+    repository: str,
+    *,
+    private: bool = False,
+    message: str = "Point2Mask network",
+    token: str | None = None,
+) -> str:
+    """Uploads the two files to ``USER/NAME`` on the hub, which is made if need be.
+
+    Returns:
+        The address of the commit.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    folder = tempfile.mkdtemp()
+    try:
+        save_pretrained(predictor, folder)
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            commit_message=message,
+            allow_patterns=[CONFIG, WEIGHTS],
+        )
+    finally:
+        shutil.rmtree(folder)
+    return str(commit.commit_url)
+
+
+def _without_download(config: NetworkConfig) -> NetworkConfig:
+    """Every weight comes from the file: no backbone is fetched or looked for."""
+    return replace(config, backbone=replace(config.backbone, pretrained="none"))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    values = read_json_value(path)
+    if values.get("format") != FORMAT:
+        raise DataError(f"{path}: expected format {FORMAT!r}, got {values.get('format')!r}")
+    lists = {"categories": list, "mean": list, "std": list}
+    for key in ("network", "augment", "merge", "categories", "mean", "std"):
+        if not isinstance(values.get(key), lists.get(key, dict)):
+            raise DataError(f"{path}: expected an entry {key!r}, got {values.get(key)!r:.60}")
+    for key in ("mean", "std"):
+        numbers = values[key]
+        if len(numbers) != 3 or not all(type(n) in (int, float) for n in numbers):
+            raise DataError(f"{path}: {key}: expected 3 numbers, got {numbers!r:.60}")
+    return values

@@ -1,0 +1,120 @@
+"""Networks to share: the same predictions after a round trip, and folders that are not whole."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import runs
+import torch
+from networks import shake
+
+from point2mask.data import DataError, read_panoptic
+from point2mask.data.augment import AugmentConfig
+from point2mask.engine.evaluate import Predictor
+from point2mask.hub import from_pretrained, push_to_hub, save_pretrained
+from point2mask.models import MergeConfig, PanopticNetwork
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    runs.write_data(root, train=1, val=1)
+    categories = read_panoptic(root / "annotations/panoptic_val.json").categories
+    torch.manual_seed(0)
+    network = shake(PanopticNetwork(runs.config(root).network)).eval()
+    sizes = AugmentConfig(test_short_side=45, max_side=64)
+    merge = MergeConfig(quality_things=0.0, quality_stuff=0.0, mask_threshold=0.3)
+    return Predictor(network, categories, sizes, merge)
+
+
+@pytest.fixture
+def saved(predictor, tmp_path):
+    save_pretrained(predictor, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_network_is_the_same_after_a_round_trip(predictor, saved):
+    again = from_pretrained(saved)
+    assert again.categories == predictor.categories
+    assert (again.augmentation, again.merge) == (predictor.augmentation, predictor.merge)
+    assert again.network.backbone.mean == predictor.network.backbone.mean
+    assert not again.network.training
+    pixels = np.random.default_rng(0).integers(0, 256, (*runs.SIZE, 3), np.uint8)
+    (ids, segments), (ids_again, segments_again) = (p.predict(pixels) for p in (predictor, again))
+    np.testing.assert_array_equal(ids_again, ids)
+    assert segments_again == segments
+    assert segments
+    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "point2mask 2"}, r"config\.json: expected format 'point2mask 1', got 'point2m"),
+        ({"network": None}, r"config\.json: expected an entry 'network', got None"),
+        ({"mean": [0, 0]}, r"config\.json: mean: expected 3 numbers"),
+        ({"categories": []}, r"config\.json: expected a network of 0 thing and 0 stuff classes"),
+        ({"merge": {"threshold": 1}}, r"merge\.threshold: unknown key"),
+    ],
+)
+def test_configurations_that_are_wrong(saved, changes, message):
+    change_config(saved, **changes)
+    with pytest.raises(DataError, match=message):
+        from_pretrained(saved)
+
+
+def test_folders_that_are_not_whole(saved, tmp_path):
+    (saved / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(DataError, match=r"model\.safetensors: expected tensors of a checkpoint"):
+        from_pretrained(saved)
+    (saved / "config.json").unlink()
+    with pytest.raises(DataError, match=r"config\.json: expected a JSON of a checkpoint"):
+        from_pretrained(saved)
+
+
+def test_weights_of_another_network(saved):
+    values = json.loads((saved / "config.json").read_text())
+    change_config(saved, network=values["network"] | {"encoder_layers": 1})
+    with pytest.raises(DataError, match=r"model\.safetensors: expected no tensor 'encoder\.layers"):
+        from_pretrained(saved)
+
+
+def test_the_hub_gets_and_gives_the_two_files(predictor, saved, monkeypatch):
+    """With the client's functions replaced by a folder: no network."""
+    pytest.importorskip("huggingface_hub")
+    calls = []
+
+    class Api:
+        def __init__(self, token):
+            calls.append(("token", token))
+
+        def create_repo(self, repository, private, exist_ok):
+            calls.append(("create", repository, private, exist_ok))
+
+        def upload_folder(self, repo_id, folder_path, commit_message, allow_patterns):
+            again = from_pretrained(folder_path)
+            assert again.categories == predictor.categories
+            calls.append(("upload", repo_id, commit_message, allow_patterns))
+            return SimpleNamespace(commit_url="https://hub/commit")
+
+    def download(source, revision, token, allow_patterns):
+        calls.append(("download", source, revision, token, allow_patterns))
+        return str(saved)
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert push_to_hub(predictor, "me/net", private=True, token="t") == "https://hub/commit"
+    assert from_pretrained("me/net", revision="v1").categories == predictor.categories
+    files = ["config.json", "model.safetensors"]
+    assert calls == [
+        ("token", "t"),
+        ("create", "me/net", True, True),
+        ("upload", "me/net", "Point2Mask network", files),
+        ("download", "me/net", "v1", None, files),
+    ]
