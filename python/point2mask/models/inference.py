@@ -57,7 +57,21 @@ def predict(
     sizes = list(encoded.geometry.sizes) if original_size is None else original_size
     if len(sizes) != len(images):
         raise ValueError(f"original_size must have {len(images)} entries, got {len(sizes)}")
-    masks, score, labels = candidates(network, encoded, config.max_things)
+    locations = network.locate(encoded)
+    probability = locations.class_logits[-1].sigmoid().flatten(1)  # [B, Q·things]
+    # Not topk, which breaks ties differently from device to device.
+    score, best = probability.sort(dim=1, descending=True, stable=True)
+    score, best = score[:, : config.max_things], best[:, : config.max_things]
+    things = network.config.num_things
+    labels = best % things
+    masks = network.decode_things(
+        encoded, locations.queries, list(best // things), all_layers=False
+    ).masks[-1]
+    stuff = network.decode_stuff(encoded, all_layers=False)
+    masks = torch.cat((masks, stuff.masks[-1]), 1)
+    score = torch.cat((score, stuff.class_logits[-1].sigmoid()), 1)
+    stuff_labels = torch.arange(things, network.config.num_classes, device=labels.device)
+    labels = torch.cat((labels, stuff_labels.expand(len(labels), -1)), 1)
     semantics = network.decode_semantics(encoded, all_layers=False).logits[-1] if semantic else None
     predictions = []
     for b, size in enumerate(sizes):
@@ -70,34 +84,6 @@ def predict(
             best_class = full.argmax(0)
         predictions.append(PanopticPrediction(segment_map, segments, best_class))
     return predictions
-
-
-class Candidates(NamedTuple):
-    """The masks that may become segments: the best things, then every class of stuff."""
-
-    masks: Tensor  # [B, K, h, w], at stride 8
-    score: Tensor  # [B, K], of the class
-    labels: Tensor  # int64 [B, K]
-
-
-def candidates(network: PanopticNetwork, encoded: Encoded, max_things: int) -> Candidates:
-    """Masks of the best ``max_things`` pairs of query and class, and of all stuff."""
-    locations = network.locate(encoded)
-    probability = locations.class_logits[-1].sigmoid().flatten(1)  # [B, Q·things]
-    # Not topk, which breaks ties differently from device to device.
-    score, best = probability.sort(dim=1, descending=True, stable=True)
-    score, best = score[:, :max_things], best[:, :max_things]
-    things = network.config.num_things
-    labels = best % things
-    masks = network.decode_things(
-        encoded, locations.queries, list(best // things), all_layers=False
-    ).masks[-1]
-    stuff = network.decode_stuff(encoded, all_layers=False)
-    masks = torch.cat((masks, stuff.masks[-1]), 1)
-    score = torch.cat((score, stuff.class_logits[-1].sigmoid()), 1)
-    stuff_labels = torch.arange(things, network.config.num_classes, device=labels.device)
-    labels = torch.cat((labels, stuff_labels.expand(len(labels), -1)), 1)
-    return Candidates(masks, score, labels)
 
 
 def _merge_image(
