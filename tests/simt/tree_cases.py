@@ -45,6 +45,16 @@ def filter_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator
         yield "tree_filter_backward", (grad, None, None, *tree)
 
 
+def many_image_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
+    """More images than the emulator's grid has rows: a block takes a second one."""
+    order, parent = random_tree(rng, 5, 70, 0.5)
+    similarity = rng.random((5, 70)).astype(dtype)
+    feature, grad, output = rng.normal(size=(3, 5, 2, 70)).astype(dtype)
+    tree = (order, parent, similarity, True)
+    yield "tree_filter", (feature, *tree)
+    yield "tree_filter_backward", (grad, feature, output, *tree)
+
+
 def bottleneck_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
     for images, pixels, straight in SIZES:
         order, parent = random_tree(rng, images, pixels, straight)
@@ -62,3 +72,4 @@ def tree_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[C
     yield from spanning_cases(rng, dtype)
     yield from filter_cases(rng, dtype)
     yield from bottleneck_cases(rng, dtype)
+    yield from many_image_cases(rng, dtype)
