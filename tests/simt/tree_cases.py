@@ -46,13 +46,15 @@ def filter_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator
 
 
 def many_image_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
-    """More images than the emulator's grid has rows: a block takes a second one."""
-    order, parent = random_tree(rng, 5, 70, 0.5)
-    similarity = rng.random((5, 70)).astype(dtype)
-    feature, grad, output = rng.normal(size=(3, 5, 2, 70)).astype(dtype)
-    tree = (order, parent, similarity, True)
-    yield "tree_filter", (feature, *tree)
-    yield "tree_filter_backward", (grad, feature, output, *tree)
+    """More images than the emulator's grid has rows: a block takes a second one. Several, as the
+    content of a case decides whether it runs in shared memory."""
+    for _ in range(3):
+        order, parent = random_tree(rng, 5, 70, 0.5)
+        similarity = rng.random((5, 70)).astype(dtype)
+        feature, grad, output = rng.normal(size=(3, 5, 2, 70)).astype(dtype)
+        tree = (order, parent, similarity, True)
+        yield "tree_filter", (feature, *tree)
+        yield "tree_filter_backward", (grad, feature, output, *tree)
 
 
 def bottleneck_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
