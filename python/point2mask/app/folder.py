@@ -5,8 +5,7 @@ from pathlib import Path
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+from point2mask.data.png import PICTURE_SUFFIXES
 
 
 def list_names(folder: Path, without: Path | None = None) -> tuple[list[str], list[str]]:

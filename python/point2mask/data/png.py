@@ -17,6 +17,8 @@ from point2mask.data.files import open_regular, open_replacing
 if TYPE_CHECKING:
     from PIL import Image
 
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -46,14 +48,10 @@ def read_ids(
     path: Path, height: int, width: int, limit: SizeLimit = DEFAULT_LIMIT
 ) -> NDArray[np.int32]:
     """The ids ``int32 [H, W]`` (R + 256 G + 65536 B, 0 = void) of a PNG of the expected size."""
-    expected = f"a PNG of {width} x {height} pixels"
-    with open_regular(path, expected) as file:
-        depth, color = _check_header(file, path, expected, height, width, limit)
-        if (depth, color) != (8, 2):
-            raise DataError(f"{path}: expected 8-bit RGB without alpha, got another kind of PNG")
-        with _decoding(file, path, ("PNG",)) as image:
-            # Four bytes a pixel as Pillow stores them: one copy, and the ids are there.
-            packed = image.tobytes("raw", "RGBX")
+    kind = "8-bit RGB without alpha, got another kind of PNG"
+    with _png(path, height, width, limit, ((8, 2),), kind) as image:
+        # Four bytes a pixel as Pillow stores them: one copy, and the ids are there.
+        packed = image.tobytes("raw", "RGBX")
     ids = np.frombuffer(packed, "<u4").reshape(height, width) & np.uint32(0xFFFFFF)
     return ids.view(np.int32)
 
@@ -62,26 +60,35 @@ def read_indices(
     path: Path, height: int, width: int, limit: SizeLimit = DEFAULT_LIMIT
 ) -> NDArray[np.uint8]:
     """The numbers ``uint8 [H, W]``, not the colours, of a PNG with a palette or in grey."""
-    expected = f"a PNG of {width} x {height} pixels"
-    with open_regular(path, expected) as file:
-        depth, color = _check_header(file, path, expected, height, width, limit)
-        if (depth, color) not in ((8, 0), (8, 3)):
-            raise DataError(f"{path}: expected 8 bits with a palette or grey, got another PNG")
-        with _decoding(file, path, ("PNG",)) as image:
-            return np.array(image, dtype=np.uint8)
+    kind = "8 bits with a palette or grey, got another PNG"
+    with _png(path, height, width, limit, ((8, 0), (8, 3)), kind) as image:
+        return np.array(image, dtype=np.uint8)
 
 
 def read_wide_indices(
     path: Path, height: int, width: int, limit: SizeLimit = DEFAULT_LIMIT
 ) -> NDArray[np.int32]:
     """The numbers ``int32 [H, W]`` of a PNG of 16 bits in grey."""
+    with _png(path, height, width, limit, ((16, 0),), "16 bits in grey, got another PNG") as image:
+        return np.array(image).astype(np.int32)
+
+
+@contextmanager
+def _png(
+    path: Path,
+    height: int,
+    width: int,
+    limit: SizeLimit,
+    kinds: tuple[tuple[int, int], ...],
+    wanted: str,
+) -> Iterator["Image.Image"]:
+    """A PNG of the expected size, decoded, whose bit depth and colour type are one of ``kinds``."""
     expected = f"a PNG of {width} x {height} pixels"
     with open_regular(path, expected) as file:
-        depth, color = _check_header(file, path, expected, height, width, limit)
-        if (depth, color) != (16, 0):
-            raise DataError(f"{path}: expected 16 bits in grey, got another PNG")
+        if _check_header(file, path, expected, height, width, limit) not in kinds:
+            raise DataError(f"{path}: expected {wanted}")
         with _decoding(file, path, ("PNG",)) as image:
-            return np.array(image).astype(np.int32)
+            yield image
 
 
 def _check_header(

@@ -8,10 +8,9 @@ from pathlib import Path
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import mask_name
-from point2mask.data.png import picture_size
+from point2mask.data.png import PICTURE_SUFFIXES, picture_size
 from point2mask.data.records import ImageRecord
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif")
 
 
