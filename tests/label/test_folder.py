@@ -16,6 +16,7 @@ from point2mask.data import PointLabels, read_panoptic, read_points, sample_poin
 from point2mask.data.shapes import write_shapes
 from point2mask.evaluation import mask_quality
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_folder
+from point2mask.label.folder import NETWORK
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ def test_labelling_needs_no_torch():
 
 
 def test_the_command_offers_what_there_is():
-    assert tuple(ASSIGNERS) == command.ASSIGNERS
+    assert (*ASSIGNERS, NETWORK) == command.ASSIGNERS
     assert command.ASSIGNERS[0] == DEFAULT_ASSIGNER
     assert command.MAX_SIDE == DEFAULT_MAX_SIDE
 

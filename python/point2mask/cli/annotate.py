@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     network = None
     categories = None
     if args.checkpoint is not None:
-        from point2mask.app.network import TrainedNetwork
+        from point2mask.engine.clicks import TrainedNetwork
 
         network = TrainedNetwork(args.checkpoint)
         categories = network.trained.categories

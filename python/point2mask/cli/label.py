@@ -16,7 +16,7 @@ from point2mask.cli.command import (
     write_result,
 )
 
-ASSIGNERS = ("merge", "watershed", "shortest_path", "transport")
+ASSIGNERS = ("merge", "watershed", "shortest_path", "transport", "network")
 MAX_SIDE = 640
 
 
@@ -25,12 +25,15 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "label",
         run,
-        "Make panoptic masks from clicks, without training.",
+        "Make panoptic masks from clicks, without training or with a trained network.",
         """
           masks for pictures whose clicks are in points.json:
             point2mask label --images train2017 --points points.json --out labels
           with the edge maps of a learned detector, a grey picture NAME.png for every NAME.jpg:
             point2mask label --images train2017 --points points.json --out labels --edges edges
+          with the boundaries that a network trained on these clicks has learned:
+            point2mask label --images train2017 --points points.json --out labels \\
+              --checkpoint out/run
           how good are they?
             point2mask evaluate --truth panoptic_train.json --predictions labels --mask-quality
         """,
@@ -71,7 +74,8 @@ def _add_options(parser: Parser) -> None:
         default=ASSIGNERS[0],
         help="merge: join regions that look alike (default, best without areas); watershed: flood "
         "from the clicks; shortest_path: nearest click along the picture; transport: shortest "
-        "paths such that targets get their area, best if the clicks come with areas",
+        "paths such that targets get their area, best if the clicks come with areas; network: the "
+        "pseudo-masks that the network of --checkpoint is trained with",
     )
     parser.add_argument(
         "--edges",
@@ -81,6 +85,20 @@ def _add_options(parser: Parser) -> None:
         "picture, of any size, bright on edges",
     )
     parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="RUN",
+        help="folder of a run, or of one of its checkpoints: the boundaries that its network sees "
+        "are used beside the built-in edges",
+    )
+    parser.add_argument(
+        "--network-side",
+        type=positive,
+        metavar="PIXELS",
+        help="shorter side of the pictures that the network sees (default: that of its test "
+        "images; half as much again gives finer masks)",
+    )
+    parser.add_argument(
         "--max-side",
         type=positive,
         default=MAX_SIDE,
@@ -88,7 +106,10 @@ def _add_options(parser: Parser) -> None:
         help="work on pictures reduced to this longer side (default: %(default)s)",
     )
     parser.add_argument(
-        "--workers", type=positive, metavar="N", help="processes (default: one a CPU)"
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes (default: one a CPU; with --checkpoint, whose network uses all, 1)",
     )
     parser.add_argument(
         "--overlays",
@@ -110,13 +131,24 @@ def run(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, read_points
     from point2mask.label import BrokenPictureError, LabelOptions, label_folder
 
+    if args.checkpoint is None and (args.assigner == "network" or args.network_side):
+        raise UsageError("--assigner network and --network-side need --checkpoint RUN")
+    if args.checkpoint is not None and args.edges is not None:
+        raise UsageError("--edges and --checkpoint both give edges; leave one of them out")
     if args.point_pngs is None:
         labels = read_points(args.points)
     else:
         labels = read_point_pngs(args.points, args.point_pngs)
     if not labels.images:
         raise UsageError(f"{args.points}: there is no image in it")
-    options = LabelOptions(args.assigner, args.edges, args.max_side, args.overlays)
+    options = LabelOptions(
+        args.assigner,
+        args.edges,
+        args.max_side,
+        args.overlays,
+        args.checkpoint,
+        args.network_side,
+    )
     broken: list[BrokenPictureError] = []
     on_broken = broken.append if args.skip_broken else None
     start = time.perf_counter()

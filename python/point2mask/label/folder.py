@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,15 @@ from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_
 from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
 
+if TYPE_CHECKING:
+    from point2mask.engine.clicks import TrainedNetwork
+
 Item = tuple[ImageRecord, list[PointTarget]]
 Task = tuple[Item, Path | None]
 Labelled = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
 EDGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+NETWORK = "network"  # the assigner that leaves everything to a trained network
 
 
 class BrokenPictureError(DataError):
@@ -52,10 +58,31 @@ Result = Labelled | BrokenPictureError
 
 @dataclass(frozen=True)
 class LabelOptions:
+    """How pictures are labelled.
+
+    Attributes:
+        assigner: one of :data:`point2mask.label.ASSIGNERS`, or ``network``: the pseudo-masks that
+            the network of ``checkpoint`` is trained with.
+        edges_dir: a grey picture of edge strength for every image, of the same stem.
+        max_side: pixels of the longer side to work at.
+        overlays: whether pictures tinted by their masks are written.
+        checkpoint: folder of a run, whose learned boundaries are the edges unless the assigner is
+            ``network``.
+        network_side: pixels of the short side that the network sees; by default as its test images.
+    """
+
     assigner: str = DEFAULT_ASSIGNER
-    edges_dir: Path | None = None  # a grey picture of edge strength an image, of the same stem
+    edges_dir: Path | None = None
     max_side: int = DEFAULT_MAX_SIDE
     overlays: bool = True
+    checkpoint: Path | None = None
+    network_side: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is None and (self.assigner == NETWORK or self.network_side is not None):
+            raise ValueError(f"assigner {NETWORK!r} and network_side need a checkpoint")
+        if self.checkpoint is not None and self.edges_dir is not None:
+            raise ValueError("edges_dir and checkpoint both give edges, expected one of them")
 
 
 def label_folder(
@@ -79,7 +106,8 @@ def label_folder(
         labels: the clicks.
         out_dir: made if need be. Must hold no such files but those of an earlier run.
         options: how.
-        workers: processes, by default one a CPU. The result does not depend on it.
+        workers: processes, by default one a CPU, or a single one with a checkpoint, whose network
+            has threads of its own. The result does not depend on it.
         progress: called after every image.
         on_broken: called for every image that cannot be read and is left out of the result; None
             makes the first of them an error.
@@ -87,7 +115,8 @@ def label_folder(
     Raises:
         BrokenPictureError: a picture is missing, broken or of another size, or an edge map is
             broken.
-        DataError: no folder of pictures, an image without edge map, an ``out_dir`` with results
+        DataError: no folder of pictures, an image without edge map, no checkpoint or one that does
+            not know a category (``network`` only), an ``out_dir`` with results
             that are not of an earlier run, clicks that :func:`label_image` refuses, or no picture
             that can be read.
     """
@@ -96,6 +125,9 @@ def label_folder(
     check_input_folder(images_dir)
     check_output_folder(out_dir, labels)
     edges_dir = options.edges_dir
+    if options.checkpoint is not None:
+        _network(options.checkpoint, options.network_side)  # what is wrong with it shows here
+        workers = workers or 1
     work = partial(_label_item, images_dir, out_dir, labels.categories, options)
     tasks: list[Task] = [
         (item, None if edges_dir is None else find_edges(item[0], edges_dir))
@@ -155,14 +187,7 @@ def _label_item(
     except DataError as error:
         return BrokenPictureError(str(error))
     try:
-        index = label_image(
-            image,
-            targets,
-            assigner=options.assigner,
-            edges=edges,
-            max_side=options.max_side,
-            is_thing=[categories[target.category_id].isthing for target in targets],
-        )
+        index = _target_of_pixels(image, targets, categories, edges, options)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     # Entry -1, the last, is void.
@@ -173,6 +198,37 @@ def _label_item(
         picture = overlay(image, ids, segments, categories, targets)
         write_rgb(resolve_inside(out_dir / "overlays", name), picture)
     return record, ids, segments
+
+
+def _target_of_pixels(
+    image: NDArray[np.uint8],
+    targets: list[PointTarget],
+    categories: dict[int, Category],
+    edges: NDArray[np.floating] | None,
+    options: LabelOptions,
+) -> NDArray[np.int32]:
+    """The index of every pixel's target, -1 for none."""
+    if options.checkpoint is not None:
+        maps = _network(options.checkpoint, options.network_side).prepare(image)
+        if options.assigner == NETWORK:
+            return maps.label(targets, categories)
+        edges = maps.edges()
+    return label_image(
+        image,
+        targets,
+        assigner=options.assigner,
+        edges=edges,
+        max_side=options.max_side,
+        is_thing=[categories[target.category_id].isthing for target in targets],
+    )
+
+
+@cache
+def _network(checkpoint: Path, side: int | None) -> "TrainedNetwork":
+    """One a process; training code is loaded only where a network is asked for."""
+    from point2mask.engine.clicks import TrainedNetwork
+
+    return TrainedNetwork(checkpoint, side)
 
 
 def _in_order(
@@ -233,6 +289,8 @@ def _summary(
         "stuff": len(segments) - things,
         "assigner": options.assigner,
         "edges": None if options.edges_dir is None else str(options.edges_dir),
+        "checkpoint": None if options.checkpoint is None else str(options.checkpoint),
+        "network_side": options.network_side,
         "max_side": options.max_side,
         "seconds": round(seconds, 3),
     }

@@ -25,12 +25,20 @@ from point2mask.pseudo_masks import PointBatch
 class TrainedNetwork:
     """A checkpoint; categories of a folder are those of the network that have the same name."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, short_side: int | None = None) -> None:
         """
+        Args:
+            path: folder of a run, or of one of its checkpoints.
+            short_side: pixels that pictures are resized to for the network, the longer side at most
+                in the proportion of the run; by default as the run's test images.
+
         Raises:
             DataError: there is no checkpoint, or it is broken.
         """
         self.trained: Trained = load_trained(path)
+        augment = self.trained.config.augment
+        self.short_side = short_side or augment.test_short_side
+        self.max_side = round(augment.max_side * self.short_side / augment.test_short_side)
         config = self.trained.config
         self.module = TrainingModule(self.trained.network, config.loss, config.supervision).eval()
         # As in the last step: the first phase, in which transport gives way, is over.
@@ -42,9 +50,8 @@ class TrainedNetwork:
 
     def prepare(self, image: NDArray[np.uint8]) -> "NetworkMaps":
         """Runs the network on a picture ``uint8 [H, W, 3]``."""
-        augment = self.trained.config.augment
         shape = image.shape[0], image.shape[1]
-        size = target_size(shape, augment.test_short_side, augment.max_side)
+        size = target_size(shape, self.short_side, self.max_side)
         pixels = resize_image(torch.from_numpy(image).permute(2, 0, 1), size).float() / 255
         padding = (0, -size[1] % MULTIPLE, 0, -size[0] % MULTIPLE)
         batch = Batch(
@@ -75,6 +82,18 @@ class NetworkMaps:
         self.network, self.shape, self.size = network, shape, size
         self.batch, self.output = batch, output
         self.semantic: tuple[frozenset[int], Tensor] | None = None  # and the classes it is of
+
+    def edges(self) -> NDArray[np.float32]:
+        """The learned boundary ``[h, w]`` of the picture, in [0, 1], in cells of its grid."""
+        boundary = self.output.boundary_logits[0].float().sigmoid()
+        strides = (
+            whole // cells
+            for whole, cells in zip(self.batch.images.shape[-2:], boundary.shape, strict=True)
+        )
+        rows, columns = (
+            -(-length // stride) for length, stride in zip(self.size, strides, strict=True)
+        )
+        return boundary[:rows, :columns].numpy()
 
     def label(
         self, targets: Sequence[PointTarget], categories: Mapping[int, Category]

@@ -7,16 +7,13 @@ import pytest
 import runs
 import torch
 
+from point2mask.app import Cues, Masks
 from point2mask.data import DataError, PointTarget, read_panoptic, read_rgb, sample_points
 from point2mask.data.records import Category
 from point2mask.data.training import class_channels
+from point2mask.engine.clicks import TrainedNetwork
 from point2mask.engine.train import train
 from point2mask.pseudo_masks import PointBatch, pseudo_masks
-
-pytest.importorskip("fastapi", reason="needs point2mask[app]")
-
-from point2mask.app import Cues, Masks
-from point2mask.app.network import TrainedNetwork
 
 
 @pytest.fixture(scope="module")

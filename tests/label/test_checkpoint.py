@@ -1,0 +1,126 @@
+"""Masks of a folder of pictures with what a trained network knows: ``label --checkpoint``."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import runs
+from PIL import Image
+
+from point2mask.cli import main
+from point2mask.data import PointLabels, read_panoptic, sample_points, write_points
+from point2mask.data.records import Category
+from point2mask.engine.clicks import TrainedNetwork
+from point2mask.engine.train import train
+from point2mask.label import LabelOptions
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two pictures with clicks, and a run of three steps: data set, root, points file, run."""
+    root = tmp_path_factory.mktemp("data")
+    runs.write_data(root)
+    config = runs.config(root)
+    config = replace(config, schedule=replace(config.schedule, epochs=1))
+    train(config, root / "run", cpu=True, make_module=runs.Semantic)
+    dataset = read_panoptic(root / "annotations" / "panoptic_val.json")
+    write_points(root / "points.json", sample_points(dataset))
+    return dataset, root
+
+
+def label(root, out, *options, points="points.json"):
+    images = ("--images", root / "images" / "val", "--points", root / points, "--out", out)
+    return main([str(argument) for argument in ("label", *images, *options)])
+
+
+def maps(out):
+    made = read_panoptic(out / "panoptic.json")
+    return {image.record.file_name: made.segment_map(image) for image in made.images}
+
+
+def pictures(dataset, root):
+    for image in dataset.images:
+        with Image.open(root / "images" / "val" / image.record.file_name) as picture:
+            yield image.record, np.array(picture.convert("RGB"))
+
+
+def test_learned_boundaries_are_the_edges(data, tmp_path):
+    dataset, root = data
+    assert label(root, tmp_path / "out", "--checkpoint", root / "run") == 0
+    network = TrainedNetwork(root / "run")
+    (tmp_path / "edges").mkdir()
+    for record, pixels in pictures(dataset, root):
+        edges = network.prepare(pixels).edges()
+        assert edges.shape == (4, 6)  # cells of 8 pixels; padding is left out
+        assert ((edges > 0) & (edges < 1)).all()
+        strength = Image.fromarray(np.round(edges * 255).astype(np.uint8))
+        strength.save((tmp_path / "edges" / record.file_name).with_suffix(".png"))
+    assert label(root, tmp_path / "maps", "--edges", tmp_path / "edges") == 0
+    assert label(root, tmp_path / "plain") == 0
+    made, expected, plain = (maps(tmp_path / name) for name in ("out", "maps", "plain"))
+    # 8 bits of an edge map may turn a pixel or two; the built-in edges alone give other masks.
+    same = np.mean([made[name] == expected[name] for name in made])
+    assert same > 0.97
+    assert same > np.mean([made[name] == plain[name] for name in made])
+
+
+def test_the_assigner_network_gives_its_pseudo_masks(data, tmp_path):
+    dataset, root = data
+    options = ("--checkpoint", root / "run", "--assigner", "network", "--network-side", 48)
+    assert label(root, tmp_path / "out", *options) == 0
+    made = maps(tmp_path / "out")
+    network = TrainedNetwork(root / "run", 48)
+    clicks = dict(sample_points(dataset).images)
+    for record, pixels in pictures(dataset, root):
+        targets = clicks[record]
+        index = network.prepare(pixels).label(targets, dataset.categories)
+        ids = np.array([target.id for target in targets] + [0])[index]
+        np.testing.assert_array_equal(made[record.file_name], ids)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["checkpoint"] == str(root / "run")
+    assert (summary["assigner"], summary["network_side"]) == ("network", 48)
+
+
+def test_processes_change_nothing(data, tmp_path):
+    _, root = data
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        assert label(root, out, "--checkpoint", root / "run", "--workers", workers) == 0
+    one, two = maps(tmp_path / "1"), maps(tmp_path / "2")
+    assert all((one[name] == two[name]).all() for name in one)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--assigner", "network"), "need --checkpoint"),
+        (("--network-side", "64"), "need --checkpoint"),
+        (("--checkpoint", "run", "--edges", "edges"), "leave one of them out"),
+        (("--checkpoint", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(data, tmp_path, capsys, options, message):
+    _, root = data
+    assert label(root, tmp_path / "out", *options) != 0
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_are_checked():
+    with pytest.raises(ValueError, match="need a checkpoint"):
+        LabelOptions(assigner="network")
+
+
+def test_an_unknown_category_is_named(data, tmp_path, capsys):
+    dataset, root = data
+    labels = sample_points(dataset)
+    renamed = {
+        key: Category(c.id, "unicorn", c.isthing, c.color) for key, c in labels.categories.items()
+    }
+    write_points(root / "unicorns.json", PointLabels(renamed, labels.images))
+    options = ("--checkpoint", root / "run", "--assigner", "network")
+    assert label(root, tmp_path / "out", *options, points="unicorns.json") != 0
+    assert "does not know unicorn" in capsys.readouterr().err
