@@ -84,7 +84,7 @@ def point_labels(draw):
             if not chosen:
                 break
             points = tuple((x + draw(fraction), y + draw(fraction)) for x, y in chosen)
-            area = draw(st.none() | st.floats(0, 1e6))
+            area = draw(st.none() | st.floats(0, 1e6, exclude_min=True))
             targets.append(
                 PointTarget(
                     target, draw(st.sampled_from([1, 7])), points, area, draw(st.booleans())

@@ -1,0 +1,98 @@
+"""Clicks in Label Studio's exports: files by hand, and hostile ones."""
+
+import json
+
+import pytest
+from click_files import HEIGHT, WIDTH
+
+from point2mask.data import DataError, PointTarget
+from point2mask.data.point_files import Pictures, read_label_studio, to_labels
+from point2mask.data.point_files.label_studio import picture_name
+
+
+def key_point(label, x, y, **more):
+    return {
+        "type": "keypointlabels",
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "image_rotation": 0,
+        "value": {"x": x, "y": y, "width": 0.4, "keypointlabels": [label]},
+        **more,
+    }
+
+
+def task(results, image="/data/upload/1/0a1b2c3d-a.png", **more):
+    return {"id": 5, "data": {"image": image}, "annotations": [{"result": results}], **more}
+
+
+def test_label_studio(photos, tmp_path):
+    path = tmp_path / "export.json"
+    tasks = [
+        task([key_point("cat", 0, 0), key_point("cat", 50, 99.9), key_point("grass", 12.5, 20)]),
+        task([key_point("grass", 99, 0)], "/data/local-files/?d=sub%2Fb.png"),
+        {"id": 6, "data": {"img": "s3://bucket/folder/0.png"}, "annotations": []},
+    ]
+    tasks[0]["annotations"].append({"was_cancelled": True, "result": [key_point("cat", 1, 1)]})
+    path.write_text(json.dumps(tasks))
+    labels = to_labels(read_label_studio(path, Pictures(photos)), "here", stuff=["grass"])
+    assert [(r.file_name, t) for r, t in labels.images] == [
+        (
+            "a.png",
+            [
+                PointTarget(1, 1, ((0.0, 0.0),)),
+                PointTarget(2, 1, ((4.0, 4.995),)),
+                PointTarget(3, 2, ((1.0, 1.0),)),
+            ],
+        ),
+        ("sub/b.png", [PointTarget(1, 2, ((7.92, 0.0),))]),
+        ("0.png", []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("/data/upload/3/0123abcd-my%20photo.jpg", "my photo.jpg"),
+        ("/data/upload/3/photo.jpg", "photo.jpg"),
+        ("/data/local-files/?d=set/a.jpg", "set/a.jpg"),
+        ("https://host/x/0123abcd-y.jpg?sig=1", "0123abcd-y.jpg"),
+        ("gs://bucket/x/y.jpg", "y.jpg"),
+    ],
+)
+def test_names_of_pictures_in_label_studio(address, name):
+    assert picture_name(address) == name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"type": "rectanglelabels"}, r"entry\[0\]\..*result\[0\]\.type: expected 'keypointl"),
+        ({"image_rotation": 90}, "image_rotation: expected 0"),
+        ({"original_width": 9}, "expected the size of .*, 8 x 5, got 9 x 5"),
+        ({"original_width": None}, "original_width: expected an integer"),
+        ({"value": {"x": 101, "y": 0, "keypointlabels": ["cat"]}}, r"value\.x: expected a number"),
+        (
+            {"value": {"x": 100, "y": 0, "keypointlabels": ["cat"]}},
+            "value: expected a point inside",
+        ),
+        ({"value": {"x": 1, "y": 0, "keypointlabels": ["a", "b"]}}, "keypointlabels: expected one"),
+        ({"value": {"x": 1, "y": 0}}, "keypointlabels: expected a list of non-empty strings"),
+    ],
+)
+def test_label_studio_that_is_none(photos, tmp_path, change, message):
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task([key_point("cat", 1, 1) | change])]))
+    with pytest.raises(DataError, match=message) as caught:
+        to_labels(read_label_studio(path, Pictures(photos)), path)
+    assert str(path) in str(caught.value)
+
+
+def test_label_studio_with_two_annotations(photos, tmp_path):
+    path = tmp_path / "export.json"
+    twice = task([], annotations=[{"result": []}, {"result": []}])
+    path.write_text(json.dumps([twice]))
+    with pytest.raises(DataError, match=r"annotations: expected one that was not .* got 2"):
+        read_label_studio(path, Pictures(photos))
+    path.write_text("{}")
+    with pytest.raises(DataError, match="a list of objects, got a JSON object"):
+        read_label_studio(path, Pictures(photos))

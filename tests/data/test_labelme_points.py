@@ -1,0 +1,97 @@
+"""Clicks in labelme's files: round trips, files by hand, and hostile ones."""
+
+import json
+
+import pytest
+from click_files import CATEGORIES, HEIGHT, WIDTH, point_labels
+from hypothesis import given
+from hypothesis import strategies as st
+
+from point2mask.data import DataError, ImageRecord, PointLabels, PointTarget
+from point2mask.data.point_files import Pictures, read_labelme, to_labels, write_labelme
+
+
+@given(labels=point_labels(), look=st.booleans())
+def test_labelme_round_trip(photos, tmp_path_factory, labels, look):
+    folder = tmp_path_factory.mktemp("labelme")
+    write_labelme(folder, labels)
+    images = read_labelme(folder, Pictures(photos if look else None))
+    assert to_labels(images, "here", CATEGORIES) == labels
+
+
+def shape(**changes):
+    return {
+        "label": "cat",
+        "points": [[1.5, 2]],
+        "group_id": None,
+        "shape_type": "point",
+        "flags": {},
+    } | changes
+
+
+def labelme(shapes, **changes):
+    return {
+        "version": "5.4.1",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": "a.png",
+        "imageData": "iVBORw0KGgo=",
+        "imageHeight": HEIGHT,
+        "imageWidth": WIDTH,
+    } | changes
+
+
+def test_labelme_by_hand(photos, tmp_path):
+    """Windows' paths to a folder beside, groups, and sizes that are missing."""
+    (tmp_path / "sub").mkdir()
+    shapes = [shape(), shape(points=[[0, 0]], group_id=4), shape(points=[[1, 0]], group_id=4)]
+    content = labelme(shapes, imagePath="..\\..\\photos\\sub\\b.png", imageHeight=None)
+    (tmp_path / "sub" / "x.json").write_text(json.dumps(content))
+    labels = to_labels(read_labelme(tmp_path, Pictures(photos)), "here")
+    assert [(r.file_name, t) for r, t in labels.images] == [
+        (
+            "sub/b.png",
+            [PointTarget(1, 1, ((1.5, 2.0),)), PointTarget(2, 1, ((0.0, 0.0), (1.0, 0.0)))],
+        )
+    ]
+    with pytest.raises(DataError, match=r"imagePath: expected the size of sub/b.png; give the fo"):
+        read_labelme(tmp_path, Pictures(None))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (labelme([shape(), shape(shape_type="polygon")]), r"shapes\[1\]\.shape_type: expected 'po"),
+        (labelme([shape(shape_type="circle")]), r"shapes\[0\]\.shape_type: expected 'point'"),
+        (labelme([shape(points=[[1, 2], [3, 4]])]), r"shapes\[0\]\.points: expected one \[x, y\]"),
+        (labelme([shape(points=[[1, "2"]])]), r"shapes\[0\]\.points: expected a list of"),
+        (labelme([shape(group_id=-1)]), r"shapes\[0\]\.group_id: expected an integer"),
+        (labelme([shape(label="")]), r"shapes\[0\]\.label: expected a non-empty string"),
+        (labelme([shape(points=[[8, 0]])]), r"shapes\[0\]: expected a point inside 8 x 5"),
+        (
+            labelme([shape()], imageHeight=6),
+            r"imagePath: expected the size of .*, 8 x 5, got 8 x 6",
+        ),
+        (labelme([shape()], imagePath=".."), "imagePath: expected a relative path inside"),
+        (labelme([shape()], imagePath="no.png"), r"no\.png: expected a picture"),
+        ({"shapes": []}, "imagePath: expected a non-empty string"),
+        ([], "expected a JSON of labelme, got a JSON list"),
+    ],
+)
+def test_labelme_that_is_none(photos, tmp_path, content, message):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message) as caught:
+        to_labels(read_labelme(path, Pictures(photos)), path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_labelme_replaces_no_file(tmp_path):
+    record = ImageRecord("a.png", "a.png", HEIGHT, WIDTH)
+    labels = PointLabels(CATEGORIES, [(record, [PointTarget(1, 3, ((0.0, 0.0),))])])
+    write_labelme(tmp_path, labels)
+    with pytest.raises(DataError, match=r"a\.json: expected a new name to write"):
+        write_labelme(tmp_path, labels)
+    twice = PointLabels(CATEGORIES, [*labels.images, (ImageRecord(2, "a.jpg", 1, 1), [])])
+    with pytest.raises(DataError, match="names of images that differ before the suffix"):
+        write_labelme(tmp_path / "new", twice)
