@@ -28,6 +28,7 @@ from point2mask.data import (
     write_rgb,
 )
 from point2mask.data.files import resolve_inside, write_json
+from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.label.output import (
     check_input_folder,
     check_output_folder,
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 Item = tuple[ImageRecord, list[PointTarget]]
 Task = tuple[Item, Path | None]
 Labelled = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
-EDGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+# In the order they are looked for: beside name.jpg in one folder the edges are name.png.
+EDGE_SUFFIXES = (".png", *(suffix for suffix in PICTURE_SUFFIXES if suffix != ".png"))
 
 NETWORK = "network"  # the assigner that leaves everything to a trained network
 
