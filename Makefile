@@ -40,7 +40,7 @@ demo: install ## Generated images: points -> masks -> panoptic quality and pictu
 test: lint test-cpp test-python test-wheel ## Everything: lint, C++ and Python tests, CUDA compile, wheels
 
 test-python: install ## Python tests
-	$(BIN)/python -m pytest -q
+	POINT2MASK_CHROMIUM=$$(bash .ci/browser build/chromium) $(BIN)/python -m pytest -q
 
 test-cpp: install ## The C++ engine alone, under AddressSanitizer and UBSan
 	cmake --preset asan > build/asan.log || (cat build/asan.log; exit 1)

@@ -24,7 +24,7 @@ PATIENCE = 60_000  # milliseconds: machines of tests are slow and shared
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as start:
-        path = os.environ.get("POINT2MASK_CHROMIUM", start.chromium.executable_path)
+        path = os.environ.get("POINT2MASK_CHROMIUM") or start.chromium.executable_path
         if not Path(path).is_file():
             pytest.skip(f"no Chromium at {path}; set POINT2MASK_CHROMIUM to run this test")
         browser = start.chromium.launch(executable_path=path, args=["--no-sandbox"])
