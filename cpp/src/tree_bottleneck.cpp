@@ -103,7 +103,7 @@ void bottleneck_distance(const BottleneckDistance<T>& d, const Executor& executo
   const auto rank = tree::ranks_of(kOp, d.order, d.parent, d.images, d.pixels, executor);
   const Blocks blocks{d.images, d.targets, kMaxLanes};
   executor.for_range(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
-    const auto rows = tree::new_rows<T>(d.pixels, blocks.lanes(0));
+    const auto rows = tree::new_rows<T>(d.pixels, blocks.lanes());
     for (std::int64_t task = begin; task < end; ++task) {
       const Block block = blocks[task];
       const std::int64_t base = block.image * d.pixels;
@@ -115,7 +115,7 @@ void bottleneck_distance(const BottleneckDistance<T>& d, const Executor& executo
                             .rank = rank.data() + base,
                             .pixels = d.pixels,
                             .lanes = lanes,
-                            .divide = false,
+                            .divisor = nullptr,
                             .planes = planes_of(d.distance, d.targets, d.pixels, block)});
     }
   });
@@ -140,8 +140,8 @@ void bottleneck_distance_backward(const BottleneckDistanceBackward<T>& d,
   const Blocks blocks{d.images, d.targets, kMaxLanes};
   std::vector<double> partial(static_cast<std::size_t>(blocks.count() * d.pixels));
   executor.for_range(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
-    const auto bottleneck = tree::new_rows<std::int32_t>(d.pixels, blocks.lanes(0));
-    const auto grad = tree::new_rows<T>(d.pixels, blocks.lanes(0));
+    const auto bottleneck = tree::new_rows<std::int32_t>(d.pixels, blocks.lanes());
+    const auto grad = tree::new_rows<T>(d.pixels, blocks.lanes());
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t base = blocks[task].image * d.pixels;
       block_gradient(d, blocks[task], rank.data() + base, place.data() + base, bottleneck.get(),

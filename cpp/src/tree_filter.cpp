@@ -15,7 +15,6 @@ namespace {
 
 using tree::Block;
 using tree::Blocks;
-using tree::kMaxLanes;
 using tree::Planes;
 
 template <typename T>
@@ -47,18 +46,19 @@ std::vector<T> normalizer_of(const TreeFilterBackward<T>& f, const std::int32_t*
                              const Executor& executor) {
   std::vector<T> normalizer(static_cast<std::size_t>(f.images * f.pixels));
   executor.for_range(f.images, 1, [&](std::int64_t begin, std::int64_t end) {
-    const auto rows = tree::new_rows<T>(f.pixels, 1);
+    const auto rows = tree::new_rows<T>(f.pixels, tree::kMinLanes);
     for (std::int64_t image = begin; image < end; ++image) {
       const std::int64_t base = image * f.pixels;
-      std::fill_n(rows.get(), f.pixels, T(1));
-      tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, 1, rows.get());
+      std::fill_n(rows.get(), f.pixels * tree::kMinLanes, T(1));
+      tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, tree::kMinLanes,
+                        rows.get());
       Planes<T> planes;
       planes.add(normalizer.data() + base);
       tree::rows_to_pixels({.rows = rows.get(),
                             .rank = rank + base,
                             .pixels = f.pixels,
-                            .lanes = 1,
-                            .divide = false,
+                            .lanes = tree::kMinLanes,
+                            .divisor = nullptr,
                             .planes = planes});
     }
   });
@@ -95,9 +95,9 @@ std::vector<T> normalizer_gradient(const TreeFilterBackward<T>& f, const Executo
 template <typename T>
 void feature_gradient(const TreeFilterBackward<T>& f, const std::int32_t* rank, const T* normalizer,
                       const Executor& executor) {
-  const Blocks blocks{f.images, f.channels, kMaxLanes};
+  const Blocks blocks{f.images, f.channels, tree::block_lanes(f.pixels, sizeof(T))};
   executor.for_range(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
-    const auto rows = tree::new_rows<T>(f.pixels, blocks.lanes(0));
+    const auto rows = tree::new_rows<T>(f.pixels, blocks.lanes());
     for (std::int64_t task = begin; task < end; ++task) {
       const Block block = blocks[task];
       const std::int64_t base = block.image * f.pixels;
@@ -113,7 +113,7 @@ void feature_gradient(const TreeFilterBackward<T>& f, const std::int32_t* rank, 
                             .rank = rank + base,
                             .pixels = f.pixels,
                             .lanes = lanes,
-                            .divide = false,
+                            .divisor = nullptr,
                             .planes = planes_of(f.grad_feature, f.channels, f.pixels, block)});
     }
   });
@@ -126,11 +126,12 @@ void both_gradients(const TreeFilterBackward<T>& f, const std::int32_t* rank, co
                     const Executor& executor) {
   const std::vector<T> of_normalizer =
       f.normalize ? normalizer_gradient(f, executor) : std::vector<T>();
-  const Blocks blocks{f.images, f.channels + (f.normalize ? 1 : 0), kMaxLanes};
+  const Blocks blocks{f.images, f.channels + (f.normalize ? 1 : 0),
+                      tree::block_lanes(f.pixels, sizeof(T))};
   std::vector<T> partial(static_cast<std::size_t>(blocks.count() * f.pixels));
   executor.for_range(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
-    const auto x = tree::new_rows<T>(f.pixels, blocks.lanes(0));
-    const auto g = tree::new_rows<T>(f.pixels, blocks.lanes(0));
+    const auto x = tree::new_rows<T>(f.pixels, blocks.lanes());
+    const auto g = tree::new_rows<T>(f.pixels, blocks.lanes());
     for (std::int64_t task = begin; task < end; ++task) {
       const Block block = blocks[task];
       const std::int64_t base = block.image * f.pixels;
@@ -156,7 +157,7 @@ void both_gradients(const TreeFilterBackward<T>& f, const std::int32_t* rank, co
                             .rank = rank + base,
                             .pixels = f.pixels,
                             .lanes = lanes,
-                            .divide = false,
+                            .divisor = nullptr,
                             .planes = planes_of(f.grad_feature, f.channels, f.pixels, features)});
     }
   });
@@ -173,6 +174,50 @@ void both_gradients(const TreeFilterBackward<T>& f, const std::int32_t* rank, co
   });
 }
 
+// Filters planes of an image, over a divisor if there is one.
+template <typename T>
+void filter_planes(const TreeFilter<T>& f, std::int64_t image, const std::int32_t* rank,
+                   const Planes<const T>& in, const Planes<T>& out, const T* divisor, T* rows) {
+  const std::int64_t base = image * f.pixels;
+  const int lanes = tree::lanes_for(in.count);
+  tree::pixels_to_rows({.planes = in,
+                        .divisor = nullptr,
+                        .rank = rank + base,
+                        .pixels = f.pixels,
+                        .lanes = lanes,
+                        .rows = rows});
+  tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, lanes, rows);
+  tree::rows_to_pixels({.rows = rows,
+                        .rank = rank + base,
+                        .pixels = f.pixels,
+                        .lanes = lanes,
+                        .divisor = divisor,
+                        .planes = out});
+}
+
+// The channels [0, count) of every image and the sums of similarities [B, N], if wanted: these ride
+// along as one more channel, of ones.
+template <typename T>
+void filter_first(const TreeFilter<T>& f, const std::int32_t* rank, std::int64_t count, T* sums,
+                  const Executor& executor) {
+  const std::int64_t planes = count + (f.normalize ? 1 : 0);
+  if (planes == 0) return;
+  executor.for_range(f.images, 1, [&](std::int64_t begin, std::int64_t end) {
+    const auto rows = tree::new_rows<T>(f.pixels, tree::lanes_for(planes));
+    for (std::int64_t image = begin; image < end; ++image) {
+      Planes<const T> in;
+      Planes<T> out;
+      T* divisor = f.normalize ? sums + image * f.pixels : nullptr;
+      if (f.normalize) in.add(nullptr), out.add(divisor);
+      for (std::int64_t c = 0; c < count; ++c) {
+        in.add(f.feature + (image * f.channels + c) * f.pixels);
+        out.add(f.output + (image * f.channels + c) * f.pixels);
+      }
+      filter_planes<T>(f, image, rank, in, out, divisor, rows.get());
+    }
+  });
+}
+
 } // namespace
 
 template <typename T>
@@ -180,31 +225,22 @@ void tree_filter(const TreeFilter<T>& f, const Executor& executor) {
   if (f.images == 0 || f.pixels == 0) return;
   const auto rank = tree::ranks_of("tree_filter", f.order, f.parent, f.images, f.pixels, executor);
   check_similarity(f, executor);
-  // The sum of similarities rides along as one more channel of ones in every block: cheaper than
-  // a pass of its own, and the blocks stay independent.
-  const int extra = f.normalize ? 1 : 0;
-  const Blocks blocks{f.images, f.channels, kMaxLanes - extra};
+  // The channels that fill no block come first, for the sums that divide the others.
+  const std::int64_t width = tree::block_lanes(f.pixels, sizeof(T));
+  const std::int64_t first = f.channels % width;
+  const auto sums = std::make_unique_for_overwrite<T[]>(
+      static_cast<std::size_t>(f.normalize ? f.images * f.pixels : 0));
+  filter_first(f, rank.data(), first, sums.get(), executor);
+  const Blocks blocks{f.images, f.channels - first, width};
   executor.for_range(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
-    const auto rows = tree::new_rows<T>(f.pixels, blocks.lanes(extra));
+    const auto rows = tree::new_rows<T>(f.pixels, blocks.lanes());
     for (std::int64_t task = begin; task < end; ++task) {
-      const Block block = blocks[task];
-      const std::int64_t base = block.image * f.pixels;
-      const int lanes = tree::lanes_for(block.count + extra);
-      auto in = planes_of(f.feature, f.channels, f.pixels, block);
-      if (f.normalize) in.add(nullptr);
-      tree::pixels_to_rows({.planes = in,
-                            .divisor = nullptr,
-                            .rank = rank.data() + base,
-                            .pixels = f.pixels,
-                            .lanes = lanes,
-                            .rows = rows.get()});
-      tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, lanes, rows.get());
-      tree::rows_to_pixels({.rows = rows.get(),
-                            .rank = rank.data() + base,
-                            .pixels = f.pixels,
-                            .lanes = lanes,
-                            .divide = f.normalize,
-                            .planes = planes_of(f.output, f.channels, f.pixels, block)});
+      Block block = blocks[task];
+      block.first += first;
+      filter_planes<T>(f, block.image, rank.data(),
+                       planes_of(f.feature, f.channels, f.pixels, block),
+                       planes_of(f.output, f.channels, f.pixels, block),
+                       f.normalize ? sums.get() + block.image * f.pixels : nullptr, rows.get());
     }
   });
 }

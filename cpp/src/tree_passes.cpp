@@ -1,63 +1,113 @@
 #include "tree_passes.hpp"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "point2mask/multiarch.hpp"
 #include "tree_rows.hpp"
+#include "tree_vectors.hpp"
 
 namespace point2mask::tree {
 namespace {
 
+// Three of four parents are the row before. Its value is carried in registers: through memory each
+// row would wait for the store of the one before. What is carried and what was loaded in time are
+// chosen between by a mask, as a branch would be mispredicted at every other end of a chain.
+
 // rows[i] += similarity * rows[child], children first: sums over the subtrees.
 template <int kLanes, typename T>
 POINT2MASK_INLINE void sum_up(const Tree<T>& t, T* rows) {
+  using R = Row<kLanes, T>;
+  R own;
+  own.load(rows + (t.pixels - 1) * kLanes);
   for (std::int64_t i = t.pixels - 1; i > 0; --i) {
     const T s = t.similarity[i];
-    const T* __restrict own = rows + i * kLanes;
-    T* __restrict up = rows + std::int64_t{t.parent[i]} * kLanes;
-    for (int c = 0; c < kLanes; ++c) up[c] += s * own[c];
+    const auto carry = R::mask_of(t.parent[i] == i - 1);
+    T* above = rows + std::int64_t{t.parent[i]} * kLanes;
+    R next, up;
+    next.load(rows + (i - 1) * kLanes);
+    up.load(above);
+    for (int c = 0; c < R::kParts; ++c) {
+      up.part[c] += s * own.part[c];
+      own.part[c] = carry ? up.part[c] : next.part[c];
+    }
+    up.store(above);
   }
 }
+
+// The parents' rows on the way down: `up` is the parent's row of the current rank, complete.
+template <int kLanes, typename T>
+struct ParentRows {
+  using R = Row<kLanes, T>;
+  const std::int32_t* parent;
+  std::int64_t last;
+  const T* rows;
+  R loaded;
+
+  POINT2MASK_INLINE ParentRows(const Tree<T>& t, const T* r)
+      : parent(t.parent), last(t.pixels - 1), rows(r) {
+    loaded.load(rows);
+  }
+  // The parent's row, given the row before; loads that of the next rank, before the store of the
+  // current one.
+  POINT2MASK_INLINE R next(std::int64_t i, const R& before) {
+    const auto carry = R::mask_of(parent[i] == i - 1);
+    R up;
+    for (int c = 0; c < R::kParts; ++c) up.part[c] = carry ? before.part[c] : loaded.part[c];
+    loaded.load(rows + std::int64_t{parent[std::min(i + 1, last)]} * kLanes);
+    return up;
+  }
+};
 
 // Adds what lies outside each subtree: the parent's sum less the subtree's share in it.
 template <int kLanes, typename T>
 POINT2MASK_INLINE void sum_down(const Tree<T>& t, T* rows) {
+  ParentRows<kLanes, T> parents(t, rows);
+  Row<kLanes, T> own = parents.loaded;
   for (std::int64_t i = 1; i < t.pixels; ++i) {
     const T s = t.similarity[i];
-    T* __restrict own = rows + i * kLanes;
-    const T* __restrict up = rows + std::int64_t{t.parent[i]} * kLanes;
-    for (int c = 0; c < kLanes; ++c) own[c] += s * (up[c] - s * own[c]);
+    const auto up = parents.next(i, own);
+    own.load(rows + i * kLanes);
+    for (int c = 0; c < own.kParts; ++c) own.part[c] += s * (up.part[c] - s * own.part[c]);
+    own.store(rows + i * kLanes);
   }
 }
 
-// The sum of a row in a fixed order: halves onto halves, which stays in vector registers.
+// The sum of a row in a fixed order: halves onto halves.
 template <int kLanes, typename T>
-POINT2MASK_INLINE T sum_of(T* values) {
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int c = 0; c < half; ++c) values[c] += values[c + half];
-  return values[0];
+POINT2MASK_INLINE T sum_of(Row<kLanes, T>& row) {
+  constexpr int kInPart = kLanes / Row<kLanes, T>::kParts;
+  for (int half = row.kParts / 2; half > 0; half /= 2)
+    for (int c = 0; c < half; ++c) row.part[c] += row.part[c + half];
+  auto part = row.part[0];
+  for (int half = kInPart / 2; half > 0; half /= 2)
+    for (int c = 0; c < half; ++c) part[c] += part[c + half];
+  return part[0];
 }
 
 // The downward pass of features x and gradients g at once, in which both subtree sums of a pixel
 // and both full sums of its parent are at hand: the derivative by the similarity between them.
 template <int kLanes, typename T>
 POINT2MASK_INLINE void differentiate_down(const Tree<T>& t, T* x, T* g, T* gradient) {
+  ParentRows<kLanes, T> x_parents(t, x), g_parents(t, g);
+  Row<kLanes, T> x_own = x_parents.loaded, g_own = g_parents.loaded;
   gradient[0] = T(0);
   for (std::int64_t i = 1; i < t.pixels; ++i) {
     const T s = t.similarity[i];
-    T* __restrict x_own = x + i * kLanes;
-    T* __restrict g_own = g + i * kLanes;
-    const T* __restrict x_up = x + std::int64_t{t.parent[i]} * kLanes;
-    const T* __restrict g_up = g + std::int64_t{t.parent[i]} * kLanes;
-    T products[kLanes];
-    for (int c = 0; c < kLanes; ++c) {
-      const T x_rest = x_up[c] - s * x_own[c]; // the parent's sum without this subtree
-      const T g_rest = g_up[c] - s * g_own[c];
-      products[c] = g_own[c] * x_rest + x_own[c] * g_rest;
-      x_own[c] += s * x_rest;
-      g_own[c] += s * g_rest;
+    const auto x_up = x_parents.next(i, x_own), g_up = g_parents.next(i, g_own);
+    x_own.load(x + i * kLanes);
+    g_own.load(g + i * kLanes);
+    Row<kLanes, T> products;
+    for (int c = 0; c < products.kParts; ++c) {
+      const auto x_rest = x_up.part[c] - s * x_own.part[c]; // the parent's without this subtree
+      const auto g_rest = g_up.part[c] - s * g_own.part[c];
+      products.part[c] = g_own.part[c] * x_rest + x_own.part[c] * g_rest;
+      x_own.part[c] += s * x_rest;
+      g_own.part[c] += s * g_rest;
     }
-    gradient[i] = sum_of<kLanes>(products);
+    x_own.store(x + i * kLanes);
+    g_own.store(g + i * kLanes);
+    gradient[i] = sum_of(products);
   }
 }
 

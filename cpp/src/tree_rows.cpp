@@ -7,71 +7,120 @@
 #include <string>
 
 #include "point2mask/multiarch.hpp"
+#include "tree_vectors.hpp"
 
 namespace point2mask::tree {
 namespace {
 
-// Pixels turned from planes into rows at a time: the rows of a tile are built in the first-level
-// cache by shuffles and then copied whole to where their ranks put them.
-constexpr int kTile = 16;
+// Planes are read and written a strip of pixels at a time: where a plane is a power of two long,
+// all planes meet in the same few places of the caches, and shorter pieces drive out each other's
+// prefetched lines.
+template <typename T>
+constexpr int kStrip = 1024 / sizeof(T);
 
-template <int kLanes, typename T>
-POINT2MASK_INLINE void tile_to_rows(const T* __restrict tile, T* __restrict rows) {
-  for (int p = 0; p < kTile; ++p)
-    for (int c = 0; c < kLanes; ++c) rows[p * kLanes + c] = tile[c * kTile + p];
+// Rows are turned in squares of vectors.
+template <typename T>
+constexpr int kSide = 16 / sizeof(T);
+template <typename T>
+using Vector = typename Vectors<T, 16>::Vector;
+
+// How many pixels ahead of its use a row is asked for: rows lie wherever their ranks put them.
+constexpr int kAhead = 32;
+
+POINT2MASK_INLINE void transpose(Vector<float> (&v)[4]) {
+  const Vector<float> a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5);
+  const Vector<float> b = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
+  const Vector<float> c = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+  const Vector<float> d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+  v[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  v[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  v[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  v[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+POINT2MASK_INLINE void transpose(Vector<double> (&v)[2]) {
+  const Vector<double> a = __builtin_shufflevector(v[0], v[1], 0, 2);
+  v[1] = __builtin_shufflevector(v[0], v[1], 1, 3);
+  v[0] = a;
 }
 
 template <int kLanes, typename T>
-POINT2MASK_INLINE void rows_to_tile(const T* __restrict rows, T* __restrict tile) {
-  for (int c = 0; c < kLanes; ++c)
-    for (int p = 0; p < kTile; ++p) tile[c * kTile + p] = rows[p * kLanes + c];
+POINT2MASK_INLINE void strip_to_rows(const T* strip, const std::int32_t* rank, int count, T* rows) {
+  constexpr int kBlock = kSide<T>;
+  int p = 0;
+  if constexpr (kLanes >= kBlock) {
+    for (; p + kBlock <= count; p += kBlock) {
+      for (int ahead = p + kAhead; ahead < std::min(p + kAhead + kBlock, count); ++ahead)
+        __builtin_prefetch(rows + std::int64_t{rank[ahead]} * kLanes, 1);
+      for (int c = 0; c < kLanes; c += kBlock) {
+        Vector<T> square[kBlock];
+        for (int i = 0; i < kBlock; ++i)
+          std::memcpy(&square[i], strip + (c + i) * kStrip<T> + p, sizeof square[i]);
+        transpose(square);
+        for (int i = 0; i < kBlock; ++i)
+          std::memcpy(rows + std::int64_t{rank[p + i]} * kLanes + c, &square[i], sizeof square[i]);
+      }
+    }
+  }
+  for (; p < count; ++p)
+    for (int c = 0; c < kLanes; ++c)
+      rows[std::int64_t{rank[p]} * kLanes + c] = strip[c * kStrip<T> + p];
+}
+
+template <int kLanes, typename T>
+POINT2MASK_INLINE void rows_to_strip(const T* rows, const std::int32_t* rank, int count, T* strip) {
+  constexpr int kBlock = kSide<T>;
+  int p = 0;
+  if constexpr (kLanes >= kBlock) {
+    for (; p + kBlock <= count; p += kBlock) {
+      for (int ahead = p + kAhead; ahead < std::min(p + kAhead + kBlock, count); ++ahead)
+        __builtin_prefetch(rows + std::int64_t{rank[ahead]} * kLanes);
+      for (int c = 0; c < kLanes; c += kBlock) {
+        Vector<T> square[kBlock];
+        for (int i = 0; i < kBlock; ++i)
+          std::memcpy(&square[i], rows + std::int64_t{rank[p + i]} * kLanes + c, sizeof square[i]);
+        transpose(square);
+        for (int i = 0; i < kBlock; ++i)
+          std::memcpy(strip + (c + i) * kStrip<T> + p, &square[i], sizeof square[i]);
+      }
+    }
+  }
+  for (; p < count; ++p)
+    for (int c = 0; c < kLanes; ++c)
+      strip[c * kStrip<T> + p] = rows[std::int64_t{rank[p]} * kLanes + c];
 }
 
 template <int kLanes, typename T>
 POINT2MASK_INLINE void to_rows(const PixelsToRows<T>& a) {
-  T tile[kLanes * kTile] = {};
-  T turned[kLanes * kTile];
-  for (std::int64_t begin = 0; begin < a.pixels; begin += kTile) {
-    const int count = static_cast<int>(std::min<std::int64_t>(kTile, a.pixels - begin));
+  T strip[kLanes * kStrip<T>] = {};
+  for (std::int64_t begin = 0; begin < a.pixels; begin += kStrip<T>) {
+    const int count = static_cast<int>(std::min<std::int64_t>(kStrip<T>, a.pixels - begin));
     for (int c = 0; c < kLanes && c < a.planes.count; ++c) {
       const T* plane = a.planes.plane[static_cast<std::size_t>(c)];
-      T* line = tile + c * kTile;
+      T* line = strip + c * kStrip<T>;
       if (plane == nullptr)
-        std::fill_n(line, kTile, T(1));
-      else if (count == kTile)
-        std::memcpy(line, plane + begin, kTile * sizeof(T));
+        std::fill_n(line, count, T(1));
       else
         std::copy_n(plane + begin, count, line);
       if (a.divisor != nullptr)
         for (int p = 0; p < count; ++p) line[p] /= a.divisor[begin + p];
     }
-    tile_to_rows<kLanes>(tile, turned);
-    for (int p = 0; p < count; ++p)
-      std::memcpy(a.rows + std::int64_t{a.rank[begin + p]} * kLanes, turned + p * kLanes,
-                  kLanes * sizeof(T));
+    strip_to_rows<kLanes>(strip, a.rank + begin, count, a.rows);
   }
 }
 
 template <int kLanes, typename T>
 POINT2MASK_INLINE void to_pixels(const RowsToPixels<T>& a) {
-  T tile[kLanes * kTile];
-  T turned[kLanes * kTile] = {};
-  for (std::int64_t begin = 0; begin < a.pixels; begin += kTile) {
-    const int count = static_cast<int>(std::min<std::int64_t>(kTile, a.pixels - begin));
-    for (int p = 0; p < count; ++p)
-      std::memcpy(turned + p * kLanes, a.rows + std::int64_t{a.rank[begin + p]} * kLanes,
-                  kLanes * sizeof(T));
-    rows_to_tile<kLanes>(turned, tile);
-    const T* divisor = tile + a.planes.count * kTile;
+  T strip[kLanes * kStrip<T>];
+  for (std::int64_t begin = 0; begin < a.pixels; begin += kStrip<T>) {
+    const int count = static_cast<int>(std::min<std::int64_t>(kStrip<T>, a.pixels - begin));
+    rows_to_strip<kLanes>(a.rows, a.rank + begin, count, strip);
     for (int c = 0; c < kLanes && c < a.planes.count; ++c) {
-      T* line = tile + c * kTile;
-      if (a.divide)
-        for (int p = 0; p < count; ++p) line[p] /= divisor[p];
-      T* plane = a.planes.plane[static_cast<std::size_t>(c)];
-      if (count == kTile)
-        std::memcpy(plane + begin, line, kTile * sizeof(T));
+      T* plane = a.planes.plane[static_cast<std::size_t>(c)] + begin;
+      const T* line = strip + c * kStrip<T>;
+      if (a.divisor == nullptr || a.divisor + begin == plane)
+        std::copy_n(line, count, plane);
       else
-        std::copy_n(line, count, plane + begin);
+        for (int p = 0; p < count; ++p) plane[p] = line[p] / a.divisor[begin + p];
     }
   }
 }
@@ -97,7 +146,13 @@ void rank_image(const char* op, const std::int32_t* order, const std::int32_t* p
 
 int lanes_for(std::int64_t count) {
   return static_cast<int>(
-      std::bit_ceil(static_cast<std::uint64_t>(std::max<std::int64_t>(count, 1))));
+      std::bit_ceil(static_cast<std::uint64_t>(std::max<std::int64_t>(count, kMinLanes))));
+}
+
+int block_lanes(std::int64_t pixels, std::size_t entry) {
+  constexpr std::int64_t kCached = 2 << 20;
+  const std::int64_t row = static_cast<std::int64_t>(entry) * pixels;
+  return row * kMaxLanes > kCached && row * kMaxLanes / 2 <= kCached ? kMaxLanes / 2 : kMaxLanes;
 }
 
 std::vector<std::int32_t> ranks_of(const char* op, const std::int32_t* order,

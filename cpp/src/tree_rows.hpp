@@ -15,20 +15,21 @@
 
 namespace point2mask::tree {
 
-inline constexpr int kMaxLanes = 16;
+inline constexpr int kMinLanes = 2, kMaxLanes = 16;
 
-// The narrowest row that holds `count` lanes: 1, 2, 4, 8 or 16.
+// The narrowest row that holds `count` lanes: 2, 4, 8 or 16.
 int lanes_for(std::int64_t count);
+
+// The widest rows that are worth it: half of the lanes where these alone stay within the caches.
+int block_lanes(std::int64_t pixels, std::size_t entry);
 
 // Calls f.template operator()<kLanes>(), for loops whose length the compiler must know. To be
 // compiled with its caller's instruction set, f must be always_inline.
 template <typename F>
 POINT2MASK_INLINE void with_lanes(int lanes, F&& f) {
   switch (lanes) {
-    case 1:
-      return f.template operator()<1>();
-    case 2:
-      return f.template operator()<2>();
+    case kMinLanes:
+      return f.template operator()<kMinLanes>();
     case 4:
       return f.template operator()<4>();
     case 8:
@@ -38,8 +39,8 @@ POINT2MASK_INLINE void with_lanes(int lanes, F&& f) {
   }
 }
 
-// Channels (or targets) of a batch, cut into blocks by their number alone: no result depends on how
-// many threads share the blocks.
+// Channels (or targets) of a batch, cut into blocks by their number and the image's size alone: no
+// result depends on how many threads share the blocks.
 struct Block {
   std::int64_t image, first, count;
 };
@@ -47,8 +48,7 @@ struct Blocks {
   std::int64_t images, channels, width; // width: channels a block
   std::int64_t per_image() const { return (channels + width - 1) / width; }
   std::int64_t count() const { return images * per_image(); }
-  // Lanes of the widest row, with `extra` lanes besides the channels.
-  int lanes(std::int64_t extra) const { return lanes_for(std::min(width, channels) + extra); }
+  int lanes() const { return lanes_for(std::min(width, channels)); } // of the widest row
   Block operator[](std::int64_t task) const {
     const std::int64_t first = task % per_image() * width;
     return {task / per_image(), first, std::min(width, channels - first)};
@@ -89,14 +89,15 @@ struct PixelsToRows {
 void pixels_to_rows(const PixelsToRows<float>& a);
 void pixels_to_rows(const PixelsToRows<double>& a);
 
-// plane c at pixel p = rows[rank[p], c], over the lane behind the last plane if `divide`.
+// plane c at pixel p = rows[rank[p], c], over divisor[p] if there is one. The first plane may be
+// the divisor itself, which is written as it is.
 template <typename T>
 struct RowsToPixels {
   const T* rows; // [N, lanes]
   const std::int32_t* rank;
   std::int64_t pixels;
   int lanes;
-  bool divide;
+  const T* divisor; // [N] or nullptr
   Planes<T> planes;
 };
 void rows_to_pixels(const RowsToPixels<float>& a);
