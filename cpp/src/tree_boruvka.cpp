@@ -2,53 +2,55 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <limits>
 
-#include "point2mask/multiarch.hpp"
+#include "tree_stencils.hpp"
 
 namespace point2mask::tree {
 namespace {
 
-// One row of pixels and one of their slots: takes the lighter edge, the earlier one among equals.
-// False if a weight is not finite.
-template <typename T>
-POINT2MASK_INLINE bool take_lighter(const T* __restrict weight, std::int64_t count,
-                                    std::uint8_t slot, T* __restrict lightest,
-                                    std::uint8_t* __restrict slots) {
-  unsigned bad = 0;
-  for (std::int64_t x = 0; x < count; ++x) {
-    const T w = weight[x];
-    bad |= static_cast<unsigned>(!(std::abs(w) <= std::numeric_limits<T>::max()));
-    const bool lighter = w < lightest[x];
-    lightest[x] = lighter ? w : lightest[x];
-    slots[x] = lighter ? slot : slots[x];
-  }
-  return bad == 0;
-}
+constexpr std::uint8_t kNoSlot = 0xff;
 
-POINT2MASK_MULTIARCH bool take_lighter_row(const float* weight, std::int64_t count,
-                                           std::uint8_t slot, float* lightest,
-                                           std::uint8_t* slots) {
-  return take_lighter(weight, count, slot, lightest, slots);
+// Edges that are left to list: N/2 or more join pixels to components, and a square drops one that
+// at most one other square drops.
+std::size_t most_edges(const Grid& grid) {
+  return static_cast<std::size_t>(grid.pixels) * (grid.slots / 2 - 1);
 }
-POINT2MASK_MULTIARCH bool take_lighter_row(const double* weight, std::int64_t count,
-                                           std::uint8_t slot, double* lightest,
-                                           std::uint8_t* slots) {
-  return take_lighter(weight, count, slot, lightest, slots);
+// A component has two pixels or more.
+std::size_t most_components(const Grid& grid) {
+  return static_cast<std::size_t>(grid.pixels) / 2 + 1;
+}
+std::size_t slot_margin(const Grid& grid) { return static_cast<std::size_t>(grid.width) + 1; }
+std::size_t slot_entries(const Grid& grid) {
+  return static_cast<std::size_t>(grid.pixels) + 2 * slot_margin(grid);
+}
+std::size_t squares(const Grid& grid) {
+  return static_cast<std::size_t>((grid.width + 1) * (grid.height + 1));
 }
 
 } // namespace
 
 template <typename T>
-Boruvka<T>::Boruvka(const Grid& grid)
+Boruvka<T>::Boruvka(const Grid& grid, Arena& arena)
     : grid_(grid),
       lightest_(static_cast<std::size_t>(grid.width)),
-      slot_(static_cast<std::size_t>(grid.pixels)),
-      link_(static_cast<std::size_t>(grid.pixels)),
-      label_(static_cast<std::size_t>(grid.pixels)),
-      list_(std::make_unique_for_overwrite<Edge[]>(static_cast<std::size_t>(grid.pixels) *
-                                                   static_cast<std::size_t>(grid.slots / 2))) {}
+      lightest_slot_(static_cast<std::size_t>(grid.width)),
+      kept_(static_cast<std::size_t>(grid.width)),
+      columns_(static_cast<std::size_t>(grid.width)),
+      slot_(arena.take<std::uint8_t>(slot_entries(grid)) + slot_margin(grid)),
+      heaviest_(arena.take<std::uint8_t>(squares(grid))),
+      link_(arena.take<std::int32_t>(static_cast<std::size_t>(grid.pixels))),
+      label_(arena.take<std::int32_t>(static_cast<std::size_t>(grid.pixels))),
+      best_(arena.take<Candidate>(most_components(grid))),
+      list_(arena.take<Edge>(most_edges(grid))) {}
+
+template <typename T>
+std::size_t Boruvka<T>::bytes(const Grid& grid) {
+  return Arena::bytes<std::uint8_t>(slot_entries(grid)) +
+         Arena::bytes<std::uint8_t>(squares(grid)) +
+         2 * Arena::bytes<std::int32_t>(static_cast<std::size_t>(grid.pixels)) +
+         Arena::bytes<Candidate>(most_components(grid)) + Arena::bytes<Edge>(most_edges(grid));
+}
 
 template <typename T>
 bool Boruvka<T>::run(const T* edge_weight, std::uint8_t* steps) {
@@ -92,6 +94,8 @@ std::uint32_t Boruvka<T>::place_of(const Candidate& c) {
 template <typename T>
 bool Boruvka<T>::link_pixels(const T* edge_weight, std::uint8_t* steps) {
   const std::int64_t width = grid_.width;
+  std::fill_n(slot_ - slot_margin(grid_), slot_margin(grid_), kNoSlot);
+  std::fill_n(slot_ + grid_.pixels, slot_margin(grid_), kNoSlot);
   bool finite = true;
   for (std::int64_t y = 0; y < grid_.height; ++y) {
     std::fill(lightest_.begin(), lightest_.end(), std::numeric_limits<T>::infinity());
@@ -101,79 +105,113 @@ bool Boruvka<T>::link_pixels(const T* edge_weight, std::uint8_t* steps) {
       const std::int64_t begin = o.dx < 0 ? 1 : 0;
       const std::int64_t end = o.dx > 0 ? width - 1 : width;
       const std::int64_t edge = grid_.edge_id(static_cast<std::int32_t>(y * width + begin), slot);
-      finite &= take_lighter_row(edge_weight + edge, end - begin, static_cast<std::uint8_t>(slot),
-                                 lightest_.data() + begin, slot_.data() + y * width + begin);
+      finite &= take_lighter(edge_weight + edge, end - begin, static_cast<Slot>(slot),
+                             lightest_.data() + begin, lightest_slot_.data() + begin);
     }
+    narrow(lightest_slot_.data(), width, slot_ + y * width);
   }
-  std::fill_n(steps, grid_.pixels, std::uint8_t{0});
+  if (grid_.pixels < 2) steps[0] = 0;
   if (!finite || grid_.pixels < 2) return finite;
-  for (std::int32_t pixel = 0; pixel < grid_.pixels; ++pixel) {
-    const unsigned slot = slot_[static_cast<std::size_t>(pixel)];
-    const std::int32_t other = grid_.neighbor(pixel, slot);
-    link_[static_cast<std::size_t>(pixel)] = other;
-    steps[pixel] |= Grid::bit(slot);
-    steps[other] |= Grid::bit(slot ^ 1U);
-  }
+  collect_steps(slot_, grid_, steps);
+  for (std::int32_t pixel = 0; pixel < grid_.pixels; ++pixel)
+    link_[pixel] = grid_.neighbor(pixel, slot_[pixel]);
   return true;
 }
 
-// Follows the links to the two components that chose the same edge, which every chain ends in,
-// and names the joined components in the order in which they are met.
+// Every chain of links ends in two components that chose the same edge; the first of them stands
+// for all that are joined, which are named in the order in which those stand.
 template <typename T>
 void Boruvka<T>::join() {
-  const std::int32_t* link = link_.data();
-  std::int32_t* label = label_.data();
-  std::fill_n(label, components_, -1);
   std::int32_t joined = 0;
-  for (std::int32_t start = 0; start < components_; ++start) {
-    if (label[start] >= 0) continue;
-    std::int32_t c = start;
-    while (label[c] < 0 && link[link[c]] != c) c = link[c];
-    if (label[c] < 0) label[c] = label[link[c]] >= 0 ? label[link[c]] : joined++;
-    for (std::int32_t d = start; d != c; d = link[d]) label[d] = label[c];
+  for (std::int32_t c = 0; c < components_; ++c) {
+    const std::int32_t next = link_[c];
+    const bool stands = link_[next] == c;
+    link_[c] = stands ? c : next;
+    label_[c] = joined;
+    joined += stands;
+  }
+  // Most chains are short: two doublings, without a branch, leave little to follow.
+  for (int round = 0; round < 2; ++round)
+    for (std::int32_t c = 0; c < components_; ++c) link_[c] = link_[link_[c]];
+  for (std::int32_t c = 0; c < components_; ++c) {
+    std::int32_t end = link_[c];
+    while (link_[end] != end) end = link_[end];
+    label_[c] = label_[end];
   }
   components_ = joined;
 }
 
 template <typename T>
-void Boruvka<T>::list_edges(const T* edge_weight) {
-  best_.assign(
-      static_cast<std::size_t>(components_),
-      candidate(std::numeric_limits<Key>::max(), std::numeric_limits<std::uint32_t>::max()));
+void Boruvka<T>::find_squares(const T* edge_weight) {
   const std::int64_t width = grid_.width;
-  std::size_t count = 0;
-  for (unsigned slot = 1; slot < grid_.slots; slot += 2) {
-    const Offset o = Grid::offset(slot);
-    for (std::int64_t y = 0; y + o.dy < grid_.height; ++y) {
-      const std::int64_t end = o.dx > 0 ? width - 1 : width;
-      for (std::int64_t x = o.dx < 0 ? 1 : 0; x < end; ++x) {
-        const auto pixel = static_cast<std::int32_t>(y * width + x);
-        const std::int32_t id = grid_.edge_id(pixel, slot);
-        const std::int32_t a = label_[static_cast<std::size_t>(pixel)];
-        const std::int32_t b = label_[static_cast<std::size_t>(grid_.neighbor(pixel, slot))];
-        list_[count] = {key_of(edge_weight[id]), id, a, b};
-        count += a != b; // a branch would be mispredicted every other time
-      }
-    }
+  const T* across = edge_weight + grid_.pixels;
+  std::fill_n(heaviest_, squares(grid_), std::uint8_t{kNoSquare});
+  for (std::int64_t y = 0; y + 1 < grid_.height; ++y)
+    find_heaviest(edge_weight + y * width, across + y * width, across + (y + 1) * width, width - 1,
+                  heaviest_ + (y + 1) * (width + 1) + 1);
+}
+
+template <typename T>
+void Boruvka<T>::clear_best() {
+  std::fill_n(
+      best_, components_,
+      candidate(std::numeric_limits<Key>::max(), std::numeric_limits<std::uint32_t>::max()));
+}
+
+template <typename T>
+void Boruvka<T>::list_edges(const T* edge_weight) {
+  find_squares(edge_weight);
+  clear_best();
+  edges_ = 0;
+  for (unsigned slot = 1; slot < grid_.slots; slot += 2)
+    for (std::int64_t y = 0; y + Grid::offset(slot).dy < grid_.height; ++y)
+      list_row(edge_weight, slot, y);
+}
+
+template <typename T>
+void Boruvka<T>::list_row(const T* edge_weight, unsigned slot, std::int64_t y) {
+  const Offset o = Grid::offset(slot);
+  const std::int64_t begin = o.dx < 0 ? 1 : 0;
+  const std::int64_t count = grid_.width - (o.dx != 0 ? 1 : 0);
+  const auto first = static_cast<std::int32_t>(y * grid_.width + begin);
+  // Edges down have squares to their right and left, edges across below and above, diagonals none.
+  const std::uint8_t* square = heaviest_ + (y + 1) * (grid_.width + 1) + 1;
+  const bool down = o.dx == 0, across = o.dy == 0;
+  const SquareEdge role = down ? kLeft : across ? kTop : kDiagonal;
+  const SquareEdge other_role = down ? kRight : across ? kBottom : kDiagonal;
+  mark_kept({.square = square,
+             .other_square = square - (across ? grid_.width + 1 : 1),
+             .role = role,
+             .other_role = other_role,
+             .start = label_ + first,
+             .end = label_ + grid_.neighbor(first, slot)},
+            count, kept_.data());
+  std::size_t kept = 0;
+  for (std::int64_t x = 0; x < count; ++x) {
+    columns_[kept] = static_cast<std::int32_t>(x);
+    kept += kept_[static_cast<std::size_t>(x)];
   }
-  edges_ = count;
-  for (std::size_t i = 0; i < edges_; ++i) offer(list_[i], static_cast<std::uint32_t>(i));
+  for (std::size_t i = 0; i < kept; ++i, ++edges_) {
+    const std::int32_t pixel = first + columns_[i];
+    const std::int32_t id = grid_.edge_id(pixel, slot);
+    list_[edges_] = {key_of(edge_weight[id]), id, label_[pixel],
+                     label_[grid_.neighbor(pixel, slot)]};
+    offer(list_[edges_], static_cast<std::uint32_t>(edges_));
+  }
 }
 
 template <typename T>
 void Boruvka<T>::offer(const Edge& edge, std::uint32_t place) {
   const Candidate c = candidate(edge.key, place);
-  Candidate& a = best_[static_cast<std::size_t>(edge.a)];
-  Candidate& b = best_[static_cast<std::size_t>(edge.b)];
-  a = std::min(a, c);
-  b = std::min(b, c);
+  best_[edge.a] = std::min(best_[edge.a], c);
+  best_[edge.b] = std::min(best_[edge.b], c);
 }
 
 template <typename T>
 void Boruvka<T>::link_components(std::uint8_t* steps) {
   for (std::int32_t c = 0; c < components_; ++c) {
-    const Edge& edge = list_[place_of(best_[static_cast<std::size_t>(c)])];
-    link_[static_cast<std::size_t>(c)] = edge.a == c ? edge.b : edge.a;
+    const Edge& edge = list_[place_of(best_[c])];
+    link_[c] = edge.a == c ? edge.b : edge.a;
     const std::int32_t direction = edge.id / grid_.pixels;
     const std::int32_t pixel = edge.id - direction * grid_.pixels;
     const unsigned slot = 2 * static_cast<unsigned>(direction) + 1;
@@ -185,16 +223,13 @@ void Boruvka<T>::link_components(std::uint8_t* steps) {
 // Drops the edges inside a component; the order of the others stays.
 template <typename T>
 void Boruvka<T>::compact() {
-  best_.assign(
-      static_cast<std::size_t>(components_),
-      candidate(std::numeric_limits<Key>::max(), std::numeric_limits<std::uint32_t>::max()));
+  clear_best();
   std::size_t count = 0;
   for (std::size_t i = 0; i < edges_; ++i) {
     const Edge e = list_[i];
-    const std::int32_t a = label_[static_cast<std::size_t>(e.a)];
-    const std::int32_t b = label_[static_cast<std::size_t>(e.b)];
+    const std::int32_t a = label_[e.a], b = label_[e.b];
     list_[count] = {e.key, e.id, a, b};
-    count += a != b;
+    count += a != b; // a branch would be mispredicted every other time
   }
   edges_ = count;
   for (std::size_t i = 0; i < edges_; ++i) offer(list_[i], static_cast<std::uint32_t>(i));
