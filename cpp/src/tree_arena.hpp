@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <memory>
 
+#include "huge_pages.hpp"
+
 namespace point2mask::tree {
 
 // Arrays of one image cut from one block of memory, without being cleared. One block instead of
@@ -10,7 +12,9 @@ namespace point2mask::tree {
 // fault in again.
 class Arena {
  public:
-  explicit Arena(std::size_t bytes) : block_(std::make_unique_for_overwrite<std::byte[]>(bytes)) {}
+  explicit Arena(std::size_t bytes) : block_(std::make_unique_for_overwrite<std::byte[]>(bytes)) {
+    prefer_huge_pages(block_.get(), bytes);
+  }
 
   template <typename T>
   static std::size_t bytes(std::size_t count) {

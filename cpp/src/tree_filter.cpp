@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "huge_pages.hpp"
 #include "point2mask/tree.hpp"
 #include "tree_passes.hpp"
 #include "tree_rows.hpp"
@@ -28,6 +29,11 @@ void check_similarity(const TreeFilter<T>& f, const Executor& executor) {
                                       std::to_string(s[i]) + " in image " + std::to_string(image));
     }
   });
+}
+
+template <typename Problem>
+std::size_t output_bytes(const Problem& f) {
+  return static_cast<std::size_t>(f.images * f.channels * f.pixels) * sizeof(*f.similarity);
 }
 
 // The planes of a block of feature [B, C, N]; a channel behind the last is `behind`.
@@ -225,6 +231,7 @@ void tree_filter(const TreeFilter<T>& f, const Executor& executor) {
   if (f.images == 0 || f.pixels == 0) return;
   const auto rank = tree::ranks_of("tree_filter", f.order, f.parent, f.images, f.pixels, executor);
   check_similarity(f, executor);
+  prefer_huge_pages(f.output, output_bytes(f));
   // The channels that fill no block come first, for the sums that divide the others.
   const std::int64_t width = tree::block_lanes(f.pixels, sizeof(T));
   const std::int64_t first = f.channels % width;
@@ -252,6 +259,7 @@ void tree_filter_backward(const TreeFilterBackward<T>& f, const Executor& execut
       tree::ranks_of("tree_filter_backward", f.order, f.parent, f.images, f.pixels, executor);
   const std::vector<T> normalizer =
       f.normalize ? normalizer_of(f, rank.data(), executor) : std::vector<T>();
+  prefer_huge_pages(f.grad_feature, output_bytes(f));
   if (f.grad_similarity == nullptr)
     feature_gradient(f, rank.data(), normalizer.data(), executor);
   else

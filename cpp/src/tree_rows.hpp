@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "huge_pages.hpp"
 #include "point2mask/multiarch.hpp"
 #include "point2mask/parallel.hpp"
 
@@ -64,7 +65,10 @@ std::vector<std::int32_t> ranks_of(const char* op, const std::int32_t* order,
 // Rows that are written before they are read.
 template <typename T>
 std::unique_ptr<T[]> new_rows(std::int64_t pixels, int lanes) {
-  return std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(pixels * lanes));
+  const auto entries = static_cast<std::size_t>(pixels * lanes);
+  auto rows = std::make_unique_for_overwrite<T[]>(entries);
+  prefer_huge_pages(rows.get(), entries * sizeof(T));
+  return rows;
 }
 
 // The lanes of a block of rows as images in pixel order.
