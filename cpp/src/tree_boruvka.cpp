@@ -144,11 +144,19 @@ void Boruvka<T>::join() {
 template <typename T>
 void Boruvka<T>::find_squares(const T* edge_weight) {
   const std::int64_t width = grid_.width;
-  const T* across = edge_weight + grid_.pixels;
-  std::fill_n(heaviest_, squares(grid_), std::uint8_t{kNoSquare});
-  for (std::int64_t y = 0; y + 1 < grid_.height; ++y)
-    find_heaviest(edge_weight + y * width, across + y * width, across + (y + 1) * width, width - 1,
-                  heaviest_ + (y + 1) * (width + 1) + 1);
+  std::fill_n(heaviest_, squares(grid_), std::uint8_t{0});
+  for (std::int64_t y = 0; y + 1 < grid_.height; ++y) {
+    const T* upright = edge_weight + y * width;
+    const T* top = upright + grid_.pixels;
+    const T* falling = grid_.slots > 4 ? top + grid_.pixels : nullptr;
+    find_heaviest({.upright = upright,
+                   .top = top,
+                   .bottom = top + width,
+                   .falling = falling,
+                   // stored at its upper end, on the right
+                   .rising = falling != nullptr ? falling + grid_.pixels + 1 : nullptr},
+                  width - 1, heaviest_ + (y + 1) * (width + 1) + 1);
+  }
 }
 
 template <typename T>
@@ -174,15 +182,16 @@ void Boruvka<T>::list_row(const T* edge_weight, unsigned slot, std::int64_t y) {
   const std::int64_t begin = o.dx < 0 ? 1 : 0;
   const std::int64_t count = grid_.width - (o.dx != 0 ? 1 : 0);
   const auto first = static_cast<std::int32_t>(y * grid_.width + begin);
-  // Edges down have squares to their right and left, edges across below and above, diagonals none.
-  const std::uint8_t* square = heaviest_ + (y + 1) * (grid_.width + 1) + 1;
-  const bool down = o.dx == 0, across = o.dy == 0;
-  const SquareEdge role = down ? kLeft : across ? kTop : kDiagonal;
-  const SquareEdge other_role = down ? kRight : across ? kBottom : kDiagonal;
+  // The square below to the right has the pixel in its upper left corner. Edges down also lie on
+  // the right of the square before it, edges across at the bottom of the square above it, and edges
+  // down to the left only in the square before it.
+  constexpr SquareEdge kRoles[] = {kLeft, kTop, kFalling, kNoEdge};
+  constexpr SquareEdge kOtherRoles[] = {kRight, kBottom, kNoEdge, kRising};
+  const std::uint8_t* square = heaviest_ + (y + 1) * (grid_.width + 1) + 1 + begin;
   mark_kept({.square = square,
-             .other_square = square - (across ? grid_.width + 1 : 1),
-             .role = role,
-             .other_role = other_role,
+             .other_square = square - (o.dy == 0 ? grid_.width + 1 : 1),
+             .role = kRoles[slot / 2],
+             .other_role = kOtherRoles[slot / 2],
              .start = label_ + first,
              .end = label_ + grid_.neighbor(first, slot)},
             count, kept_.data());

@@ -30,16 +30,41 @@ POINT2MASK_INLINE void narrow_row(const Slot* __restrict slots, std::int64_t cou
 }
 
 template <typename T>
-POINT2MASK_INLINE void find(const T* __restrict upright, const T* __restrict top,
-                            const T* __restrict bottom, std::int64_t count,
+POINT2MASK_INLINE unsigned heaviest_of_square(T left, T right, T top, T bottom) {
+  const bool left_leads = left > right, top_leads = top > bottom;
+  const T side = left_leads ? left : right, level = top_leads ? top : bottom;
+  const unsigned which_side = left_leads ? kLeft : kRight;
+  const unsigned which_level = top_leads ? kTop : kBottom;
+  return side > level ? which_side : which_level;
+}
+
+// Of three edges by id, whose bits these are.
+template <typename T>
+POINT2MASK_INLINE unsigned heaviest_of_triangle(T a, T b, T c, unsigned bit_a, unsigned bit_b,
+                                                unsigned bit_c) {
+  const T leader = a > b ? a : b;
+  const unsigned leads = a > b ? bit_a : bit_b;
+  return leader > c ? leads : bit_c;
+}
+
+template <typename T>
+POINT2MASK_INLINE void find(const SquareRow<T>& row, std::int64_t count,
                             std::uint8_t* __restrict heaviest) {
+  const auto [upright, top, bottom, falling, rising] = row;
+  if (falling == nullptr) {
+    for (std::int64_t x = 0; x < count; ++x)
+      heaviest[x] = static_cast<std::uint8_t>(
+          heaviest_of_square(upright[x], upright[x + 1], top[x], bottom[x]));
+    return;
+  }
   for (std::int64_t x = 0; x < count; ++x) {
-    const T left = upright[x], right = upright[x + 1];
-    const bool left_leads = left > right, top_leads = top[x] > bottom[x];
-    const T side = left_leads ? left : right, level = top_leads ? top[x] : bottom[x];
-    const std::uint8_t which_side = left_leads ? kLeft : kRight;
-    const std::uint8_t which_level = top_leads ? kTop : kBottom;
-    heaviest[x] = side > level ? which_side : which_level;
+    const T l = upright[x], r = upright[x + 1], t = top[x], b = bottom[x];
+    const T f = falling[x], g = rising[x];
+    heaviest[x] = static_cast<std::uint8_t>(
+        heaviest_of_square(l, r, t, b) | heaviest_of_triangle(r, t, f, kRight, kTop, kFalling) |
+        heaviest_of_triangle(l, b, f, kLeft, kBottom, kFalling) |
+        heaviest_of_triangle(l, t, g, kLeft, kTop, kRising) |
+        heaviest_of_triangle(r, b, g, kRight, kBottom, kRising));
   }
 }
 
@@ -77,14 +102,13 @@ POINT2MASK_MULTIARCH void narrow(const std::int64_t* slots, std::int64_t count,
   narrow_row(slots, count, narrowed);
 }
 
-POINT2MASK_MULTIARCH void find_heaviest(const float* upright, const float* top, const float* bottom,
-                                        std::int64_t count, std::uint8_t* heaviest) {
-  find(upright, top, bottom, count, heaviest);
-}
-POINT2MASK_MULTIARCH void find_heaviest(const double* upright, const double* top,
-                                        const double* bottom, std::int64_t count,
+POINT2MASK_MULTIARCH void find_heaviest(const SquareRow<float>& row, std::int64_t count,
                                         std::uint8_t* heaviest) {
-  find(upright, top, bottom, count, heaviest);
+  find(row, count, heaviest);
+}
+POINT2MASK_MULTIARCH void find_heaviest(const SquareRow<double>& row, std::int64_t count,
+                                        std::uint8_t* heaviest) {
+  find(row, count, heaviest);
 }
 
 POINT2MASK_MULTIARCH void mark_kept(const EdgeRow& row, std::int64_t count,
@@ -92,7 +116,8 @@ POINT2MASK_MULTIARCH void mark_kept(const EdgeRow& row, std::int64_t count,
   const EdgeRow r = row;
   for (std::int64_t x = 0; x < count; ++x)
     kept[x] = static_cast<std::uint8_t>(
-        (r.square[x] != r.role) & (r.other_square[x] != r.other_role) & (r.start[x] != r.end[x]));
+        (((r.square[x] & r.role) | (r.other_square[x] & r.other_role)) == 0) &
+        (r.start[x] != r.end[x]));
 }
 
 POINT2MASK_MULTIARCH void collect_steps(const std::uint8_t* slots, const Grid& grid,

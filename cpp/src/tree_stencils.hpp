@@ -18,22 +18,38 @@ bool take_lighter(const double* weight, std::int64_t count, std::int64_t slot, d
 void narrow(const std::int32_t* slots, std::int64_t count, std::uint8_t* narrowed);
 void narrow(const std::int64_t* slots, std::int64_t count, std::uint8_t* narrowed);
 
-// The edges of a square of four pixels by id. The heaviest, the last among equals, is in no minimum
-// tree: it is the largest on its cycle.
-enum SquareEdge : std::uint8_t { kLeft, kRight, kTop, kBottom, kDiagonal, kNoSquare };
+// The edges of a square of four pixels by id, with its diagonals down to the right and to the left.
+// The heaviest edge on a cycle, the last among equals, is in no minimum tree.
+enum SquareEdge : std::uint8_t {
+  kLeft = 1,
+  kRight = 2,
+  kTop = 4,
+  kBottom = 8,
+  kFalling = 16,
+  kRising = 32,
+  kNoEdge = 0
+};
 
-// A row of squares: `upright` weighs the edges down from their upper corners, `top` and `bottom`
-// those across.
-void find_heaviest(const float* upright, const float* top, const float* bottom, std::int64_t count,
-                   std::uint8_t* heaviest);
-void find_heaviest(const double* upright, const double* top, const double* bottom,
-                   std::int64_t count, std::uint8_t* heaviest);
+// The weights of a row of squares, each from its first upper left corner; the next entry of
+// `upright` is the right edge. Diagonals are null in the 4-connected grid.
+template <typename T>
+struct SquareRow {
+  const T* upright;
+  const T* top;
+  const T* bottom;
+  const T* falling;
+  const T* rising;
+};
+// The set of edges that are the heaviest of a square or of a triangle in it.
+void find_heaviest(const SquareRow<float>& row, std::int64_t count, std::uint8_t* heaviest);
+void find_heaviest(const SquareRow<double>& row, std::int64_t count, std::uint8_t* heaviest);
 
-// A row of edges in one direction, the squares on both sides of it and the components at both ends.
+// A row of edges in one direction, the squares that have it as `role` and those that have it as
+// `other_role`, and the components at both ends.
 struct EdgeRow {
-  const std::uint8_t* square; // kNoSquare where there is none
+  const std::uint8_t* square;
   const std::uint8_t* other_square;
-  SquareEdge role, other_role; // which edge of the square this is
+  SquareEdge role, other_role;
   const std::int32_t* start;
   const std::int32_t* end;
 };
