@@ -129,6 +129,8 @@ float exp2_floats(const float* p, int64_t n, int64_t times) {
   return sum(a + b + c + d);
 }
 
+// A plain loop over the ranks for every channel, the divisor once for all. The sums depend on each
+// other, so that a compiler vectorises nothing but the copies to and from the order of the ranks.
 // feature [C, N], output [C, N], order, parent and similarity [N] by rank, scratch [2, N].
 void tree_filter(const float* feature, const int32_t* order, const int32_t* parent,
                  const float* similarity, int64_t channels, int64_t pixels, float* scratch,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from published import LevelFilter
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
+from scipy.sparse.csgraph import breadth_first_order, dijkstra, minimum_spanning_tree
 from torch import Tensor
 
 from point2mask import ops
@@ -65,7 +65,11 @@ def spanning_tree(size: int, connectivity: int, name: str, alone: bool = False) 
         # SciPy drops zeros, so its weights are shifted.
         shifted = weights.astype(np.float64) + 1
         graph = csr_array((shifted, (a, b)), (size**2,) * 2)
+        # The set of edges alone; the second also has what the operator gives: an order from a root.
         runs["SciPy"] = Run(lambda: minimum_spanning_tree(graph))
+        runs["SciPy, rooted"] = Run(
+            lambda: breadth_first_order(minimum_spanning_tree(graph), 0, directed=False)
+        )
         if installed("higra"):
             higra = load("higra")
             other = higra.UndirectedGraph(size**2)
