@@ -103,6 +103,22 @@ def test_is_linear_and_self_adjoint(backend, case):
     )
 
 
+@pytest.mark.parametrize("channels", [16, 19])
+@pytest.mark.parametrize("pixels", [50, 40_000, 70_000])  # each cuts channels into other blocks
+def test_a_channel_does_not_depend_on_those_beside_it(pixels, channels):
+    order, parent = map(torch.from_numpy, random_tree(0, 1, pixels))
+    tree = order, parent, torch.rand(1, pixels)
+    feature = torch.rand(1, channels, pixels) - 0.5
+    for together, alone in (
+        (FILTER(feature, *tree), [FILTER(x[:, None], *tree) for x in feature.unbind(1)]),
+        (
+            BACKWARD(feature, None, None, *tree, True)[0],
+            [BACKWARD(g[:, None], None, None, *tree, True)[0] for g in feature.unbind(1)],
+        ),
+    ):
+        assert torch.equal(together, torch.cat(alone, 1))
+
+
 def dense_filter(feature, order, parent, similarity, normalize):
     """Differentiable in torch: each product of similarities is written out along its path."""
     outputs = []
