@@ -4,11 +4,11 @@
 
 #include "point2mask/deformable_cuda.hpp"
 #include "point2mask/simt.cuh"
+#include "point2mask/warp.cuh"
 
 namespace point2mask::cuda::deformable {
 
-constexpr int kThreads = 256, kWarp = 32;
-constexpr unsigned kFullWarp = 0xffffffffU;
+constexpr int kThreads = 256;
 // Blocks a multiprocessor, which leaves 64 registers a thread. Left to itself the compiler would
 // rather spill than take more than 48.
 constexpr int kBlocks = 4;

@@ -1,12 +1,12 @@
 #include "point2mask/geodesic_cuda.hpp"
 #include "point2mask/grid.cuh"
 #include "point2mask/simt.cuh"
+#include "point2mask/warp.cuh"
 
 namespace point2mask::cuda {
 namespace {
 
-constexpr int kWarp = 32, kMostWarps = 8; // of a block
-constexpr unsigned kFullWarp = 0xffffffffU;
+constexpr int kMostWarps = 8; // of a block
 // A warp relaxes a tile in its registers, a lane a column; the outer two lanes hold columns of the
 // neighbours. More rows mean fewer visits and more registers: of these the costs take 48 in either
 // precision, and a multiprocessor runs one block of all warps.

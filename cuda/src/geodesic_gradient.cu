@@ -3,11 +3,12 @@
 #include "point2mask/geodesic_cuda.hpp"
 #include "point2mask/grid.cuh"
 #include "point2mask/simt.cuh"
+#include "point2mask/warp.cuh"
 
 namespace point2mask::cuda {
 namespace {
 
-constexpr int kThreads = 256, kWarp = 32;
+constexpr int kThreads = 256;
 constexpr unsigned char kNoEntry = 8; // a seed, or a pixel that no forest reaches
 constexpr std::int64_t kBytesPerPixel = 18;
 // How a pixel was reached: 8 * level + direction of the step into it. The least of them decides.

@@ -1,11 +1,11 @@
 #include "point2mask/masks_cuda.hpp"
 #include "point2mask/simt.cuh"
+#include "point2mask/warp.cuh"
 
 namespace point2mask::cuda {
 namespace {
 
-constexpr int kThreads = 256, kWarp = 32;
-constexpr unsigned kFullWarp = 0xffffffffU;
+constexpr int kThreads = 256;
 // A block reads a tile, small enough for its sums to fit 32 bits, and adds it up in shared memory
 // for so many targets at once; with more targets the labels are read several times.
 constexpr int kTileHeight = 16, kTileWidth = 256, kTargetsAtOnce = 512;

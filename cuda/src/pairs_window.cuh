@@ -6,13 +6,13 @@
 #include <algorithm>
 
 #include "point2mask/simt.cuh"
+#include "point2mask/warp.cuh"
 
 namespace point2mask::cuda {
 
 // A block covers a patch of an image, so that most neighbours are in the first-level cache.
 constexpr int kPatchWidth = 32, kPatchHeight = 8, kPatchPixels = kPatchWidth * kPatchHeight;
-constexpr int kWarp = 32, kWarps = kPatchPixels / kWarp;
-constexpr unsigned kFullWarp = 0xffffffffU;
+constexpr int kWarps = kPatchPixels / kWarp;
 
 // Images in patches, numbered over the whole batch.
 struct Patches {

@@ -6,11 +6,9 @@
 #include <limits>
 
 #include "point2mask/simt.cuh"
+#include "point2mask/warp.cuh"
 
 namespace point2mask::cuda {
-
-constexpr unsigned kFullWarp = 0xffffffffU;
-constexpr int kWarp = 32;
 
 // Weights below 2^kFlush (of a pixel's largest) count as zero, as on the CPU.
 template <typename T>

@@ -10,7 +10,7 @@ namespace point2mask::cuda::tree {
 constexpr int kResidentThreads = 512;
 
 inline dim3 resident_block(std::int64_t pixels) {
-  const std::int64_t threads = (pixels + 31) / 32 * 32;
+  const std::int64_t threads = (pixels + kWarp - 1) / kWarp * kWarp;
   return dim3(static_cast<unsigned>(threads < kResidentThreads ? threads : kResidentThreads));
 }
 

@@ -1,10 +1,8 @@
 #include "point2mask/tree_paths.cuh"
+#include "point2mask/warp.cuh"
 
 namespace point2mask::cuda::tree {
 namespace {
-
-constexpr int kWarp = 32;
-constexpr unsigned kFullWarp = 0xffffffffU;
 
 // Entry 0 is the root. A parent that is no lower rank would lead astray: take the nearest that is.
 __device__ __forceinline__ std::int32_t safe_parent(std::int64_t rank, std::int32_t parent) {

@@ -13,6 +13,7 @@
 #include <climits>
 
 #include "point2mask/tree_paths.cuh"
+#include "point2mask/warp.cuh"
 
 namespace point2mask::cuda::tree {
 
@@ -23,11 +24,11 @@ struct alignas(sizeof(V) * kLanes < 16 ? sizeof(V) * kLanes : 16) Row {
 
 template <typename T>
 __device__ __forceinline__ T shuffle_up(T value, unsigned by) {
-  return __shfl_up_sync(0xffffffffU, value, by);
+  return __shfl_up_sync(kFullWarp, value, by);
 }
 template <typename T>
 __device__ __forceinline__ T shuffle_from(T value, int lane) {
-  return __shfl_sync(0xffffffffU, value, lane);
+  return __shfl_sync(kFullWarp, value, lane);
 }
 
 // Sums over paths of products of weights.
@@ -161,8 +162,8 @@ template <typename Algebra, int kLanes>
 __device__ __forceinline__ void scan(const View<Algebra, kLanes>& v, typename Algebra::Weight w,
                                      Row<typename Algebra::Value, kLanes>& own,
                                      Row<typename Algebra::Value, kLanes>& carry) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int by = 1; by < 32; by *= 2) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int by = 1; by < kWarp; by *= 2) {
     const auto inner_weight = shuffle_up(w, static_cast<unsigned>(by));
     Row<typename Algebra::Value, kLanes> inner;
 #pragma unroll
@@ -181,9 +182,9 @@ __device__ __forceinline__ void scan(const View<Algebra, kLanes>& v, typename Al
 template <typename Algebra, int kLanes>
 __device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v, std::int32_t head,
                                         std::int32_t last) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   auto carry = v.zeros();
-  for (std::int32_t top = last; top >= head; top -= 32) {
+  for (std::int32_t top = last; top >= head; top -= kWarp) {
     const std::int32_t i = top - lane;
     auto own = v.zeros();
     typename Algebra::Weight w{};
@@ -199,9 +200,9 @@ __device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v, std::int
 template <typename Algebra, int kLanes, typename Visit>
 __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v, std::int32_t head,
                                           std::int32_t last, const Visit& visit) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   auto carry = v.above(head);
-  for (std::int32_t bottom = head; bottom <= last; bottom += 32) {
+  for (std::int32_t bottom = head; bottom <= last; bottom += kWarp) {
     const std::int32_t i = bottom + lane;
     auto own = v.zeros();
     typename Algebra::Weight w{};
@@ -237,7 +238,7 @@ __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebr
   const std::int64_t base = image * paths.pixels;
   const std::int32_t* const level_end = paths.level_end + base;
   const std::int64_t end = level_end[level];
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   std::int64_t first =
       (level > 0 ? level_end[level - 1] : 0) + block * blockDim.x + threadIdx.x - lane;
   for (; first < end; first += blocks * blockDim.x) {
@@ -253,7 +254,7 @@ __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebr
       else
         walk_down(v, head, last, visit);
     }
-    for (unsigned rest = __ballot_sync(0xffffffffU, !walk); rest != 0; rest &= rest - 1) {
+    for (unsigned rest = __ballot_sync(kFullWarp, !walk); rest != 0; rest &= rest - 1) {
       const int owner = __ffs(static_cast<int>(rest)) - 1;
       const std::int32_t its_head = shuffle_from(head, owner), its_last = shuffle_from(last, owner);
       if constexpr (kUp)
