@@ -11,6 +11,12 @@ import torch
 from suite import goals, native, peers, report, small
 from suite.harness import CHECK, OURS, Case, Figure, Row, Run, measure, summarize
 
+OPERATORS = {
+    name.removeprefix("point2mask::")
+    for name in torch._C._dispatch_get_all_op_names()
+    if name.startswith("point2mask::") and not name.endswith("_backward")
+}
+
 
 def figure(cpu):
     return Figure(cpu=cpu, wall=2 * cpu, cpu_low=cpu, cpu_high=cpu, repeats=3)
@@ -167,7 +173,9 @@ def test_import_time_is_that_of_fresh_processes():
 
 
 def test_every_operator_has_a_small_call():
-    for call in small.tiny_calls().values():
+    calls = small.tiny_calls()
+    assert calls.keys() == OPERATORS
+    for call in calls.values():
         call()
 
 
