@@ -16,7 +16,9 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 Flavour = Literal["plain", "race", "asan"]
 
@@ -166,13 +168,20 @@ class Emulator:
         self.functions.simt_errors(text, ctypes.c_size_t(len(text)))
         return text.value.decode().splitlines()
 
-    def traffic(self, call: Callable[[], object]) -> dict[str, Traffic]:
-        """What the kernels that a call launches move, by name. Race flavour; races stay unseen."""
+    def traffic(
+        self, call: Callable[[], object], within: NDArray[Any] | None = None
+    ) -> dict[str, Traffic]:
+        """What the kernels that a call launches move, by name; ``within`` one array alone.
+
+        Race flavour; races stay unseen.
+        """
         text = ctypes.create_string_buffer(1 << 16)
-        self.functions.simt_count_traffic(1)
+        array = None if within is None else ctypes.c_void_p(within.ctypes.data)
+        size = ctypes.c_size_t(0 if within is None else within.nbytes)
+        self.functions.simt_count_traffic(1, array, size)
         call()
         self.functions.simt_traffic(text, ctypes.c_size_t(len(text)))
-        self.functions.simt_count_traffic(0)
+        self.functions.simt_count_traffic(0, None, ctypes.c_size_t(0))
         rows = (line.split(" ", 5) for line in text.value.decode().splitlines())
         total: dict[str, Traffic] = {}
         for *counts, kernel in rows:

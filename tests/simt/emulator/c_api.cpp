@@ -31,7 +31,9 @@ std::uint64_t simt_races() { return simt::report().races; }
 std::uint64_t simt_accesses() { return simt::report().accesses; }
 std::uint64_t simt_switches() { return simt::report().switches; }
 
-void simt_count_traffic(int on) { simt::count_traffic(on != 0); }
+void simt_count_traffic(int on, const void* within, std::size_t bytes) {
+  simt::count_traffic(on != 0, within, bytes);
+}
 
 // One kernel a line, cut to fit.
 void simt_traffic(char* text, std::size_t bytes) { copy(simt::describe_traffic(), text, bytes); }

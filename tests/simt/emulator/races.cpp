@@ -162,7 +162,7 @@ void access(std::uintptr_t address, std::size_t bytes, bool write, bool atomic, 
 } // namespace
 
 #if defined(SIMT_RACE)
-bool detects_races() { return true; }
+bool detects_races() { return !counts_traffic(); }
 #else
 bool detects_races() { return false; }
 #endif
@@ -235,11 +235,12 @@ void learn_at_fence(Thread& t) {
 void atomic_access(const volatile void* address, std::size_t bytes, bool write, const void* pc) {
   Thread* t = running();
   if (!t) return;
+  const auto a = reinterpret_cast<std::uintptr_t>(address);
   if (!detects_races()) {
+    if (counts_traffic()) access(a, bytes, write, true, pc);
     if (machine->chance(config().preempt_atomic)) machine->yield();
     return;
   }
-  const auto a = reinterpret_cast<std::uintptr_t>(address);
   access(a, bytes, write, true, pc);
   const auto found = published.find(a);
   if (found != published.end()) join(t->knowledge.acquired, found->second);

@@ -59,8 +59,9 @@ struct Report {
 Report& report();
 void clear_report();
 
-// Race build: bytes of global memory, see traffic.cpp. No race is looked for meanwhile.
-void count_traffic(bool on);
+// Race build: bytes of global memory, see traffic.cpp; of one array alone if `bytes` is not 0. No
+// race is looked for meanwhile.
+void count_traffic(bool on, const void* within, std::size_t bytes);
 std::string describe_traffic(); // since count_traffic(): a line a kernel
 
 // The running CUDA thread; null on the host side.

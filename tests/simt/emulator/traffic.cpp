@@ -24,6 +24,7 @@ struct Traffic {
 };
 
 bool counting = false;
+std::uintptr_t first_byte = 0, bytes_within = 0;      // what is counted of global memory; none: all
 std::vector<std::pair<const void*, Traffic>> kernels; // in the order of their first launches
 Traffic launch;                                       // the one in progress
 std::unordered_map<std::uintptr_t, bool> sectors;     // touched by it -> written
@@ -50,6 +51,7 @@ std::string name_of(const void* function) {
 bool counts_traffic() { return counting; }
 
 void count_access(std::uintptr_t address, std::size_t bytes, bool write) {
+  if (bytes_within && address - first_byte >= bytes_within) return;
   if (!machine->in_global_memory(address)) return;
   (write ? launch.written : launch.read) += bytes;
   const std::uintptr_t last = (address + bytes - 1) / kSectorBytes;
@@ -78,8 +80,10 @@ void end_count(const void* kernel) {
   sectors.clear();
 }
 
-void count_traffic(bool on) {
+void count_traffic(bool on, const void* within, std::size_t bytes) {
   counting = on;
+  first_byte = reinterpret_cast<std::uintptr_t>(within);
+  bytes_within = bytes;
   kernels.clear();
 }
 
