@@ -34,9 +34,7 @@ def section(name: str, heading: str) -> str:
 
 def from_root(text: str) -> str:
     """Links of a file at the root, seen from docs."""
-    return LINK.sub(
-        lambda link: f"[{link[1]}]({_from_docs(link[2])}{link[3] or ''})", text
-    )
+    return LINK.sub(lambda link: f"[{link[1]}]({_from_docs(link[2])}{link[3] or ''})", text)
 
 
 def _from_docs(target: str) -> str:
@@ -53,7 +51,9 @@ def _inside(link: re.Match[str]) -> str:
     path = target.removeprefix("../")
     if not (ROOT / path).exists():
         raise ValueError(f"docs: a link leads to {path}, which does not exist")
-    return f"[{text}]({PAGES[path]}{anchor})" if path in PAGES else f"{text} (`{path}`)"
+    if path in PAGES:
+        return f"[{text}]({PAGES[path]}{anchor})"
+    return f"`{path}`" if text == path else f"{text} (`{path}`)"
 
 
 def on_page_content(html: str, **_: Any) -> str:

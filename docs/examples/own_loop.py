@@ -13,7 +13,7 @@ from point2mask.losses import image_tree, tree_energy
 
 
 def tree_loss(logits: Tensor, image: Tensor, clicked: Tensor) -> Tensor:
-    """Pixels joined by the picture's colour tree should get the same classes; clicked: -1 = none."""
+    """Pixels joined by the colour tree should get the same classes; clicked: -1 for none."""
     valid = torch.ones_like(clicked, dtype=torch.bool)
     return tree_energy(logits[None], image_tree(image, valid), valid, clicked).sum()
 
