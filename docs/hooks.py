@@ -63,4 +63,7 @@ def on_page_content(html: str, **_: Any) -> str:
 
 def _equation(found: re.Match[str]) -> str:
     latex = found[3].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
-    return convert(latex, display="block" if found[2] == "[" else "inline")
+    drawn = convert(latex, display="block" if found[2] == "[" else "inline")
+    if "\\" in drawn:
+        raise ValueError(f"docs: latex2mathml does not know a command in: {latex}")
+    return drawn
