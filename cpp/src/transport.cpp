@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <limits>
 #include <memory>
+#include <new>
 #include <numbers>
 #include <vector>
 
@@ -22,8 +23,8 @@ namespace point2mask {
 namespace transport {
 namespace {
 
-// Images are iterated together as long as their kernels fit a usual last-level cache.
-constexpr std::int64_t kGroupBytes = 16'777'216; // 16 MiB
+// Images are iterated together as long as their kernels fit a core's share of the last-level cache.
+constexpr std::int64_t kGroupBytes = 4'194'304; // 4 MiB
 
 // A column sum below this fraction of the rows' sum may lack flushed entries that matter.
 template <typename T>
@@ -70,8 +71,16 @@ class Solver {
  private:
   using Flag = bool Problem<T>::*;
 
-  static std::unique_ptr<T[]> allocate(std::int64_t count) {
-    return std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(count));
+  // From the start of a cache line, which no vector of a tile then straddles.
+  struct Free {
+    void operator()(T* values) const { ::operator delete(values, kCacheLine); }
+  };
+  using Buffer = std::unique_ptr<T[], Free>;
+  static constexpr std::align_val_t kCacheLine{64};
+
+  static Buffer allocate(std::int64_t count) {
+    const auto bytes = static_cast<std::size_t>(count) * sizeof(T);
+    return Buffer(static_cast<T*>(::operator new(bytes, kCacheLine)));
   }
 
   bool any_running() const {
@@ -88,10 +97,10 @@ class Solver {
       if (problems_[slot].*flag) chosen_.push_back(static_cast<std::int64_t>(slot));
     const auto count = static_cast<std::int64_t>(chosen_.size()) * chunks_;
     executor_.for_range(count, 1, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<T> scratch(static_cast<std::size_t>(size));
+      const Buffer scratch = allocate(size);
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t slot = chosen_[static_cast<std::size_t>(i / chunks_)];
-        body(problems_[static_cast<std::size_t>(slot)], slot, i % chunks_, scratch.data());
+        body(problems_[static_cast<std::size_t>(slot)], slot, i % chunks_, scratch.get());
       }
     });
   }
@@ -265,10 +274,10 @@ class Solver {
   const std::int64_t chunks_, padded_;
   // By slot, an image's place in its group.
   std::vector<Problem<T>> problems_;
-  std::unique_ptr<T[]> kernel_;                  // [group, padded * columns]
-  std::unique_ptr<T[]> mass_, row_max_, weight_; // [group, padded]
-  std::vector<double> sums_;                     // [group, chunks, columns + 1]
-  std::vector<T> column_max_;                    // [group, chunks, columns + 1] log2
+  Buffer kernel_;                  // [group, padded * columns]
+  Buffer mass_, row_max_, weight_; // [group, padded]
+  std::vector<double> sums_;       // [group, chunks, columns + 1]
+  std::vector<T> column_max_;      // [group, chunks, columns + 1] log2
   std::vector<std::int64_t> chosen_;
 };
 

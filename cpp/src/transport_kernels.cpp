@@ -5,6 +5,8 @@
 namespace point2mask::transport {
 namespace {
 
+constexpr std::int64_t kBlock = 8 * kTile; // pixels whose costs are read at a time
+
 template <typename T>
 POINT2MASK_INLINE void inspect(Inspection<T>& s) {
   double lanes[kLanes] = {};
@@ -33,21 +35,26 @@ POINT2MASK_INLINE void inspect(Inspection<T>& s) {
 
 template <typename T>
 POINT2MASK_INLINE void absorb(Absorption<T>& s) {
-  s.largest = -kInfinity<T>;
+  T largest[kTile];
+  for (std::int64_t j = 0; j < kTile; ++j) largest[j] = -kInfinity<T>;
   for (std::int64_t i = 0; i < s.pixels; i += kTile) {
+    if (i % kBlock == 0)
+      differences(s.cost, s.reference, i, std::min(kBlock, s.pixels - i),
+                  s.kernel + i * s.cost.count);
     T* tile = s.kernel + i * s.cost.count;
     T* __restrict row_max = s.row_max + i;
     T* __restrict mass = s.mass + i;
-    difference_tile(s.cost, s.reference, i, std::min(kTile, s.pixels - i), tile, row_max);
+    row_maxima(tile, s.cost.count, row_max);
     exponential_tile(s.cost.count, s.scale, row_max, tile);
     T sums[kTile];
     row_sums(tile, s.cost.count, sums);
     for (std::int64_t j = 0; j < kTile; ++j) {
       mass[j] = sums[j] > 0 ? mass[j] : 0;
       const T candidate = mass[j] > 0 ? row_max[j] : -kInfinity<T>;
-      s.largest = candidate > s.largest ? candidate : s.largest;
+      largest[j] = candidate > largest[j] ? candidate : largest[j];
     }
   }
+  s.largest = *std::max_element(largest, largest + kTile);
 }
 
 template <typename T>
@@ -59,13 +66,11 @@ POINT2MASK_INLINE void weigh(const RowWeights<T>& s) {
 template <typename T>
 POINT2MASK_INLINE void scale(const Scaling<T>& s) {
   T* __restrict lane_sums = s.lane_sums;
-  T ones[kTile];
-  for (std::int64_t j = 0; j < kTile; ++j) ones[j] = 1;
   for (std::int64_t i = 0; i < (s.columns + 1) * kLanes; ++i) lane_sums[i] = 0;
   for (std::int64_t tile = 0; tile < s.tiles; ++tile) {
-    const T* __restrict q = s.kernel + tile * s.columns * kTile;
+    const T* q = s.kernel + tile * s.columns * kTile;
     const T* __restrict weight = s.weight + tile * kTile;
-    T row[kTile];
+    alignas(64) T row[kTile];
     row_sums(q, s.columns, s.scaling, row);
     // A pixel without mass may have the sum 0: the smallest number keeps 0 / 0 away.
     constexpr T kSmallest = std::numeric_limits<T>::min();
@@ -75,9 +80,8 @@ POINT2MASK_INLINE void scale(const Scaling<T>& s) {
     } else {
       for (std::int64_t j = 0; j < kTile; ++j) row[j] = weight[j] / (row[j] + kSmallest);
     }
-    for (std::int64_t k = 0; k < s.columns; ++k)
-      add_product(q + k * kTile, row, lane_sums + k * kLanes);
-    add_product(ones, row, lane_sums + s.columns * kLanes);
+    add_products(q, s.columns, row, lane_sums);
+    add_row(row, lane_sums + s.columns * kLanes);
   }
 }
 
@@ -123,15 +127,14 @@ POINT2MASK_INLINE void log_step(const LogStep<T>& s) {
   for (std::int64_t k = 0; k < columns; ++k)
     s.column_max[k] = *std::max_element(lanes + k * kLanes, lanes + (k + 1) * kLanes);
 
-  T ones[kTile];
-  for (std::int64_t j = 0; j < kTile; ++j) ones[j] = 1;
   for (std::int64_t i = 0; i < columns * kLanes; ++i) lanes[i] = 0;
   for (std::int64_t i = 0; i < s.pixels; i += kTile) {
     log_plan_tile(s, i, false);
     for (std::int64_t k = 0; k < columns; ++k) {
       T* __restrict t = s.tile + k * kTile;
-      for (std::int64_t j = 0; j < kTile; ++j) t[j] = exp2_flushed(t[j] - s.column_max[k]);
-      add_product(t, ones, lanes + k * kLanes);
+      for (std::int64_t j = 0; j < kTile; ++j) t[j] -= s.column_max[k];
+      exponential_column(t);
+      add_row(t, lanes + k * kLanes);
     }
   }
 }

@@ -58,8 +58,6 @@ POINT2MASK_INLINE void plan_backward(const PlanBackwardChunk<T>& s) {
   const PlanChunk<T>& f = s.forward;
   const T lambda = f.model.lambda, scale = s.inverse_epsilon;
   for (std::int64_t i = 0; i < f.cost.count * kLanes; ++i) s.potential_lanes[i] = 0;
-  T ones[kTile];
-  for (std::int64_t j = 0; j < kTile; ++j) ones[j] = 1;
   for (std::int64_t i = 0; i < f.pixels; i += kTile) {
     const std::int64_t lanes = std::min(kTile, f.pixels - i);
     T factor[kTile], row[kTile] = {}, mean[kTile] = {};
@@ -78,7 +76,7 @@ POINT2MASK_INLINE void plan_backward(const PlanBackwardChunk<T>& s) {
       for (std::int64_t j = 0; j < lanes; ++j)
         tile[j] = row[j] * tile[j] * (grad[j] - lambda * mean[j]);
       for (std::int64_t j = 0; j < lanes; ++j) out[j] = -tile[j];
-      add_product(tile, ones, s.potential_lanes + k * kLanes);
+      add_row(tile, s.potential_lanes + k * kLanes);
     }
   }
 }

@@ -68,6 +68,8 @@ struct Problem {
 
   // The targets' half of the iteration, given log_mass.
   void update(const Sinkhorn<T>& s, double lambda) {
+    // The error is wanted of the last iteration, unless it decides which that is.
+    const bool judged = s.tolerance > 0 || iterations + 1 == s.max_iterations;
     double moved = 0;
     bool in_range = true;
     for (std::size_t k = 0; k < targets.size(); ++k) {
@@ -75,9 +77,11 @@ struct Problem {
       const double g = lambda * (before - s.epsilon * log_mass[k]);
       potential[k] = g + s.epsilon * log_supply[k];
       const double step = (potential[k] - before) / s.epsilon;
-      // log of |exp(step) - 1|, of which neither factor of the product need be finite.
-      const double log_change = step > 40 ? step : std::log(std::abs(std::expm1(step)));
-      moved += std::exp(log_mass[k] + log_change);
+      if (judged) {
+        // log of |exp(step) - 1|, of which neither factor of the product need be finite.
+        const double log_change = step > 40 ? step : std::log(std::abs(std::expm1(step)));
+        moved += std::exp(log_mass[k] + log_change);
+      }
       const double log_v = log_scaling(k, s.epsilon);
       in_range = in_range && std::abs(log_v) <= kLargestLogScaling;
       scaling[k] = static_cast<T>(std::exp(log_v)); // unused if out of range
