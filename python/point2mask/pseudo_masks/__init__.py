@@ -172,7 +172,8 @@ def _problem(
     edges = close_padding(edges, is_cell)
     distance = target_cost(edges, seeds)
     stuff = (likelihood * ~is_thing[:, None, None]).sum(1, keepdim=True)
-    own = likelihood.gather(1, channel[..., None, None].expand(-1, -1, height, width))
+    # Whole planes at a time, where a gather looks every pixel up.
+    own = likelihood[torch.arange(len(likelihood), device=channel.device)[:, None], channel]
     limit = cells if padded else None
     cost = resize(distance, height, width, limit)
     if options.class_penalty > 0:
