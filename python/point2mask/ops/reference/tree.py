@@ -5,7 +5,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.ops.reference._grid import OFFSETS
+from point2mask.ops._grid import OFFSETS
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int32]
