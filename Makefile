@@ -69,8 +69,9 @@ $(DOCS_VENV)/docs.done: pyproject.toml
 docs: $(DOCS_VENV)/docs.done ## The documentation site in build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
 
-bench: $(VENV)/bench.done ## Every operator beside its peers and the machine's floors, into bench/results
+bench: $(VENV)/bench.done ## Every operator beside its peers and the machine's floors, and its growth, into bench/results
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/scale.py
 
 bench-gpu: install ## The same on a GPU, beside the roof of the device; bench/results/gpu.json
 	$(BIN)/python bench/bench_gpu.py
