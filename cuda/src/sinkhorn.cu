@@ -28,7 +28,7 @@ __host__ __device__ __forceinline__ SharedLayout shared_layout(std::int64_t targ
   at.rows = static_cast<std::size_t>(threads / kWarp); // after the warps' tops
   at.sums = at.rows + static_cast<std::size_t>(most(piece_tiles * kTileStride, 2 * threads));
   at.columns = at.sums + static_cast<std::size_t>(columns_in_shared ? most(threads, targets) : 0);
-  at.kernel = at.columns + static_cast<std::size_t>(columns_in_shared ? 2 * targets : 0);
+  at.kernel = at.columns + static_cast<std::size_t>(columns_in_shared ? 3 * targets : 0);
   at.weight = at.kernel + static_cast<std::size_t>(buffer_tiles * targets * kTileStride);
   at.tops = at.weight + static_cast<std::size_t>(buffer_tiles * kTilePixels);
   at.end = at.tops + static_cast<std::size_t>(buffer_tiles);
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
   const std::int64_t block = blockIdx.x, group = block / shape.group_blocks;
   const std::int64_t rank = block % shape.group_blocks, width = p.targets + 1;
   double* const columns = scratch.columns + 4 * block * width;
-  T* const vectors = scratch.vectors + 3 * block * width;
+  T* const vectors = scratch.vectors + 4 * block * width;
 
   SinkhornSolver<T> solver(p, shape);
   SinkhornChunk<T>& work = solver.work;
@@ -55,8 +55,10 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
   work.scale = static_cast<T>(kLog2E / p.epsilon);
   work.row_scale = static_cast<T>(shape.row_complement * kLog2E / p.epsilon);
   work.lambda = static_cast<T>(shape.row_lambda);
+  work.complement = static_cast<T>(shape.row_complement);
   work.reference = logarithmic ? vectors + width : values + at.columns;
   work.scaling = work.reference + p.targets;
+  work.moves = work.scaling + p.targets;
   work.kernel = values + at.kernel;
   work.weight = values + at.weight;
   work.rows = values + at.rows;
@@ -166,7 +168,7 @@ SinkhornScratch<T> arrays_in(Scratch& memory, const Sinkhorn<T>& p, const Sinkho
   a.part_sum = memory.take<double>(shape.groups * 2 * width * shape.chunks);
   a.part_shift = memory.take<T>(shape.groups * 2 * width * shape.chunks);
   a.columns = memory.take<double>(blocks * 4 * width);
-  a.vectors = memory.take<T>(blocks * 3 * width);
+  a.vectors = memory.take<T>(blocks * 4 * width);
   a.target = memory.take<std::int32_t>(blocks * width);
   return a;
 }

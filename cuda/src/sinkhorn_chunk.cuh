@@ -15,7 +15,7 @@ constexpr int kTilePixels = kWarp;
 // read from different banks.
 constexpr int kTileStride = kTilePixels + 1;
 
-// sum * 2^(unit * shift), the unit being the caller's.
+// sum * 2^shift
 template <typename T>
 struct Shifted {
   T shift;
@@ -23,9 +23,24 @@ struct Shifted {
 };
 
 template <typename T>
-__device__ __forceinline__ double shifted_to(T top, const Shifted<T>& value, T unit) {
+__device__ __forceinline__ double shifted_to(T top, const Shifted<T>& value) {
   if (value.shift == top) return value.sum;
-  return value.shift < top ? value.sum * static_cast<double>(exp2((value.shift - top) * unit)) : 0;
+  return value.shift < top ? value.sum * static_cast<double>(exp2(value.shift - top)) : 0;
+}
+
+// An entry of the kernel matrix as it is kept: 2^exponent, or, where that counts as zero, the
+// exponent itself, which is negative. So a change of the reference needs no look at the cost.
+template <typename T>
+__device__ __forceinline__ T kept(T exponent) {
+  return exponent < kFlush<T> ? exponent : exp2(exponent);
+}
+template <typename T>
+__device__ __forceinline__ T value_of(T entry) {
+  return max(entry, T(0));
+}
+template <typename T>
+__device__ __forceinline__ T exponent_of(T entry) {
+  return entry > T(0) ? log2(entry) : entry;
 }
 
 template <typename T>
@@ -38,15 +53,17 @@ struct SinkhornChunk {
   int columns;
   double mass_unit; // a power of two that makes the mean demand about 1
   // Parameters.
-  T scale;     // log2(e) / epsilon
-  T row_scale; // log2(e) / (rho1 + epsilon), 0 if the demand is not relaxed
-  T lambda;    // rho1 / (rho1 + epsilon), 1 if not relaxed
+  T scale;      // log2(e) / epsilon
+  T row_scale;  // log2(e) / (rho1 + epsilon), 0 if the demand is not relaxed
+  T lambda;     // rho1 / (rho1 + epsilon), 1 if not relaxed
+  T complement; // 1 - lambda
   // What the kernel matrix is relative to, [columns]; dead columns: -inf and 0.
   T* reference; // potential, rounded to T
   T* scaling;   // v = exp((potential - reference) / epsilon)
+  T* moves;     // log2(e) / epsilon times the reference's last change
   // Shared memory.
-  T* kernel;         // [tiles, columns, kTileStride] exp((reference - cost - row_max) / epsilon)
-  T* weight;         // [tiles, 32] the pixel's mass, relaxed: times 2^((row_max - top) row_scale)
+  T* kernel;         // [tiles, columns, kTileStride] kept((reference - cost - row_max) scale)
+  T* weight;         // [tiles, 32] the pixel's mass; relaxed: log2(mass) + row_max row_scale - top
   T* rows;           // [max(piece tiles * kTileStride, 2 * threads)]
   T* sums;           // [max(threads, columns)]
   double* warp_sums; // [warps]
@@ -74,21 +91,21 @@ struct SinkhornChunk {
   }
 
   // Adds a piece's sum to its chunk's; always the same thread for a column.
-  __device__ __forceinline__ void fold(int column, std::int64_t chunk, Shifted<T> value, T unit,
+  __device__ __forceinline__ void fold(int column, std::int64_t chunk, Shifted<T> value,
                                        bool first) const {
     const std::int64_t at = column * chunks + chunk;
     if (!first) {
       const Shifted<T> before{part_shift[at], part_sum[at]};
       const T top = max(before.shift, value.shift);
-      value = {top, shifted_to(top, before, unit) + shifted_to(top, value, unit)};
+      value = {top, shifted_to(top, before) + shifted_to(top, value)};
     }
     part_shift[at] = value.shift;
     part_sum[at] = value.sum;
   }
 
   // The kernel matrix of `count` tiles from tile `first` of the image, in place `slot` of shared
-  // memory. A warp takes a tile, a lane a pixel. Returns top: the largest row_max, 0 if not
-  // relaxed.
+  // memory. A warp takes a tile, a lane a pixel. Returns top: what makes the largest weight 2^0 if
+  // relaxed, else 0.
   __device__ __forceinline__ T build(std::int64_t first, int count, int slot) const {
     T top = -infinity<T>();
     for (int t = warp(); t < count; t += warps()) {
@@ -106,20 +123,47 @@ struct SinkhornChunk {
       if (!(row_max > -infinity<T>())) row_max = T(0);
 #pragma unroll 4
       for (int c = 0; c < columns; ++c)
-        q[c * kTileStride] = exp2_flushed((q[c * kTileStride] - row_max) * scale);
-      weight[(slot + t) * kTilePixels + lane()] = own;
-      rows[t * kTileStride + lane()] = row_max;
-      if (own > T(0)) top = max(top, row_max);
+        q[c * kTileStride] = kept((q[c * kTileStride] - row_max) * scale);
+      T& row_weight = weight[(slot + t) * kTilePixels + lane()];
+      row_weight = relaxed() ? log2(own) + row_max * row_scale : own;
+      top = max(top, row_weight);
     }
-    if (!relaxed()) return T(0);
+    return relaxed() ? lower_weights(count, slot, top) : T(0);
+  }
+
+  // The same matrix after the reference has changed by `moves`, in place. Returns what top grows
+  // by.
+  __device__ __forceinline__ T move(int count, int slot) const {
+    T top = -infinity<T>();
+    for (int t = warp(); t < count; t += warps()) {
+      T* const q = kernel + (slot + t) * columns * kTileStride + lane();
+      T row_max = -infinity<T>();
+#pragma unroll 1 // a rare pass: registers matter more
+      for (int c = 0; c < columns; ++c) {
+        const T exponent = exponent_of(q[c * kTileStride]) + moves[c];
+        q[c * kTileStride] = exponent;
+        row_max = max(row_max, exponent);
+      }
+      if (!(row_max > -infinity<T>())) row_max = T(0);
+#pragma unroll 1 // a rare pass: registers matter more
+      for (int c = 0; c < columns; ++c) q[c * kTileStride] = kept(q[c * kTileStride] - row_max);
+      if (!relaxed()) continue;
+      T& row_weight = weight[(slot + t) * kTilePixels + lane()];
+      row_weight += row_max * complement;
+      top = max(top, row_weight);
+    }
+    return relaxed() ? lower_weights(count, slot, top) : T(0);
+  }
+
+  // Takes the largest of the weights' logarithms away from all, given the largest of the thread's
+  // own; returns it, or 0 where no pixel has mass.
+  __device__ __forceinline__ T lower_weights(int count, int slot, T top) const {
     top = warp_max(top);
     if (lane() == 0) warp_tops[warp()] = top;
     __syncthreads();
     for (int w = 0; w < warps(); ++w) top = max(top, warp_tops[w]);
-    for (int t = warp(); t < count; t += warps()) {
-      T& own = weight[(slot + t) * kTilePixels + lane()];
-      if (own > T(0)) own *= exp2_flushed((rows[t * kTileStride + lane()] - top) * row_scale);
-    }
+    if (!(top > -infinity<T>())) return T(0);
+    for (int t = warp(); t < count; t += warps()) weight[(slot + t) * kTilePixels + lane()] -= top;
     return top;
   }
 
@@ -132,11 +176,11 @@ struct SinkhornChunk {
       const T* const q = kernel + (slot + t) * columns * kTileStride + lane();
       T s = T(0);
 #pragma unroll 4
-      for (int c = 0; c < columns; ++c) s += q[c * kTileStride] * scaling[c];
+      for (int c = 0; c < columns; ++c) s += value_of(q[c * kTileStride]) * scaling[c];
       // A pixel without mass may have the sum 0: the smallest number keeps 0 / 0 away.
       s += kSmallest<T>;
       const T own = weight[(slot + t) * kTilePixels + lane()];
-      const T r = relaxed() ? own * exp2_flushed(-lambda * log2(s)) : own / s;
+      const T r = relaxed() ? exp2_flushed(own - lambda * log2(s)) : own / s;
       rows[t * kTileStride + lane()] = r;
       total += r;
     }
@@ -158,7 +202,7 @@ struct SinkhornChunk {
       } else {
         for (int w = 0; w < warps(); ++w) sum += warp_sums[w];
       }
-      fold(c, chunk, {top, sum}, row_scale, first);
+      fold(c, chunk, {top, sum}, first);
     }
   }
 
@@ -170,8 +214,8 @@ struct SinkhornChunk {
       const T* const r = rows + t * kTileStride;
 #pragma unroll 8
       for (int j = 0; j < kTilePixels; j += 2) {
-        even += q[j] * r[j];
-        odd += q[j + 1] * r[j + 1];
+        even += value_of(q[j]) * r[j];
+        odd += value_of(q[j + 1]) * r[j + 1];
       }
     }
     return even + odd;
@@ -204,8 +248,8 @@ struct SinkhornChunk {
       }
       const T largest = warp_max(part.largest);
       const Shifted<T> own{part.largest, static_cast<double>(part.sum)};
-      const double sum = warp_sum(own.sum > 0 ? shifted_to(largest, own, T(1)) : 0.0);
-      if (lane() == 0) fold(c, chunk, {largest, sum}, T(1), first);
+      const double sum = warp_sum(own.sum > 0 ? shifted_to(largest, own) : 0.0);
+      if (lane() == 0) fold(c, chunk, {largest, sum}, first);
     }
     __syncthreads();
   }
@@ -228,7 +272,7 @@ struct SinkhornChunk {
   }
 
   // A column's total over all chunks, the same in every lane of the warp.
-  __device__ __forceinline__ Shifted<T> combine(int column, T unit) const {
+  __device__ __forceinline__ Shifted<T> combine(int column) const {
     const T* const shift = part_shift + column * chunks;
     const double* const sum = part_sum + column * chunks;
     T top = -infinity<T>();
@@ -236,7 +280,7 @@ struct SinkhornChunk {
     top = warp_max(top);
     double total = 0;
     for (std::int64_t i = lane(); i < chunks; i += kWarp)
-      total += shifted_to(top, Shifted<T>{shift[i], sum[i]}, unit);
+      total += shifted_to(top, Shifted<T>{shift[i], sum[i]});
     return {top, warp_sum(total)};
   }
 };

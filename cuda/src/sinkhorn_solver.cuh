@@ -16,6 +16,12 @@ namespace point2mask::cuda {
 
 // The reference moves when |log v| passes this: row sums then stay within 2^29 K of 1.
 constexpr double kLargestLogScaling = 20;
+// Each move of the matrix in place rounds its exponents once more; after so many it is built from
+// the cost again.
+constexpr int kMostMoves = 16;
+
+// What an iteration does to the kernel matrix first.
+enum class Matrix { keep, move, build };
 
 // How a launch divides its work.
 struct SinkhornShape {
@@ -36,7 +42,7 @@ struct SinkhornScratch {
   double* part_sum;            // [groups, 2, K + 1, chunks]
   T* part_shift;               // [groups, 2, K + 1, chunks]
   double* columns;             // [blocks, 4, K + 1]
-  T* vectors;                  // [blocks, 3, K + 1]
+  T* vectors;                  // [blocks, 4, K + 1]
   std::int32_t* target;        // [blocks, K + 1]
 };
 constexpr int kCounterStride = 16; // counters of different groups lie in different cache lines
@@ -126,7 +132,7 @@ struct SinkhornSolver {
     for (std::int64_t chunk = first_chunk; chunk < end_chunk; ++chunk)
       work.sum_demand(first_pixel(chunk), end_pixel(chunk), chunk);
     barrier.wait();
-    const double total = work.combine(0, T(1)).sum;
+    const double total = work.combine(0).sum;
     use_buffer(1 - buffer);
     if (!(total > 0)) return false;
     const int exponent = -ilogb(total / static_cast<double>(p.pixels));
@@ -139,7 +145,10 @@ struct SinkhornSolver {
   // epsilon lies below the rounding of T anyway.
   __device__ __forceinline__ void set_reference() {
     for_own(work.columns, [&](int c) {
-      work.reference[c] = static_cast<T>(potential[c]);
+      const T next = static_cast<T>(potential[c]);
+      const double change = static_cast<double>(next) - static_cast<double>(work.reference[c]);
+      work.moves[c] = alive(c) ? static_cast<T>(change * (kLog2E / p.epsilon)) : T(0);
+      work.reference[c] = next;
       const double rest = alive(c) ? log_scaling(c) : 0;
       if (abs(rest) > 1) potential[c] = static_cast<double>(work.reference[c]);
       work.scaling[c] = alive(c) ? (abs(rest) > 1 ? T(1) : static_cast<T>(exp(rest))) : T(0);
@@ -147,8 +156,8 @@ struct SinkhornSolver {
     __syncthreads();
   }
 
-  // Sums of this block's chunks by scaling; `absorb` builds the kernel matrix anew.
-  __device__ __forceinline__ void scale_chunks(bool absorb) const {
+  // Sums of this block's chunks by scaling.
+  __device__ __forceinline__ void scale_chunks(Matrix matrix) const {
     for (std::int64_t chunk = first_chunk; chunk < end_chunk; ++chunk) {
       const std::int64_t begin = chunk * shape.chunk_tiles;
       const std::int64_t end = min(begin + shape.chunk_tiles, shape.tiles);
@@ -156,13 +165,11 @@ struct SinkhornSolver {
         const int count = static_cast<int>(min(std::int64_t{shape.piece_tiles}, end - tile));
         const auto place = resident() ? static_cast<int>(chunk - first_chunk) : 0;
         const int slot = place * shape.piece_tiles;
-        T top = T(0);
-        if (absorb) {
-          top = work.build(tile, count, slot);
-          if (work.thread() == 0) tops[place] = top;
-        } else {
-          top = tops[place];
-        }
+        T top = matrix == Matrix::build ? work.build(tile, count, slot) : tops[place];
+        if (matrix == Matrix::move) top += work.move(count, slot);
+        // Without relaxed demands top stays 0, and nothing lies between here and the others' reads.
+        const bool changed = matrix == Matrix::build || (matrix == Matrix::move && work.relaxed());
+        if (changed && work.thread() == 0) tops[place] = top;
         work.scale_tiles(count, slot, top, chunk, tile == begin);
       }
     }
@@ -180,10 +187,10 @@ struct SinkhornSolver {
   }
 
   // The columns' sums over the image, once all blocks have theirs.
-  __device__ __forceinline__ void collect(int columns, T unit) {
+  __device__ __forceinline__ void collect(int columns) {
     barrier.wait();
     for (int c = work.warp(); c < columns; c += work.warps()) {
-      const Shifted<T> total = work.combine(c, unit);
+      const Shifted<T> total = work.combine(c);
       if (work.lane() != 0) continue;
       sum[c] = total.sum;
       shift[c] = total.shift;
@@ -214,16 +221,15 @@ struct SinkhornSolver {
     return __syncthreads_or(any) != 0;
   }
 
-  // The targets' half of the iteration; returns whether the scalings stay in range. Of the columns'
-  // shifts `unit` makes exponents of two.
-  __device__ __forceinline__ bool update(double unit, bool wants_error) {
+  // The targets' half of the iteration; returns whether the scalings stay in range.
+  __device__ __forceinline__ bool update(bool wants_error) {
     bool in_range = true;
     for_own(work.columns, [&](int c) {
       moved[c] = 0;
       if (!alive(c)) return;
       const double before = potential[c];
       const double log_mass =
-          kLn2 * (static_cast<double>(shift[c]) * unit + log2(sum[c])) + log_scaling(c) - log_unit;
+          kLn2 * (static_cast<double>(shift[c]) + log2(sum[c])) + log_scaling(c) - log_unit;
       potential[c] =
           shape.column_lambda * (before - p.epsilon * log_mass) + p.epsilon * log_supply[c];
       if (wants_error) {
@@ -264,19 +270,20 @@ struct SinkhornSolver {
     if (!runs) work.columns = 0;
     // Even without iterations a log step is needed, to see which targets take part.
     const bool always_log = shape.variant == SinkhornVariant::logarithmic || p.max_iterations == 0;
-    const double row_unit = shape.row_complement * kLog2E / p.epsilon;
-    bool absorb = true, log_step = always_log;
-    int done = 0;
+    Matrix matrix = Matrix::build;
+    bool log_step = always_log;
+    int done = 0, moves = 0; // of the matrix since it was built
     double error = runs ? infinity<double>() : 0;
     while (runs) {
-      absorb = absorb || !resident();
-      if (absorb || log_step) set_reference();
+      if (!resident() || (matrix == Matrix::move && moves == kMostMoves)) matrix = Matrix::build;
+      moves = matrix == Matrix::build ? 0 : moves + (matrix == Matrix::move ? 1 : 0);
+      if (matrix != Matrix::keep || log_step) set_reference();
       if (log_step) {
         log_chunks();
       } else {
-        scale_chunks(absorb);
+        scale_chunks(matrix);
       }
-      collect(work.columns + (log_step ? 0 : 1), log_step ? T(1) : work.row_scale);
+      collect(work.columns + (log_step ? 0 : 1));
       if (!log_step && underflows()) { // the same iteration again
         log_step = true;
         continue;
@@ -288,7 +295,8 @@ struct SinkhornSolver {
       if (p.max_iterations == 0) break;
       ++done;
       const bool wants_error = p.tolerance > 0 || done == p.max_iterations;
-      absorb = !update(log_step ? 1.0 : row_unit, wants_error) || log_step;
+      const bool in_range = update(wants_error);
+      matrix = log_step ? Matrix::build : in_range ? Matrix::keep : Matrix::move;
       log_step = always_log;
       if (wants_error) error = sum_of(work.columns, [&](int c) { return moved[c]; }) / total_supply;
       if (done == p.max_iterations || (p.tolerance > 0 && error <= p.tolerance)) break;

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 from simt import build, kernels
+from simt.expected import allowed, expected
+from simt.transport_cases import BALANCED, RELAXED
 
 import point2mask.ops  # noqa: F401  (registers the operators)
 
@@ -81,3 +83,49 @@ def test_tree_filter_backward_in_shared_memory(machine, arguments, monkeypatch):
     known = traffic["normalizer_gradient_kernel"]
     plane = SIZE * SIZE * 4
     assert (known.read, known.written) == (2 * CHANNELS * plane, plane)
+
+
+@pytest.mark.parametrize("relaxations", [BALANCED, RELAXED])
+@pytest.mark.parametrize("epsilon", [1e-1, 1e-3])
+def test_resident_sinkhorn(machine, epsilon, relaxations):
+    rng = np.random.default_rng(0)
+    targets, pixels = 20, 1024
+    cost = rng.random((1, targets, pixels), np.float32)
+    cost += np.linspace(0, 0.2, targets, dtype=np.float32)[:, None]  # potentials have a way to go
+    demand = np.ones((1, pixels), np.float32)
+    supply = rng.random((1, targets), np.float32) + np.float32(0.1)
+    supply *= pixels / supply.sum()
+
+    potentials = []
+
+    def solve():
+        arguments = cost, supply, demand, epsilon, 20, 0.0, *relaxations
+        potentials.append(machine.sinkhorn(*arguments, variant="resident")[0])
+
+    traffic = machine.emulator.traffic(solve)
+    assert set(traffic) == {"sinkhorn_kernel"}
+    floor = cost.nbytes + demand.nbytes + 2 * supply.nbytes  # as many potentials are written
+    assert floor <= total(traffic).moved <= 1.1 * floor
+    # Loads of the cost, whether a cache answers them or not: each entry once, although at the
+    # smaller epsilon the potentials leave the range of the first kernel matrix.
+    loads = machine.emulator.traffic(solve, within=cost)["sinkhorn_kernel"]
+    assert (loads.read, loads.written) == (cost.nbytes, 0)
+    if epsilon < 1e-2:
+        assert np.ptp(potentials[0]) > 40 * epsilon
+
+
+def test_resident_sinkhorn_far_from_its_start(machine):
+    """More than 16 changes of the reference: then the matrix is built from the cost once more."""
+    rng = np.random.default_rng(0)
+    cost = rng.random((1, 4, 64), np.float32)
+    cost += np.linspace(0, 0.5, 4, dtype=np.float32)[:, None]
+    demand = np.ones((1, 64), np.float32)
+    supply = rng.random((1, 4), np.float32) + np.float32(0.1)
+    supply *= 64 / supply.sum()
+    arguments = cost, supply, demand, 1e-4, 320, 0.0, *BALANCED, None, "resident"
+    results = []
+    traffic = machine.emulator.traffic(lambda: results.append(machine.sinkhorn(*arguments)), cost)
+    assert traffic["sinkhorn_kernel"].read == 2 * cost.nbytes
+    for got, want in zip(results[0], expected("sinkhorn")(*arguments), strict=True):
+        relative, absolute = allowed("sinkhorn", got, np.asarray(want))
+        np.testing.assert_allclose(got, want, rtol=relative, atol=absolute)

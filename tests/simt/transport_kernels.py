@@ -29,7 +29,7 @@ def shared_bytes_for(variant: str, targets: int, pixels: int, dtype: Any) -> int
     warps = min(max(chunk_tiles, -(-targets // 32), 1), 16)
     threads, size = 32 * warps, np.dtype(dtype).itemsize
     logarithmic = 8 * warps + size * (warps + 2 * threads)
-    columns, tile = max(threads, targets) + 2 * targets, 33 * targets + 33
+    columns, tile = max(threads, targets) + 3 * targets, 33 * targets + 33
     return {
         "resident": 1 << 20,
         "streaming": logarithmic + size * (columns + min(2, chunk_tiles) * tile),
