@@ -12,7 +12,7 @@ CXX_FILES := $(shell find cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o -name
 EDITABLE = $(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) --editable
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 
-.PHONY: help install demo test test-python test-cpp test-wheel lint docs bench bench-gpu sanitize-gpu clean
+.PHONY: help install demo test test-python test-cpp test-instructions test-wheel lint docs bench bench-gpu sanitize-gpu clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -38,7 +38,7 @@ install: $(VENV)/build.done ## Virtual environment, dependencies and an editable
 demo: install ## Generated images: points -> masks -> panoptic quality and pictures in out/demo
 	$(BIN)/point2mask demo --out out/demo
 
-test: lint docs test-cpp test-python test-wheel ## Everything: lint, site, C++ and Python tests, CUDA compile, wheels
+test: lint docs test-cpp test-python test-instructions test-wheel ## Everything: lint, site, C++ and Python tests, CUDA compile, wheels
 
 test-python: install ## Python tests
 	POINT2MASK_CHROMIUM=$$(bash .ci/browser build/chromium) $(BIN)/python -m pytest -q
@@ -50,6 +50,9 @@ test-cpp: install ## The C++ engine alone, under AddressSanitizer and UBSan
 
 test-wheel: install ## A wheel from a clean build: stable ABI, and the same binary on the oldest torch
 	bash .ci/wheel $(abspath $(BIN))
+
+test-instructions: install ## No operator executes more instructions than recorded; needs valgrind
+	if command -v valgrind; then $(BIN)/python bench/instructions.py; else echo "no valgrind: left out"; fi
 
 lint: install ## Formatting, lint and types of Python and C++
 	$(BIN)/ruff check .
