@@ -14,7 +14,7 @@ from typing import Any
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.files import write_json
-from point2mask.engine.build import Trained, categories_from_plain, check_classes
+from point2mask.engine.build import Trained, categories_from_plain, check_classes, load_trained
 from point2mask.engine.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
 from point2mask.engine.evaluate import Predictor
 from point2mask.engine.fields import parse, to_plain
@@ -28,6 +28,20 @@ def predictor_of(trained: Trained) -> Predictor:
     """What predicts with the network of a checkpoint."""
     config = trained.config
     return Predictor(trained.network, trained.categories, config.augment, config.merge)
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """What predicts with the network on disk: of :func:`save_pretrained`, or of a training run.
+
+    Args:
+        path: folder of :func:`save_pretrained`, of a run, or of one of its checkpoints.
+
+    Raises:
+        DataError: there is no network in the folder, or it is broken.
+    """
+    if (Path(path) / CONFIG).is_file():
+        return from_pretrained(path)
+    return predictor_of(load_trained(path))
 
 
 def save_pretrained(predictor: Predictor, folder: str | Path) -> None:
