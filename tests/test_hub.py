@@ -8,11 +8,13 @@ import pytest
 import runs
 import torch
 from networks import shake
+from PIL import Image
 
+from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic
 from point2mask.data.augment import AugmentConfig
 from point2mask.engine.evaluate import Predictor
-from point2mask.hub import from_pretrained, push_to_hub, save_pretrained
+from point2mask.hub import from_pretrained, load_predictor, push_to_hub, save_pretrained
 from point2mask.models import MergeConfig, PanopticNetwork
 
 
@@ -46,6 +48,24 @@ def test_a_network_is_the_same_after_a_round_trip(predictor, saved):
     assert segments_again == segments
     assert segments
     assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_predict_takes_a_saved_folder(predictor, saved, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (*runs.SIZE, 3), np.uint8)
+    picture, out = tmp_path / "picture.png", tmp_path / "out"
+    Image.fromarray(pixels).save(picture)
+    command = ["predict", "--checkpoint", saved, "--images", picture, "--out", out, "--cpu"]
+    assert main([*map(str, command)]) == 0
+    (image,) = read_panoptic(out / "panoptic.json").images
+    _, segments = predictor.predict(pixels)
+    assert [s.category_id for s in image.segments] == [s.category_id for s in segments]
+    assert [s.area for s in image.segments] == [s.area for s in segments]
+    assert segments
+
+
+def test_a_folder_without_a_network(tmp_path):
+    with pytest.raises(DataError, match=r"expected a checkpoint, or the folder of a run"):
+        load_predictor(tmp_path)
 
 
 def change_config(folder, **changes):

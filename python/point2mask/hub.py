@@ -4,6 +4,7 @@ A folder has ``model.safetensors`` and ``config.json``, all that prediction need
 training. Loading one runs no code of it.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -11,14 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
-from point2mask.data.files import write_json
-from point2mask.engine.build import Trained, categories_from_plain, check_classes
+from point2mask.data.files import open_replacing, write_json
+from point2mask.data.training import class_channels
+from point2mask.engine.build import Trained, categories_from_plain, check_classes, load_trained
 from point2mask.engine.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
 from point2mask.engine.evaluate import Predictor
 from point2mask.engine.fields import parse, to_plain
 from point2mask.models import MergeConfig, NetworkConfig, PanopticNetwork
+from point2mask.models.export import export_network
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = "point2mask 1"
@@ -28,6 +33,20 @@ def predictor_of(trained: Trained) -> Predictor:
     """What predicts with the network of a checkpoint."""
     config = trained.config
     return Predictor(trained.network, trained.categories, config.augment, config.merge)
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """What predicts with the network on disk: of :func:`save_pretrained`, or of a training run.
+
+    Args:
+        path: folder of :func:`save_pretrained`, of a run, or of one of its checkpoints.
+
+    Raises:
+        DataError: there is no network in the folder, or it is broken.
+    """
+    if (Path(path) / CONFIG).is_file():
+        return from_pretrained(path)
+    return predictor_of(load_trained(path))
 
 
 def save_pretrained(predictor: Predictor, folder: str | Path) -> None:
@@ -96,6 +115,32 @@ def from_pretrained(
         parse(AugmentConfig, values["augment"], "augment"),
         parse(MergeConfig, values["merge"], "merge"),
     )
+
+
+def save_exported(predictor: Predictor, path: str | Path, size: tuple[int, int]) -> None:
+    """Writes the program of :func:`~point2mask.models.export.export_network`, on the CPU.
+
+    The extra file ``classes.json`` in it has the categories in the order of the class logits, first
+    the things, then the stuff. Read both with::
+
+        import point2mask.ops  # the program calls one of its operators
+
+        extra = {"classes.json": ""}
+        network = torch.export.load("network.pt2", extra_files=extra).module()
+
+    Args:
+        predictor: of :func:`load_predictor`; its network is moved to the CPU.
+        path: a name that ends in ``.pt2``; folders are made.
+        size: height and width, in pixels, of the pictures that the program takes.
+
+    Raises:
+        ValueError: the size is not positive.
+    """
+    categories = [predictor.categories[id] for id in class_channels(predictor.categories)]
+    classes = json.dumps([to_plain(category) for category in categories], ensure_ascii=False)
+    program = export_network(predictor.network.cpu(), size)
+    with open_replacing(Path(path)) as file:
+        torch.export.save(program, file, extra_files={"classes.json": classes})
 
 
 def push_to_hub(

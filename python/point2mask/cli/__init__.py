@@ -20,6 +20,7 @@ COMMANDS = (
     "train",
     "sweep",
     "predict",
+    "export",
     "evaluate",
     "shapes",
     "convert",

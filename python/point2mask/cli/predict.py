@@ -40,7 +40,7 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder of a run, or of one of its checkpoints",
+        help="folder of a run, of one of its checkpoints, or of save_pretrained",
     )
     parser.add_argument(
         "--images",
@@ -78,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from point2mask.data import read_panoptic
-    from point2mask.engine.build import load_trained
-    from point2mask.engine.evaluate import Predictor, predict_folder
+    from point2mask.engine.evaluate import predict_folder
     from point2mask.engine.sources import find_pictures
+    from point2mask.hub import load_predictor
 
     if args.annotations is None:
         folder, records = find_pictures(args.images)
@@ -91,11 +91,9 @@ def run(args: argparse.Namespace) -> int:
         records = [image.record for image in read_panoptic(args.annotations).images]
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
-    trained = load_trained(args.checkpoint)
+    predictor = load_predictor(args.checkpoint)
     device = "cuda" if torch.cuda.is_available() and not args.cpu else "cpu"
-    config = trained.config
-    network = trained.network.to(device)
-    predictor = Predictor(network, trained.categories, config.augment, config.merge)
+    predictor.network.to(device)
     start = time.perf_counter()
     with progress_bar("prediction") as progress:
         dataset = predict_folder(

@@ -120,7 +120,10 @@ class PanopticNetwork(nn.Module):
 
     def encode(self, images: Tensor, image_size: Tensor) -> Encoded:
         """Backbone, neck and encoder; arguments as for :meth:`forward`."""
-        geometry = Geometry.of(image_size, images)
+        return self.encode_placed(images, Geometry.of(image_size, images))
+
+    def encode_placed(self, images: Tensor, geometry: Geometry) -> Encoded:
+        """The same for images whose geometry is known."""
         levels = run_by_size(lambda x: self.neck(self.backbone(x)), images, geometry)
         features = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
         position = torch.cat(
