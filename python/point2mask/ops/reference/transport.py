@@ -101,11 +101,11 @@ def newton_image(
             error = float(np.abs(mass - b).sum() / b.sum())
             if done == max_iterations or (tolerance > 0 and error <= tolerance):
                 break
-        # diag(mass) (log b - log mass) instead of b - mass: the same to first order, tame far away
-        change = mass * np.log(b / mass)
-        change -= change.sum() * mass / mass.sum()
-        laplacian = np.diag(mass) - (share * a) @ share.T
-        step = np.linalg.lstsq(laplacian, change, rcond=1e-15)[0]
+        # Newton's step on log mass = log b: near the solution that on mass = b, tame far away.
+        change = np.log(b / mass)
+        change -= mass @ change / mass.sum()
+        jacobian = np.eye(len(u)) - (share * a) @ share.T / mass[:, None]
+        step = np.linalg.lstsq(jacobian, change, rcond=1e-12)[0]
         step -= step.mean()
         size = np.ptp(step)
         u = u + blur * step * (1 if size < 1 else math.log1p(size) / size)
