@@ -2,6 +2,8 @@
 
 #include <limits>
 #include <optional>
+#include <stdexcept>
+#include <string>
 
 #include "numpy_arrays.hpp"
 #include "point2mask/transport.hpp"
@@ -25,8 +27,12 @@ template <typename T>
 py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Array<T>& demand,
                          double epsilon, std::int64_t max_iterations, double tolerance,
                          double supply_relaxation, double demand_relaxation,
-                         const std::optional<Array<T>>& initial_potential) {
+                         const std::optional<Array<T>>& initial_potential,
+                         const std::string& method) {
   constexpr const char* kOp = "sinkhorn";
+  if (method != "sinkhorn" && method != "newton")
+    throw std::invalid_argument("sinkhorn: method must be 'sinkhorn' or 'newton', got '" + method +
+                                "'");
   const auto [images, targets, pixels] = check_cost(kOp, cost);
   check_shape(kOp, "supply", supply, {{"B", images}, {"K", targets}});
   check_shape(kOp, "demand", demand, {{"B", images}, {"N", pixels}});
@@ -52,7 +58,7 @@ py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Arr
                       .marginal_error = marginal_error.mutable_data()};
   {
     const py::gil_scoped_release release;
-    sinkhorn(s, SerialExecutor());
+    method == "newton" ? sinkhorn_newton(s, SerialExecutor()) : sinkhorn(s, SerialExecutor());
   }
   return py::make_tuple(potential, iterations, marginal_error);
 }
@@ -60,7 +66,8 @@ py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Arr
 py::object sinkhorn_numpy(const py::object& cost, const py::object& supply,
                           const py::object& demand, double epsilon, std::int64_t max_iterations,
                           double tolerance, double supply_relaxation, double demand_relaxation,
-                          const std::optional<py::object>& initial_potential) {
+                          const std::optional<py::object>& initial_potential,
+                          const std::string& method) {
   constexpr const char* kOp = "sinkhorn";
   return dispatch_floating(kOp, "cost", cost, [&]<typename T>() -> py::object {
     return sinkhorn_typed<T>(
@@ -68,7 +75,8 @@ py::object sinkhorn_numpy(const py::object& cost, const py::object& supply,
         floating<T>(kOp, "demand", demand), epsilon, max_iterations, tolerance, supply_relaxation,
         demand_relaxation,
         initial_potential ? std::optional(floating<T>(kOp, "initial_potential", *initial_potential))
-                          : std::nullopt);
+                          : std::nullopt,
+        method);
   });
 }
 
@@ -145,7 +153,7 @@ void bind_transport(py::module_& m) {
   m.def("sinkhorn", &sinkhorn_numpy, py::arg("cost"), py::arg("supply"), py::arg("demand"),
         py::arg("epsilon") = 1e-3, py::arg("max_iterations") = 80, py::arg("tolerance") = 0.0,
         py::arg("supply_relaxation") = kInfinity, py::arg("demand_relaxation") = kInfinity,
-        py::arg("initial_potential") = py::none());
+        py::arg("initial_potential") = py::none(), py::arg("method") = "sinkhorn");
   m.def("transport_plan", &transport_plan_numpy, py::arg("cost"), py::arg("potential"),
         py::arg("demand"), py::arg("epsilon"), py::arg("demand_relaxation") = kInfinity);
   m.def("transport_labels", &transport_labels_numpy, py::arg("cost"), py::arg("potential"),

@@ -2,6 +2,7 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <limits>
 #include <optional>
 #include <tuple>
 
@@ -11,11 +12,11 @@
 namespace point2mask::bindings {
 namespace {
 
-std::tuple<Tensor, Tensor, Tensor> sinkhorn_cpu(const Tensor& cost, const Tensor& supply,
-                                                const Tensor& demand, double epsilon,
-                                                std::int64_t max_iterations, double tolerance,
-                                                double supply_relaxation, double demand_relaxation,
-                                                const std::optional<Tensor>& initial_potential) {
+std::tuple<Tensor, Tensor, Tensor> solve_cpu(auto solver, const Tensor& cost, const Tensor& supply,
+                                             const Tensor& demand, double epsilon,
+                                             std::int64_t max_iterations, double tolerance,
+                                             double supply_relaxation, double demand_relaxation,
+                                             const std::optional<Tensor>& initial_potential) {
   constexpr const char* kOp = "sinkhorn";
   check_sinkhorn(kOp, cost, supply, demand, initial_potential);
   const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
@@ -26,24 +27,43 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_cpu(const Tensor& cost, const Tensor
   Tensor iterations = torch::stable::new_empty(c, {images}, ScalarType::Int);
   Tensor marginal_error = torch::stable::new_empty(c, {images});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    sinkhorn(Sinkhorn<T>{.cost = c.const_data_ptr<T>(),
-                         .supply = b.const_data_ptr<T>(),
-                         .demand = a.const_data_ptr<T>(),
-                         .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
-                         .images = images,
-                         .targets = targets,
-                         .pixels = pixels,
-                         .epsilon = epsilon,
-                         .max_iterations = max_iterations,
-                         .tolerance = tolerance,
-                         .supply_relaxation = supply_relaxation,
-                         .demand_relaxation = demand_relaxation,
-                         .potential = potential.mutable_data_ptr<T>(),
-                         .iterations = iterations.mutable_data_ptr<std::int32_t>(),
-                         .marginal_error = marginal_error.mutable_data_ptr<T>()},
-             TorchExecutor());
+    solver(Sinkhorn<T>{.cost = c.const_data_ptr<T>(),
+                       .supply = b.const_data_ptr<T>(),
+                       .demand = a.const_data_ptr<T>(),
+                       .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
+                       .images = images,
+                       .targets = targets,
+                       .pixels = pixels,
+                       .epsilon = epsilon,
+                       .max_iterations = max_iterations,
+                       .tolerance = tolerance,
+                       .supply_relaxation = supply_relaxation,
+                       .demand_relaxation = demand_relaxation,
+                       .potential = potential.mutable_data_ptr<T>(),
+                       .iterations = iterations.mutable_data_ptr<std::int32_t>(),
+                       .marginal_error = marginal_error.mutable_data_ptr<T>()},
+           TorchExecutor());
   });
   return {potential, iterations, marginal_error};
+}
+
+std::tuple<Tensor, Tensor, Tensor> sinkhorn_cpu(const Tensor& cost, const Tensor& supply,
+                                                const Tensor& demand, double epsilon,
+                                                std::int64_t max_iterations, double tolerance,
+                                                double supply_relaxation, double demand_relaxation,
+                                                const std::optional<Tensor>& initial_potential) {
+  return solve_cpu([](const auto& s, const Executor& executor) { sinkhorn(s, executor); }, cost,
+                   supply, demand, epsilon, max_iterations, tolerance, supply_relaxation,
+                   demand_relaxation, initial_potential);
+}
+
+std::tuple<Tensor, Tensor, Tensor> sinkhorn_newton_cpu(
+    const Tensor& cost, const Tensor& supply, const Tensor& demand, double epsilon,
+    std::int64_t max_iterations, double tolerance, const std::optional<Tensor>& initial_potential) {
+  constexpr double kFixed = std::numeric_limits<double>::infinity();
+  return solve_cpu([](const auto& s, const Executor& executor) { sinkhorn_newton(s, executor); },
+                   cost, supply, demand, epsilon, max_iterations, tolerance, kFixed, kFixed,
+                   initial_potential);
 }
 
 std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cpu(
@@ -159,6 +179,11 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
       "Tensor? initial_potential) -> (Tensor potential, Tensor iterations, Tensor marginal_error)",
       {at::Tag::pt2_compliant_tag});
   m.def(
+      "sinkhorn_newton(Tensor cost, Tensor supply, Tensor demand, float epsilon, "
+      "int max_iterations, float tolerance, Tensor? initial_potential) -> "
+      "(Tensor potential, Tensor iterations, Tensor marginal_error)",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
       "sinkhorn_backward(Tensor grad_potential, Tensor cost, Tensor supply, Tensor demand, "
       "Tensor potential, float epsilon, float supply_relaxation, float demand_relaxation) -> "
       "(Tensor grad_cost, Tensor grad_supply, Tensor grad_demand)",
@@ -178,6 +203,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
   m.impl("sinkhorn", TORCH_BOX(&sinkhorn_cpu));
+  m.impl("sinkhorn_newton", TORCH_BOX(&sinkhorn_newton_cpu));
   m.impl("sinkhorn_backward", TORCH_BOX(&sinkhorn_backward_cpu));
   m.impl("transport_plan", TORCH_BOX(&transport_plan_cpu));
   m.impl("transport_plan_backward", TORCH_BOX(&transport_plan_backward_cpu));

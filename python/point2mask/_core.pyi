@@ -85,6 +85,7 @@ def sinkhorn(
     supply_relaxation: float = ...,
     demand_relaxation: float = ...,
     initial_potential: ArrayLike | None = None,
+    method: str = "sinkhorn",
 ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.floating]]: ...
 def spanning_tree(
     edge_weight: ArrayLike,

@@ -38,6 +38,12 @@ struct Sinkhorn {
 void sinkhorn(const Sinkhorn<float>& s, const Executor& executor);
 void sinkhorn(const Sinkhorn<double>& s, const Executor& executor);
 
+// The same potentials by Newton's method along decreasing epsilons, both relaxations infinite. An
+// iteration is one read of the cost. marginal_error is that of the returned potential, supply
+// scaled to the mass that reaches it; infinity if the iterations ended before epsilon was reached.
+void sinkhorn_newton(const Sinkhorn<float>& s, const Executor& executor);
+void sinkhorn_newton(const Sinkhorn<double>& s, const Executor& executor);
+
 // Gradients of sinkhorn's potential at the fixed point of its iteration (implicit function
 // theorem), so of the converged solution, whatever the number of iterations that led near it.
 template <typename T>

@@ -1,0 +1,418 @@
+// Newton's method for the balanced problem's semi-dual, whose variables are the K potentials: with
+// a softmax over the targets every pixel gives exactly its demand, and what is left is m(u) = b.
+//   epsilon dm/du = diag(m) - P^T S  (S the rows' softmaxes), the graph Laplacian of the gradient.
+// Steps solve the equation of log m (log b: far from the solution a Sinkhorn step, near it
+// Newton's). From a blurred problem, where one step suffices, epsilon goes down along the curve of
+// solutions u(epsilon): predicted from its tangent, corrected by the same step, at a rate that
+// keeps the corrections near half an epsilon (Allgower, Georg 1990, chapter 6). All in double.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "point2mask/transport.hpp"
+#include "transport_image.hpp"
+#include "transport_laplacian.hpp"
+
+namespace point2mask {
+namespace transport {
+namespace {
+
+using Vectord = std::vector<double>;
+
+constexpr std::int64_t kParts = 64;              // partial sums an image, at most
+constexpr std::int64_t kGroupValues = 8'000'000; // of all partial sums held at a time
+
+constexpr double kBlur = 8;        // the first epsilon is the largest spread of a pixel's costs / 8
+constexpr double kGood = 1.5;      // a correction, in units of epsilon, that needs no damping
+constexpr double kBad = 4;         // one that says that epsilon went down too fast
+constexpr double kTarget = 0.5;    // the one aimed at
+constexpr double kFirstRate = 0.7; // of log epsilon a pass
+constexpr double kSlowest = 0.1, kFastest = 2.3;
+constexpr double kRefinements = 1e-3; // a rate below which a correction counts however large
+
+// One read of a chunk: coupling P^T S and the masses' derivative with respect to log epsilon.
+template <typename T>
+struct PassChunk {
+  Columns<T> cost; // data at the chunk's first pixel
+  const double* potential;
+  const T* demand;
+  std::int64_t pixels, width; // width: columns rounded up to lanes
+  double scale;               // log2(e) / epsilon
+  double* tile;               // [columns, 32] scratch
+  double* exponents;          // [columns, 32] scratch
+  double* rows;               // [32, width] scratch
+  double* coupling;           // [columns, width] += of which l >= k is filled
+  double* tilt;               // [columns] +=
+};
+
+template <typename T>
+POINT2MASK_INLINE void pass(const PassChunk<T>& s) {
+  const std::int64_t columns = s.cost.count, width = s.width;
+  double* __restrict rows = s.rows;
+  std::fill_n(rows, kTile * width, 0.0);
+  for (std::int64_t i = 0; i < s.pixels; i += kTile) {
+    const std::int64_t lanes = std::min(kTile, s.pixels - i);
+    alignas(64) double row_max[kTile], sums[kTile], mean[kTile], mass[kTile] = {};
+    for (std::int64_t k = 0; k < columns; ++k) {
+      const T* __restrict c = s.cost.data + s.cost.index[k] * s.cost.stride + i;
+      double* __restrict t = s.tile + k * kTile;
+      for (std::int64_t j = 0; j < lanes; ++j) t[j] = s.potential[k] - static_cast<double>(c[j]);
+      for (std::int64_t j = lanes; j < kTile; ++j) t[j] = -kInfinity<double>;
+    }
+    row_maxima(s.tile, columns, row_max);
+    for (std::int64_t k = 0; k < columns; ++k) {
+      double* __restrict t = s.tile + k * kTile;
+      double* __restrict e = s.exponents + k * kTile;
+      for (std::int64_t j = 0; j < kTile; ++j) {
+        t[j] = (t[j] - row_max[j]) * s.scale;
+        e[j] = t[j] < kFlush<double> ? kFlush<double> : t[j]; // finite, so that 0 times it is 0
+      }
+      exponential_column(t);
+    }
+    row_sums(s.tile, columns, sums);
+    for (std::int64_t j = 0; j < lanes; ++j)
+      mass[j] = sums[j] > 0 ? static_cast<double>(s.demand[i + j]) : 0;
+    for (std::int64_t j = 0; j < kTile; ++j) {
+      sums[j] = sums[j] > 0 ? 1 / sums[j] : 0;
+      mean[j] = 0;
+    }
+    for (std::int64_t k = 0; k < columns; ++k) {
+      double* __restrict t = s.tile + k * kTile;
+      const double* __restrict e = s.exponents + k * kTile;
+      for (std::int64_t j = 0; j < kTile; ++j) {
+        t[j] *= sums[j];
+        mean[j] += t[j] * e[j];
+      }
+    }
+    for (std::int64_t k = 0; k < columns; ++k) {
+      const double* __restrict t = s.tile + k * kTile;
+      const double* __restrict e = s.exponents + k * kTile;
+      double lane[kLanes] = {};
+      for (std::int64_t j = 0; j < kTile; j += kLanes)
+        for (std::int64_t l = 0; l < kLanes; ++l)
+          lane[l] += mass[j + l] * t[j + l] * (e[j + l] - mean[j + l]);
+      s.tilt[k] -= std::numbers::ln2 * sum_lanes(lane);
+      for (std::int64_t j = 0; j < kTile; ++j) rows[j * width + k] = t[j];
+    }
+    for (std::int64_t k = 0; k < columns; ++k) {
+      double* __restrict out = s.coupling + k * width;
+      for (std::int64_t j = 0; j < kTile; j += 4) {
+        const double* __restrict r = rows + j * width;
+        const double p0 = r[k] * mass[j], p1 = r[k + width] * mass[j + 1];
+        const double p2 = r[k + 2 * width] * mass[j + 2], p3 = r[k + 3 * width] * mass[j + 3];
+        // Far from its pixels a target couples with nothing: most entries at a small epsilon.
+        if (p0 + p1 + p2 + p3 == 0) continue;
+        for (std::int64_t l = k / kLanes * kLanes; l < width; ++l)
+          out[l] +=
+              (p0 * r[l] + p1 * r[l + width]) + (p2 * r[l + 2 * width] + p3 * r[l + 3 * width]);
+      }
+    }
+  }
+}
+
+POINT2MASK_MULTIARCH void pass_chunk(const PassChunk<float>& s) { pass(s); }
+POINT2MASK_MULTIARCH void pass_chunk(const PassChunk<double>& s) { pass(s); }
+
+// The largest difference between finite costs of one pixel with demand.
+template <typename T>
+double spread_of_chunk(const Columns<T>& cost, const T* demand, std::int64_t pixels) {
+  double largest = 0;
+  for (std::int64_t i = 0; i < pixels; i += kTile) {
+    const std::int64_t lanes = std::min(kTile, pixels - i);
+    T low[kTile], high[kTile];
+    std::fill_n(low, kTile, kInfinity<T>);
+    std::fill_n(high, kTile, -kInfinity<T>);
+    for (std::int64_t k = 0; k < cost.count; ++k) {
+      const T* __restrict c = cost.data + cost.index[k] * cost.stride + i;
+      for (std::int64_t j = 0; j < lanes; ++j) {
+        low[j] = c[j] < low[j] ? c[j] : low[j];
+        high[j] = c[j] < kInfinity<T> && c[j] > high[j] ? c[j] : high[j];
+      }
+    }
+    for (std::int64_t j = 0; j < lanes; ++j)
+      if (demand[i + j] > 0 && low[j] < high[j])
+        largest = std::max(largest, static_cast<double>(high[j]) - static_cast<double>(low[j]));
+  }
+  return largest;
+}
+
+// One image on its way down: everything that has the size of its targets.
+struct Path {
+  struct Anchor { // the last point on the curve, from where a step that went too far starts again
+    double epsilon;
+    Vectord corrected, tangent; // u and du / depsilon
+  };
+
+  std::vector<std::int64_t> targets;
+  Vectord potential, supply; // [columns]
+  double supply_total = 0;
+  double target_epsilon = 0, first_epsilon = 0, epsilon = 0, rate = kFirstRate;
+  std::vector<Anchor> anchor; // one or none
+  bool warm = false, running = false;
+  std::int32_t iterations = 0;
+  double error = kInfinity<double>;
+
+  std::int64_t columns() const { return static_cast<std::int64_t>(targets.size()); }
+
+  void start_blurred() {
+    warm = false;
+    anchor.clear();
+    rate = kFirstRate;
+    epsilon = first_epsilon;
+    for (std::size_t k = 0; k < supply.size(); ++k) potential[k] = epsilon * std::log(supply[k]);
+  }
+
+  // What a pass at (potential, epsilon) found decides where the next one goes.
+  void advance(const Laplacian& system, Vectord tilt, double tolerance, bool last) {
+    const std::size_t n = targets.size();
+    double total = 0;
+    bool usable = true;
+    for (std::size_t k = 0; k < n; ++k) {
+      total += system.mass[k];
+      usable = usable && system.mass[k] >= std::numeric_limits<double>::min();
+    }
+    ++iterations;
+    const bool arrived = epsilon == target_epsilon;
+    if (arrived) {
+      error = 0;
+      for (std::size_t k = 0; k < n; ++k)
+        error += std::abs(system.mass[k] / total - supply[k] / supply_total);
+    }
+    if (last || (arrived && tolerance > 0 && error <= tolerance)) {
+      running = false;
+      return;
+    }
+    Vectord step(n);
+    double correction = kInfinity<double>;
+    if (usable) {
+      double excess = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        step[k] = system.mass[k] * std::log((supply[k] / supply_total) / (system.mass[k] / total));
+        excess += step[k];
+      }
+      for (std::size_t k = 0; k < n; ++k) step[k] -= excess * (system.mass[k] / total);
+      Laplacian copy = system;
+      copy.solve(step);
+      const auto [low, high] = std::minmax_element(step.begin(), step.end());
+      correction = *high - *low;
+      for (double& d : step) d *= epsilon;
+    }
+    if (!(correction < kBad)) {
+      if (warm || (!usable && anchor.empty())) return start_blurred();
+      if (!anchor.empty() && rate > kRefinements) {
+        rate /= 2;
+        return predict();
+      }
+    }
+    warm = false;
+    const bool good = correction < kGood;
+    const double damping = good ? 1 : std::log1p(correction) / correction;
+    for (std::size_t k = 0; k < n; ++k) potential[k] += damping * step[k];
+    if (!good) return;
+    if (arrived) {
+      anchor.clear();
+      return;
+    }
+    if (!anchor.empty()) {
+      const double change = std::sqrt(kTarget / std::max(correction, 1e-12));
+      rate = std::clamp(rate * std::clamp(change, 0.5, 2.0), kSlowest, kFastest);
+    }
+    Laplacian copy = system;
+    copy.solve(tilt);
+    for (double& d : tilt) d = -d;
+    anchor.assign(1, {.epsilon = epsilon, .corrected = potential, .tangent = tilt});
+    predict();
+  }
+
+  void predict() {
+    const Anchor& a = anchor.front();
+    epsilon = a.epsilon * std::exp(-rate);
+    if (epsilon < target_epsilon * (1 + 1e-7)) epsilon = target_epsilon;
+    for (std::size_t k = 0; k < potential.size(); ++k)
+      potential[k] = a.corrected[k] + a.tangent[k] * (epsilon - a.epsilon);
+  }
+};
+
+template <typename T>
+class Newton {
+ public:
+  Newton(const Sinkhorn<T>& s, const Executor& executor)
+      : s_(s),
+        executor_(executor),
+        chunks_(chunks_of(s.pixels)),
+        parts_(std::min(kParts, chunks_)),
+        width_((s.targets + kLanes - 1) / kLanes * kLanes) {}
+
+  void run(const std::vector<ImageMass>& masses) {
+    const std::int64_t group =
+        std::max<std::int64_t>(kGroupValues / std::max<std::int64_t>(parts_ * values(), 1), 1);
+    sums_.resize(static_cast<std::size_t>(std::min(group, s_.images) * parts_ * values()));
+    for (std::int64_t first = 0; first < s_.images; first += group) {
+      paths_.assign(static_cast<std::size_t>(std::min(group, s_.images - first)), Path());
+      start(first, masses);
+      while (iterate(first)) {
+      }
+      for (std::size_t slot = 0; slot < paths_.size(); ++slot)
+        publish(first + static_cast<std::int64_t>(slot), paths_[slot]);
+    }
+  }
+
+ private:
+  std::int64_t values() const { return s_.targets * (width_ + 1); }
+  double* sums(std::int64_t place) { return sums_.data() + place * values(); }
+  Columns<T> cost(std::int64_t image, std::int64_t chunk, const Path& p) const {
+    return {.data = s_.cost + image * s_.targets * s_.pixels + chunk * kChunk,
+            .stride = s_.pixels,
+            .index = p.targets.data(),
+            .count = p.columns()};
+  }
+  const T* demand(std::int64_t image, std::int64_t chunk) const {
+    return s_.demand + image * s_.pixels + chunk * kChunk;
+  }
+  std::int64_t pixels(std::int64_t chunk) const {
+    return std::min(kChunk, s_.pixels - chunk * kChunk);
+  }
+
+  void start(std::int64_t first, const std::vector<ImageMass>& masses) {
+    const auto count = static_cast<std::int64_t>(paths_.size());
+    for (std::int64_t slot = 0; slot < count; ++slot) {
+      Path& p = paths_[static_cast<std::size_t>(slot)];
+      p.targets = masses[static_cast<std::size_t>(first + slot)].targets;
+      p.potential.resize(p.targets.size());
+      p.target_epsilon = s_.epsilon;
+      p.running = !p.targets.empty();
+      for (const std::int64_t k : p.targets) {
+        p.supply.push_back(static_cast<double>(s_.supply[(first + slot) * s_.targets + k]));
+        p.supply_total += p.supply.back();
+      }
+    }
+    Vectord spread(static_cast<std::size_t>(count * chunks_));
+    executor_.for_range(count * chunks_, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t slot = i / chunks_, chunk = i % chunks_;
+        spread[static_cast<std::size_t>(i)] =
+            spread_of_chunk(cost(first + slot, chunk, paths_[static_cast<std::size_t>(slot)]),
+                            demand(first + slot, chunk), pixels(chunk));
+      }
+    });
+    for (std::int64_t slot = 0; slot < count; ++slot) {
+      Path& p = paths_[static_cast<std::size_t>(slot)];
+      p.first_epsilon = s_.epsilon;
+      for (std::int64_t chunk = 0; chunk < chunks_; ++chunk)
+        p.first_epsilon = std::max(
+            p.first_epsilon, spread[static_cast<std::size_t>(slot * chunks_ + chunk)] / kBlur);
+      p.start_blurred();
+      if (!s_.initial_potential) continue;
+      p.warm = true;
+      p.epsilon = s_.epsilon;
+      for (std::size_t k = 0; k < p.targets.size(); ++k)
+        p.potential[k] =
+            static_cast<double>(s_.initial_potential[(first + slot) * s_.targets + p.targets[k]]);
+    }
+  }
+
+  // A pass for the images that still run; false if there are none.
+  bool iterate(std::int64_t first) {
+    chosen_.clear();
+    for (std::size_t slot = 0; slot < paths_.size(); ++slot)
+      if (paths_[slot].running && paths_[slot].iterations < s_.max_iterations)
+        chosen_.push_back(static_cast<std::int64_t>(slot));
+    const auto count = static_cast<std::int64_t>(chosen_.size());
+    executor_.for_range(count * parts_, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        sum_part(first, chosen_[static_cast<std::size_t>(i / parts_)], i % parts_);
+    });
+    executor_.for_range(count, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) collect(chosen_[static_cast<std::size_t>(i)]);
+    });
+    return count > 0;
+  }
+
+  void sum_part(std::int64_t first, std::int64_t slot, std::int64_t part) {
+    const Path& p = paths_[static_cast<std::size_t>(slot)];
+    const std::int64_t n = p.columns();
+    Vectord scratch(static_cast<std::size_t>(2 * n * kTile + kTile * width_));
+    double* coupling = sums(slot * parts_ + part);
+    std::fill_n(coupling, values(), 0.0);
+    for (std::int64_t c = part * chunks_ / parts_; c < (part + 1) * chunks_ / parts_; ++c)
+      pass_chunk(PassChunk<T>{.cost = cost(first + slot, c, p),
+                              .potential = p.potential.data(),
+                              .demand = demand(first + slot, c),
+                              .pixels = pixels(c),
+                              .width = width_,
+                              .scale = std::numbers::log2e / p.epsilon,
+                              .tile = scratch.data(),
+                              .exponents = scratch.data() + n * kTile,
+                              .rows = scratch.data() + 2 * n * kTile,
+                              .coupling = coupling,
+                              .tilt = coupling + s_.targets * width_});
+  }
+
+  // Always in the same order, whatever the threads.
+  void collect(std::int64_t slot) {
+    Path& p = paths_[static_cast<std::size_t>(slot)];
+    const std::int64_t n = p.columns();
+    Laplacian system{.weight = Vectord(static_cast<std::size_t>(n * n)),
+                     .mass = {},
+                     .lambda = 1,
+                     .complement = 0,
+                     .n = n};
+    Vectord tilt(static_cast<std::size_t>(n));
+    for (std::int64_t part = 0; part < parts_; ++part) {
+      const double* partial = sums(slot * parts_ + part);
+      for (std::int64_t k = 0; k < n; ++k) {
+        for (std::int64_t l = k; l < n; ++l)
+          system.weight[static_cast<std::size_t>(k * n + l)] += partial[k * width_ + l];
+        tilt[static_cast<std::size_t>(k)] += partial[s_.targets * width_ + k];
+      }
+    }
+    system.symmetrise();
+    p.advance(system, std::move(tilt), s_.tolerance, p.iterations + 1 == s_.max_iterations);
+  }
+
+  void publish(std::int64_t image, const Path& p) const {
+    T* out = s_.potential + image * s_.targets;
+    std::fill_n(out, s_.targets, -kInfinity<T>);
+    double mean = 0;
+    for (const double u : p.potential) mean += u / static_cast<double>(p.columns());
+    for (std::size_t k = 0; k < p.targets.size(); ++k)
+      out[p.targets[k]] = static_cast<T>(p.potential[k] - mean);
+    s_.iterations[image] = p.iterations;
+    s_.marginal_error[image] = p.targets.empty() ? T(0) : static_cast<T>(p.error);
+  }
+
+  const Sinkhorn<T>& s_;
+  const Executor& executor_;
+  const std::int64_t chunks_, parts_, width_;
+  std::vector<Path> paths_;
+  Vectord sums_; // [group, parts, K, width] and [K] behind each
+  std::vector<std::int64_t> chosen_;
+};
+
+template <typename T>
+void solve(const Sinkhorn<T>& s, const Executor& executor) {
+  if (!std::isinf(s.supply_relaxation) || !std::isinf(s.demand_relaxation))
+    throw std::invalid_argument(
+        "sinkhorn: supply_relaxation and demand_relaxation must be infinite with method 'newton'");
+  const std::vector<ImageMass> masses = inspect_batch(s, executor);
+  if (s.images > 0) Newton<T>(s, executor).run(masses);
+}
+
+} // namespace
+} // namespace transport
+
+void sinkhorn_newton(const Sinkhorn<float>& s, const Executor& executor) {
+  transport::solve(s, executor);
+}
+void sinkhorn_newton(const Sinkhorn<double>& s, const Executor& executor) {
+  transport::solve(s, executor);
+}
+
+} // namespace point2mask
