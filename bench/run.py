@@ -36,6 +36,7 @@ from point2mask.data.files import write_json
 FAMILIES = {
     "floors": native.cases,
     "transport": transport.cases,
+    "newton": transport.solutions,
     "tree": tree.cases,
     "geodesic": geodesic.cases,
     "pairs": pairs.cases,

@@ -81,9 +81,10 @@ def transport_goals(rows: Sequence[Row]) -> Iterator[Goal]:
     yield Goal("sinkhorn's share of read bandwidth, 8 x 65536", 0.8, extreme(min, floors))
     growth = epsilon_growth([*small, *batches])
     yield Goal("sinkhorn, epsilon 1e-3 over 1e-1, those sizes", 1.5, growth, at_least=False)
-    # There is no Newton's method: these are Sinkhorn's own iterations.
     passes = (row.problem["passes"] for row in select(rows, "sinkhorn to 1e-6"))
-    yield Goal("passes to a marginal error of 1e-6", 16, extreme(max, passes), at_least=False)
+    yield Goal(
+        "Newton's passes to a marginal error of 1e-6", 16, extreme(max, passes), at_least=False
+    )
 
 
 def epsilon_growth(rows: Sequence[Row]) -> Value:
