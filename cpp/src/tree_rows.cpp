@@ -22,7 +22,7 @@ constexpr int kStrip = 1024 / sizeof(T);
 template <typename T>
 constexpr int kSide = 16 / sizeof(T);
 template <typename T>
-using Vector = typename Vectors<T, 16>::Vector;
+using Vector = Vectors<T, 16>::Vector;
 
 // How many pixels ahead of its use a row is asked for: rows lie wherever their ranks put them.
 constexpr int kAhead = 32;
@@ -150,7 +150,7 @@ int lanes_for(std::int64_t count) {
 }
 
 int block_lanes(std::int64_t pixels, std::size_t entry) {
-  constexpr std::int64_t kCached = 2 << 20;
+  constexpr std::int64_t kCached = 2'097'152; // 2 MiB
   const std::int64_t row = static_cast<std::int64_t>(entry) * pixels;
   return row * kMaxLanes > kCached && row * kMaxLanes / 2 <= kCached ? kMaxLanes / 2 : kMaxLanes;
 }

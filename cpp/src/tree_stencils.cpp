@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "point2mask/multiarch.hpp"
 
@@ -12,10 +13,11 @@ namespace {
 template <typename T, typename Slot>
 POINT2MASK_INLINE bool take(const T* __restrict weight, std::int64_t count, Slot slot,
                             T* __restrict lightest, Slot* __restrict slots) {
-  Slot bad = 0;
+  using Flag = std::make_unsigned_t<Slot>;
+  Flag bad = 0;
   for (std::int64_t x = 0; x < count; ++x) {
     const T w = weight[x];
-    bad |= static_cast<Slot>(!(std::abs(w) <= std::numeric_limits<T>::max()));
+    bad |= static_cast<Flag>(!(std::abs(w) <= std::numeric_limits<T>::max()));
     const bool lighter = w < lightest[x];
     lightest[x] = lighter ? w : lightest[x];
     slots[x] = lighter ? slot : slots[x];
@@ -114,10 +116,12 @@ POINT2MASK_MULTIARCH void find_heaviest(const SquareRow<double>& row, std::int64
 POINT2MASK_MULTIARCH void mark_kept(const EdgeRow& row, std::int64_t count,
                                     std::uint8_t* __restrict kept) {
   const EdgeRow r = row;
-  for (std::int64_t x = 0; x < count; ++x)
-    kept[x] = static_cast<std::uint8_t>(
-        (((r.square[x] & r.role) | (r.other_square[x] & r.other_role)) == 0) &
-        (r.start[x] != r.end[x]));
+  const unsigned role = r.role, other_role = r.other_role;
+  for (std::int64_t x = 0; x < count; ++x) {
+    const bool light = ((r.square[x] & role) | (r.other_square[x] & other_role)) == 0;
+    const auto apart = static_cast<std::uint8_t>(r.start[x] != r.end[x]);
+    kept[x] = light ? apart : 0;
+  }
 }
 
 POINT2MASK_MULTIARCH void collect_steps(const std::uint8_t* slots, const Grid& grid,
