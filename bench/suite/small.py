@@ -56,6 +56,7 @@ def tiny_calls() -> dict[str, Callable[[], Any]]:
     weights, shapes = torch.rand(1, 1, 1, 1, 1), torch.tensor([[2, 2]])
     return {
         "sinkhorn": lambda: ops.sinkhorn(cost, supply, demand, 0.1, 1),
+        "sinkhorn_newton": lambda: ops.sinkhorn(cost, supply, demand, 0.1, 1, method="newton"),
         "transport_plan": lambda: ops.transport_plan(cost, potential, demand, 0.1),
         "transport_labels": lambda: ops.transport_labels(cost, potential, demand),
         "spanning_tree": lambda: ops.spanning_tree(edge),

@@ -44,6 +44,7 @@ def calls(side: int) -> dict[str, Callable[[], Any]]:
     attention, shapes = torch.rand(IMAGES, cells, 8, 1, 4), torch.tensor([[side // 8] * 2])
     return {
         "sinkhorn": lambda: ops.sinkhorn(cost, supply, demand, 0.1),
+        "sinkhorn_newton": lambda: ops.sinkhorn(cost, supply, demand, 0.1, 5, method="newton"),
         "transport_plan": lambda: ops.transport_plan(cost, potential, demand, 0.1),
         "transport_labels": lambda: ops.transport_labels(cost, potential, demand),
         "spanning_tree": lambda: ops.spanning_tree(weights),

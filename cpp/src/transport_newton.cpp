@@ -35,6 +35,8 @@ constexpr double kBad = 4;         // one that says that epsilon went down too f
 constexpr double kTarget = 0.5;    // the one aimed at
 constexpr double kFirstRate = 0.7; // of log epsilon a pass
 constexpr double kSlowest = 0.1, kFastest = 2.3;
+// The error of a start that is one: where pixels are assigned for good, steps are small anywhere.
+constexpr double kNear = 0.01;
 constexpr double kRefinements = 1e-3; // a rate below which a correction counts however large
 
 // One read of a chunk: coupling P^T S and the masses' derivative with respect to log epsilon.
@@ -204,12 +206,18 @@ struct Path {
       correction = *high - *low;
       for (double& d : step) d *= epsilon;
     }
+    if (warm && error > kNear) return start_blurred();
     if (!(correction < kBad)) {
       if (warm || (!usable && anchor.empty())) return start_blurred();
       if (!anchor.empty() && rate > kRefinements) {
         rate /= 2;
         return predict();
       }
+    }
+    if (!std::isfinite(correction)) { // no way leads on: the problem has no solution down there
+      if (!anchor.empty()) potential = anchor.front().corrected;
+      running = false;
+      return;
     }
     warm = false;
     const bool good = correction < kGood;
@@ -247,8 +255,9 @@ class Newton {
       : s_(s),
         executor_(executor),
         chunks_(chunks_of(s.pixels)),
-        parts_(std::min(kParts, chunks_)),
-        width_((s.targets + kLanes - 1) / kLanes * kLanes) {}
+        width_((s.targets + kLanes - 1) / kLanes * kLanes),
+        parts_(std::clamp<std::int64_t>(kGroupValues / std::max<std::int64_t>(values(), 1), 1,
+                                        std::min(kParts, chunks_))) {}
 
   void run(const std::vector<ImageMass>& masses) {
     const std::int64_t group =
@@ -390,7 +399,7 @@ class Newton {
 
   const Sinkhorn<T>& s_;
   const Executor& executor_;
-  const std::int64_t chunks_, parts_, width_;
+  const std::int64_t chunks_, width_, parts_;
   std::vector<Path> paths_;
   Vectord sums_; // [group, parts, K, width] and [K] behind each
   std::vector<std::int64_t> chosen_;

@@ -28,6 +28,7 @@ BITWISE = (
 )
 CASES = [pytest.param(*case, id=f"{case[0]}-{n}") for n, case in enumerate(cases.all_cases())]
 OPERATORS = sorted(gpu_problems.PROBLEMS)
+CPU_ONLY = {"sinkhorn_newton"}  # there is no kernel of it
 
 
 def call(operator: str, arguments: tuple[Any, ...], device: str) -> tuple[Tensor, ...]:
@@ -146,7 +147,7 @@ def test_problems_cover_every_operator():
         if name.startswith("point2mask::")
         and torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU")
     }
-    assert registered == set(OPERATORS)
+    assert registered - CPU_ONLY == set(OPERATORS)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ def _example():
     return module
 
 
+def test_the_page_shows_the_example():
+    page = (DOCS / "own_loop.md").read_text()
+    assert '--8<-- "docs/examples/own_loop.py:added"' in page
+
+
 def test_three_clicks_teach_the_classes_and_tell_the_discs_apart():
     classes, found, truth = _example().main()
     assert (classes == truth.clamp(max=1)).float().mean() > 0.98

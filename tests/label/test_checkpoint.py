@@ -1,19 +1,21 @@
 """Masks of a folder of pictures with what a trained network knows: ``label --checkpoint``."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import runs
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from point2mask.cli import main
 from point2mask.data import PointLabels, read_panoptic, sample_points, write_points
 from point2mask.data.records import Category
 from point2mask.engine.clicks import TrainedNetwork
 from point2mask.engine.train import train
-from point2mask.label import LabelOptions
+from point2mask.label import LabelOptions, label_folder
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,24 @@ def test_the_assigner_network_gives_its_pseudo_masks(data, tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["checkpoint"] == str(root / "run")
     assert (summary["assigner"], summary["network_side"]) == ("network", 48)
+
+
+def test_a_run_that_went_on_is_read_again(data, tmp_path):
+    dataset, root = data
+    run = tmp_path / "run"
+    shutil.copytree(root / "run", run)
+    options = LabelOptions(checkpoint=run, overlays=False)
+    for name, sign in (("one", 1.0), ("two", -1.0)):
+        for path in run.rglob("*.safetensors"):
+            tensors = load_file(path)
+            for key in tensors:
+                if ".boundary." in key:
+                    tensors[key] *= sign
+            save_file(tensors, path)
+        images = root / "images" / "val"
+        label_folder(images, sample_points(dataset), tmp_path / name, options)
+    one, two = maps(tmp_path / "one"), maps(tmp_path / "two")
+    assert any((one[name] != two[name]).any() for name in one)
 
 
 def test_processes_change_nothing(data, tmp_path):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from backends import Backend
 from hypothesis import given
 from hypothesis import strategies as st
 from ops.test_transport import DTYPES, INF, problem
@@ -200,8 +201,6 @@ def test_a_far_target_is_reached(backend):
 
 @pytest.mark.parametrize("name", ["numpy", "cpu"])
 def test_starts_where_it_is_told(name, request):
-    from backends import Backend
-
     backend, case = Backend(name), problem(28, 1, 6, 500, np.float64)
     potential, passes, _ = newton(backend, case, 0.003, tolerance=1e-10)
     _, again, error = newton(backend, case, 0.003, tolerance=1e-9, start=potential)
@@ -211,6 +210,42 @@ def test_starts_where_it_is_told(name, request):
     found, more, _ = newton(backend, case, 0.003, tolerance=1e-10, start=far)
     assert more <= passes + 1
     np.testing.assert_allclose(found, potential, rtol=0, atol=1e-9)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    targets=st.integers(2, 6),
+    forbidden=st.floats(0.3, 0.8),
+    epsilon=st.sampled_from([1e-3, 1e-2, 0.1]),
+)
+@pytest.mark.parametrize("name", ["numpy", "cpu"])
+def test_forbidden_pairs_without_a_solution_leave_numbers(
+    name, request, seed, targets, forbidden, epsilon
+):
+    rng = np.random.default_rng(seed)
+    cost = rng.random((1, targets, 8))
+    cost[rng.random(cost.shape) < forbidden] = INF
+    supply, demand = rng.random((1, targets)) + 0.01, rng.random((1, 8)) + 0.01
+    case = cost, supply * (demand.sum() / supply.sum()), demand
+    reached = np.isfinite(cost[0]).any(1)
+    if not reached.all() or not np.isfinite(cost[0]).any(0).all():
+        return  # what is left has unequal totals, which is an error of its own
+    potential, _, error = newton(Backend(name), case, epsilon)
+    assert np.isfinite(potential).all()
+    assert not np.isnan(error).any()
+
+
+@given(seed=st.integers(0, 10**6), away=st.sampled_from([0.01, 0.3, 3.0, 100.0]))
+@pytest.mark.parametrize("epsilon", [1e-3, 0.03])
+def test_any_start_ends_at_the_solution(seed, away, epsilon):
+    rng = np.random.default_rng(seed)
+    targets, pixels = int(rng.integers(2, 9)), int(rng.integers(8, 60))
+    case = problem(seed, 1, targets, pixels, np.float64)
+    backend = Backend("cpu")
+    _, _, error = newton(backend, case, epsilon, 200)
+    start = away * rng.standard_normal((1, targets))
+    _, _, again = newton(backend, case, epsilon, 200, start=start)
+    assert again <= max(1e-6, float(error.max()))
 
 
 @pytest.mark.parametrize("passes", [0, 1])

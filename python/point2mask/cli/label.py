@@ -103,7 +103,7 @@ def _add_options(parser: Parser) -> None:
         type=positive,
         default=MAX_SIDE,
         metavar="PIXELS",
-        help="work on pictures reduced to this longer side (default: %(default)s)",
+        help="work on pictures reduced to this longer side (default: %(default)s); not for network",
     )
     parser.add_argument(
         "--workers",

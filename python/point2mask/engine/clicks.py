@@ -48,6 +48,21 @@ class TrainedNetwork:
             (c.name, c.isthing): channels[c.id] for c in self.trained.categories.values()
         }
 
+    def channel_of(self, category: Category) -> int:
+        """Its place among the network's classes.
+
+        Raises:
+            DataError: the network does not know it.
+        """
+        channel = self.channels.get((category.name, category.isthing))
+        if channel is None:
+            kind = "thing" if category.isthing else "stuff"
+            raise DataError(
+                f"the checkpoint does not know {category.name} ({kind}); it knows "
+                f"{', '.join(name for name, _ in self.channels)}"
+            )
+        return channel
+
     def prepare(self, image: NDArray[np.uint8]) -> "NetworkMaps":
         """Runs the network on a picture ``uint8 [H, W, 3]``."""
         shape = image.shape[0], image.shape[1]
@@ -107,13 +122,7 @@ class NetworkMaps:
         rows, columns = (new / old for new, old in zip(self.size, self.shape, strict=True))
         for target in targets:
             category = categories[target.category_id]
-            channel = self.network.channels.get((category.name, category.isthing))
-            if channel is None:
-                kind = "thing" if category.isthing else "stuff"
-                raise DataError(
-                    f"the checkpoint does not know {category.name} ({kind}); it knows "
-                    f"{', '.join(name for name, _ in self.network.channels)}"
-                )
+            channel = self.network.channel_of(category)
             points = [((int(x) + 0.5) * columns, (int(y) + 0.5) * rows) for x, y in target.points]
             clicks.append((channel, points))
         labels = np.full(self.shape, -1, np.int32)

@@ -128,7 +128,11 @@ def label_folder(
     check_output_folder(out_dir, labels)
     edges_dir = options.edges_dir
     if options.checkpoint is not None:
-        _network(options.checkpoint, options.network_side)  # what is wrong with it shows here
+        _network.cache_clear()  # the run may have gone on since
+        network = _network(options.checkpoint, options.network_side)
+        if options.assigner == NETWORK:
+            for key in sorted(_used(labels)):
+                network.channel_of(labels.categories[key])
         workers = workers or 1
     work = partial(_label_item, images_dir, out_dir, labels.categories, options)
     tasks: list[Task] = [
@@ -151,6 +155,11 @@ def label_folder(
     seconds = time.perf_counter() - start
     write_json(out_dir / "summary.json", _summary(dataset, len(tasks), options, seconds))
     return dataset
+
+
+def _used(labels: PointLabels) -> set[int]:
+    """Categories that have a target."""
+    return {target.category_id for _, targets in labels.images for target in targets}
 
 
 def find_edges(record: ImageRecord, edges_dir: Path) -> Path:
@@ -293,6 +302,6 @@ def _summary(
         "edges": None if options.edges_dir is None else str(options.edges_dir),
         "checkpoint": None if options.checkpoint is None else str(options.checkpoint),
         "network_side": options.network_side,
-        "max_side": options.max_side,
+        "max_side": None if options.assigner == NETWORK else options.max_side,
         "seconds": round(seconds, 3),
     }

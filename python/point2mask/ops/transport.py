@@ -54,7 +54,8 @@ def sinkhorn(
     of the largest difference of a pixel's costs down to ``epsilon`` (predictor and corrector:
     Allgower and Georg, Numerical Continuation Methods, 1990). An iteration is one read of the cost
     and of order K^2 N + K^3 operations, in float64 inside; a dozen do where Sinkhorn's need
-    hundreds. CPU only.
+    hundreds. It needs a ``tolerance`` to stop at: without one it reads the cost ``max_iterations``
+    times. CPU only.
 
     Args:
         cost: float32 or float64 ``[B, K, N]``; +inf forbids a pair.
@@ -77,7 +78,8 @@ def sinkhorn(
         targets that take part. An image without mass: potentials -inf, 0 iterations, error 0.
         Newton's error is that of the potential returned, before it is rounded to the dtype, with
         the supply that takes part scaled to the mass that reaches it; infinite where
-        ``max_iterations`` ended the path above ``epsilon``.
+        ``max_iterations`` ended the path above ``epsilon``, or no path leads there, as forbidden
+        pairs leave no solution.
 
     The gradient is that of the converged solution (implicit differentiation), whatever the number
     of iterations; zero for what takes no part. With both marginals fixed, targets that share less
