@@ -23,9 +23,6 @@ namespace point2mask {
 namespace transport {
 namespace {
 
-constexpr std::int64_t kParts = 64;              // partial sums of P^T S an image, at most
-constexpr std::int64_t kGroupValues = 8'000'000; // of all partial sums held at a time
-
 template <typename T>
 struct CouplingChunk {
   Columns<T> cost;    // pointers at the chunk's first pixel
@@ -39,7 +36,6 @@ struct CouplingChunk {
   T* sums;            // [columns, width] out: sum_i P_ik S_il, of which l >= k is filled
 };
 
-// Pixels outermost in `rows`: the sums then run over targets as lanes, without horizontal sums.
 template <typename T>
 POINT2MASK_INLINE void couple(const CouplingChunk<T>& s) {
   const std::int64_t columns = s.cost.count, width = s.width;
@@ -54,17 +50,7 @@ POINT2MASK_INLINE void couple(const CouplingChunk<T>& s) {
     for (std::int64_t j = 0; j < lanes; ++j) mass[j] = factor[j] * s.demand[i + j];
     for (std::int64_t k = 0; k < columns; ++k)
       for (std::int64_t j = 0; j < kTile; ++j) rows[j * width + k] = s.tile[k * kTile + j];
-    for (std::int64_t k = 0; k < columns; ++k) {
-      T* __restrict out = sums + k * width;
-      for (std::int64_t j = 0; j < kTile; j += 4) {
-        const T* __restrict r = rows + j * width;
-        const T p0 = r[k] * mass[j], p1 = r[k + width] * mass[j + 1];
-        const T p2 = r[k + 2 * width] * mass[j + 2], p3 = r[k + 3 * width] * mass[j + 3];
-        for (std::int64_t l = k / kLanes * kLanes; l < width; ++l)
-          out[l] +=
-              (p0 * r[l] + p1 * r[l + width]) + (p2 * r[l + 2 * width] + p3 * r[l + 3 * width]);
-      }
-    }
+    add_couplings(rows, mass, columns, width, sums);
   }
 }
 
@@ -121,13 +107,13 @@ class Gradient {
         active_(active_targets(s.potential, s.images, s.targets)),
         adjoint_(static_cast<std::size_t>(s.images * s.targets)),
         chunks_(chunks_of(s.pixels)),
-        parts_(std::min(kParts, chunks_)),
-        width_((s.targets + kLanes - 1) / kLanes * kLanes) {}
+        width_(whole_lanes(s.targets)),
+        parts_(parts_of(chunks_, s.targets * width_)) {}
 
   void run() {
     std::fill_n(s_.grad_supply, s_.images * s_.targets, T(0));
     const std::int64_t values = std::max<std::int64_t>(parts_ * s_.targets * width_, 1);
-    const std::int64_t group = std::max<std::int64_t>(kGroupValues / values, 1);
+    const std::int64_t group = images_of(values);
     sums_.resize(static_cast<std::size_t>(std::min(group, s_.images) * values));
     for (std::int64_t first = 0; first < s_.images; first += group) {
       const std::int64_t count = std::min(group, s_.images - first);
@@ -230,7 +216,7 @@ class Gradient {
   const Damping rows_, columns_; // lambda1, lambda2
   const std::vector<ActiveTargets<T>> active_;
   std::vector<T> adjoint_; // [B, K] lambda2 z of the active targets
-  const std::int64_t chunks_, parts_, width_;
+  const std::int64_t chunks_, width_, parts_;
   std::vector<double> sums_; // [group, parts, K, width]
 };
 

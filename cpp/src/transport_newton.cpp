@@ -19,25 +19,13 @@
 #include "point2mask/transport.hpp"
 #include "transport_image.hpp"
 #include "transport_laplacian.hpp"
+#include "transport_path.hpp"
 
 namespace point2mask {
 namespace transport {
 namespace {
 
-using Vectord = std::vector<double>;
-
-constexpr std::int64_t kParts = 64;              // partial sums an image, at most
-constexpr std::int64_t kGroupValues = 8'000'000; // of all partial sums held at a time
-
-constexpr double kBlur = 8;        // the first epsilon is the largest spread of a pixel's costs / 8
-constexpr double kGood = 1.5;      // a correction, in units of epsilon, that needs no damping
-constexpr double kBad = 4;         // one that says that epsilon went down too fast
-constexpr double kTarget = 0.5;    // the one aimed at
-constexpr double kFirstRate = 0.7; // of log epsilon a pass
-constexpr double kSlowest = 0.1, kFastest = 2.3;
-// The error of a start that is one: where pixels are assigned for good, steps are small anywhere.
-constexpr double kNear = 0.01;
-constexpr double kRefinements = 1e-3; // a rate below which a correction counts however large
+constexpr double kBlur = 8; // the first epsilon is the largest spread of a pixel's costs / 8
 
 // One read of a chunk: coupling P^T S and the masses' derivative with respect to log epsilon.
 template <typename T>
@@ -103,19 +91,7 @@ POINT2MASK_INLINE void pass(const PassChunk<T>& s) {
       s.tilt[k] -= std::numbers::ln2 * sum_lanes(lane);
       for (std::int64_t j = 0; j < kTile; ++j) rows[j * width + k] = t[j];
     }
-    for (std::int64_t k = 0; k < columns; ++k) {
-      double* __restrict out = s.coupling + k * width;
-      for (std::int64_t j = 0; j < kTile; j += 4) {
-        const double* __restrict r = rows + j * width;
-        const double p0 = r[k] * mass[j], p1 = r[k + width] * mass[j + 1];
-        const double p2 = r[k + 2 * width] * mass[j + 2], p3 = r[k + 3 * width] * mass[j + 3];
-        // Far from its pixels a target couples with nothing: most entries at a small epsilon.
-        if (p0 + p1 + p2 + p3 == 0) continue;
-        for (std::int64_t l = k / kLanes * kLanes; l < width; ++l)
-          out[l] +=
-              (p0 * r[l] + p1 * r[l + width]) + (p2 * r[l + 2 * width] + p3 * r[l + 3 * width]);
-      }
-    }
+    add_couplings(rows, mass, columns, width, s.coupling);
   }
 }
 
@@ -145,109 +121,6 @@ double spread_of_chunk(const Columns<T>& cost, const T* demand, std::int64_t pix
   return largest;
 }
 
-// One image on its way down: everything that has the size of its targets.
-struct Path {
-  struct Anchor { // the last point on the curve, from where a step that went too far starts again
-    double epsilon;
-    Vectord corrected, tangent; // u and du / depsilon
-  };
-
-  std::vector<std::int64_t> targets;
-  Vectord potential, supply; // [columns]
-  double supply_total = 0;
-  double target_epsilon = 0, first_epsilon = 0, epsilon = 0, rate = kFirstRate;
-  std::vector<Anchor> anchor; // one or none
-  bool warm = false, running = false;
-  std::int32_t iterations = 0;
-  double error = kInfinity<double>;
-
-  std::int64_t columns() const { return static_cast<std::int64_t>(targets.size()); }
-
-  void start_blurred() {
-    warm = false;
-    anchor.clear();
-    rate = kFirstRate;
-    epsilon = first_epsilon;
-    for (std::size_t k = 0; k < supply.size(); ++k) potential[k] = epsilon * std::log(supply[k]);
-  }
-
-  // What a pass at (potential, epsilon) found decides where the next one goes.
-  void advance(const Laplacian& system, Vectord tilt, double tolerance, bool last) {
-    const std::size_t n = targets.size();
-    double total = 0;
-    bool usable = true;
-    for (std::size_t k = 0; k < n; ++k) {
-      total += system.mass[k];
-      usable = usable && system.mass[k] >= std::numeric_limits<double>::min();
-    }
-    ++iterations;
-    const bool arrived = epsilon == target_epsilon;
-    if (arrived) {
-      error = 0;
-      for (std::size_t k = 0; k < n; ++k)
-        error += std::abs(system.mass[k] / total - supply[k] / supply_total);
-    }
-    if (last || (arrived && tolerance > 0 && error <= tolerance)) {
-      running = false;
-      return;
-    }
-    Vectord step(n);
-    double correction = kInfinity<double>;
-    if (usable) {
-      double excess = 0;
-      for (std::size_t k = 0; k < n; ++k) {
-        step[k] = system.mass[k] * std::log((supply[k] / supply_total) / (system.mass[k] / total));
-        excess += step[k];
-      }
-      for (std::size_t k = 0; k < n; ++k) step[k] -= excess * (system.mass[k] / total);
-      Laplacian copy = system;
-      copy.solve(step);
-      const auto [low, high] = std::minmax_element(step.begin(), step.end());
-      correction = *high - *low;
-      for (double& d : step) d *= epsilon;
-    }
-    if (warm && error > kNear) return start_blurred();
-    if (!(correction < kBad)) {
-      if (warm || (!usable && anchor.empty())) return start_blurred();
-      if (!anchor.empty() && rate > kRefinements) {
-        rate /= 2;
-        return predict();
-      }
-    }
-    if (!std::isfinite(correction)) { // no way leads on: the problem has no solution down there
-      if (!anchor.empty()) potential = anchor.front().corrected;
-      running = false;
-      return;
-    }
-    warm = false;
-    const bool good = correction < kGood;
-    const double damping = good ? 1 : std::log1p(correction) / correction;
-    for (std::size_t k = 0; k < n; ++k) potential[k] += damping * step[k];
-    if (!good) return;
-    if (arrived) {
-      anchor.clear();
-      return;
-    }
-    if (!anchor.empty()) {
-      const double change = std::sqrt(kTarget / std::max(correction, 1e-12));
-      rate = std::clamp(rate * std::clamp(change, 0.5, 2.0), kSlowest, kFastest);
-    }
-    Laplacian copy = system;
-    copy.solve(tilt);
-    for (double& d : tilt) d = -d;
-    anchor.assign(1, {.epsilon = epsilon, .corrected = potential, .tangent = tilt});
-    predict();
-  }
-
-  void predict() {
-    const Anchor& a = anchor.front();
-    epsilon = a.epsilon * std::exp(-rate);
-    if (epsilon < target_epsilon * (1 + 1e-7)) epsilon = target_epsilon;
-    for (std::size_t k = 0; k < potential.size(); ++k)
-      potential[k] = a.corrected[k] + a.tangent[k] * (epsilon - a.epsilon);
-  }
-};
-
 template <typename T>
 class Newton {
  public:
@@ -255,13 +128,11 @@ class Newton {
       : s_(s),
         executor_(executor),
         chunks_(chunks_of(s.pixels)),
-        width_((s.targets + kLanes - 1) / kLanes * kLanes),
-        parts_(std::clamp<std::int64_t>(kGroupValues / std::max<std::int64_t>(values(), 1), 1,
-                                        std::min(kParts, chunks_))) {}
+        width_(whole_lanes(s.targets)),
+        parts_(parts_of(chunks_, values())) {}
 
   void run(const std::vector<ImageMass>& masses) {
-    const std::int64_t group =
-        std::max<std::int64_t>(kGroupValues / std::max<std::int64_t>(parts_ * values(), 1), 1);
+    const std::int64_t group = images_of(parts_ * values());
     sums_.resize(static_cast<std::size_t>(std::min(group, s_.images) * parts_ * values()));
     for (std::int64_t first = 0; first < s_.images; first += group) {
       paths_.assign(static_cast<std::size_t>(std::min(group, s_.images - first)), Path());

@@ -22,6 +22,10 @@ inline constexpr std::int64_t chunks_of(std::int64_t pixels) {
   return (pixels + kChunk - 1) / kChunk;
 }
 
+inline constexpr std::int64_t whole_lanes(std::int64_t columns) {
+  return (columns + kLanes - 1) / kLanes * kLanes;
+}
+
 // A column's lanes, a quarter of a tile's row, at any address. gcc keeps such vectors in registers,
 // which it does not do with small arrays.
 template <typename T>
@@ -172,6 +176,25 @@ POINT2MASK_INLINE void add_products(const T* tile, std::int64_t columns, const T
   for (std::int64_t k = 0; k < columns; ++k, t += 4) {
     __builtin_prefetch(t + 4 * columns + 2);
     s[k].v += (t[0].v * r0 + t[1].v * r1) + (t[2].v * r2 + t[3].v * r3);
+  }
+}
+
+// sums[k, l] += sum_j mass[j] rows[j, k] rows[j, l], of which l >= k is filled. Pixels outermost in
+// `rows` [32, width]: the sums then run over targets as lanes, without horizontal sums.
+template <typename T>
+POINT2MASK_INLINE void add_couplings(const T* __restrict rows, const T* __restrict mass,
+                                     std::int64_t columns, std::int64_t width, T* __restrict sums) {
+  for (std::int64_t k = 0; k < columns; ++k) {
+    T* __restrict out = sums + k * width;
+    for (std::int64_t j = 0; j < kTile; j += 4) {
+      const T* __restrict r = rows + j * width;
+      const T p0 = r[k] * mass[j], p1 = r[k + width] * mass[j + 1];
+      const T p2 = r[k + 2 * width] * mass[j + 2], p3 = r[k + 3 * width] * mass[j + 3];
+      // Far from its pixels a target couples with nothing: most entries at a small epsilon.
+      if (p0 + p1 + p2 + p3 == 0) continue;
+      for (std::int64_t l = k / kLanes * kLanes; l < width; ++l)
+        out[l] += (p0 * r[l] + p1 * r[l + width]) + (p2 * r[l + 2 * width] + p3 * r[l + 3 * width]);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "huge_pages.hpp"
@@ -46,6 +47,45 @@ Planes<T> planes_of(T* feature, std::int64_t channels, std::int64_t pixels, cons
   return planes;
 }
 
+// One image on its way through the filter.
+template <typename T>
+struct Filtering {
+  tree::Tree<T> tree;
+  const std::int32_t* rank;
+  const T* before; // [N] that the planes are divided by before they are filtered, or nullptr
+  const T* after;  // [N] the same afterwards
+};
+
+template <template <typename> class Problem, typename T>
+Filtering<T> filtering(const Problem<T>& f, std::int64_t image, const std::int32_t* rank,
+                       const std::type_identity_t<T>* before,
+                       const std::type_identity_t<T>* after) {
+  const std::int64_t base = image * f.pixels;
+  return {.tree = {f.parent + base, f.similarity + base, f.pixels},
+          .rank = rank + base,
+          .before = before,
+          .after = after};
+}
+
+template <typename T>
+void filter_planes(const Filtering<T>& f, const Planes<const T>& in, const Planes<T>& out,
+                   T* rows) {
+  const int lanes = tree::lanes_for(in.count);
+  tree::pixels_to_rows({.planes = in,
+                        .divisor = f.before,
+                        .rank = f.rank,
+                        .pixels = f.tree.pixels,
+                        .lanes = lanes,
+                        .rows = rows});
+  tree::filter_rows(f.tree, lanes, rows);
+  tree::rows_to_pixels({.rows = rows,
+                        .rank = f.rank,
+                        .pixels = f.tree.pixels,
+                        .lanes = lanes,
+                        .divisor = f.after,
+                        .planes = out});
+}
+
 // sum_j S_ij of every pixel, [B, N] in pixel order.
 template <typename T>
 std::vector<T> normalizer_of(const TreeFilterBackward<T>& f, const std::int32_t* rank,
@@ -54,18 +94,10 @@ std::vector<T> normalizer_of(const TreeFilterBackward<T>& f, const std::int32_t*
   executor.for_range(f.images, 1, [&](std::int64_t begin, std::int64_t end) {
     const auto rows = tree::new_rows<T>(f.pixels, tree::kMinLanes);
     for (std::int64_t image = begin; image < end; ++image) {
-      const std::int64_t base = image * f.pixels;
-      std::fill_n(rows.get(), f.pixels * tree::kMinLanes, T(1));
-      tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, tree::kMinLanes,
-                        rows.get());
-      Planes<T> planes;
-      planes.add(normalizer.data() + base);
-      tree::rows_to_pixels({.rows = rows.get(),
-                            .rank = rank + base,
-                            .pixels = f.pixels,
-                            .lanes = tree::kMinLanes,
-                            .divisor = nullptr,
-                            .planes = planes});
+      Planes<const T> ones;
+      Planes<T> sums;
+      ones.add(nullptr), sums.add(normalizer.data() + image * f.pixels);
+      filter_planes(filtering(f, image, rank, nullptr, nullptr), ones, sums, rows.get());
     }
   });
   return normalizer;
@@ -106,21 +138,10 @@ void feature_gradient(const TreeFilterBackward<T>& f, const std::int32_t* rank, 
     const auto rows = tree::new_rows<T>(f.pixels, blocks.lanes());
     for (std::int64_t task = begin; task < end; ++task) {
       const Block block = blocks[task];
-      const std::int64_t base = block.image * f.pixels;
-      const int lanes = tree::lanes_for(block.count);
-      tree::pixels_to_rows({.planes = planes_of(f.grad_output, f.channels, f.pixels, block),
-                            .divisor = f.normalize ? normalizer + base : nullptr,
-                            .rank = rank + base,
-                            .pixels = f.pixels,
-                            .lanes = lanes,
-                            .rows = rows.get()});
-      tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, lanes, rows.get());
-      tree::rows_to_pixels({.rows = rows.get(),
-                            .rank = rank + base,
-                            .pixels = f.pixels,
-                            .lanes = lanes,
-                            .divisor = nullptr,
-                            .planes = planes_of(f.grad_feature, f.channels, f.pixels, block)});
+      const T* before = f.normalize ? normalizer + block.image * f.pixels : nullptr;
+      filter_planes(filtering(f, block.image, rank, before, nullptr),
+                    planes_of(f.grad_output, f.channels, f.pixels, block),
+                    planes_of(f.grad_feature, f.channels, f.pixels, block), rows.get());
     }
   });
 }
@@ -180,27 +201,6 @@ void both_gradients(const TreeFilterBackward<T>& f, const std::int32_t* rank, co
   });
 }
 
-// Filters planes of an image, over a divisor if there is one.
-template <typename T>
-void filter_planes(const TreeFilter<T>& f, std::int64_t image, const std::int32_t* rank,
-                   const Planes<const T>& in, const Planes<T>& out, const T* divisor, T* rows) {
-  const std::int64_t base = image * f.pixels;
-  const int lanes = tree::lanes_for(in.count);
-  tree::pixels_to_rows({.planes = in,
-                        .divisor = nullptr,
-                        .rank = rank + base,
-                        .pixels = f.pixels,
-                        .lanes = lanes,
-                        .rows = rows});
-  tree::filter_rows({f.parent + base, f.similarity + base, f.pixels}, lanes, rows);
-  tree::rows_to_pixels({.rows = rows,
-                        .rank = rank + base,
-                        .pixels = f.pixels,
-                        .lanes = lanes,
-                        .divisor = divisor,
-                        .planes = out});
-}
-
 // The channels [0, count) of every image and the sums of similarities [B, N], if wanted: these ride
 // along as one more channel, of ones.
 template <typename T>
@@ -219,7 +219,7 @@ void filter_first(const TreeFilter<T>& f, const std::int32_t* rank, std::int64_t
         in.add(f.feature + (image * f.channels + c) * f.pixels);
         out.add(f.output + (image * f.channels + c) * f.pixels);
       }
-      filter_planes<T>(f, image, rank, in, out, divisor, rows.get());
+      filter_planes(filtering(f, image, rank, nullptr, divisor), in, out, rows.get());
     }
   });
 }
@@ -244,10 +244,10 @@ void tree_filter(const TreeFilter<T>& f, const Executor& executor) {
     for (std::int64_t task = begin; task < end; ++task) {
       Block block = blocks[task];
       block.first += first;
-      filter_planes<T>(f, block.image, rank.data(),
-                       planes_of(f.feature, f.channels, f.pixels, block),
-                       planes_of(f.output, f.channels, f.pixels, block),
-                       f.normalize ? sums.get() + block.image * f.pixels : nullptr, rows.get());
+      const T* divisor = f.normalize ? sums.get() + block.image * f.pixels : nullptr;
+      filter_planes(filtering(f, block.image, rank.data(), nullptr, divisor),
+                    planes_of(f.feature, f.channels, f.pixels, block),
+                    planes_of(f.output, f.channels, f.pixels, block), rows.get());
     }
   });
 }
