@@ -6,14 +6,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from networks import TINY
+from networks import TINY, shake
 from torch import nn
 
+from point2mask.data import read_panoptic
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.shapes import write_shapes
 from point2mask.data.training import DataConfig, SourceConfig
 from point2mask.engine.config import ReportConfig, RunConfig, ScheduleConfig
-from point2mask.models import BackboneConfig, PanopticNetwork
+from point2mask.engine.evaluate import Predictor
+from point2mask.models import BackboneConfig, MergeConfig, PanopticNetwork
 
 SIZE = (32, 48)
 
@@ -44,6 +46,15 @@ def config(root: Path, **changes: Any) -> RunConfig:
         report=ReportConfig(log_steps=2),
     )
     return replace(values, **changes)
+
+
+def predictor(root: Path, augmentation: AugmentConfig, merge: MergeConfig) -> Predictor:
+    """With a network that was never trained, of the categories of data that it writes."""
+    write_data(root, train=1, val=1)
+    categories = read_panoptic(root / "annotations/panoptic_val.json").categories
+    torch.manual_seed(0)
+    network = shake(PanopticNetwork(config(root).network)).eval()
+    return Predictor(network, categories, augmentation, merge)
 
 
 class Semantic(nn.Module):

@@ -5,13 +5,10 @@ import json
 import pytest
 import runs
 import torch
-from networks import shake
 
 import point2mask.ops  # noqa: F401  (registers the operator that a program calls)
 from point2mask.cli import main
-from point2mask.data import read_panoptic
 from point2mask.data.augment import AugmentConfig
-from point2mask.engine.evaluate import Predictor
 from point2mask.hub import save_pretrained
 from point2mask.models import MergeConfig, PanopticNetwork
 from point2mask.models.export import export_network
@@ -22,12 +19,9 @@ SIZE = (45, 70)  # a multiple of no stride
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    runs.write_data(folder, train=1, val=1)
-    categories = read_panoptic(folder / "annotations/panoptic_val.json").categories
-    torch.manual_seed(0)
-    network = shake(PanopticNetwork(runs.config(folder).network)).eval()
-    network.backbone.mean, network.backbone.std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
-    predictor = Predictor(network, categories, AugmentConfig(), MergeConfig())
+    predictor = runs.predictor(folder, AugmentConfig(), MergeConfig())
+    backbone = predictor.network.backbone
+    backbone.mean, backbone.std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
     save_pretrained(predictor, folder / "model")
     return predictor, folder / "model"
 

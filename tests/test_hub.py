@@ -6,28 +6,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import runs
-import torch
-from networks import shake
 from PIL import Image
 
 from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic
 from point2mask.data.augment import AugmentConfig
-from point2mask.engine.evaluate import Predictor
 from point2mask.hub import from_pretrained, load_predictor, push_to_hub, save_pretrained
-from point2mask.models import MergeConfig, PanopticNetwork
+from point2mask.models import MergeConfig
 
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    runs.write_data(root, train=1, val=1)
-    categories = read_panoptic(root / "annotations/panoptic_val.json").categories
-    torch.manual_seed(0)
-    network = shake(PanopticNetwork(runs.config(root).network)).eval()
     sizes = AugmentConfig(test_short_side=45, max_side=64)
     merge = MergeConfig(quality_things=0.0, quality_stuff=0.0, mask_threshold=0.3)
-    return Predictor(network, categories, sizes, merge)
+    return runs.predictor(tmp_path_factory.mktemp("data"), sizes, merge)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from point2mask.engine.build import Trained, load_trained
 from point2mask.engine.module import TrainingModule, among_clicked
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput
+from point2mask.models.config import STRIDES
+from point2mask.models.geometry import cells
 from point2mask.pseudo_masks import PointBatch
 
 
@@ -36,10 +38,10 @@ class TrainedNetwork:
             DataError: there is no checkpoint, or it is broken.
         """
         self.trained: Trained = load_trained(path)
-        augment = self.trained.config.augment
+        config = self.trained.config
+        augment = config.augment
         self.short_side = short_side or augment.test_short_side
         self.max_side = round(augment.max_side * self.short_side / augment.test_short_side)
-        config = self.trained.config
         self.module = TrainingModule(self.trained.network, config.loss, config.supervision).eval()
         # As in the last step: the first phase, in which transport gives way, is over.
         self.options = config.supervision.pseudo_masks
@@ -99,16 +101,9 @@ class NetworkMaps:
         self.semantic: tuple[frozenset[int], Tensor] | None = None  # and the classes it is of
 
     def edges(self) -> NDArray[np.float32]:
-        """The learned boundary ``[h, w]`` of the picture, in [0, 1], in cells of its grid."""
-        boundary = self.output.boundary_logits[0].float().sigmoid()
-        strides = (
-            whole // cells
-            for whole, cells in zip(self.batch.images.shape[-2:], boundary.shape, strict=True)
-        )
-        rows, columns = (
-            -(-length // stride) for length, stride in zip(self.size, strides, strict=True)
-        )
-        return boundary[:rows, :columns].numpy()
+        """The learned boundary ``[h, w]`` of the picture, in [0, 1], in cells of 8 pixels."""
+        rows, columns = (cells(length, STRIDES[0]) for length in self.size)
+        return self.output.boundary_logits[0, :rows, :columns].float().sigmoid().numpy()
 
     def label(
         self, targets: Sequence[PointTarget], categories: Mapping[int, Category]

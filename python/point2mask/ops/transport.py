@@ -176,6 +176,16 @@ def _check_cost(cost: Tensor) -> None:
     torch._check(cost.dim() == 3, lambda: f"cost must have shape [B, K, N], got {cost.shape}")
 
 
+def _fake_solution(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    _check_cost(cost)
+    images, targets, _ = cost.shape
+    return (
+        cost.new_empty((images, targets)),
+        cost.new_empty((images,), dtype=torch.int32),
+        cost.new_empty((images,)),
+    )
+
+
 @register_fake("sinkhorn")
 def _(
     cost: Tensor,
@@ -188,13 +198,7 @@ def _(
     demand_relaxation: float,
     initial_potential: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _check_cost(cost)
-    images, targets, _ = cost.shape
-    return (
-        cost.new_empty((images, targets)),
-        cost.new_empty((images,), dtype=torch.int32),
-        cost.new_empty((images,)),
-    )
+    return _fake_solution(cost)
 
 
 @register_fake("sinkhorn_newton")
@@ -207,13 +211,7 @@ def _(
     tolerance: float,
     initial_potential: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _check_cost(cost)
-    images, targets, _ = cost.shape
-    return (
-        cost.new_empty((images, targets)),
-        cost.new_empty((images,), dtype=torch.int32),
-        cost.new_empty((images,)),
-    )
+    return _fake_solution(cost)
 
 
 @register_fake("sinkhorn_backward")

@@ -29,6 +29,14 @@ def check(op: str, **positive: float) -> None:
             raise ValueError(f"{op}: {name} must be positive, got {value}")
 
 
+def taking_part(
+    cost: Array, supply: Array, demand: Array
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The targets [K] and the pixels [N] that have mass and someone to exchange it with."""
+    possible = np.isfinite(cost) & (supply > 0)[:, None] & (demand > 0)
+    return np.asarray(possible.any(1)), np.asarray(possible.any(0))
+
+
 def sinkhorn_image(
     cost: Array,
     supply: Array,
@@ -43,8 +51,7 @@ def sinkhorn_image(
     """One image: ``cost`` [K, N]."""
     balanced = math.isinf(supply_relaxation) and math.isinf(demand_relaxation)
     potential = np.full(supply.shape, -np.inf)
-    finite = np.isfinite(cost) & (supply > 0)[:, None] & (demand > 0)
-    k, i = finite.any(1), finite.any(0)
+    k, i = taking_part(cost, supply, demand)
     if not k.any():
         return potential, 0, 0.0
     c, log_supply, log_demand = cost[np.ix_(k, i)], np.log(supply[k]), np.log(demand[i])
@@ -83,8 +90,7 @@ def newton_image(
     Its iterations are its own: the engine predicts along the curve of solutions and needs fewer.
     """
     potential = np.full(supply.shape, -np.inf)
-    finite = np.isfinite(cost) & (supply > 0)[:, None] & (demand > 0)
-    k, i = finite.any(1), finite.any(0)
+    k, i = taking_part(cost, supply, demand)
     if not k.any():
         return potential, 0, 0.0
     c, a, b = cost[np.ix_(k, i)], demand[i], supply[k] * (demand[i].sum() / supply[k].sum())
