@@ -116,6 +116,7 @@ struct SinkhornSolver {
     for_own(count, [&](int c) {
       const std::int64_t k = image * p.targets + target[c];
       potential[c] = p.initial_potential ? static_cast<double>(__ldg(p.initial_potential + k)) : 0;
+      work.reference[c] = T(0); // what the first move starts from is read, though never used
       log_supply[c] = log(static_cast<double>(__ldg(p.supply + k)));
     });
   }
