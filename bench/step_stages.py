@@ -84,8 +84,7 @@ class Stages:
                 for function in functions:
                     watched(criterion, function, name)
             watched(self.module, "targets", "pseudo-labels")
-            for method in ("assign", "__call__"):
-                watched(criterion.Criterion, method, "other losses")
+            watched(criterion.Criterion, "__call__", "other losses")
             self._since = time.process_time()
             yield
             self._switch(REST)

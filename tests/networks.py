@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from point2mask.models import BackboneConfig, NetworkConfig
+from point2mask.models import BackboneConfig, Mask2FormerConfig, NetworkConfig
 
 TINY = NetworkConfig(
     num_things=3,
@@ -29,6 +29,22 @@ TINY = NetworkConfig(
 
 def tiny(**changes: Any) -> NetworkConfig:
     return replace(TINY, **changes)
+
+
+TINY_MASK2FORMER = Mask2FormerConfig(
+    num_things=3,
+    num_stuff=2,
+    backbone=TINY.backbone,
+    width=32,
+    heads=4,
+    feedforward=48,
+    encoder_layers=2,
+    decoder_layers=2,
+    decoder_feedforward=40,
+    queries=12,
+    semantic_layers=2,
+    feature_width=8,
+)
 
 
 def shake(module: nn.Module, seed: int = 0) -> nn.Module:

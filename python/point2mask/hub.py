@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,20 @@ from point2mask.engine.build import Trained, categories_from_plain, check_classe
 from point2mask.engine.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
 from point2mask.engine.evaluate import Predictor
 from point2mask.engine.fields import parse, to_plain
-from point2mask.models import MergeConfig, NetworkConfig, PanopticNetwork
+from point2mask.models import AnyNetworkConfig, MergeConfig, make_network
 from point2mask.models.export import export_network
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = "point2mask 1"
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The parts of the configuration that have dataclasses."""
+
+    network: AnyNetworkConfig
+    augment: AugmentConfig
+    merge: MergeConfig
 
 
 def predictor_of(trained: Trained) -> Predictor:
@@ -103,17 +112,18 @@ def from_pretrained(
             )
         )
     values = _read_config(folder / CONFIG)
-    config = parse(NetworkConfig, values["network"], "network")
+    model = parse(_Model, {entry.name: values[entry.name] for entry in fields(_Model)})
+    config = model.network
     categories = categories_from_plain(values["categories"])
     check_classes(config, categories, folder / CONFIG)
-    network = PanopticNetwork(_without_download(config))
+    network = make_network(_without_download(config))
     network.backbone.mean, network.backbone.std = tuple(values["mean"]), tuple(values["std"])
     load_weights(network, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     return Predictor(
         network.eval(),
         categories,
-        parse(AugmentConfig, values["augment"], "augment"),
-        parse(MergeConfig, values["merge"], "merge"),
+        model.augment,
+        model.merge,
     )
 
 
@@ -174,7 +184,7 @@ def push_to_hub(
     return str(commit.commit_url)
 
 
-def _without_download(config: NetworkConfig) -> NetworkConfig:
+def _without_download(config: AnyNetworkConfig) -> AnyNetworkConfig:
     """Every weight comes from the file: no backbone is fetched or looked for."""
     return replace(config, backbone=replace(config.backbone, pretrained="none"))
 

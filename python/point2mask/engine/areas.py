@@ -5,15 +5,24 @@ from torch import Tensor
 
 from point2mask.losses.matching import focal_class_cost, hungarian
 from point2mask.losses.sets import box_corners
-from point2mask.models import NetworkOutput, PanopticNetwork
+from point2mask.models import (
+    Mask2FormerOutput,
+    NetworkOutput,
+    PanopticNetwork,
+    PanopticOutput,
+    PointNetwork,
+)
+from point2mask.models.config import STRIDES
+from point2mask.models.mask2former import MASK_STRIDE
 from point2mask.pseudo_masks import PointBatch
 
-_CLASS, _OUTSIDE, _DISTANCE = 2.0, 5.0, 5.0  # class cost, click outside the box, way to its centre
+# Class cost, click outside the box, way to its centre, click outside the mask.
+_CLASS, _OUTSIDE, _DISTANCE, _MASK = 2.0, 5.0, 5.0, 5.0
 
 
 @torch.no_grad()
 def network_areas(
-    network: PanopticNetwork,
+    network: PointNetwork,
     output: NetworkOutput,
     points: PointBatch,
     is_thing: Tensor,
@@ -21,8 +30,9 @@ def network_areas(
 ) -> Tensor:
     """Pixels of the masks that the network draws for the clicked things, ``[B, K]``, at least 1.
 
-    Queries and clicks are matched one to one by class and by where the boxes lie: no mask is
-    needed for it. Entries of other targets are 1 and mean nothing.
+    Queries and clicks are matched one to one, by class and by where the boxes lie: no mask is
+    needed for it; those of Mask2Former, which has masks and no boxes, by class and by the mask at
+    the clicks. Entries of other targets are 1 and mean nothing.
 
     Args:
         network: which made ``output``.
@@ -33,21 +43,49 @@ def network_areas(
     """
     category = points.category
     things = points.is_point.any(-1) & is_thing[category.clamp(min=0)]
+    label = category.clamp(0, network.config.num_things - 1)  # of others it means nothing
+    if isinstance(output, Mask2FormerOutput):
+        stride, threshold = MASK_STRIDE, 0.0
+        matching = hungarian(_mask_cost(output, points, label), things)
+        drawn = output.queries.masks[-1]
+        masks = [maps[queries] for maps, queries in zip(drawn, matching.queries, strict=True)]
+    else:
+        assert isinstance(network, PanopticNetwork)
+        assert isinstance(output, PanopticOutput)
+        # A logit of 0 is a probability of 1/2; unactivated masks are inside above 1/2 (published).
+        stride = STRIDES[0]
+        threshold = 0.0 if network.config.mask_activation == "sigmoid" else 0.5
+        matching = hungarian(_box_cost(output, points, label, image_size), things)
+        decoded = network.decode_things(
+            output.encoded, output.locations.queries, matching.queries, all_layers=False
+        )
+        masks = [maps[: len(k)] for maps, k in zip(decoded.masks[0], matching.targets, strict=True)]
+    areas = torch.ones(category.shape, device=category.device)
+    for b, (targets, maps) in enumerate(zip(matching.targets, masks, strict=True)):
+        inside = output.geometry.image_to_pixels(b, maps, stride) > threshold
+        areas[b, targets] = inside.sum((1, 2)).clamp(min=1).to(areas.dtype)
+    return areas
+
+
+def _box_cost(
+    output: PanopticOutput, points: PointBatch, label: Tensor, image_size: Tensor
+) -> Tensor:
+    """Of every query for every click, ``[1, B, Q, K]``: by class, and by where its box lies."""
     logits, boxes = output.locations.class_logits[-1:], output.locations.boxes[-1:]
     click = (points.xy[:, :, 0] + 0.5) / image_size.flip(1)[:, None]
     corners = box_corners(boxes)[..., None, :]
     outside = (click[:, None] < corners[..., :2]) | (click[:, None] > corners[..., 2:])
     distance = (click[:, None] - boxes[..., None, :2]).abs().sum(-1)
-    cost = focal_class_cost(logits.float(), category.clamp(0, logits.shape[-1] - 1))
-    cost = _CLASS * cost + _OUTSIDE * outside.any(-1) + _DISTANCE * distance
-    matching = hungarian(cost, things)
-    decoded = network.decode_things(
-        output.encoded, output.locations.queries, matching.queries, all_layers=False
-    )
-    # A logit of 0 is a probability of 1/2; unactivated masks are inside above 1/2 (published).
-    threshold = 0.0 if network.config.mask_activation == "sigmoid" else 0.5
-    areas = torch.ones(category.shape, device=category.device)
-    for b, targets in enumerate(matching.targets):
-        masks = output.geometry.image_to_pixels(b, decoded.masks[0, b, : len(targets)])
-        areas[b, targets] = (masks > threshold).sum((1, 2)).clamp(min=1).to(areas.dtype)
-    return areas
+    cost = _CLASS * focal_class_cost(logits.float(), label)
+    return cost + _OUTSIDE * outside.any(-1) + _DISTANCE * distance
+
+
+def _mask_cost(output: Mask2FormerOutput, points: PointBatch, label: Tensor) -> Tensor:
+    """The same by class and by the masks at the clicks."""
+    logits, masks = output.queries.class_logits[-1].float(), output.queries.masks[-1].float()
+    y, x = points.pixels(*output.geometry.canvas)
+    cell = y[..., 0] // MASK_STRIDE * masks.shape[-1] + x[..., 0] // MASK_STRIDE  # [B, K]
+    queries = masks.shape[1]
+    at_click = masks.flatten(2).gather(2, cell[:, None].expand(-1, queries, -1))
+    probability = logits.softmax(-1).gather(2, label[:, None].expand(-1, queries, -1))
+    return (_CLASS * -probability + _MASK * (1 - at_click.sigmoid()))[None]

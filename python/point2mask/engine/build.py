@@ -18,16 +18,16 @@ from point2mask.engine.checkpoint import (
 from point2mask.engine.config import RunConfig
 from point2mask.engine.fields import parse
 from point2mask.engine.module import TrainingModule
-from point2mask.models import NetworkConfig, PanopticNetwork
+from point2mask.models import AnyNetworkConfig, PointNetwork, make_network
 
 
 def build_module(config: RunConfig) -> TrainingModule:
     """The network with its pretrained backbone, and the losses around it."""
-    return TrainingModule(PanopticNetwork(config.network), config.loss, config.supervision)
+    return TrainingModule(make_network(config.network), config.loss, config.supervision)
 
 
 def check_classes(
-    network: NetworkConfig, categories: Mapping[int, Category], place: object
+    network: AnyNetworkConfig, categories: Mapping[int, Category], place: object
 ) -> None:
     """That the network has as many classes as the data."""
     things = sum(category.isthing for category in categories.values())
@@ -43,7 +43,7 @@ def check_classes(
 class Trained:
     """What a checkpoint holds for prediction."""
 
-    network: PanopticNetwork  # in evaluation mode
+    network: PointNetwork  # in evaluation mode
     config: RunConfig
     categories: dict[int, Category]
     step: int
@@ -72,7 +72,7 @@ def load_trained(path: str | Path) -> Trained:
     config = parse(RunConfig, state["config"])
     # Every weight comes from the checkpoint: nothing is downloaded.
     blank = replace(config.network, backbone=replace(config.network.backbone, pretrained="none"))
-    network = PanopticNetwork(blank)
+    network = make_network(blank)
     network.backbone.mean = tuple(state["mean"])
     network.backbone.std = tuple(state["std"])
     file = folder / MODEL

@@ -12,8 +12,8 @@ from point2mask.data.files import open_regular
 from point2mask.data.training import DataConfig
 from point2mask.engine.fields import flatten, override, parse, to_plain
 from point2mask.engine.module import SupervisionConfig
-from point2mask.losses.criterion import LossConfig
-from point2mask.models.config import MergeConfig, NetworkConfig
+from point2mask.losses.config import LossConfig
+from point2mask.models.config import AnyNetworkConfig, MergeConfig
 
 # What may differ when a run is taken up again: how far, where and how often, but not what.
 CHANGEABLE = (
@@ -79,7 +79,7 @@ class ReportConfig:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     data: DataConfig
-    network: NetworkConfig
+    network: AnyNetworkConfig
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     supervision: SupervisionConfig = field(default_factory=SupervisionConfig)

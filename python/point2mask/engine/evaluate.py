@@ -16,7 +16,7 @@ from point2mask.data.png import read_rgb, write_rgb
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.training import MULTIPLE, class_channels
 from point2mask.evaluation import PanopticStatistics, image_statistics
-from point2mask.models import MergeConfig, PanopticNetwork, predict
+from point2mask.models import MergeConfig, PointNetwork, predict
 from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
 
@@ -30,7 +30,7 @@ class Predictor:
     The network must be in evaluation mode.
     """
 
-    network: PanopticNetwork
+    network: PointNetwork
     categories: Mapping[int, Category]
     augmentation: AugmentConfig  # for the size of test images
     merge: MergeConfig

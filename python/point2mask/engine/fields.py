@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from point2mask.data.errors import DataError
 
 T = TypeVar("T")
+VARIANT = "architecture"  # the field, a Literal of one value, that tells dataclasses apart
 # YAML 1.1 takes 1e-4 for text, as it wants a dot; JSON has no infinity.
 _NUMBER = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)")
 
@@ -95,8 +96,8 @@ def _convert(kind: Any, value: object, place: str) -> object:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in parts:
             return None
-        (kind,) = (part for part in parts if part is not type(None))
-        return _convert(kind, value, place)
+        kinds = [part for part in parts if part is not type(None)]
+        return _convert(_variant(kinds, value, place), value, place)
     if origin is Literal:
         if value in parts and type(value) in map(type, parts):
             return value
@@ -111,6 +112,17 @@ def _convert(kind: Any, value: object, place: str) -> object:
         names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
         raise DataError(f"{place}: expected {names.get(kind, kind)}, got {value!r}")
     return value
+
+
+def _variant(kinds: list[Any], value: object, place: str) -> Any:
+    """Of several dataclasses the one whose :data:`VARIANT` the value names, else the first."""
+    if len(kinds) == 1 or not isinstance(value, Mapping) or VARIANT not in value:
+        return kinds[0]
+    names = [get_args(get_type_hints(kind)[VARIANT])[0] for kind in kinds]
+    if value[VARIANT] in names:
+        return kinds[names.index(value[VARIANT])]
+    place = _join(place, VARIANT)
+    raise DataError(f"{place}: expected one of {', '.join(names)}, got {value[VARIANT]!r}")
 
 
 def _convert_tuple(parts: tuple[Any, ...], value: object, place: str) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from point2mask.data.batch import Batch
 from point2mask.engine.areas import network_areas
 from point2mask.engine.refine import refine
 from point2mask.losses import Criterion, LossConfig, Targets, mask_targets, point_targets
-from point2mask.models import NetworkOutput, PanopticNetwork
+from point2mask.models import NetworkOutput, PointNetwork
 from point2mask.pseudo_masks import (
     PseudoMaskOptions,
     PseudoMasks,
@@ -79,7 +79,7 @@ class TrainingModule(nn.Module):
 
     def __init__(
         self,
-        network: PanopticNetwork,
+        network: PointNetwork,
         losses: LossConfig | None = None,
         supervision: SupervisionConfig | None = None,
     ) -> None:
@@ -113,13 +113,8 @@ class TrainingModule(nn.Module):
             output = among_clicked(output, batch)
         with torch.autocast(device.type, enabled=False):
             targets = self.targets(output, batch, step)
-            assignment = self.criterion.assign(output.locations, targets)
-        things = network.decode_things(
-            output.encoded, output.locations.queries, assignment.things.queries
-        )
-        with torch.autocast(device.type, enabled=False):
-            guide = torch.stack((self.mean, self.std))
-            losses = self.criterion(output, things, assignment, targets, batch, guide, step)
+        guide = torch.stack((self.mean, self.std))
+        losses = self.criterion(network, output, targets, batch, guide, step)
         self.image_losses = {name: loss.detach() for name, loss in losses.items()}
         return {name: loss.sum() for name, loss in losses.items()}, targets.masks
 

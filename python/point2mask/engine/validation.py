@@ -13,7 +13,7 @@ from point2mask.engine.launch import gather
 from point2mask.engine.pictures import prediction_picture, pseudo_mask_picture
 from point2mask.engine.report import Report
 from point2mask.evaluation import PanopticQuality, PanopticStatistics
-from point2mask.models import PanopticNetwork
+from point2mask.models import PointNetwork
 
 
 class Validation:
@@ -38,7 +38,7 @@ class Validation:
         self._processes: int = accelerator.num_processes
 
     def quality(
-        self, network: PanopticNetwork, report: Report, limit: int | None = None
+        self, network: PointNetwork, report: Report, limit: int | None = None
     ) -> PanopticQuality:
         """Of the first ``limit`` images; the network is in evaluation mode."""
         count = len(self._truth.images)
@@ -57,7 +57,7 @@ class Validation:
 
     def draw(
         self,
-        network: PanopticNetwork,
+        network: PointNetwork,
         report: Report,
         step: int,
         last: tuple[Batch, Any] | None,
@@ -72,5 +72,5 @@ class Validation:
             picture = prediction_picture(predictor, self._images_dir, self._truth, image)
             report.picture(step, f"prediction_{number}", picture)
 
-    def _predictor(self, network: PanopticNetwork) -> Predictor:
+    def _predictor(self, network: PointNetwork) -> Predictor:
         return Predictor(network, self._categories, self._config.augment, self._config.merge)

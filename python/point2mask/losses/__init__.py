@@ -2,9 +2,12 @@
 
 from point2mask.losses.affinity import lab_affinity
 from point2mask.losses.boundary import boundary_separation
+from point2mask.losses.config import LOSSES, LossConfig
 from point2mask.losses.contrast import point_to_mask_contrast
-from point2mask.losses.criterion import LOSSES, Assignment, Criterion, LossConfig, check_finite
+from point2mask.losses.criterion import Criterion, check_finite
+from point2mask.losses.mask2former import Mask2FormerLosses
 from point2mask.losses.matching import Matching, hungarian, matching_cost
+from point2mask.losses.panoptic_segformer import Assignment, SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
 from point2mask.losses.sets import box_corners, dice, generalized_iou, sigmoid_focal
@@ -17,7 +20,9 @@ __all__ = [
     "Criterion",
     "ImageTree",
     "LossConfig",
+    "Mask2FormerLosses",
     "Matching",
+    "SegformerLosses",
     "Targets",
     "boundary_separation",
     "box_corners",

@@ -1,10 +1,32 @@
 """Losses of a set of things or stuff: classes, boxes and masks (method b.8)."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from point2mask.models import NetworkOutput
+
 ALPHA, GAMMA = 0.25, 2.0
+EPSILON = 1e-3  # of the dice
+
+
+class SegmentLosses(NamedTuple):
+    """What the things and stuff that a network finds cost it."""
+
+    losses: dict[str, Tensor]  # by name, [B] each, not weighted yet
+    counts: Tensor  # [2], things and stuff to be found, over all processes
+
+
+def full(x: Tensor) -> Tensor:
+    """At least float32: losses are not for half precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def full_precision(output: NetworkOutput) -> torch.autocast:
+    """A block in which nothing is computed in half precision."""
+    return torch.autocast(output.boundary_logits.device.type, enabled=False)
 
 
 def sigmoid_focal(logits: Tensor, target: Tensor) -> Tensor:
@@ -35,7 +57,7 @@ def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
     return common / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
 
 
-def dice(mask: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
+def dice(mask: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
     """1 - 2 Σ m t / (Σ m² + Σ t² + 2 ε) over the last dimension (Milletari et al., 3DV 2016).
 
     The published masks are ReLU outputs and go in as they are, without a sigmoid.

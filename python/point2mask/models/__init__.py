@@ -1,32 +1,49 @@
 """The network: images to candidate things, stuff, semantic maps, and their merge to segments."""
 
-from point2mask.models.config import BackboneConfig, MergeConfig, NetworkConfig
+from point2mask.models.base import Candidates, Encoded, NetworkOutput, PointNetwork, Semantics
+from point2mask.models.config import (
+    AnyNetworkConfig,
+    BackboneConfig,
+    Mask2FormerConfig,
+    MergeConfig,
+    NetworkConfig,
+)
 from point2mask.models.decoder import Locations
 from point2mask.models.geometry import Geometry
 from point2mask.models.inference import PanopticPrediction, Segment, merge_masks, predict
+from point2mask.models.mask2former import Mask2FormerNetwork, Mask2FormerOutput
 from point2mask.models.mask_decoder import ClassMasks
-from point2mask.models.network import (
-    Encoded,
-    NetworkOutput,
-    PanopticNetwork,
-    Semantics,
-    ThingMasks,
-)
+from point2mask.models.network import PanopticNetwork, PanopticOutput, ThingMasks
 
 __all__ = [
+    "AnyNetworkConfig",
     "BackboneConfig",
+    "Candidates",
     "ClassMasks",
     "Encoded",
     "Geometry",
     "Locations",
+    "Mask2FormerConfig",
+    "Mask2FormerNetwork",
+    "Mask2FormerOutput",
     "MergeConfig",
     "NetworkConfig",
     "NetworkOutput",
     "PanopticNetwork",
+    "PanopticOutput",
     "PanopticPrediction",
+    "PointNetwork",
     "Segment",
     "Semantics",
     "ThingMasks",
+    "make_network",
     "merge_masks",
     "predict",
 ]
+
+
+def make_network(config: AnyNetworkConfig) -> PointNetwork:
+    """The network of a configuration, with its pretrained backbone."""
+    if isinstance(config, Mask2FormerConfig):
+        return Mask2FormerNetwork(config)
+    return PanopticNetwork(config)

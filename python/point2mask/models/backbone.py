@@ -16,22 +16,23 @@ _STRIDES = STRIDES[:MASK_LEVELS]
 
 
 class Backbone(nn.Module):
-    """Features at strides 8, 16 and 32 of images of any size.
+    """Features at strides 8, 16 and 32, or at others, of images of any size.
 
     An image is padded with zeros, its mean colour, to a multiple of 32 and never to the size of
     its neighbours in the batch: its features do not depend on them.
 
     Attributes:
-        channels: of the three feature maps.
+        channels: of the feature maps.
         mean, std: of the pixel values in [0, 1], RGB, that the weights were trained with.
     """
 
-    def __init__(self, config: BackboneConfig) -> None:
+    def __init__(self, config: BackboneConfig, strides: tuple[int, ...] = _STRIDES) -> None:
         super().__init__()
-        body, self.mean, self.std = _build(config)
+        body, self.mean, self.std = _build(config, strides)
         self.body: Any = body
         info = body.feature_info
-        self._taken = [info.reduction().index(stride) for stride in _STRIDES]
+        self._strides = strides
+        self._taken = [info.reduction().index(stride) for stride in strides]
         self.channels: list[int] = [info.channels()[i] for i in self._taken]
         # Transformers end in an unnormalised sum and, like the published Swin, get a LayerNorm.
         self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
@@ -40,7 +41,7 @@ class Backbone(nn.Module):
         )
         self._freeze_batch_norm = config.freeze_batch_norm
         if config.freeze_stem:
-            first_trained = info.module_name()[self._taken[0]]
+            first_trained = info.module_name()[info.reduction().index(_STRIDES[0])]
             for name, parameter in self.body.named_parameters():
                 if _inside(name, first_trained):
                     break
@@ -61,14 +62,14 @@ class Backbone(nn.Module):
         return [module for module in self.body.modules() if isinstance(module, _BatchNorm)]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Three maps ``[B, C_l, ceil(H / s), ceil(W / s)]`` of images ``[B, 3, H, W]``."""
+        """Maps ``[B, C_l, ceil(H / s), ceil(W / s)]`` of images ``[B, 3, H, W]``."""
         height, width = images.shape[-2:]
         multiple = _STRIDES[-1]
         padded = F.pad(images, (0, -width % multiple, 0, -height % multiple))
         # Channels last: a quarter of the time of a convolutional network on the CPU.
         features = self.body(padded.contiguous(memory_format=torch.channels_last))
         outputs = []
-        for index, stride, norm in zip(self._taken, _STRIDES, self.norms, strict=True):
+        for index, stride, norm in zip(self._taken, self._strides, self.norms, strict=True):
             x = norm(features[index])
             if self._channels_last:
                 x = x.permute(0, 3, 1, 2)
@@ -77,35 +78,41 @@ class Backbone(nn.Module):
 
 
 def run_by_size(
-    network: Callable[[Tensor], Sequence[Tensor]], images: Tensor, geometry: Geometry
+    network: Callable[[Tensor], Sequence[Tensor]],
+    images: Tensor,
+    geometry: Geometry,
+    shapes: Sequence[tuple[int, int]],
 ) -> list[Tensor]:
     """Applies a network to the images of a padded batch as if each were alone.
 
-    Images of one size go together. The network takes images ``[b, 3, h, w]`` and returns a map for
-    each level, which are padded with zeros to the levels of the batch: ``[B, C, h_l, w_l]`` each.
+    Images of one size go together. The network takes images ``[b, 3, h, w]`` and returns some maps,
+    which are padded with zeros to ``shapes``: ``[B, C, h_i, w_i]`` each.
     """
-    groups: dict[tuple[int, int], list[int]] = {}
-    for b, size in enumerate(geometry.sizes):
-        groups.setdefault(size, []).append(b)
-    if len(groups) == 1:
-        ((h, w),) = groups
-        return _pad_to(network(images[..., :h, :w]), geometry)
     parts, order = [], []
-    for (h, w), members in groups.items():
-        parts.append(_pad_to(network(images[members, :, :h, :w]), geometry))
+    for (h, w), members in geometry.groups().items():
+        alike = images if len(members) == len(images) else images[members]
+        maps = network(alike[..., :h, :w])
+        parts.append([pad_to(x, shape) for x, shape in zip(maps, shapes, strict=True)])
         order += members
-    back = torch.tensor(order, device=images.device).argsort()
-    return [torch.cat(level)[back] for level in zip(*parts, strict=True)]
+    return [in_order(level, order) for level in zip(*parts, strict=True)]
 
 
-def _pad_to(maps: Sequence[Tensor], geometry: Geometry) -> list[Tensor]:
-    return [
-        F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
-        for x, (height, width) in zip(maps, geometry.shapes, strict=True)
-    ]
+def pad_to(maps: Tensor, shape: tuple[int, int], value: float = 0.0) -> Tensor:
+    """Maps ``[..., h, w]`` with more rows below and columns to the right."""
+    return F.pad(maps, (0, shape[1] - maps.shape[-1], 0, shape[0] - maps.shape[-2]), value=value)
 
 
-def _build(config: BackboneConfig) -> tuple[Any, tuple[float, ...], tuple[float, ...]]:
+def in_order(parts: Sequence[Tensor], order: list[int], dim: int = 0) -> Tensor:
+    """Parts of a batch as one, whose image b is ``order.index(b)`` of the parts together."""
+    if len(parts) == 1:
+        return parts[0]
+    back = torch.tensor(order, device=parts[0].device).argsort()
+    return torch.cat(list(parts), dim).index_select(dim, back)
+
+
+def _build(
+    config: BackboneConfig, wanted: tuple[int, ...]
+) -> tuple[Any, tuple[float, ...], tuple[float, ...]]:
     """timm's feature extractor with the weights asked for, and the mean and std they expect."""
     import timm
 
@@ -125,8 +132,8 @@ def _build(config: BackboneConfig) -> tuple[Any, tuple[float, ...], tuple[float,
         options["pretrained_cfg_overlay"] = {"state_dict": state}
     body: Any = timm.create_model(config.name, **options)
     strides = body.feature_info.reduction()
-    if not set(_STRIDES) <= set(strides):
-        raise ValueError(f"backbone must have strides {_STRIDES}, got {strides} of {config.name!r}")
+    if not set(wanted) <= set(strides):
+        raise ValueError(f"backbone must have strides {wanted}, got {strides} of {config.name!r}")
     if config.pretrained == "package":
         if config.name != "tf_efficientnet_lite0":
             raise ValueError(

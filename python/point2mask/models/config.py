@@ -31,8 +31,8 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Sizes of a :class:`~point2mask.models.PanopticNetwork`; the defaults are the published ones.
+class PointNetworkConfig:
+    """What every network has: a memory, and the decoders of the maps that masks are grown from.
 
     Classes are numbered things first: label ``c < num_things`` is a thing, the next ``num_stuff``
     labels are stuff.
@@ -43,59 +43,82 @@ class NetworkConfig:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     width: int = 256  # d, channels of memory and queries
     heads: int = 8
-    points: int = 4  # sampled by a head on a level
     feedforward: int = 1024  # hidden units of every MLP in a layer
-    dropout: float = 0.1  # in the encoder and the location decoder; mask decoders have none
     encoder_layers: int = 6
-    location_layers: int = 6
-    queries: int = 300  # candidate things an image
-    thing_layers: int = 4
-    stuff_layers: int = 6
     semantic_layers: int = 6
-    # "relu": a mask is its own value, >= 0 and unbounded, a pixel is inside above 1/2 (published).
-    # "sigmoid": masks are logits.
-    mask_activation: Literal["relu", "sigmoid"] = "relu"
     # Of the semantic masks, which are softmax logits scaled by presence: an absent class must lie
     # at the bottom, so they stay >= 0. "relu" as published; "softplus" has a gradient where relu
     # has none: there a class that has vanished from all images never comes back.
     semantic_activation: Literal["relu", "softplus"] = "relu"
     feature_width: int = 128  # channels of the feature map that the pixel-to-target cost compares
-    norm_groups: int = 32  # of the GroupNorm after the backbone
 
     def __post_init__(self) -> None:
-        counts = {
-            "num_things": 1,
-            "num_stuff": 0,
-            "points": 1,
-            "encoder_layers": 0,
-            "location_layers": 1,
-            "queries": 1,
-            "thing_layers": 1,
-            "stuff_layers": 1,
-            "semantic_layers": 1,
-        }
-        for name, least in counts.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        self._check_least(num_things=1, num_stuff=0, encoder_layers=0, semantic_layers=1)
+        self._check_choice("semantic_activation", "relu", "softplus")
         # Each head needs whole channels; the position encoding pairs of them for y and for x.
-        for name, divisor in (("heads", self.heads), ("norm_groups", self.norm_groups)):
-            if divisor < 1 or self.width % divisor:
-                raise ValueError(f"width must be a multiple of {name}, got {self.width}, {divisor}")
+        self._check_divides("heads", self.heads)
         if self.width % 4:
             raise ValueError(f"width must be a multiple of 4, got {self.width}")
-        if self.semantic_activation not in ("relu", "softplus"):
-            raise ValueError(
-                "semantic_activation must be 'relu' or 'softplus', "
-                f"got {self.semantic_activation!r}"
-            )
-        if self.mask_activation not in ("relu", "sigmoid"):
-            raise ValueError(
-                f"mask_activation must be 'relu' or 'sigmoid', got {self.mask_activation!r}"
-            )
+
+    def _check_least(self, **least: int) -> None:
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be at least {value}, got {getattr(self, name)}")
+
+    def _check_choice(self, name: str, *choices: str) -> None:
+        if getattr(self, name) not in choices:
+            known = " or ".join(map(repr, choices))
+            raise ValueError(f"{name} must be {known}, got {getattr(self, name)!r}")
+
+    def _check_divides(self, name: str, divisor: int) -> None:
+        if divisor < 1 or self.width % divisor:
+            raise ValueError(f"width must be a multiple of {name}, got {self.width}, {divisor}")
 
     @property
     def num_classes(self) -> int:
         return self.num_things + self.num_stuff
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig(PointNetworkConfig):
+    """Sizes of a :class:`~point2mask.models.PanopticNetwork`; the published ones by default."""
+
+    architecture: Literal["panoptic_segformer"] = "panoptic_segformer"
+    points: int = 4  # sampled by a head on a level
+    dropout: float = 0.1  # in the encoder and the location decoder; mask decoders have none
+    location_layers: int = 6
+    queries: int = 300  # candidate things an image
+    thing_layers: int = 4
+    stuff_layers: int = 6
+    # "relu": a mask is its own value, >= 0 and unbounded, a pixel is inside above 1/2 (published).
+    # "sigmoid": masks are logits.
+    mask_activation: Literal["relu", "sigmoid"] = "relu"
+    norm_groups: int = 32  # of the GroupNorm after the backbone
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_least(points=1, location_layers=1, queries=1, thing_layers=1, stuff_layers=1)
+        self._check_divides("norm_groups", self.norm_groups)
+        self._check_choice("mask_activation", "relu", "sigmoid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask2FormerConfig(PointNetworkConfig):
+    """Sizes of a :class:`~point2mask.models.Mask2FormerNetwork`; the defaults are those of
+    Mask2Former (Cheng et al., CVPR 2022), and for the maps those of Point2Mask."""
+
+    architecture: Literal["mask2former"] = "mask2former"
+    decoder_layers: int = 9
+    decoder_feedforward: int = 2048  # hidden units of the MLPs of the decoder
+    queries: int = 100  # candidate segments an image, things and stuff
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_least(decoder_layers=1, queries=1)
+        self._check_divides("32, the groups of its norms", 32)
+
+
+AnyNetworkConfig = NetworkConfig | Mask2FormerConfig
 
 
 @dataclass(frozen=True, kw_only=True)

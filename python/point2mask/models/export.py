@@ -4,16 +4,17 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from point2mask.models.base import PointNetwork
 from point2mask.models.geometry import Geometry
-from point2mask.models.network import PanopticNetwork
 
 
-def export_network(network: PanopticNetwork, size: tuple[int, int]) -> ExportedProgram:
+def export_network(network: PointNetwork, size: tuple[int, int]) -> ExportedProgram:
     """What the network does to one picture of a fixed size, without the code of the network.
 
     The program takes float32 ``[1, 3, H, W]``, RGB in [0, 1], and normalises it. It returns, by
-    name, what :func:`~point2mask.models.predict` merges, of the last layers and of all Q queries;
-    (h, w) is H x W in cells of 8 pixels:
+    name, what :func:`~point2mask.models.predict` merges, of the last layers and of all Q queries.
+
+    A :class:`~point2mask.models.PanopticNetwork`; (h, w) is H x W in cells of 8 pixels:
 
     - ``thing_logits`` ``[1, Q, things]``, of independent classes: for a sigmoid;
     - ``boxes`` ``[1, Q, 4]``, centre x, y, width, height in parts of the picture;
@@ -22,7 +23,14 @@ def export_network(network: PanopticNetwork, size: tuple[int, int]) -> ExportedP
     - ``stuff_masks`` ``[1, stuff, h, w]``, like ``thing_masks``.
 
     It holds ``torch.ops.point2mask.deformable_attention``: ``import point2mask.ops`` comes before
-    ``torch.export.load``. It runs on the device that the network is on, and an input of another
+    ``torch.export.load``.
+
+    A :class:`~point2mask.models.Mask2FormerNetwork`; (h, w) is H x W in cells of 4 pixels:
+
+    - ``class_logits`` ``[1, Q, C + 1]``, for a softmax; the last class is "nothing";
+    - ``masks`` ``[1, Q, h, w]``, logits.
+
+    The program runs on the device that the network is on, and an input of another
     size is an error.
 
     Args:
@@ -43,7 +51,7 @@ def export_network(network: PanopticNetwork, size: tuple[int, int]) -> ExportedP
 
 
 class _Inference(nn.Module):
-    def __init__(self, network: PanopticNetwork, images: Tensor) -> None:
+    def __init__(self, network: PointNetwork, images: Tensor) -> None:
         super().__init__()
         self.network = network
         # Sizes are read from a tensor here, which a traced program could not do.
@@ -55,16 +63,5 @@ class _Inference(nn.Module):
         )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        network = self.network
-        encoded = network.encode_placed((images - self.mean) / self.std, self.geometry)
-        locations = network.locate(encoded)
-        queries = torch.arange(locations.queries.shape[1], device=images.device)
-        things = network.decode_things(encoded, locations.queries, [queries], all_layers=False)
-        stuff = network.decode_stuff(encoded, all_layers=False)
-        return {
-            "thing_logits": locations.class_logits[-1],
-            "boxes": locations.boxes[-1],
-            "thing_masks": things.masks[-1],
-            "stuff_logits": stuff.class_logits[-1],
-            "stuff_masks": stuff.masks[-1],
-        }
+        encoded = self.network.encode_placed((images - self.mean) / self.std, self.geometry)
+        return self.network.last_outputs(encoded)

@@ -98,6 +98,13 @@ class Geometry:
         h, w = self.shapes[0]
         return self.valid[:, : h * w].unflatten(1, (h, w))
 
+    def groups(self) -> dict[tuple[int, int], list[int]]:
+        """The images by size, which can go through a network together without padding."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for b, size in enumerate(self.sizes):
+            groups.setdefault(size, []).append(b)
+        return groups
+
     def to_finest(self, level: int, maps: Tensor) -> Tensor:
         """Bilinear resize of a mask level ``[B, K, h_l, w_l]`` to stride 8, ``[B, K, h, w]``.
 
@@ -126,10 +133,12 @@ class Geometry:
             -4,
         )
 
-    def image_to_pixels(self, image: int, maps: Tensor) -> Tensor:
-        """Maps ``[..., K, h, w]`` of one image of the batch at its own resolution."""
+    def image_to_pixels(self, image: int, maps: Tensor, stride: int = STRIDES[0]) -> Tensor:
+        """Maps ``[..., K, h, w]`` of one image of the batch at its own resolution.
+
+        ``stride`` is the side of the maps' cells in pixels.
+        """
         height, width = self.sizes[image]
-        stride = STRIDES[0]
         inside = maps[..., : cells(height, stride), : cells(width, stride)]
         flat = inside.reshape(-1, 1, *inside.shape[-2:])
         if flat.shape[0] == 0:

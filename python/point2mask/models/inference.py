@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from point2mask.models.config import MergeConfig, NetworkConfig
-from point2mask.models.network import Encoded, PanopticNetwork
+from point2mask.models.base import Candidates, PointNetwork
+from point2mask.models.config import MergeConfig
+from point2mask.models.geometry import Geometry
 
 VOID = 0  # id of pixels of no segment
 _CHUNK = 16  # masks that are at full resolution, as floats, at a time
@@ -34,7 +35,7 @@ class PanopticPrediction:
 
 @torch.no_grad()
 def predict(
-    network: PanopticNetwork,
+    network: PointNetwork,
     images: Tensor,
     image_size: Tensor,
     original_size: list[tuple[int, int]] | None = None,
@@ -54,57 +55,43 @@ def predict(
     """
     config = config or MergeConfig()
     encoded = network.encode(images, image_size)
-    sizes = list(encoded.geometry.sizes) if original_size is None else original_size
+    geometry = encoded.geometry
+    sizes = list(geometry.sizes) if original_size is None else original_size
     if len(sizes) != len(images):
         raise ValueError(f"original_size must have {len(images)} entries, got {len(sizes)}")
-    locations = network.locate(encoded)
-    probability = locations.class_logits[-1].sigmoid().flatten(1)  # [B, Q·things]
-    # Not topk, which breaks ties differently from device to device.
-    score, best = probability.sort(dim=1, descending=True, stable=True)
-    score, best = score[:, : config.max_things], best[:, : config.max_things]
-    things = network.config.num_things
-    labels = best % things
-    masks = network.decode_things(
-        encoded, locations.queries, list(best // things), all_layers=False
-    ).masks[-1]
-    stuff = network.decode_stuff(encoded, all_layers=False)
-    masks = torch.cat((masks, stuff.masks[-1]), 1)
-    score = torch.cat((score, stuff.class_logits[-1].sigmoid()), 1)
-    stuff_labels = torch.arange(things, network.config.num_classes, device=labels.device)
-    labels = torch.cat((labels, stuff_labels.expand(len(labels), -1)), 1)
+    candidates = network.candidates(encoded, config.max_things)
     semantics = network.decode_semantics(encoded, all_layers=False).logits[-1] if semantic else None
     predictions = []
     for b, size in enumerate(sizes):
         segment_map, segments = _merge_image(
-            encoded, b, masks[b], score[b], labels[b], size, network.config, config
+            candidates, geometry, b, size, network.config.num_things, config
         )
         best_class = None
         if semantics is not None:
-            full = _resize(encoded.geometry.image_to_pixels(b, semantics[b]), size)
-            best_class = full.argmax(0)
+            best_class = _resize(geometry.image_to_pixels(b, semantics[b]), size).argmax(0)
         predictions.append(PanopticPrediction(segment_map, segments, best_class))
     return predictions
 
 
 def _merge_image(
-    encoded: Encoded,
+    candidates: Candidates,
+    geometry: Geometry,
     image: int,
-    masks: Tensor,
-    class_score: Tensor,
-    labels: Tensor,
     size: tuple[int, int],
-    network: NetworkConfig,
+    num_things: int,
     config: MergeConfig,
 ) -> tuple[Tensor, tuple[Segment, ...]]:
-    """The merge of one image's masks at stride 8, a few at full resolution at a time."""
+    """The merge of one image's masks, a few at full resolution at a time."""
+    masks, class_score, labels = (x[image] for x in candidates[:3])
     kept_masks, kept_scores, kept_labels = [masks.new_zeros(0, *size, dtype=torch.bool)], [], []
     for part in range(0, len(masks), _CHUNK):
         chosen = slice(part, part + _CHUNK)
-        full = _resize(encoded.geometry.image_to_pixels(image, masks[chosen]), size)
-        if network.mask_activation == "sigmoid":
+        full = geometry.image_to_pixels(image, masks[chosen], candidates.stride)
+        full = _resize(full, size)
+        if candidates.logits:
             full = full.sigmoid()
         inside, score = score_masks(full, class_score[chosen], config)
-        keep = score >= _quality(labels[chosen], network.num_things, config)
+        keep = score >= _quality(labels[chosen], num_things, config)
         kept_masks.append(inside[keep])
         kept_scores.append(score[keep])
         kept_labels.append(labels[chosen][keep])
@@ -112,7 +99,7 @@ def _merge_image(
         torch.cat(kept_masks),
         torch.cat(kept_scores),
         torch.cat(kept_labels),
-        network.num_things,
+        num_things,
         config,
     )
 
@@ -138,7 +125,8 @@ def merge_masks(
     """Paints masks from the best score down, each on the pixels still free.
 
     A mask is dropped if its score is below the quality asked for, if it is empty, or if more than
-    the allowed part of it is taken already. Equal scores keep their order.
+    the allowed part of it is taken already. Equal scores keep their order. Masks of the same stuff
+    become one segment, with the score of the best.
 
     Args:
         masks: bool ``[K, H, W]``.
@@ -171,7 +159,31 @@ def merge_masks(
         areas.append(area)
     columns = (torch.stack(ids), labels, scores, torch.stack(areas))
     table = zip(*(column.tolist() for column in columns), strict=True)
-    return segment_map, tuple(Segment(*row) for row in table if row[0] != VOID)
+    painted = [Segment(*row) for row in table if row[0] != VOID]
+    return _one_segment_of_stuff(segment_map, painted, num_things)
+
+
+def _one_segment_of_stuff(
+    segment_map: Tensor, painted: list[Segment], num_things: int
+) -> tuple[Tensor, tuple[Segment, ...]]:
+    """Joins the segments of a stuff class, of which a panoptic map has one, to the best of them."""
+    new_id = [VOID]
+    segments: list[Segment] = []
+    of_class: dict[int, int] = {}
+    for segment in painted:
+        known = of_class.get(segment.label)
+        if known is None:
+            segments.append(segment._replace(id=len(segments) + 1))
+            if segment.label >= num_things:
+                of_class[segment.label] = len(segments)
+        else:
+            area = segments[known - 1].area + segment.area
+            segments[known - 1] = segments[known - 1]._replace(area=area)
+        new_id.append(known or len(segments))
+    if len(segments) < len(painted):
+        table = torch.tensor(new_id, dtype=torch.int32, device=segment_map.device)
+        segment_map = table[segment_map.long()]
+    return segment_map, tuple(segments)
 
 
 def _quality(labels: Tensor, num_things: int, config: MergeConfig) -> Tensor:

@@ -7,34 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from point2mask.models.backbone import Backbone, run_by_size
+from point2mask.models.base import Candidates, Encoded, NetworkOutput, PointNetwork, best_things
 from point2mask.models.config import STRIDES, NetworkConfig
 from point2mask.models.decoder import LocationDecoder, Locations
 from point2mask.models.encoder import Encoder
 from point2mask.models.geometry import Geometry
-from point2mask.models.heads import PseudoMaskHeads
 from point2mask.models.mask_decoder import ClassMaskDecoder, ClassMasks, ThingMaskDecoder
 from point2mask.models.neck import ChannelMapper
 from point2mask.models.positional import sine_position
-
-
-class Encoded(NamedTuple):
-    """What the encoder knows of a batch."""
-
-    memory: Tensor  # [B, S, d], levels of stride 8, 16, 32 and 64 one after the other
-    position: Tensor  # [B, S, d], sine encoding and level embedding
-    geometry: Geometry
-
-    @property
-    def mask_memory(self) -> Tensor:
-        """The memory of the three levels that make masks, ``[B, M, d]``."""
-        return self.memory[:, : self.geometry.mask_cells]
-
-
-class Semantics(NamedTuple):
-    """The semantic map of every layer, L layers."""
-
-    logits: Tensor  # [L, B, C, h, w], for a softmax over the classes
-    presence_logits: Tensor  # [L, B, C], whether the class is in the image
 
 
 class ThingMasks(NamedTuple):
@@ -45,32 +25,22 @@ class ThingMasks(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NetworkOutput:
-    """All that training needs of a batch, but for the masks of things, which depend on matching.
+class PanopticOutput(NetworkOutput):
+    """All that training needs of a batch, but for the masks of things, which depend on matching."""
 
-    h and w are the batch's height and width in cells of 8 pixels; ``geometry.to_pixels`` brings
-    maps to full resolution and ``geometry.finest`` says which cells hold image.
-    """
-
-    encoded: Encoded
     locations: Locations
     stuff: ClassMasks
-    semantics: Semantics
-    boundary_logits: Tensor  # [B, h, w]; no gradient to the encoder
-    features: Tensor  # [B, F, h, w], of length 1; no gradient to the encoder
-
-    @property
-    def geometry(self) -> Geometry:
-        return self.encoded.geometry
 
 
-class PanopticNetwork(nn.Module):
+class PanopticNetwork(PointNetwork):
     """Images to candidate things, stuff masks, semantic maps and maps for pseudo masks.
 
     The parts can be run one by one: :meth:`encode`, then :meth:`locate`, :meth:`decode_things`,
     :meth:`decode_stuff`, :meth:`decode_semantics`. In a data-parallel setting call them from the
     ``forward`` of one module that also computes the losses.
     """
+
+    config: NetworkConfig
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -85,46 +55,19 @@ class PanopticNetwork(nn.Module):
         self.stuff_decoder = ClassMaskDecoder(
             config.num_stuff, config.stuff_layers, *sizes, config.mask_activation, prior=True
         )
-        self.semantic_decoder = ClassMaskDecoder(
-            config.num_classes, config.semantic_layers, *sizes, config.semantic_activation
-        )
-        self.semantic_scale = nn.Parameter(torch.ones(config.num_classes))
-        self.semantic_bias = nn.Parameter(torch.zeros(config.num_classes))
-        self.pseudo_mask_heads = PseudoMaskHeads(config.width, config.feature_width)
+        self.add_maps()
 
-    def forward(self, images: Tensor, image_size: Tensor) -> NetworkOutput:
-        """Everything for training.
-
-        Args:
-            images: float ``[B, 3, H, W]``, normalised with ``backbone.mean`` and ``std``; each at
-                the top left, what lies outside ``image_size`` is not read.
-            image_size: int ``[B, 2]``, height and width of every image; on the CPU it costs no
-                synchronisation.
-
-        Raises:
-            ValueError: a wrong shape, or a size that is not within the batch.
-        """
+    def forward(self, images: Tensor, image_size: Tensor) -> PanopticOutput:
         encoded = self.encode(images, image_size)
-        count = encoded.geometry.mask_cells
-        boundary, features = self.pseudo_mask_heads(
-            encoded.mask_memory, encoded.position[:, :count], encoded.geometry
+        return PanopticOutput(
+            encoded, *self.maps(encoded), self.locate(encoded), self.decode_stuff(encoded)
         )
-        return NetworkOutput(
-            encoded,
-            self.locate(encoded),
-            self.decode_stuff(encoded),
-            self.decode_semantics(encoded),
-            boundary,
-            features,
-        )
-
-    def encode(self, images: Tensor, image_size: Tensor) -> Encoded:
-        """Backbone, neck and encoder; arguments as for :meth:`forward`."""
-        return self.encode_placed(images, Geometry.of(image_size, images))
 
     def encode_placed(self, images: Tensor, geometry: Geometry) -> Encoded:
-        """The same for images whose geometry is known."""
-        levels = run_by_size(lambda x: self.neck(self.backbone(x)), images, geometry)
+        """Backbone, neck and encoder."""
+        levels = run_by_size(
+            lambda x: self.neck(self.backbone(x)), images, geometry, geometry.shapes
+        )
         features = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
         position = torch.cat(
             [
@@ -173,13 +116,33 @@ class PanopticNetwork(nn.Module):
         stuff: ClassMasks = self.stuff_decoder(encoded.mask_memory, encoded.geometry, all_layers)
         return stuff
 
-    def decode_semantics(self, encoded: Encoded, all_layers: bool = True) -> Semantics:
-        """Semantic logits: masks, scaled and shifted by class, times the class's presence.
+    def last_outputs(self, encoded: Encoded) -> dict[str, Tensor]:
+        locations = self.locate(encoded)
+        every = torch.arange(locations.queries.shape[1], device=locations.queries.device)
+        chosen = [every] * len(locations.queries)
+        things = self.decode_things(encoded, locations.queries, chosen, all_layers=False)
+        stuff = self.decode_stuff(encoded, all_layers=False)
+        return {
+            "thing_logits": locations.class_logits[-1],
+            "boxes": locations.boxes[-1],
+            "thing_masks": things.masks[-1],
+            "stuff_logits": stuff.class_logits[-1],
+            "stuff_masks": stuff.masks[-1],
+        }
 
-        They are 0 outside an image.
-        """
-        geometry = encoded.geometry
-        masks, presence = self.semantic_decoder(encoded.mask_memory, geometry, all_layers)
-        scale, bias = (p[:, None, None] for p in (self.semantic_scale, self.semantic_bias))
-        logits = (masks * scale + bias) * presence.sigmoid()[..., None, None]
-        return Semantics(logits * geometry.finest[:, None], presence)
+    def candidates(self, encoded: Encoded, max_things: int) -> Candidates:
+        locations = self.locate(encoded)
+        things = self.config.num_things
+        # Pairs of query and class: a query can stand for several.
+        score, best = best_things(locations.class_logits[-1].sigmoid().flatten(1), max_things)
+        chosen = list(best // things)
+        masks = self.decode_things(encoded, locations.queries, chosen, all_layers=False).masks[-1]
+        stuff = self.decode_stuff(encoded, all_layers=False)
+        labels = torch.arange(things, self.config.num_classes, device=best.device)
+        return Candidates(
+            torch.cat((masks, stuff.masks[-1]), 1),
+            torch.cat((score, stuff.class_logits[-1].sigmoid()), 1),
+            torch.cat((best % things, labels.expand(len(best), -1)), 1),
+            STRIDES[0],
+            self.config.mask_activation == "sigmoid",
+        )
