@@ -2,152 +2,134 @@
 
 from dataclasses import fields, replace
 
-import numpy as np
 import pytest
 import torch
-from networks import shake, tiny
+from networks import TINY_MASK2FORMER, shake, tiny
 from training import CANVAS, NUM_THINGS, SCENE, SIZES, make_batch
 
 from point2mask.losses import (
     LOSSES,
     Criterion,
     LossConfig,
-    box_corners,
     check_finite,
-    dice,
-    generalized_iou,
     mask_targets,
     point_targets,
-    sigmoid_focal,
     true_masks,
 )
 from point2mask.losses.counts import divisor, over_processes
-from point2mask.models import PanopticNetwork
+from point2mask.models import make_network
 from point2mask.pseudo_masks import PointBatch
 
-NETWORK = shake(PanopticNetwork(tiny()).double()).eval()
+CONFIGS = {
+    "relu": tiny(),
+    "sigmoid": tiny(mask_activation="sigmoid"),
+    "mask2former": TINY_MASK2FORMER,
+}
+NETWORKS = {name: shake(make_network(config).double()).eval() for name, config in CONFIGS.items()}
 PUBLISHED = LossConfig()
 LATE = 10**6
 GUIDE = torch.tensor([[0.5] * 3, [0.2] * 3], dtype=torch.float64)
 
 
-def run(batch, config=PUBLISHED, step=LATE, network=NETWORK, complete=False):
-    """Losses with the true masks in place of pseudo masks, and what they were made from."""
+def run(batch, config=PUBLISHED, step=LATE, network=NETWORKS["relu"], complete=False):
+    """Losses with the true masks in place of pseudo masks."""
     output = network((batch.images - 0.5) / 0.2, batch.image_size)
     valid = output.geometry.finest
     if complete:
         targets = mask_targets(batch, valid)
     else:
         targets = point_targets(batch, true_masks(batch), valid, 17)
-    criterion = Criterion(config, network.config)
-    assignment = criterion.segments.assign(output.locations, targets)
-    queries = assignment.things.queries
-    things = network.decode_things(output.encoded, output.locations.queries, queries)
-    losses = criterion(network, output, targets, batch, GUIDE, step)
-    return losses, output, things, assignment, targets
+    return Criterion(config, network.config)(network, output, targets, batch, GUIDE, step)
 
 
-NAMES = [name for name in LOSSES if "entropy" not in name and not name.startswith("segment_")]
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request):
+    return NETWORKS[request.param]
 
 
 @pytest.fixture(scope="module")
-def published():
-    """The losses with published weights, and what they come from."""
-    return run(make_batch())
+def whole(network):
+    """The losses with published weights."""
+    return run(make_batch(), network=network)
 
 
-def test_names_are_those_of_the_weights(published):
-    assert set(published[0]) == set(NAMES) <= {field.name for field in fields(LossConfig)}
+def test_names_are_those_of_the_weights():
+    names = {name: set(run(make_batch(), network=network)) for name, network in NETWORKS.items()}
+    kinds = {name.partition("_")[0] for name in names["mask2former"]}
+    assert kinds == {"segment", "semantic", "contrast", "boundary"}
+    assert names["relu"] | {"thing_entropy", "stuff_entropy"} == names["sigmoid"]
+    assert names["sigmoid"] | names["mask2former"] == set(LOSSES)
+    shared = {"thing_entropy": "mask_entropy", "stuff_entropy": "mask_entropy"}
+    fields_of = {field.name for field in fields(LossConfig)}
+    assert {shared.get(name, name) for name in LOSSES} <= fields_of
 
 
 @torch.no_grad()
-def test_sets_are_summed_over_layers_and_divided_by_the_batchs_targets(published):
-    losses, output, things, assignment, _ = published
+def test_losses_of_segments_have_their_weights_and_shares(network, whole):
+    """Six things and two stuff masks: shares 3/4 and 1/4 where kinds are apart."""
     batch = make_batch()
-    assert [len(q) for q in assignment.things.queries] == [3, 3]
-    names = ("class", "box", "giou", "dice", "stuff_class", "stuff_dice")
-    expected = {name: np.zeros(2) for name in names}
-    logits, boxes = output.locations.class_logits, output.locations.boxes
-    for layer, b, q in np.ndindex(*assignment.things.assigned.shape):
-        target = int(assignment.things.assigned[layer, b, q])
-        one_hot = torch.zeros(NUM_THINGS, dtype=torch.float64)
-        if target >= 0:
-            category, _, (y0, y1, x0, x1) = SCENE[target]
-            one_hot[category] = 1
-            h, w = SIZES[b]
-            aim = torch.tensor([x0 / w, y0 / h, x1 / w, y1 / h], dtype=torch.float64)
-            own = boxes[layer, b, q]
-            low, high = aim[:2], aim[2:]
-            expected["box"][b] += (own - torch.cat(((low + high) / 2, high - low))).abs().sum()
-            expected["giou"][b] += 1 - generalized_iou(box_corners(own), aim)
-        expected["class"][b] += sigmoid_focal(logits[layer, b, q], one_hot).sum()
-    full = output.geometry.to_pixels(things.masks)
-    stuff = output.geometry.to_pixels(output.stuff.masks)
-    for layer, b in np.ndindex(full.shape[:2]):
-        h, w = SIZES[b]
-        truth = batch.truth[b, :h, :w].flatten()
-        for i, target in enumerate(assignment.things.targets[b]):
-            mask = full[layer, b, i, :h, :w].flatten()
-            expected["dice"][b] += dice(mask, (truth == target).double())
-        mask = stuff[layer, b, 0, :h, :w].flatten()
-        expected["stuff_dice"][b] += dice(mask, (truth == 3).double())
-        seen = torch.tensor([1.0, 0.0], dtype=torch.float64)
-        expected["stuff_class"][b] += sigmoid_focal(output.stuff.class_logits[layer, b], seen).sum()
-    # Six things and two stuff masks: shares 3/4 and 1/4. rtol: shares are float32.
-    for name, weight in (("class", 2), ("box", 5), ("giou", 2), ("dice", 2)):
-        np.testing.assert_allclose(
-            losses[f"thing_{name}"].detach(), weight * 0.75 * expected[name] / 6, rtol=1e-6
-        )
-    for name, weight in (("stuff_class", 4), ("stuff_dice", 2)):
-        np.testing.assert_allclose(
-            losses[name].detach(), weight * 0.25 * expected[name] / 2, rtol=1e-6
-        )
+    output = network((batch.images - 0.5) / 0.2, batch.image_size)
+    targets = point_targets(batch, true_masks(batch), output.geometry.finest, 17)
+    found = Criterion(PUBLISHED, network.config).segments(network, output, targets)
+    assert found.counts.tolist() == [6, 2]
+    weights = {
+        **{"thing_class": 2, "thing_box": 5, "thing_giou": 2, "thing_dice": 2, "thing_entropy": 2},
+        **{"stuff_class": 4, "stuff_dice": 2, "stuff_entropy": 2},
+        **{"segment_class": 2, "segment_dice": 5, "segment_entropy": 5},
+    }
+    shares = {"thing": 0.75, "stuff": 0.25, "segment": 1.0}
+    for name, loss in found.losses.items():
+        share = shares[name.partition("_")[0]]
+        torch.testing.assert_close(whole[name].detach(), weights[name] * share * loss)
 
 
-def test_warm_up_spares_the_published_losses(published):
-    half = run(make_batch(), step=PUBLISHED.warmup_iterations // 2)[0]
+def test_warm_up_spares_the_published_losses(network, whole):
+    half = run(make_batch(), step=PUBLISHED.warmup_iterations // 2, network=network)
     share = (PUBLISHED.warmup_iterations // 2) / PUBLISHED.warmup_iterations
-    warm = {"thing_box", "thing_giou", "thing_dice", "stuff_class", "stuff_dice"}
+    warm = {"thing_box", "thing_giou", "thing_dice", "thing_entropy"}
+    warm |= {"stuff_class", "stuff_dice", "stuff_entropy", "segment_dice", "segment_entropy"}
     warm |= {"semantic_tree", "boundary"}
-    for name, loss in published[0].items():
+    for name, loss in whole.items():
         factor = share if name in warm else 1.0
         torch.testing.assert_close(half[name], factor * loss)
     with pytest.raises(ValueError, match=r"warmup_exempt must be of .*, got 'loss_cl'"):
         LossConfig(warmup_exempt=("contrast", "loss_cl"))
-    first = run(make_batch(), replace(PUBLISHED, warmup_iterations=0), step=0)[0]
-    torch.testing.assert_close(first, published[0])
+    first = run(make_batch(), replace(PUBLISHED, warmup_iterations=0), step=0, network=network)
+    torch.testing.assert_close(first, whole)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_weights_scale_their_loss_alone(name, published):
-    scaled = run(make_batch(), replace(PUBLISHED, **{name: 3 * getattr(PUBLISHED, name)}))[0]
-    for other, loss in published[0].items():
-        torch.testing.assert_close(scaled[other], (3 if other == name else 1) * loss)
+def test_weights_scale_their_loss_alone(network, whole):
+    """Of one network whose weights do not decide what is matched."""
+    for name in whole:
+        if name.startswith("segment_") or name in ("thing_entropy", "stuff_entropy"):
+            continue
+        weights = {name: 3 * getattr(PUBLISHED, name)}
+        scaled = run(make_batch(), replace(PUBLISHED, **weights), network=network)
+        for other, loss in whole.items():
+            torch.testing.assert_close(scaled[other], (3 if other == name else 1) * loss)
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize("complete", [True, False])
-def test_padding_has_no_influence(activation, complete):
-    network = shake(PanopticNetwork(tiny(mask_activation=activation)).double()).eval()
-    small = run(make_batch(fill=float("nan")), network=network, complete=complete)[0]
+def test_padding_has_no_influence(network, complete):
+    small = run(make_batch(fill=float("nan")), network=network, complete=complete)
     canvas = (CANVAS[0] + 13, CANVAS[1] + 24)
-    large = run(make_batch(canvas=canvas, fill=float("nan")), network=network, complete=complete)[0]
+    large = run(make_batch(canvas=canvas, fill=float("nan")), network=network, complete=complete)
     torch.testing.assert_close(small, large)
 
 
-def test_order_of_targets_has_no_influence(published):
+def test_order_of_targets_has_no_influence(network, whole):
     order = [3, 1, 0, 2]
     batch = make_batch()
     points = PointBatch(batch.points.xy[:, order], batch.points.category[:, order])
     new_index = torch.tensor(order).argsort().int()
     truth = torch.where(batch.truth >= 0, new_index[batch.truth.clamp(min=0)], -1)
     permuted = replace(batch, points=points, truth=truth)
-    torch.testing.assert_close(run(permuted)[0], published[0])
+    torch.testing.assert_close(run(permuted, network=network), whole)
 
 
-def test_images_parts_do_not_depend_on_their_order(published):
-    swapped = run(make_batch((SCENE, SCENE), SIZES[::-1]))[0]
-    torch.testing.assert_close({name: loss.flip(0) for name, loss in swapped.items()}, published[0])
+def test_images_parts_do_not_depend_on_their_order(network, whole):
+    swapped = run(make_batch((SCENE, SCENE), SIZES[::-1]), network=network)
+    torch.testing.assert_close({name: loss.flip(0) for name, loss in swapped.items()}, whole)
 
 
 STUFF_ONLY, THINGS_ONLY = SCENE[3:], SCENE[:3]
@@ -157,10 +139,11 @@ STUFF_ONLY, THINGS_ONLY = SCENE[3:], SCENE[:3]
     "scenes", [(SCENE, STUFF_ONLY), (STUFF_ONLY, STUFF_ONLY), (THINGS_ONLY, SCENE), ([], [])]
 )
 @pytest.mark.parametrize("complete", [True, False])
-def test_lacking_targets(scenes, complete):
+@pytest.mark.parametrize("name", ["relu", "mask2former"])
+def test_lacking_targets(scenes, complete, name):
     """Losses and gradients stay finite, and no parameter is left without a gradient."""
-    network = shake(PanopticNetwork(tiny()).double())
-    losses = run(make_batch(scenes), network=network, complete=complete)[0]
+    network = shake(make_network(CONFIGS[name]).double())
+    losses = run(make_batch(scenes), network=network, complete=complete)
     sum(loss.sum() for loss in losses.values()).backward()
     assert all(loss.isfinite().all() for loss in losses.values())
     for name, parameter in network.named_parameters():
@@ -168,7 +151,8 @@ def test_lacking_targets(scenes, complete):
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
     if not any(scenes):
-        assert losses["thing_class"].sum() > 0, "absence is to be learned"
+        learned = losses.get("thing_class", losses.get("segment_class"))
+        assert learned.sum() > 0, "absence is to be learned"
 
 
 def test_true_masks():
@@ -191,13 +175,13 @@ def test_a_target_without_pixels_is_none_with_true_masks():
     assert targets.tags[0].tolist() == [True, True, False, True, False]
 
 
-def test_sums_are_divided_by_the_mean_count_of_processes(monkeypatch, published):
+def test_sums_are_divided_by_the_mean_count_of_processes(monkeypatch, network, whole):
     """Beside a process that has nothing to count, the mean of the two is the loss of the one."""
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: None)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    shared = run(make_batch())[0]
-    torch.testing.assert_close(shared, {name: 2 * loss for name, loss in published[0].items()})
+    shared = run(make_batch(), network=network)
+    torch.testing.assert_close(shared, {name: 2 * loss for name, loss in whole.items()})
 
 
 def test_a_count_of_nothing_is_one_for_all_processes_together(monkeypatch):
@@ -210,27 +194,11 @@ def test_a_count_of_nothing_is_one_for_all_processes_together(monkeypatch):
     assert counts.tolist() == [0, 1, 2]
 
 
-def test_sigmoid_masks_have_an_entropy():
-    network = shake(PanopticNetwork(tiny(mask_activation="sigmoid")).double()).eval()
-    losses, output, things, assignment, _ = run(make_batch(), network=network)
-    expected = 0.0
-    full = output.geometry.to_pixels(things.masks)[:, 0]
-    for layer, i in np.ndindex(len(full), 3):
-        h, w = SIZES[0]
-        p = full[layer, i, :h, :w].sigmoid().detach().numpy()
-        aim = (make_batch().truth[0, :h, :w] == assignment.things.targets[0][i]).numpy()
-        expected -= np.log(np.where(aim, p, 1 - p)).mean()
-    # log(1 - p) of the literal loses digits near p = 1; shares are float32.
-    np.testing.assert_allclose(
-        losses["thing_entropy"][0].item(), 2 * 0.75 * expected / 6, rtol=1e-6
-    )
-
-
-def test_half_precision_output_gives_float32_losses():
-    criterion_input = make_batch(dtype=torch.float32)
-    network = shake(PanopticNetwork(tiny())).eval()
+@pytest.mark.parametrize("name", ["relu", "mask2former"])
+def test_half_precision_output_gives_float32_losses(name):
+    network = shake(make_network(CONFIGS[name])).eval()
     with torch.autocast("cpu", torch.bfloat16):
-        losses = run(criterion_input, network=network)[0]
+        losses = run(make_batch(dtype=torch.float32), network=network)
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
 
 

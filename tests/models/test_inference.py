@@ -39,8 +39,12 @@ def literal_merge(masks, class_scores, labels, things, config):
             continue
         new = binary[k] & ~filled
         filled |= new
-        segments.append((labels[k], scores[k]))
-        segment_map[new] = len(segments)
+        known = [label for label, _ in segments]
+        if not is_thing and labels[k] in known:  # a panoptic map has one segment of a stuff class
+            segment_map[new] = known.index(labels[k]) + 1
+        else:
+            segments.append((labels[k], scores[k]))
+            segment_map[new] = len(segments)
     return segment_map, segments
 
 
