@@ -5,7 +5,7 @@ import socket
 import urllib.request
 
 import pytest
-from app.served import served
+from annotate_page import served
 from PIL import Image
 
 from point2mask.cli import main
