@@ -1,5 +1,7 @@
 """The annotation page from outside, as its users have it: a server process, a browser, clicks."""
 
+import http.client
+import json
 import os
 import re
 import signal
@@ -9,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 VIEWPORT = {"width": 1200, "height": 760}
 PATIENCE = 60_000  # milliseconds: machines are slow and shared
@@ -42,6 +45,28 @@ def served(
         finally:
             server.kill()
             server.stderr.close()
+
+
+class Server:
+    """Requests over one connection that stays open."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+
+    def ask(self, method: str, path: str, body: Any = None) -> bytes:
+        content = None if body is None else json.dumps(body)
+        self._connection.request(method, path, content, {"content-type": "application/json"})
+        answer = self._connection.getresponse()
+        read = answer.read()
+        assert answer.status == 200, read
+        return read
+
+    def change(self, targets: list[dict[str, Any]], revision: int, assigner: str) -> bytes:
+        """The masks of other clicks, as the page asks for them."""
+        body = {"revision": revision, "segments_info": targets}
+        changed = json.loads(self.ask("PUT", "/api/images/0/targets", body))
+        how = urlencode({"revision": changed["revision"], "assigner": assigner})
+        return self.ask("GET", f"/api/images/0/masks?{how}")
 
 
 @contextmanager
