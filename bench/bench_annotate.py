@@ -143,7 +143,7 @@ def measure(folder: Path, changes: int, browser: Any | None) -> dict[str, Any]:
         if browser is not None:
             start = time.perf_counter()
             with opened(browser, url) as page:
-                page.locator("#title", has_text="×").wait_for()
+                page.locator("#title", has_text=f"{WIDTH}").wait_for()
                 result["open_page_ms"] = 1e3 * (time.perf_counter() - start)
                 page.locator("#pictures li").first.click()
                 page.locator("#latency", has_text="masks in").wait_for()

@@ -61,9 +61,9 @@ function take(answer) {
     selected = { id: null, point: null };
   }
   images[index].targets = clicks.segments_info.length;
+  loadMasks(); // on their way while the page draws
   showProgress(images, index);
   refresh();
-  loadMasks();
 }
 
 async function loadMasks() {
