@@ -1,6 +1,7 @@
 """The annotation page from outside, as its users have it: a server process, a browser, clicks."""
 
 import http.client
+import io
 import json
 import os
 import re
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from point2mask.data.files import open_replacing
+
 VIEWPORT = {"width": 1200, "height": 760}
+COLORS = 32  # of a picture of the window
 PATIENCE = 60_000  # milliseconds: machines are slow and shared
 
 
@@ -126,3 +130,12 @@ def add_category(page: Any, name: str, isthing: bool) -> None:
 def wait_for_masks(page: Any, index: int, revision: int) -> None:
     """Until the masks of a picture's clicks are painted."""
     page.wait_for_selector(f'#canvas[data-masks="{index}/{revision}"]')
+
+
+def shoot(page: Any, path: Path) -> None:
+    """The window as a PNG in few colours, so that it is small."""
+    from PIL import Image
+
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    with open_replacing(path) as file:
+        shot.quantize(COLORS, dither=Image.Dither.NONE).save(file, format="PNG", optimize=True)
