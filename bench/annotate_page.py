@@ -1,7 +1,6 @@
 """The annotation page from outside, as its users have it: a server process, a browser, clicks."""
 
 import http.client
-import io
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from point2mask.data.files import open_replacing
 
 VIEWPORT = {"width": 1200, "height": 760}
-COLORS = 32  # of a picture of the window
+JPEG_QUALITY = 75  # of a picture of the window
 PATIENCE = 60_000  # milliseconds: machines are slow and shared
 
 
@@ -133,9 +132,6 @@ def wait_for_masks(page: Any, index: int, revision: int) -> None:
 
 
 def shoot(page: Any, path: Path) -> None:
-    """The window as a PNG in few colours, so that it is small."""
-    from PIL import Image
-
-    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    """The window as a small JPEG."""
     with open_replacing(path) as file:
-        shot.quantize(COLORS, dither=Image.Dither.NONE).save(file, format="PNG", optimize=True)
+        file.write(page.screenshot(type="jpeg", quality=JPEG_QUALITY))

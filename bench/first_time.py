@@ -46,16 +46,16 @@ class Steps:
 
 def click_through(page: Any, labels: PointLabels, step: Steps, out: Path) -> None:
     """Makes the categories and every click of ``labels`` on the page, picture by picture."""
-    web.shoot(page, out / "1_open.png")
+    web.shoot(page, out / "1_open.jpg")
     with step("make the categories"):
         for category in labels.categories.values():
             web.add_category(page, category.name, category.isthing)
-    web.shoot(page, out / "2_categories.png")
+    web.shoot(page, out / "2_categories.jpg")
     order = [*labels.categories]
     for index, (record, targets) in enumerate(labels.images):
         page.locator("#title", has_text=f"{record.file_name} — {record.width}").wait_for()
         if index == 1:
-            web.shoot(page, out / "5_next_picture.png")
+            web.shoot(page, out / "5_next_picture.jpg")
         with step(f"{len(targets)} clicks on picture {index + 1}, each until its masks are shown"):
             clicks = [(t.category_id, point) for t in targets for point in t.points]
             for revision, (category, point) in enumerate(clicks, start=1):
@@ -63,10 +63,10 @@ def click_through(page: Any, labels: PointLabels, step: Steps, out: Path) -> Non
                 page.mouse.click(*web.place(page, (record.width, record.height), point))
                 web.wait_for_masks(page, index, revision)
                 if (index, revision) == (0, 1):
-                    web.shoot(page, out / "3_first_click.png")
+                    web.shoot(page, out / "3_first_click.jpg")
         assert page.locator("#targets li").count() == len(targets), "clicks too near to each other"
         if index == 0:
-            web.shoot(page, out / "4_all_clicks.png")
+            web.shoot(page, out / "4_all_clicks.jpg")
         page.keyboard.press("ArrowRight")
 
 
@@ -74,10 +74,8 @@ def export(page: Any, step: Steps, out: Path) -> None:
     """COCO panoptic, the format that the page offers first."""
     with step("export"):
         page.click("#export")
-        status = page.locator("#export-status", has_text="written to")
-        status.wait_for()
-    status.scroll_into_view_if_needed()
-    web.shoot(page, out / "6_exported.png")
+        page.locator("#export-status", has_text="written to").wait_for()
+    web.shoot(page, out / "6_exported.jpg")
 
 
 def install(folder: Path, python: str, torch: list[str], step: Steps) -> str:

@@ -200,6 +200,7 @@ $("export").addEventListener("click", () => run(async () => {
   const say = (text, wrong = false) => {
     $("export-status").textContent = text;
     $("export-status").classList.toggle("error", wrong);
+    $("export-status").scrollIntoView({ block: "nearest" });
   };
   $("export").disabled = true;
   try {
