@@ -56,6 +56,9 @@ class Server:
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def ask(self, method: str, path: str, body: Any = None) -> bytes:
         content = None if body is None else json.dumps(body)
         self._connection.request(method, path, content, {"content-type": "application/json"})

@@ -105,7 +105,7 @@ def first_time(folder: Path, out: Path, python: str, step: Steps, browser: Any) 
         with step("start the server and open the page"):
             url, _ = stack.enter_context(web.served(photos, python=python))
             page = stack.enter_context(web.opened(browser, url))
-            page.locator("#title", has_text="640").wait_for()
+            page.locator("#title", has_text=" — ").wait_for()
         click_through(page, read_points(clicks), step, out)
         export(page, step, out)
     with step("evaluate"):
@@ -127,9 +127,9 @@ def main() -> int:
     args = parser.parse_args()
     torch = ["--index-url", args.torch_index] if args.torch_index else []
     step = Steps()
-    args.out.mkdir(parents=True, exist_ok=True)
     try:
         with web.chromium() as browser, tempfile.TemporaryDirectory() as folder:
+            args.out.mkdir(parents=True, exist_ok=True)
             python = install(Path(folder), args.python, torch, step)
             quality = first_time(Path(folder), args.out, python, step, browser)
     except web.NoBrowserError as error:
