@@ -1,9 +1,14 @@
 """Honest timing for the scripts of this folder: one process, repeats interleaved, medians."""
 
+import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -54,3 +59,29 @@ def interleaved(
         }
         for name, taken in sample(peers, dict.fromkeys(peers, repeats)).items()
     }
+
+
+def cores_busy(seconds: float = 2.0) -> float:
+    """How many cores everything on this machine keeps busy while we sleep."""
+
+    def ticks() -> tuple[int, int]:
+        numbers = [int(n) for n in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return sum(numbers), numbers[3] + numbers[4]
+
+    (total, idle), _ = ticks(), time.sleep(seconds)
+    total_after, idle_after = ticks()
+    share = 1 - (idle_after - idle) / (total_after - total)
+    return share * (os.cpu_count() or 1)
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """Beside so many processes that count."""
+    command = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

@@ -1,35 +1,36 @@
 """The page in headless Chromium: click, masks, drag, undo, keys, export, errors."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
-from app.served import served
+from annotate_page import (
+    NoBrowserError,
+    add_category,
+    chromium,
+    opened,
+    place,
+    served,
+    wait_for_masks,
+)
 from PIL import Image
 
 from point2mask.cli import main
 from point2mask.data import read_panoptic, read_points
 
 pytest.importorskip("fastapi", reason="needs point2mask[app]")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
 pytestmark = pytest.mark.browser
 WIDTH, HEIGHT = 128, 96
-VIEWPORT = {"width": 1200, "height": 760}
-PATIENCE = 60_000  # milliseconds: machines of tests are slow and shared
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as start:
-        path = os.environ.get("POINT2MASK_CHROMIUM") or start.chromium.executable_path
-        if not Path(path).is_file():
-            pytest.skip(f"no Chromium at {path}; set POINT2MASK_CHROMIUM to run this test")
-        browser = start.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    try:
+        with chromium() as browser:
+            yield browser
+    except NoBrowserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -49,36 +50,13 @@ def folder(tmp_path):
 @pytest.fixture
 def page(browser, folder):
     """The page of the folder; a script error fails the test."""
-    faults = []
-    with served(folder) as (url, _):
-        page = browser.new_page(viewport=VIEWPORT)
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(url)
-        page.wait_for_selector("#pictures li.current")
+    with served(folder) as (url, _), opened(browser, url) as page:
         yield page
-        page.close()
-    assert not faults
 
 
 def at(page, x, y):
     """Where a pixel of the picture is in the window."""
-    box = page.locator("#canvas").bounding_box()
-    scale = 0.96 * min(box["width"] / WIDTH, box["height"] / HEIGHT)
-    left = box["x"] + (box["width"] - WIDTH * scale) / 2
-    top = box["y"] + (box["height"] - HEIGHT * scale) / 2
-    return left + x * scale, top + y * scale
-
-
-def add_category(page, name, kind):
-    page.fill("#category-name", name)
-    page.select_option("#category-kind", kind)
-    page.click("#new-category button")
-    page.locator("#categories .name", has_text=name).wait_for()
-
-
-def masks_of(page, index, revision):
-    page.wait_for_selector(f'#canvas[data-masks="{index}/{revision}"]')
+    return place(page, (WIDTH, HEIGHT), (x, y))
 
 
 def color(page, x, y):
@@ -97,22 +75,22 @@ def stored(folder):
 
 
 def test_click_drag_undo_export(page, folder, capsys):
-    add_category(page, "disc", "1")
-    add_category(page, "sea", "0")
+    add_category(page, "disc", True)
+    add_category(page, "sea", False)
     plain = color(page, 40, 48)
 
     page.keyboard.press("1")
     page.mouse.click(*at(page, 50.5, 48.5))
-    masks_of(page, 0, 1)
+    wait_for_masks(page, 0, 1)
     page.keyboard.press("2")
     page.mouse.click(*at(page, 110.5, 20.5))
-    masks_of(page, 0, 2)
+    wait_for_masks(page, 0, 2)
     ((disc,), (sea,)) = stored(folder)["a.png"]
     np.testing.assert_allclose([disc, sea], [(50.5, 48.5), (110.5, 20.5)], atol=0.5)
     tinted = color(page, 40, 48)
     assert max(abs(a - b) for a, b in zip(plain, tinted, strict=True)) > 20
     page.mouse.click(*at(page, 100.5, 80.5))  # stuff grows the target it has
-    masks_of(page, 0, 3)
+    wait_for_masks(page, 0, 3)
     assert [len(points) for points in stored(folder)["a.png"]] == [1, 2]
 
     page.mouse.move(*at(page, *disc))
@@ -120,17 +98,17 @@ def test_click_drag_undo_export(page, folder, capsys):
     page.mouse.move(*at(page, 60, 50), steps=4)
     page.mouse.move(*at(page, 62.5, 54.5), steps=2)
     page.mouse.up()
-    masks_of(page, 0, 4)
+    wait_for_masks(page, 0, 4)
     np.testing.assert_allclose(stored(folder)["a.png"][0][0], (62.5, 54.5), atol=0.5)
     assert page.locator("#targets li").all_inner_texts()[0].split()[:3] == ["disc", "1", "click"]
 
     page.keyboard.press("Control+z")
-    masks_of(page, 0, 5)
+    wait_for_masks(page, 0, 5)
     assert stored(folder)["a.png"][0] == (disc,)
     page.keyboard.press("Control+y")
-    masks_of(page, 0, 6)
+    wait_for_masks(page, 0, 6)
     page.click("#undo")
-    masks_of(page, 0, 7)
+    wait_for_masks(page, 0, 7)
     assert stored(folder)["a.png"][0] == (disc,)
     assert page.inner_text("#count") == "1 of 3 pictures have clicks"
 
@@ -155,22 +133,22 @@ def test_keys_and_removal(page, folder):
     page.keyboard.press("Enter")
     page.locator("#categories .name", has_text="disc").wait_for()
     page.mouse.click(*at(page, 50, 48))
-    masks_of(page, 0, 1)
+    wait_for_masks(page, 0, 1)
     page.keyboard.down("Shift")
     page.mouse.click(*at(page, 56, 40))
     page.keyboard.up("Shift")
-    masks_of(page, 0, 2)
+    wait_for_masks(page, 0, 2)
     assert [len(points) for points in stored(folder)["a.png"]] == [2]
     page.keyboard.press("Delete")
-    masks_of(page, 0, 3)
+    wait_for_masks(page, 0, 3)
     assert [len(points) for points in stored(folder)["a.png"]] == [1]
     page.mouse.click(*at(page, 50, 48), button="right")
-    masks_of(page, 0, 4)
+    wait_for_masks(page, 0, 4)
     assert "a.png" not in stored(folder)
     page.keyboard.press("ArrowRight")
     page.locator("#title", has_text="b.png — 128").wait_for()
     page.mouse.click(*at(page, 50, 48))
-    masks_of(page, 1, 1)
+    wait_for_masks(page, 1, 1)
     page.keyboard.press("u")
     page.locator("#pictures .current", has_text="broken.png").wait_for()
     page.locator("#message", has_text="expected an image as").wait_for()
@@ -182,20 +160,20 @@ def test_keys_and_removal(page, folder):
 
 
 def test_zoomed_clicks_land_where_they_are_seen(page, folder):
-    add_category(page, "disc", "1")
+    add_category(page, "disc", True)
     x, y = at(page, 50.5, 48.5)
     page.mouse.move(x, y)
     for _ in range(4):
         page.mouse.wheel(0, -300)
     page.mouse.click(x, y)  # zoom is about the mouse
-    masks_of(page, 0, 1)
+    wait_for_masks(page, 0, 1)
     np.testing.assert_allclose(stored(folder)["a.png"][0][0], (50.5, 48.5), atol=0.3)
 
 
 def test_says_when_somebody_else_wrote(page, folder):
-    add_category(page, "disc", "1")
+    add_category(page, "disc", True)
     page.mouse.click(*at(page, 50, 48))
-    masks_of(page, 0, 1)
+    wait_for_masks(page, 0, 1)
     path = folder / "points.json"
     path.write_text(path.read_text() + "\n")
     page.mouse.click(*at(page, 90, 20))

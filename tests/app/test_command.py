@@ -5,10 +5,11 @@ import socket
 import urllib.request
 
 import pytest
-from app.served import served
+from annotate_page import served
 from PIL import Image
 
 from point2mask.cli import main
+from point2mask.cli.annotate import _listen
 
 pytest.importorskip("uvicorn", reason="needs point2mask[app]")
 
@@ -36,6 +37,13 @@ def test_serves_on_loopback_until_interrupted(folder):
             with pytest.raises(OSError, match=r"refused|timed out"):
                 other.connect(("127.0.0.2", port))
     assert server.returncode == 0
+
+
+def test_answers_do_not_wait_for_a_confirmation():
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_begins_with_categories_of_another_file(folder, tmp_path):

@@ -45,5 +45,7 @@ def test_runs_from_clicks_to_a_network(tmp_path: Path):
         ast.literal_eval(found) for found in re.findall(r"^\{'all'.*\}$", text, re.MULTILINE)
     ]
     untrained, trained = qualities
-    assert untrained["all"] > 20
-    assert trained["stuff"] > 20
+    assert untrained["all"] > 70
+    # Measured over three seeds: things 37 to 44, stuff 71 to 78.
+    assert trained["things"] > 25
+    assert trained["stuff"] > 60

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
+from point2mask import _core
 from point2mask.data import PointTarget
-from point2mask.label import edges, label_image
-from point2mask.label.paths import _supplies
+from point2mask.label import edges, label_image, paths
+from point2mask.label.paths import _Paths, _supplies
 from point2mask.label.picture import make_picture
 from point2mask.label.regions import superpixels
 from point2mask.label.scene import make_scene, place_clicks
@@ -114,3 +115,24 @@ def test_transport_gives_targets_their_areas():
         labels = label_image(image, targets, "transport")
         # Entropy and sampling move pixels near the border between the two.
         assert (labels == 0).mean() == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize("kept", [0, 2, 64])
+def test_only_paths_of_new_seeds_are_computed(kept, monkeypatch):
+    picture = scene([((5.0, 5.0),)]).picture
+    first = np.array([[70, 80], [900, -1], [-1, -1]], np.int32)
+    second = np.array([[900, -1], [1200, -1], [70, 80], [1200, -1]], np.int32)
+    alone = [_Paths(picture).distance(seeds) for seeds in (first, second)]
+    computed = []
+
+    def count(cost, seeds):
+        computed.append(seeds.shape[1])
+        return compute(cost, seeds)
+
+    compute = _core.geodesic_distance
+    monkeypatch.setattr(_core, "geodesic_distance", count)
+    monkeypatch.setattr(paths, "KEPT", kept)
+    both = _Paths(picture)
+    for seeds, expected in zip((first, second, first), (*alone, alone[0]), strict=True):
+        np.testing.assert_array_equal(both.distance(seeds), expected)
+    assert computed == {0: [3, 4, 3], 2: [3, 3, 2], 64: [3, 2]}[kept]

@@ -1,15 +1,12 @@
 """pseudo_masks: against the published step transcribed literally, and its stated properties."""
 
-from dataclasses import replace
-
 import numpy as np
 import published
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
-from transfers import pretended_cuda
+from pseudo_mask_cases import CLASSES, IS_THING, random_case, run
 
 from point2mask.pseudo_masks import (
     ASSIGNERS,
@@ -22,39 +19,6 @@ from point2mask.pseudo_masks import (
     mark_points,
     pseudo_masks,
 )
-
-CLASSES = 6
-IS_THING = torch.tensor([True, True, True, True, False, False])
-
-
-def random_case(seed, height=96, width=112, things=4, points=1):
-    """Smooth random maps of one image with a few things and two stuff classes."""
-    g = torch.Generator().manual_seed(seed)
-
-    def smooth(channels, scale):
-        coarse = torch.randn(1, channels, 5, 6, generator=g, dtype=torch.float64) * scale
-        return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0]
-
-    semantic = smooth(CLASSES, 3.0).softmax(0)
-    boundary = smooth(1, 2.0).sigmoid()[0]
-    feature = torch.nn.functional.normalize(smooth(8, 1.0), dim=0)
-    category = [int(c) for c in torch.randint(0, 4, (things,), generator=g)] + [4, 5]
-    where = torch.rand(len(category), points, 2, generator=g) * torch.tensor([width, height])
-    targets = [(c, [(x, y) for x, y in xy.tolist()]) for c, xy in zip(category, where, strict=True)]
-    return semantic, boundary, feature, targets
-
-
-def run(case, options=None, **kwargs):
-    semantic, boundary, feature, targets = case
-    return pseudo_masks(
-        semantic[None],
-        PointBatch.from_lists([targets]),
-        IS_THING,
-        boundary=boundary[None],
-        feature=feature[None],
-        options=options,
-        **kwargs,
-    )
 
 
 @pytest.mark.parametrize("points", [1, 3])
@@ -238,93 +202,6 @@ def test_an_empty_instance_gets_the_middle_half_as_its_box():
     assert result.box[0, 1].tolist() == [16.0, 8.0, 48.0, 24.0]
 
 
-class HostReads(TorchDispatchMode):
-    """Counts what would stop a GPU: values read back, and outputs sized by values."""
-
-    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if any(name in str(func) for name in self.NAMES):
-            self.seen.append(str(func))
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("scheme", SUPPLIES)
-@pytest.mark.parametrize("assigner", ASSIGNERS)
-def test_reads_no_value_back_and_calls_no_more_for_more_images(assigner, scheme):
-    options = PseudoMaskOptions(assigner=assigner, transport=TransportOptions(supplies=scheme))
-    semantic, boundary, feature, targets = random_case(10)
-    counts = []
-    for images in (1, 3):
-        points = PointBatch.from_lists([targets] * images)
-        with HostReads() as reads, CallCount() as calls:
-            pseudo_masks(
-                semantic.expand(images, -1, -1, -1),
-                points,
-                IS_THING,
-                boundary=boundary.expand(images, -1, -1),
-                feature=feature.expand(images, -1, -1, -1),
-                areas=torch.ones(points.category.shape, dtype=torch.float64),
-                options=options,
-            )
-        assert reads.seen == []
-        counts.append(calls.count)
-    assert counts[0] == counts[1]
-
-
-@pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("scheme", SUPPLIES)
-@pytest.mark.parametrize("assigner", ASSIGNERS)
-def test_a_gpu_is_never_waited_for(assigner, scheme, padded):
-    """Not even by a copy of a number from the host; so the step can be captured in a graph."""
-    options = PseudoMaskOptions(
-        assigner=assigner, class_penalty=1.0, transport=TransportOptions(supplies=scheme)
-    )
-    with pretended_cuda() as transfers:
-
-        def maps(*shape):
-            return torch.empty(shape, device="cuda")
-
-        points = PointBatch(maps(2, 5, 3, 2), torch.empty((2, 5), dtype=torch.int64, device="cuda"))
-        result = pseudo_masks(
-            maps(2, CLASSES, 96, 112),
-            points,
-            torch.empty(CLASSES, dtype=torch.bool, device="cuda"),
-            boundary=maps(2, 24, 28),
-            feature=maps(2, 8, 24, 28),
-            low_level=maps(2, 6, 7),
-            image_size=torch.empty((2, 2), dtype=torch.int32, device="cuda") if padded else None,
-            areas=maps(2, 5),
-            options=options,
-        )
-    assert result.panoptic.device.type == "cuda"
-    assert transfers.seen == []
-
-
-def test_transfers_are_noticed():
-    with pretended_cuda() as transfers:
-        there = torch.ones(2, device="cuda")
-        there.new_tensor([1.0, 2.0])
-        torch.tensor([1, 2], device="cuda")
-        there[:] = torch.ones(2)
-        there.cpu()
-    assert len(transfers.seen) == 4
-
-
-class CallCount(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += 1
-        return func(*args, **(kwargs or {}))
-
-
 def test_mark_points_is_the_published_max_pooling():
     g = torch.Generator().manual_seed(0)
     semantic = torch.rand(2, CLASSES, 40, 30, generator=g)
@@ -344,66 +221,6 @@ def test_presence_ignores_padding():
     expected = torch.zeros(2, CLASSES, dtype=torch.bool)
     expected[0, 2] = expected[1, 5] = True
     assert torch.equal(class_presence(points, CLASSES), expected)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"assigner": "magic"}, "assigner must be one of transport, shortest_path, nearest"),
-        ({"transport": TransportOptions(supplies="magic")}, "supplies must be one of centroid"),
-        ({"transport": TransportOptions(supplies="given")}, "needs areas"),
-        ({"stride": 0}, "stride must be at least 1"),
-        ({"point_size": 16}, "point_size must be odd"),
-        ({"confidence": 1.5}, "confidence must lie in"),
-        ({"class_penalty": float("inf")}, "class_penalty must be finite"),
-        ({"step_weight": -0.1}, "step_weight must be finite and not negative"),
-        ({"semantic_weight": -1.0}, "semantic_weight must be finite and not negative"),
-    ],
-)
-def test_rejects_bad_options(change, message):
-    with pytest.raises(ValueError, match=message):
-        run(random_case(0), replace(PseudoMaskOptions(), **change))
-
-
-@pytest.mark.parametrize("change", [{"epsilon": 0.0}, {"iterations": -1}, {"demand_relaxation": 0}])
-def test_rejects_bad_transport_options(change):
-    with pytest.raises(ValueError, match=next(iter(change))):
-        TransportOptions(**change)
-
-
-def test_rejects_bad_shapes():
-    semantic, boundary, feature, targets = random_case(0)
-    points = PointBatch.from_lists([targets])
-    batch = semantic[None]
-    with pytest.raises(ValueError, match="is_thing must be bool"):
-        pseudo_masks(batch, points, IS_THING[:3])
-    with pytest.raises(ValueError, match="must hold B=2 images"):
-        pseudo_masks(semantic.expand(2, -1, -1, -1), points, IS_THING)
-    with pytest.raises(ValueError, match="image_size must have shape"):
-        pseudo_masks(batch, points, IS_THING, image_size=torch.tensor([96, 112]))
-    with pytest.raises(ValueError, match="image_size must have shape"):
-        pseudo_masks(batch, points, IS_THING, image_size=[[96, 112]])
-    with pytest.raises(ValueError, match="areas must have shape"):
-        pseudo_masks(batch, points, IS_THING, areas=torch.ones(1, 2))
-    with pytest.raises(ValueError, match="boundary must be float"):
-        pseudo_masks(batch, points, IS_THING, boundary=boundary)
-    with pytest.raises(ValueError, match="feature must hold B=1 images"):
-        pseudo_masks(batch, points, IS_THING, feature=feature.expand(2, -1, -1, -1))
-    with pytest.raises(ValueError, match="int64 category"):
-        pseudo_masks(batch, PointBatch(points.xy, points.category.float()), IS_THING)
-    with pytest.raises(ValueError, match="semantic must not be empty"):
-        pseudo_masks(batch[..., :0], points, IS_THING)
-
-
-def test_rejects_bad_values_where_the_tensors_live():
-    case = random_case(0)
-    beyond = (*case[:3], [(CLASSES, [(1.0, 1.0)])])
-    with pytest.raises(RuntimeError, match="categories in"):
-        run(beyond)
-    options = PseudoMaskOptions(transport=TransportOptions(supplies="given"))
-    for bad in (float("nan"), -1.0):
-        with pytest.raises(RuntimeError, match="areas must be finite and not negative"):
-            run(case, options, areas=torch.full((1, 6), bad))
 
 
 def test_an_empty_batch_gives_empty_labels():

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, Prep
 from point2mask.label.folder import find_edges, read_edges
 
 BUILT_IN, EDGE_MAPS, NETWORK = "built-in", "edge maps", "checkpoint"
-KEPT = 4  # pictures whose click-independent part stays in memory, about 15 MB each
+KEPT = 4  # pictures whose click-independent part stays in memory: 15 to 35 MB each
 
 Labels = NDArray[np.int32]
 
@@ -37,6 +37,9 @@ class MapMaker(Protocol):
     """A trained network."""
 
     def prepare(self, image: NDArray[np.uint8]) -> PreparedMaps: ...
+
+
+Prepared = PreparedImage | PreparedMaps
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,33 @@ class Cues:
         return [name for name, there in available.items() if there]
 
 
+@dataclass
+class _Kept:
+    """A picture under one cue. ``lock`` is held while the rest is used."""
+
+    make: Callable[[], Prepared]
+    lock: threading.Lock
+    made: Prepared | None = None
+    used: set[str] = field(default_factory=set)  # assigners whose first, slow masks are made
+
+    @property
+    def prepared(self) -> Prepared:
+        self.made = self.made or self.make()
+        return self.made
+
+
 class Masks:
-    """Segment maps of a folder's pictures. Threads may share it; it does one thing at a time."""
+    """Segment maps of a folder's pictures.
+
+    Threads may share it. Pictures do not wait for each other, but where all need the network.
+    """
 
     def __init__(self, folder: Path, cues: Cues | None = None) -> None:
         self.cues = cues or Cues()
         self._folder = folder
-        self._lock = threading.Lock()
-        self._prepared: OrderedDict[object, PreparedImage | PreparedMaps] = OrderedDict()
+        self._lock = threading.Lock()  # of what is kept
+        self._network_lock = threading.Lock()
+        self._kept: OrderedDict[object, _Kept] = OrderedDict()
 
     def segment_map(
         self,
@@ -88,10 +110,11 @@ class Masks:
         """
         if assigner not in ASSIGNERS:
             raise DataError(f"expected an assigner of {', '.join(ASSIGNERS)}, got {assigner!r}")
-        with self._lock:
+        kept = self._keep(record, cue)
+        with kept.lock:
             if not wanted():
                 raise ConflictError("the clicks have changed since")
-            prepared = self._prepare(record, cue)
+            prepared = kept.prepared
             try:
                 if isinstance(prepared, PreparedImage):
                     things = [categories[target.category_id].isthing for target in targets]
@@ -100,18 +123,21 @@ class Masks:
                     index = prepared.label(targets, categories)
             except ValueError as error:
                 raise DataError(f"{record.file_name}: {error}") from error
+            kept.used.add(assigner)
         # Entry -1, the last, is void.
         return np.array([target.id for target in targets] + [0], np.int32)[index]
 
     def warm(self, record: ImageRecord, cue: str, assigner: str) -> None:
         """Does all that does not depend on the clicks, so that the first one is quick."""
         middle = PointTarget(1, 1, ((record.width / 2, record.height / 2),))
-        with self._lock:
-            prepared = self._prepare(record, cue)
-            if isinstance(prepared, PreparedImage) and assigner in ASSIGNERS:
+        kept = self._keep(record, cue)
+        with kept.lock:
+            prepared = kept.prepared
+            if isinstance(prepared, PreparedImage) and assigner in {*ASSIGNERS} - kept.used:
                 prepared.label([middle], assigner)
+                kept.used.add(assigner)
 
-    def _prepare(self, record: ImageRecord, cue: str) -> PreparedImage | PreparedMaps:
+    def _keep(self, record: ImageRecord, cue: str) -> _Kept:
         if cue not in self.cues.names:
             raise DataError(f"expected a cue of {', '.join(self.cues.names)}, got {cue!r}")
         path = resolve_inside(self._folder, record.file_name)
@@ -119,17 +145,22 @@ class Masks:
         if cue == EDGE_MAPS and self.cues.edges_dir is not None:
             edges_path = find_edges(record, self.cues.edges_dir)
         key = cue, record, _stamp(path), edges_path and _stamp(edges_path)
-        if key not in self._prepared:
+
+        def make() -> Prepared:
             image = read_rgb(path, (record.height, record.width))
             if cue == NETWORK and self.cues.network is not None:
-                self._prepared[key] = self.cues.network.prepare(image)
-            else:
-                edges = None if edges_path is None else read_edges(edges_path)
-                self._prepared[key] = PreparedImage(image, edges, self.cues.max_side)
-        self._prepared.move_to_end(key)
-        while len(self._prepared) > KEPT:
-            self._prepared.popitem(last=False)
-        return self._prepared[key]
+                return self.cues.network.prepare(image)
+            edges = None if edges_path is None else read_edges(edges_path)
+            return PreparedImage(image, edges, self.cues.max_side)
+
+        with self._lock:
+            if key not in self._kept:
+                lock = self._network_lock if cue == NETWORK else threading.Lock()
+                self._kept[key] = _Kept(make, lock)
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[key]
 
 
 def _stamp(path: Path) -> tuple[Path, int, int]:

@@ -146,12 +146,15 @@ def _report(project: "Project", url: str) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise UsageError(
             f"cannot listen at {host}, port {port} ({error.strerror or error}); choose another "
             "with --port, 0 for any free one"
         ) from error
+    # Connections inherit it. Without, an answer's body waits 40 ms until its headers are confirmed.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _port(text: str) -> int:

@@ -15,6 +15,7 @@ EDGE_POWER = 4  # high: a path is about as long as the highest edge that it cros
 STEP_COST = 3e-5  # of a step without edge
 EPSILON = 0.03  # of transport, whose cost is the logarithm of the distance
 TOLERANCE, MAX_ITERATIONS = 1e-3, 1000
+KEPT = 64  # targets whose distances stay with a picture: 0.3 MB each
 SAMPLING = 2  # transport is solved on every so-many-th row and column
 
 
@@ -82,8 +83,32 @@ def _centroid_shares(scene: Scene, distance: NDArray[np.float32]) -> NDArray[np.
 
 def _distance(scene: Scene, seeds: NDArray[np.int32]) -> NDArray[np.float32]:
     """``float32 [K, h, w]``: cost of the cheapest path from every target's seeds."""
-    cost = scene.picture.once(_step_cost)
-    return np.asarray(_core.geodesic_distance(cost, seeds[None])[0], dtype=np.float32)
+    return scene.picture.once(_Paths).distance(seeds)
+
+
+class _Paths:
+    """Cheapest paths on one picture. Those of a target do not depend on others, and are kept."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._cost = _step_cost(picture)
+        self._kept: dict[bytes, NDArray[np.float32]] = {}  # by seeds, the last used at the end
+
+    def distance(self, seeds: NDArray[np.int32]) -> NDArray[np.float32]:
+        """``float32 [K, h, w]`` from seeds ``[K, P]``: computed where the seeds are new."""
+        keys = [one[one >= 0].tobytes() for one in seeds]
+        fresh = [k for k, key in enumerate(keys) if key not in self._kept]
+        distance = np.empty((len(keys), *self._cost.shape[2:]), np.float32)
+        if fresh:
+            distance[fresh] = _core.geodesic_distance(self._cost, seeds[None, fresh])[0]
+        for one, key in zip(distance, keys, strict=True):
+            if key in self._kept:
+                one[...] = self._kept[key]
+        for one, key in zip(distance[-KEPT:], keys[-KEPT:], strict=True):
+            kept = self._kept.pop(key, None)
+            self._kept[key] = one.copy() if kept is None else kept
+        while len(self._kept) > KEPT:
+            del self._kept[next(iter(self._kept))]
+        return distance
 
 
 def _step_cost(picture: Picture) -> NDArray[np.float32]:

@@ -61,9 +61,9 @@ function take(answer) {
     selected = { id: null, point: null };
   }
   images[index].targets = clicks.segments_info.length;
+  loadMasks(); // on their way while the page draws
   showProgress(images, index);
   refresh();
-  loadMasks();
 }
 
 async function loadMasks() {
@@ -200,6 +200,7 @@ $("export").addEventListener("click", () => run(async () => {
   const say = (text, wrong = false) => {
     $("export-status").textContent = text;
     $("export-status").classList.toggle("error", wrong);
+    $("export-status").scrollIntoView({ block: "nearest" });
   };
   $("export").disabled = true;
   try {

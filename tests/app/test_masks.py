@@ -1,0 +1,65 @@
+"""Who waits for whom, and what is computed once, where masks of several pictures are asked for."""
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="needs point2mask[app]")
+
+from point2mask.app import ConflictError, Masks
+from point2mask.data import Category, ImageRecord, PointTarget
+from point2mask.label import PreparedImage
+
+CATEGORIES = {1: Category(1, "disc", True, (200, 40, 40))}
+TARGETS = [PointTarget(7, 1, ((10.0, 8.0),))]
+RECORDS = [ImageRecord(number, f"{number}.png", 20, 30) for number in (1, 2)]
+
+
+@pytest.fixture
+def masks(tmp_path):
+    for record in RECORDS:
+        noise = np.random.default_rng(record.id).integers(0, 256, (20, 30, 3))
+        Image.fromarray(noise.astype(np.uint8)).save(tmp_path / record.file_name)
+    return Masks(tmp_path)
+
+
+def test_a_picture_does_not_wait_for_another(masks):
+    entered, done = threading.Event(), threading.Event()
+
+    def wanted():
+        entered.set()
+        return done.wait(20)
+
+    slow = threading.Thread(
+        target=masks.segment_map, args=(RECORDS[0], TARGETS, CATEGORIES), kwargs={"wanted": wanted}
+    )
+    slow.start()
+    assert entered.wait(20)
+    assert (masks.segment_map(RECORDS[1], TARGETS, CATEGORIES) == 7).all()
+    assert slow.is_alive()
+    done.set()
+    slow.join()
+
+
+def test_what_is_not_wanted_any_more_is_not_prepared(masks):
+    (masks._folder / "1.png").write_bytes(b"no picture")  # preparing would say so
+    with pytest.raises(ConflictError, match="have changed since"):
+        masks.segment_map(RECORDS[0], TARGETS, CATEGORIES, wanted=lambda: False)
+
+
+def test_warm_pictures_are_not_warmed_again(masks, monkeypatch):
+    labelled = []
+    label = PreparedImage.label
+
+    def count(self, targets, assigner, *things):
+        labelled.append(assigner)
+        return label(self, targets, assigner, *things)
+
+    monkeypatch.setattr(PreparedImage, "label", count)
+    for assigner in ("merge", "merge", "watershed", "none of ours"):
+        masks.warm(RECORDS[0], "built-in", assigner)
+    masks.segment_map(RECORDS[0], TARGETS, CATEGORIES, assigner="transport")
+    masks.warm(RECORDS[0], "built-in", "transport")
+    assert labelled == ["merge", "watershed", "transport"]

@@ -1,0 +1,38 @@
+"""Random maps with clicks, and their pseudo-masks."""
+
+import torch
+
+from point2mask.pseudo_masks import PointBatch, pseudo_masks
+
+CLASSES = 6
+IS_THING = torch.tensor([True, True, True, True, False, False])
+
+
+def random_case(seed, height=96, width=112, things=4, points=1):
+    """Smooth random maps of one image with a few things and two stuff classes."""
+    g = torch.Generator().manual_seed(seed)
+
+    def smooth(channels, scale):
+        coarse = torch.randn(1, channels, 5, 6, generator=g, dtype=torch.float64) * scale
+        return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0]
+
+    semantic = smooth(CLASSES, 3.0).softmax(0)
+    boundary = smooth(1, 2.0).sigmoid()[0]
+    feature = torch.nn.functional.normalize(smooth(8, 1.0), dim=0)
+    category = [int(c) for c in torch.randint(0, 4, (things,), generator=g)] + [4, 5]
+    where = torch.rand(len(category), points, 2, generator=g) * torch.tensor([width, height])
+    targets = [(c, [(x, y) for x, y in xy.tolist()]) for c, xy in zip(category, where, strict=True)]
+    return semantic, boundary, feature, targets
+
+
+def run(case, options=None, **kwargs):
+    semantic, boundary, feature, targets = case
+    return pseudo_masks(
+        semantic[None],
+        PointBatch.from_lists([targets]),
+        IS_THING,
+        boundary=boundary[None],
+        feature=feature[None],
+        options=options,
+        **kwargs,
+    )
