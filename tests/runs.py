@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from networks import TINY, shake
+from networks import TINY, TINY_MASK2FORMER, shake
 from torch import nn
 
 from point2mask.data import read_panoptic
@@ -15,6 +15,7 @@ from point2mask.data.shapes import write_shapes
 from point2mask.data.training import DataConfig, SourceConfig
 from point2mask.engine.config import ReportConfig, RunConfig, ScheduleConfig
 from point2mask.engine.evaluate import Predictor
+from point2mask.engine.module import SupervisionConfig
 from point2mask.models import BackboneConfig, MergeConfig, PanopticNetwork
 
 SIZE = (32, 48)
@@ -48,13 +49,25 @@ def config(root: Path, **changes: Any) -> RunConfig:
     return replace(values, **changes)
 
 
+def mask2former(config: RunConfig) -> RunConfig:
+    """The same run with the other network."""
+    own = config.network
+    network = replace(
+        TINY_MASK2FORMER,
+        num_things=own.num_things,
+        num_stuff=own.num_stuff,
+        backbone=own.backbone,
+    )
+    return replace(config, network=network)
+
+
 def predictor(root: Path, augmentation: AugmentConfig, merge: MergeConfig) -> Predictor:
     """With a network that was never trained, of the categories of data that it writes."""
     write_data(root, train=1, val=1)
     categories = read_panoptic(root / "annotations/panoptic_val.json").categories
     torch.manual_seed(0)
     network = shake(PanopticNetwork(config(root).network)).eval()
-    return Predictor(network, categories, augmentation, merge)
+    return Predictor(network, categories, augmentation, merge, SupervisionConfig())
 
 
 class Semantic(nn.Module):

@@ -1,18 +1,21 @@
 """Networks to share: the same predictions after a round trip, and folders that are not whole."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import runs
+import torch
+from networks import TINY_MASK2FORMER, shake
 from PIL import Image
 
 from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic
 from point2mask.data.augment import AugmentConfig
 from point2mask.hub import from_pretrained, load_predictor, push_to_hub, save_pretrained
-from point2mask.models import MergeConfig
+from point2mask.models import Mask2FormerConfig, MergeConfig, make_network
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,17 @@ def test_a_network_is_the_same_after_a_round_trip(predictor, saved):
     assert segments_again == segments
     assert segments
     assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_mask2former_is_the_same_after_a_round_trip(predictor, tmp_path):
+    config = Mask2FormerConfig(**{**vars(TINY_MASK2FORMER), "num_things": 6, "num_stuff": 4})
+    torch.manual_seed(0)
+    other = replace(predictor, network=shake(make_network(config)).eval())
+    save_pretrained(other, tmp_path / "model")
+    again = load_predictor(tmp_path / "model")
+    assert again.network.config == config
+    for name, tensor in other.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], tensor)
 
 
 def test_predict_takes_a_saved_folder(predictor, saved, tmp_path):

@@ -1,7 +1,7 @@
 """Networks to share: a folder of weights and a configuration, on disk or on the Hugging Face hub.
 
-A folder has ``model.safetensors`` and ``config.json``, all that prediction needs and nothing of the
-training. Loading one runs no code of it.
+A folder has ``model.safetensors`` and ``config.json``, all that prediction and masks from
+clicks need and nothing else of the training. Loading one runs no code of it.
 """
 
 import json
@@ -22,6 +22,7 @@ from point2mask.engine.build import Trained, categories_from_plain, check_classe
 from point2mask.engine.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
 from point2mask.engine.evaluate import Predictor
 from point2mask.engine.fields import parse, to_plain
+from point2mask.engine.module import SupervisionConfig
 from point2mask.models import AnyNetworkConfig, MergeConfig, make_network
 from point2mask.models.export import export_network
 
@@ -36,12 +37,15 @@ class _Model:
     network: AnyNetworkConfig
     augment: AugmentConfig
     merge: MergeConfig
+    supervision: SupervisionConfig
 
 
 def predictor_of(trained: Trained) -> Predictor:
     """What predicts with the network of a checkpoint."""
     config = trained.config
-    return Predictor(trained.network, trained.categories, config.augment, config.merge)
+    return Predictor(
+        trained.network, trained.categories, config.augment, config.merge, config.supervision
+    )
 
 
 def load_predictor(path: str | Path) -> Predictor:
@@ -82,6 +86,7 @@ def save_pretrained(predictor: Predictor, folder: str | Path) -> None:
             "std": list(network.backbone.std),
             "augment": to_plain(predictor.augmentation),
             "merge": to_plain(predictor.merge),
+            "supervision": to_plain(predictor.supervision),
             "categories": [to_plain(category) for category in predictor.categories.values()],
         },
     )
@@ -124,6 +129,7 @@ def from_pretrained(
         categories,
         model.augment,
         model.merge,
+        model.supervision,
     )
 
 
@@ -194,7 +200,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if values.get("format") != FORMAT:
         raise DataError(f"{path}: expected format {FORMAT!r}, got {values.get('format')!r}")
     lists = {"categories": list, "mean": list, "std": list}
-    for key in ("network", "augment", "merge", "categories", "mean", "std"):
+    for key in (*(entry.name for entry in fields(_Model)), *lists):
         if not isinstance(values.get(key), lists.get(key, dict)):
             raise DataError(f"{path}: expected an entry {key!r}, got {values.get(key)!r:.60}")
     for key in ("mean", "std"):

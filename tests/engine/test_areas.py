@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import shake, tiny
+from networks import TINY_MASK2FORMER, shake, tiny
 from training import IS_THING, SCENE, SIZES, make_batch, randn
 
 from point2mask.engine.areas import network_areas
 from point2mask.engine.module import SupervisionConfig, TrainingModule
-from point2mask.models import PanopticNetwork
+from point2mask.models import Mask2FormerNetwork, PanopticNetwork, make_network
 from point2mask.models.decoder import Locations
+from point2mask.models.mask2former import QueryMasks
 from point2mask.models.network import ThingMasks
 from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
 
@@ -46,10 +47,31 @@ def test_areas_are_those_of_the_queries_around_the_clicks(activation):
         assert areas[b].tolist() == [(8 * rows - 4 + reach) * w for rows in (2, 4, 6)] + [1]
 
 
-def test_supplies_by_the_network_train_a_step():
+def test_areas_of_mask2former_are_those_of_the_masks_at_the_clicks():
+    """Queries 7, 2, 5 know the things; two of one class are told apart by where their masks lie."""
+    network = Mask2FormerNetwork(TINY_MASK2FORMER).double()
+    batch = make_batch()
+    output = network(batch.images, batch.image_size)
+    logits = torch.full((1, 2, 12, 6), -4.0, dtype=torch.float64)
+    masks = torch.full((1, 2, 12, 24, 32), -2.0, dtype=torch.float64)
+    owners = (7, 2, 5)
+    for (category, (x, y), _), query in zip(SCENE[:3], owners, strict=True):
+        logits[..., query, category] = 4.0
+        masks[..., query, int(y) // 4, int(x) // 4] = 2.0
+    # One cell of +2 among -2, bilinear at a quarter of its size: above 0 for weights over 1/2.
+    weight = torch.tensor([0.625, 0.875, 0.875, 0.625])
+    weight = torch.cat((1 - weight[:2].flip(0), weight, 1 - weight[:2].flip(0)))
+    area = int((weight[:, None] * weight > 0.5).sum())
+    output = replace(output, queries=QueryMasks(logits, masks))
+    areas = network_areas(network, output, batch.points, IS_THING, batch.image_size)
+    assert areas.tolist() == [[area] * 3 + [1]] * 2
+
+
+@pytest.mark.parametrize("config", [tiny(), TINY_MASK2FORMER], ids=lambda c: c.architecture)
+def test_supplies_by_the_network_train_a_step(config):
     options = PseudoMaskOptions(transport=TransportOptions(supplies="network"))
     torch.manual_seed(0)
-    network = shake(PanopticNetwork(tiny()))
+    network = shake(make_network(config))
     training = TrainingModule(network, None, SupervisionConfig(pseudo_masks=options))
     for scenes in ((SCENE, SCENE), (SCENE[3:], []), ([], [])):
         losses, masks = training(make_batch(scenes, dtype=torch.float32), 10**6)

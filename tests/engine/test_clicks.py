@@ -13,6 +13,7 @@ from point2mask.data.records import Category
 from point2mask.data.training import class_channels
 from point2mask.engine.clicks import TrainedNetwork
 from point2mask.engine.train import train
+from point2mask.hub import load_predictor
 from point2mask.pseudo_masks import PointBatch, pseudo_masks
 
 
@@ -30,7 +31,7 @@ def network(root, tmp_path_factory):
     config = replace(config, schedule=replace(config.schedule, epochs=1))
     out = tmp_path_factory.mktemp("run")
     train(config, out, cpu=True, make_module=runs.Semantic)
-    return TrainedNetwork(out)
+    return TrainedNetwork(load_predictor(out))
 
 
 def test_gives_the_pseudo_masks_of_training(root, network):
@@ -41,7 +42,7 @@ def test_gives_the_pseudo_masks_of_training(root, network):
     got = masks.segment_map(record, targets, dataset.categories, "checkpoint")
 
     module, channels = network.module, class_channels(dataset.categories)
-    assert record.height == network.trained.config.augment.test_short_side  # nothing is resized
+    assert record.height == network.short_side  # nothing is resized
     image = torch.from_numpy(read_rgb(folder / record.file_name)).permute(2, 0, 1).float() / 255
     image = torch.nn.functional.pad(image, (0, -record.width % 32, 0, -record.height % 32))
     mean, std = (x[:, None, None] for x in (module.mean, module.std))
@@ -70,7 +71,7 @@ def test_gives_the_pseudo_masks_of_training(root, network):
 
 def test_larger_pictures_are_reduced_and_clicks_with_them(network, root):
     image = np.repeat(np.repeat(read_rgb(root / "images" / "val" / "000001.png"), 3, 0), 3, 1)
-    categories = network.trained.categories
+    categories = network.categories
     thing = next(c for c in categories.values() if c.isthing)
     targets = [
         PointTarget(1, thing.id, ((20.0, 10.0),)),
@@ -83,7 +84,7 @@ def test_larger_pictures_are_reduced_and_clicks_with_them(network, root):
 
 def test_categories_are_matched_by_name_and_kind(network):
     image = np.zeros((32, 48, 3), np.uint8)
-    known = next(iter(network.trained.categories.values()))
+    known = next(iter(network.categories.values()))
     target = PointTarget(1, 77, ((3.0, 3.0),))
     prepared = network.prepare(image)
     assert (prepared.label([target], {77: replace(known, id=77)}) == 0).any()
@@ -95,7 +96,7 @@ def test_categories_are_matched_by_name_and_kind(network):
 def test_maps_of_the_clicked_classes_follow_the_clicks(network, root, monkeypatch):
     changed = replace(network.module.supervision, clicked_classes=True)
     image = read_rgb(root / "images" / "val" / "000001.png")
-    categories = network.trained.categories
+    categories = network.categories
     first, second, third = list(categories)[:2] + list(categories)[-1:]
     before = [PointTarget(1, first, ((9.0, 9.0),)), PointTarget(2, third, ((40.0, 25.0),))]
     after = [PointTarget(1, second, ((9.0, 9.0),)), PointTarget(2, third, ((40.0, 25.0),))]

@@ -9,6 +9,7 @@ import yaml
 from point2mask.data import DataError
 from point2mask.engine.config import RunConfig, check_resumable, load_config, save_config
 from point2mask.engine.fields import parse, to_plain
+from point2mask.models import Mask2FormerConfig, NetworkConfig
 
 MINIMAL = """
 data:
@@ -68,6 +69,18 @@ def test_saving_gives_the_same_configuration_back(path, tmp_path):
     assert yaml.safe_load((tmp_path / "saved.yaml").read_text())["augment"]["crop"] == [10, 20]
 
 
+def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
+    assert type(load_config(path).network) is NetworkConfig
+    overrides = ["network.architecture=mask2former", "network.decoder_layers=3"]
+    config = load_config(path, overrides)
+    assert type(config.network) is Mask2FormerConfig
+    assert config.network.decoder_layers == 3
+    save_config(tmp_path / "saved.yaml", config)
+    assert load_config(tmp_path / "saved.yaml") == config
+    with pytest.raises(DataError, match=r"^network\.stuff_layers: unknown key"):
+        load_config(path, [*overrides, "network.stuff_layers=3"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -89,6 +102,15 @@ def test_saving_gives_the_same_configuration_back(path, tmp_path):
         ("augment.short_sides=[600, x]", r"^augment\.short_sides\[1\]: expected an integer"),
         ("augment.crop=[1, 2, 3]", r"^augment\.crop: expected a list of 2, got 3 entries$"),
         ("supervision.kind=boxes", r"^supervision\.kind: expected one of points, masks, got 'box"),
+        (
+            "network.architecture=yolo",
+            r"^network\.architecture: expected one of pan.*'yolo'$",
+        ),
+        (
+            "network.architecture=[x]",
+            r"^network\.architecture: .* mask2former, got \['x'\]$",
+        ),
+        ("network.decoder_layers=3", r"^network\.decoder_layers: unknown key; "),
         ("network.heads=7", r"^network: width must be a multiple of heads"),
         ("schedule.epochs=0", r"^schedule: epochs must be at least 1, got 0$"),
         ("data.train=5", r"^data\.train: expected keys and values, got 5$"),

@@ -14,6 +14,7 @@ from point2mask.data import DataError, read_panoptic, read_rgb, write_rgb
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.training import class_channels
 from point2mask.engine.evaluate import Predictor, evaluate, predict_folder
+from point2mask.engine.module import SupervisionConfig
 from point2mask.engine.sources import find_pictures
 from point2mask.evaluation import panoptic_quality, read_predictions
 from point2mask.models import MergeConfig, PanopticNetwork
@@ -39,7 +40,7 @@ def predictor(root, truth):
     torch.manual_seed(0)
     network = shake(PanopticNetwork(runs.config(root).network)).eval()
     sizes = AugmentConfig(test_short_side=45, max_side=64)
-    return Predictor(network, truth.categories, sizes, EVERYTHING)
+    return Predictor(network, truth.categories, sizes, EVERYTHING, SupervisionConfig())
 
 
 def test_a_folder_can_be_scored_and_agrees_with_evaluate(root, truth, predictor, tmp_path):
@@ -71,7 +72,7 @@ def test_a_perfect_network_is_perfect(root, truth):
                     return truth.segment_map(image), list(image.segments)
             raise AssertionError
 
-    oracle = Oracle(None, truth.categories, AugmentConfig(), MergeConfig())
+    oracle = Oracle(None, truth.categories, AugmentConfig(), MergeConfig(), SupervisionConfig())
     quality = evaluate(oracle, root / "images/val", truth, range(3)).quality()
     assert quality.all.pq == 1.0
 
@@ -254,7 +255,7 @@ def test_the_network_is_tested_at_its_size(root, truth):
 
     network = Watched(replace(runs.config(root).network, queries=3)).eval()
     sizes = AugmentConfig(test_short_side=40, max_side=1000)
-    predictor = Predictor(network, truth.categories, sizes, MergeConfig())
+    predictor = Predictor(network, truth.categories, sizes, MergeConfig(), SupervisionConfig())
     ids, _ = predictor.predict(np.zeros((20, 33, 3), np.uint8))
     assert ids.shape == (20, 33)
     assert seen == [((1, 3, 64, 96), [[40, 66]])]

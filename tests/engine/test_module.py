@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import shake, tiny
+from networks import TINY_MASK2FORMER, shake, tiny
 from training import SIZES, make_batch, take
 
 from point2mask.engine.module import SupervisionConfig, TrainingModule, image_edges
 from point2mask.losses import LossConfig
-from point2mask.models import PanopticNetwork
+from point2mask.models import PanopticNetwork, make_network
 from point2mask.pseudo_masks import PseudoMaskOptions, pseudo_masks, sobel_lab_edges
 
 LATE = 10**6
@@ -39,6 +39,20 @@ def test_a_step_trains_every_parameter(name, activation):
     assert (masks.area[:, :3] > 0).any()
     for loss_name, loss in losses.items():
         torch.testing.assert_close(training.image_losses[loss_name].sum(), loss.detach())
+
+
+@pytest.mark.parametrize("name", SUPERVISIONS)
+def test_a_step_trains_every_parameter_of_mask2former(name):
+    torch.manual_seed(0)
+    network = shake(make_network(TINY_MASK2FORMER))
+    training = TrainingModule(network, None, SUPERVISIONS[name])
+    losses, masks = training(make_batch(dtype=torch.float32, fill=float("nan")), LATE)
+    sum(losses.values()).backward()
+    for parameter_name, parameter in training.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, parameter_name
+            assert parameter.grad.isfinite().all(), parameter_name
+    assert (masks.area[:, :3] > 0).any()
 
 
 def test_padding_pixels_are_not_read():

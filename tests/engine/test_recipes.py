@@ -9,7 +9,7 @@ import torch
 from point2mask.engine.config import load_config
 from point2mask.engine.train import train
 from point2mask.losses import LossConfig
-from point2mask.models import NetworkConfig, PanopticNetwork
+from point2mask.models import NetworkConfig, make_network
 from point2mask.pseudo_masks import PseudoMaskOptions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -69,6 +69,8 @@ SMALL = {
     "penn_fudan_lite0": (1, 1),
     "nuclei_lite0": (1, 1),
     "coco_mini_lite0": (80, 53),
+    "shapes_mask2former": (6, 4),
+    "penn_fudan_mask2former": (1, 1),
 }
 
 
@@ -80,15 +82,22 @@ def test_every_recipe_is_known_here():
 def test_small_recipes(name):
     config = load_config(CONFIGS / f"{name}.yaml", ["network.backbone.pretrained=none"])
     assert (config.network.num_things, config.network.num_stuff) == SMALL[name]
-    network = PanopticNetwork(config.network)
+    network = make_network(config.network)
     assert sum(p.numel() for p in network.parameters()) < 8e6
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["penn_fudan_lite0", "nuclei_lite0", "coco_mini_lite0"])
-def test_two_steps_on_real_data(name, data_root, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("penn_fudan_lite0", "penn_fudan"),
+        ("nuclei_lite0", "nuclei"),
+        ("coco_mini_lite0", "coco_mini"),
+        ("penn_fudan_mask2former", "penn_fudan"),
+    ],
+)
+def test_two_steps_on_real_data(name, folder, data_root, tmp_path):
     """Real pictures, crowds and void through the whole path; nothing is said about quality."""
-    folder = {"penn_fudan_lite0": "penn_fudan", "nuclei_lite0": "nuclei"}.get(name, "coco_mini")
     config = load_config(
         CONFIGS / f"{name}.yaml",
         [

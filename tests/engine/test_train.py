@@ -17,6 +17,7 @@ from point2mask.engine.launch import launch
 from point2mask.engine.module import SupervisionConfig
 from point2mask.engine.optimizer import Average, make_optimizer, set_learning_rate
 from point2mask.engine.train import Run, train
+from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,23 @@ def test_a_run_from_points_to_a_result(root, tmp_path, capsys):
     assert "6 images" in lines[0]
     assert any(line.startswith("step 3/3  epoch 1  loss ") for line in lines)
     assert any("PQ: all" in line for line in lines)
+
+
+def test_a_run_of_mask2former_goes_on_to_the_same_bits(root, tmp_path):
+    """From points, with supplies of its own masks, stopped and taken up again after one epoch."""
+    config = with_data(runs.mask2former(runs.config(root)), val=runs.source("val"))
+    transport = TransportOptions(supplies="network")
+    supervision = SupervisionConfig(
+        pseudo_masks=PseudoMaskOptions(transport=transport), transport_warmup=1
+    )
+    config = replace(with_schedule(config, epochs=2), supervision=supervision)
+    whole = train(config, tmp_path / "whole", cpu=True)
+    assert {"segment_class", "segment_dice", "segment_entropy"} <= whole["losses"].keys()
+    assert not any(name.startswith(("thing_", "stuff_")) for name in whole["losses"])
+    train(with_schedule(config, epochs=1), tmp_path / "parts", cpu=True)
+    train(config, tmp_path / "parts", cpu=True, resume=True)
+    states = [load_trained(tmp_path / run).network.state_dict() for run in ("whole", "parts")]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_full_masks(root, tmp_path):

@@ -15,6 +15,7 @@ from point2mask.data import PointLabels, read_panoptic, sample_points, write_poi
 from point2mask.data.records import Category
 from point2mask.engine.clicks import TrainedNetwork
 from point2mask.engine.train import train
+from point2mask.hub import load_predictor, save_pretrained
 from point2mask.label import LabelOptions, label_folder
 
 
@@ -47,10 +48,33 @@ def pictures(dataset, root):
             yield image.record, np.array(picture.convert("RGB"))
 
 
+def test_a_saved_folder_is_as_good_as_its_run(data, tmp_path):
+    """The way masks are grown goes with the network."""
+    _, root = data
+    predictor = load_predictor(root / "run")
+    options = replace(predictor.supervision.pseudo_masks, assigner="nearest")
+    changed = replace(predictor.supervision, pseudo_masks=options, clicked_classes=True)
+    save_pretrained(replace(predictor, supervision=changed), tmp_path / "model")
+    again = TrainedNetwork(load_predictor(tmp_path / "model"))
+    assert again.module.supervision == changed
+    assert again.options.assigner == "nearest"
+    for options in ((), ("--assigner", "network")):
+        outs = []
+        for name in ("run", "model"):
+            if name == "model":
+                save_pretrained(predictor, tmp_path / "model")
+            folder = root / "run" if name == "run" else tmp_path / "model"
+            outs.append(tmp_path / f"{name}{len(options)}")
+            assert label(root, outs[-1], "--checkpoint", folder, *options) == 0
+        one, other = map(maps, outs)
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
 def test_learned_boundaries_are_the_edges(data, tmp_path):
     dataset, root = data
     assert label(root, tmp_path / "out", "--checkpoint", root / "run") == 0
-    network = TrainedNetwork(root / "run")
+    network = TrainedNetwork(load_predictor(root / "run"))
     (tmp_path / "edges").mkdir()
     for record, pixels in pictures(dataset, root):
         edges = network.prepare(pixels).edges()
@@ -72,7 +96,7 @@ def test_the_assigner_network_gives_its_pseudo_masks(data, tmp_path):
     options = ("--checkpoint", root / "run", "--assigner", "network", "--network-side", 48)
     assert label(root, tmp_path / "out", *options) == 0
     made = maps(tmp_path / "out")
-    network = TrainedNetwork(root / "run", 48)
+    network = TrainedNetwork(load_predictor(root / "run"), 48)
     clicks = dict(sample_points(dataset).images)
     for record, pixels in pictures(dataset, root):
         targets = clicks[record]

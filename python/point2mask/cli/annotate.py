@@ -58,7 +58,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--checkpoint",
         type=Path,
         metavar="DIR",
-        help="folder of a run, or of one of its checkpoints: masks by its network can be chosen",
+        help="folder of a run, of one of its checkpoints, or of save_pretrained: masks by its "
+        "network can be chosen",
     )
     parser.add_argument(
         "--max-side",
@@ -98,9 +99,10 @@ def run(args: argparse.Namespace) -> int:
     categories = None
     if args.checkpoint is not None:
         from point2mask.engine.clicks import TrainedNetwork
+        from point2mask.hub import load_predictor
 
-        network = TrainedNetwork(args.checkpoint)
-        categories = network.trained.categories
+        network = TrainedNetwork(load_predictor(args.checkpoint))
+        categories = network.categories
     if args.categories is not None:
         categories = read_categories(read_json(args.categories, "a JSON with categories"))
     project = Project(args.folder, categories, without=out)

@@ -88,8 +88,8 @@ def _add_options(parser: Parser) -> None:
         "--checkpoint",
         type=Path,
         metavar="RUN",
-        help="folder of a run, or of one of its checkpoints: the boundaries that its network sees "
-        "are used beside the built-in edges",
+        help="folder of a run, of one of its checkpoints, or of save_pretrained: the boundaries "
+        "that its network sees are used beside the built-in edges",
     )
     parser.add_argument(
         "--network-side",

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category
 from point2mask.data.training import MULTIPLE, class_channels, thing_channels
-from point2mask.engine.build import Trained, load_trained
+from point2mask.engine.evaluate import Predictor
 from point2mask.engine.module import TrainingModule, among_clicked
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput
@@ -25,30 +24,24 @@ from point2mask.pseudo_masks import PointBatch
 
 
 class TrainedNetwork:
-    """A checkpoint; categories of a folder are those of the network that have the same name."""
+    """A network and how it grows masks; categories of clicks are matched with its own by name."""
 
-    def __init__(self, path: str | Path, short_side: int | None = None) -> None:
+    def __init__(self, predictor: Predictor, short_side: int | None = None) -> None:
         """
         Args:
-            path: folder of a run, or of one of its checkpoints.
+            predictor: of :func:`point2mask.hub.load_predictor`.
             short_side: pixels that pictures are resized to for the network, the longer side at most
                 in the proportion of the run; by default as the run's test images.
-
-        Raises:
-            DataError: there is no checkpoint, or it is broken.
         """
-        self.trained: Trained = load_trained(path)
-        config = self.trained.config
-        augment = config.augment
+        self.categories = dict(predictor.categories)
+        augment = predictor.augmentation
         self.short_side = short_side or augment.test_short_side
         self.max_side = round(augment.max_side * self.short_side / augment.test_short_side)
-        self.module = TrainingModule(self.trained.network, config.loss, config.supervision).eval()
+        self.module = TrainingModule(predictor.network, None, predictor.supervision).eval()
         # As in the last step: the first phase, in which transport gives way, is over.
-        self.options = config.supervision.pseudo_masks
-        channels = class_channels(self.trained.categories)
-        self.channels = {
-            (c.name, c.isthing): channels[c.id] for c in self.trained.categories.values()
-        }
+        self.options = predictor.supervision.pseudo_masks
+        channels = class_channels(self.categories)
+        self.channels = {(c.name, c.isthing): channels[c.id] for c in self.categories.values()}
 
     def channel_of(self, category: Category) -> int:
         """Its place among the network's classes.
@@ -75,7 +68,7 @@ class TrainedNetwork:
             images=torch.nn.functional.pad(pixels, padding)[None],
             image_size=torch.tensor([size]),
             points=PointBatch.from_lists([[]]),
-            is_thing=thing_channels(self.trained.categories),
+            is_thing=thing_channels(self.categories),
             truth=None,
             names=("picture",),
         )

@@ -15,6 +15,7 @@ from point2mask.data.panoptic import PanopticDataset, write_panoptic
 from point2mask.data.png import read_rgb, write_rgb
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.training import MULTIPLE, class_channels
+from point2mask.engine.module import SupervisionConfig
 from point2mask.evaluation import PanopticStatistics, image_statistics
 from point2mask.models import MergeConfig, PointNetwork, predict
 from point2mask.progress import Progress, ignore
@@ -25,7 +26,7 @@ Predicted = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network with all that it takes to turn a picture into a panoptic map.
+    """A network with all that it takes to turn a picture into a panoptic map, or clicks into masks.
 
     The network must be in evaluation mode.
     """
@@ -34,6 +35,7 @@ class Predictor:
     categories: Mapping[int, Category]
     augmentation: AugmentConfig  # for the size of test images
     merge: MergeConfig
+    supervision: SupervisionConfig  # how masks are grown from clicks
 
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int32], list[Segment]]:
         """Segment map ``[H, W]``, 0 where there is no segment, of a picture ``[H, W, 3]``."""

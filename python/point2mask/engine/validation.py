@@ -73,4 +73,7 @@ class Validation:
             report.picture(step, f"prediction_{number}", picture)
 
     def _predictor(self, network: PointNetwork) -> Predictor:
-        return Predictor(network, self._categories, self._config.augment, self._config.merge)
+        config = self._config
+        return Predictor(
+            network, self._categories, config.augment, config.merge, config.supervision
+        )

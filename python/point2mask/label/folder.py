@@ -238,8 +238,9 @@ def _target_of_pixels(
 def _network(checkpoint: Path, side: int | None) -> "TrainedNetwork":
     """One a process; training code is loaded only where a network is asked for."""
     from point2mask.engine.clicks import TrainedNetwork
+    from point2mask.hub import load_predictor
 
-    return TrainedNetwork(checkpoint, side)
+    return TrainedNetwork(load_predictor(checkpoint), side)
 
 
 def _in_order(
