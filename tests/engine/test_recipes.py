@@ -64,6 +64,12 @@ def test_published_backbones():
         assert backbone.freeze_stem == ("swin" not in name)
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes_take_the_other_network(name):
+    network = load_config(CONFIGS / f"{name}.yaml", ["network.architecture=mask2former"]).network
+    assert (network.architecture, network.queries) == ("mask2former", 100)
+
+
 SMALL = {
     "shapes_tiny": (6, 4),
     "penn_fudan_lite0": (1, 1),
