@@ -207,6 +207,8 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = load_config(args.config, args.overrides)
+    if not isinstance(config.network, NetworkConfig):
+        parser.error("expected network.architecture=panoptic_segformer, whose stages are known")
     size = (args.size[0], args.size[1])
     measured = None if args.memory else fresh_memory(args)
     batch = make_batch(config.network, args.images, size, args.things)

@@ -67,13 +67,15 @@ def test_areas_of_mask2former_are_those_of_the_masks_at_the_clicks():
     assert areas.tolist() == [[area] * 3 + [1]] * 2
 
 
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("config", [tiny(), TINY_MASK2FORMER], ids=lambda c: c.architecture)
-def test_supplies_by_the_network_train_a_step(config):
+def test_supplies_by_the_network_train_a_step(config, half):
     options = PseudoMaskOptions(transport=TransportOptions(supplies="network"))
     torch.manual_seed(0)
     network = shake(make_network(config))
     training = TrainingModule(network, None, SupervisionConfig(pseudo_masks=options))
     for scenes in ((SCENE, SCENE), (SCENE[3:], []), ([], [])):
-        losses, masks = training(make_batch(scenes, dtype=torch.float32), 10**6)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            losses, masks = training(make_batch(scenes, dtype=torch.float32), 10**6)
         assert all(loss.isfinite() for loss in losses.values())
         assert masks.area.shape[1] == max(len(scene) for scene in scenes)

@@ -79,6 +79,9 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
     assert load_config(tmp_path / "saved.yaml") == config
     with pytest.raises(DataError, match=r"^network\.stuff_layers: unknown key"):
         load_config(path, [*overrides, "network.stuff_layers=3"])
+    for change in ("thing_dice=3", "mask_entropy=1", "match_box=1", "warmup_exempt=[thing_class]"):
+        with pytest.raises(DataError, match=r"loss\..*: architecture mask2former has no"):
+            load_config(path, [*overrides, f"loss.{change}"])
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,11 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
             "network.architecture=[x]",
             r"^network\.architecture: .* mask2former, got \['x'\]$",
         ),
+        ("loss.segment_dice=3", r"^configuration: loss\.segment_dice: architecture panoptic_segf"),
+        ("loss.no_object=0.2", r"^configuration: loss\.no_object: architecture panoptic_segformer"),
+        ("loss.warmup_exempt=[segment_class]", r"loss\.warmup_exempt: .* has no segment_class$"),
+        ("merge.max_things=0", r"^merge: max_things must be at least 1, got 0$"),
+        ("network.encoder_layers=0", r"^network: encoder_layers must be at least 1, got 0$"),
         ("network.decoder_layers=3", r"^network\.decoder_layers: unknown key; "),
         ("network.heads=7", r"^network: width must be a multiple of heads"),
         ("schedule.epochs=0", r"^schedule: epochs must be at least 1, got 0$"),

@@ -169,6 +169,15 @@ def test_exported_network_is_the_network():
     assert found["masks"].argmax(1).unique().numel() > 1
 
 
+def test_training_does_not_wait_in_the_pixel_decoder(monkeypatch):
+    network = build().train()
+    assert network.query_decoder.training
+    images, image_size = batch(SIZES, CANVAS)
+    monkeypatch.setattr(torch, "isfinite", None)
+    network.encode(images, image_size)
+    assert not network.eval().query_decoder.training
+
+
 def test_published_sizes_by_default():
     config = Mask2FormerConfig(num_things=80, num_stuff=53)
     assert (config.queries, config.decoder_layers, config.encoder_layers) == (100, 9, 6)

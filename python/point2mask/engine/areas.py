@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from point2mask.losses.matching import focal_class_cost, hungarian
-from point2mask.losses.sets import box_corners
+from point2mask.losses.sets import box_corners, full
 from point2mask.models import (
     Mask2FormerOutput,
     NetworkOutput,
@@ -56,9 +56,10 @@ def network_areas(
         stride = STRIDES[0]
         threshold = 0.0 if network.config.mask_activation == "sigmoid" else 0.5
         matching = hungarian(_box_cost(output, points, label, image_size), things)
-        decoded = network.decode_things(
-            output.encoded, output.locations.queries, matching.queries, all_layers=False
-        )
+        # Targets are made in full precision, whatever the network was run in.
+        encoded = output.encoded._replace(memory=full(output.encoded.memory))
+        queries = full(output.locations.queries)
+        decoded = network.decode_things(encoded, queries, matching.queries, all_layers=False)
         masks = [maps[: len(k)] for maps, k in zip(decoded.masks[0], matching.targets, strict=True)]
     areas = torch.ones(category.shape, device=category.device)
     for b, (targets, maps) in enumerate(zip(matching.targets, masks, strict=True)):

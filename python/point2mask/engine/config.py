@@ -12,7 +12,7 @@ from point2mask.data.files import open_regular
 from point2mask.data.training import DataConfig
 from point2mask.engine.fields import flatten, override, parse, to_plain
 from point2mask.engine.module import SupervisionConfig
-from point2mask.losses.config import LossConfig
+from point2mask.losses.config import LossConfig, check_losses
 from point2mask.models.config import AnyNetworkConfig, MergeConfig
 
 # What may differ when a run is taken up again: how far, where and how often, but not what.
@@ -87,6 +87,9 @@ class RunConfig:
     merge: MergeConfig = field(default_factory=MergeConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_losses(self.loss, self.network.architecture)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -68,8 +68,8 @@ class LabelOptions:
         edges_dir: a grey picture of edge strength for every image, of the same stem.
         max_side: pixels of the longer side to work at.
         overlays: whether pictures tinted by their masks are written.
-        checkpoint: folder of a run, whose learned boundaries are the edges unless the assigner is
-            ``network``.
+        checkpoint: folder of a run or of ``save_pretrained``; the boundaries that its network has
+            learned are the edges, unless the assigner is ``network``.
         network_side: pixels of the short side that the network sees; by default as its test images.
     """
 

@@ -1,6 +1,6 @@
 """Weights and constants of the losses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from point2mask.losses.affinity import PUBLISHED_KERNELS
 
@@ -63,3 +63,31 @@ class LossConfig:
         unknown = [name for name in self.warmup_exempt if name not in LOSSES]
         if unknown:
             raise ValueError(f"warmup_exempt must be of {', '.join(LOSSES)}, got {unknown[0]!r}")
+
+
+# Beginnings of the names in LossConfig that are of one architecture alone.
+_OWN = {
+    "panoptic_segformer": ("thing_", "stuff_", "mask_", "match_"),
+    "mask2former": ("segment_", "no_object"),
+}
+
+
+def check_losses(config: LossConfig, architecture: str) -> None:
+    """That nothing was changed which has no part in the losses of an architecture.
+
+    Raises:
+        ValueError: names the weight or the exempt loss.
+    """
+    others = tuple(
+        start for name, starts in _OWN.items() if name != architecture for start in starts
+    )
+    standard = LossConfig()
+    for entry in fields(config):
+        if entry.name.startswith(others):
+            value, default = getattr(config, entry.name), getattr(standard, entry.name)
+            if value != default:
+                raise ValueError(f"loss.{entry.name}: architecture {architecture} has none")
+    if config.warmup_exempt != standard.warmup_exempt:
+        for name in config.warmup_exempt:
+            if name.startswith(others):
+                raise ValueError(f"loss.warmup_exempt: architecture {architecture} has no {name}")

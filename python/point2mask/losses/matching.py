@@ -66,7 +66,7 @@ def matching_cost(
 def hungarian(cost: Tensor, is_target: Tensor) -> Matching:
     """The cheapest one-to-one matching of every layer and image, by SciPy on the host.
 
-    The one place where a training step waits for the device.
+    The one place where the losses wait for the device.
 
     Args:
         cost: ``[L, B, Q, K]``.

@@ -90,11 +90,15 @@ def run_by_size(
     """
     parts, order = [], []
     for (h, w), members in geometry.groups().items():
-        alike = images if len(members) == len(images) else images[members]
-        maps = network(alike[..., :h, :w])
+        maps = network(of_group(images, members)[..., :h, :w])
         parts.append([pad_to(x, shape) for x, shape in zip(maps, shapes, strict=True)])
         order += members
     return [in_order(level, order) for level in zip(*parts, strict=True)]
+
+
+def of_group(maps: Tensor, members: list[int]) -> Tensor:
+    """The maps of some images of a batch; of all of them without a copy."""
+    return maps if len(members) == len(maps) else maps[members]
 
 
 def pad_to(maps: Tensor, shape: tuple[int, int], value: float = 0.0) -> Tensor:

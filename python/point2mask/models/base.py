@@ -18,7 +18,7 @@ class Encoded(NamedTuple):
     """What the encoder knows of a batch."""
 
     memory: Tensor  # [B, S, d], levels of stride 8, 16, 32 (and 64) one after the other
-    position: Tensor  # [B, S, d], sine encoding and level embedding
+    position: Tensor  # [B, S, d], sine encoding (and level embedding)
     geometry: Geometry
     mask_features: Tensor | None = None  # [B, d, H / 4, W / 4], of Mask2Former alone
 
@@ -103,7 +103,8 @@ class PointNetwork(nn.Module, ABC):
 
     @abstractmethod
     def candidates(self, encoded: Encoded, max_things: int) -> Candidates:
-        """The masks to be merged; of the things the best ``max_things``, of stuff all."""
+        """The masks to be merged: the best ``max_things`` things, with all stuff where it has
+        queries of its own."""
 
     @abstractmethod
     def last_outputs(self, encoded: Encoded) -> dict[str, Tensor]:

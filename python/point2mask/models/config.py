@@ -53,7 +53,7 @@ class PointNetworkConfig:
     feature_width: int = 128  # channels of the feature map that the pixel-to-target cost compares
 
     def __post_init__(self) -> None:
-        self._check_least(num_things=1, num_stuff=0, encoder_layers=0, semantic_layers=1)
+        self._check_least(num_things=1, num_stuff=0, encoder_layers=1, semantic_layers=1)
         self._check_choice("semantic_activation", "relu", "softplus")
         # Each head needs whole channels; the position encoding pairs of them for y and for x.
         self._check_divides("heads", self.heads)
@@ -128,9 +128,13 @@ class MergeConfig:
     The published Swin-L runs use 0.3 for both qualities.
     """
 
-    max_things: int = 100  # (query, class) pairs that are decoded to masks
+    max_things: int = 100  # (query, class) pairs, or queries of Mask2Former, that compete
     mask_threshold: float = 0.5  # a pixel is inside above
     quality_things: float = 0.25  # a mask is dropped below
     quality_stuff: float = 0.25
     overlap_things: float = 0.4  # a mask is dropped when a larger part of it is already taken
     overlap_stuff: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.max_things < 1:
+            raise ValueError(f"max_things must be at least 1, got {self.max_things}")

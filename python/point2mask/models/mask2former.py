@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from point2mask.models.backbone import Backbone, in_order, pad_to, run_by_size
+from point2mask.models.backbone import Backbone, in_order, of_group, pad_to, run_by_size
 from point2mask.models.base import Candidates, Encoded, NetworkOutput, PointNetwork, best_things
 from point2mask.models.config import MASK_LEVELS, STRIDES, Mask2FormerConfig
 from point2mask.models.geometry import Geometry, cells
@@ -55,6 +55,13 @@ class Mask2FormerNetwork(PointNetwork):
         self.class_head = nn.Linear(config.width, config.num_classes + 1)
         self.add_maps()
 
+    def train(self, mode: bool = True) -> "Mask2FormerNetwork":
+        super().train(mode)
+        # It has no dropout, but in training it waits for the device in every layer, to replace
+        # infinities, of which the losses are to tell.
+        self.pixel_decoder.eval()
+        return self
+
     def forward(self, images: Tensor, image_size: Tensor) -> Mask2FormerOutput:
         encoded = self.encode(images, image_size)
         return Mask2FormerOutput(encoded, *self.maps(encoded), self.decode_queries(encoded))
@@ -73,7 +80,8 @@ class Mask2FormerNetwork(PointNetwork):
         return Encoded(memory, torch.cat(position, 1).to(memory.dtype), geometry, mask_features)
 
     def _pixels(self, images: Tensor) -> list[Tensor]:
-        decoded = self.pixel_decoder(self.backbone(images))
+        # Its position encoding has the precision of the features: not half of it.
+        decoded = self.pixel_decoder([x.to(images.dtype) for x in self.backbone(images)])
         return [*reversed(decoded.multi_scale_features), decoded.mask_features]
 
     def decode_queries(self, encoded: Encoded, all_layers: bool = True) -> QueryMasks:
@@ -90,7 +98,7 @@ class Mask2FormerNetwork(PointNetwork):
         logits, masks, order = [], [], []
         for size, members in geometry.groups().items():
             own = [
-                maps[members, :, : cells(size[0], stride), : cells(size[1], stride)]
+                of_group(maps, members)[..., : cells(size[0], stride), : cells(size[1], stride)]
                 for maps, stride in zip(
                     (*levels, encoded.mask_features), (*_STRIDES, MASK_STRIDE), strict=True
                 )
