@@ -77,7 +77,7 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
     assert config.network.decoder_layers == 3
     save_config(tmp_path / "saved.yaml", config)
     assert load_config(tmp_path / "saved.yaml") == config
-    with pytest.raises(DataError, match=r"^network\.stuff_layers: unknown key"):
+    with pytest.raises(DataError, match=r"stuff_layers: unknown key of architecture mask2former; "):
         load_config(path, [*overrides, "network.stuff_layers=3"])
     for change in ("thing_dice=3", "mask_entropy=1", "match_box=1", "warmup_exempt=[thing_class]"):
         with pytest.raises(DataError, match=r"loss\..*: architecture mask2former has no"):
@@ -118,7 +118,7 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
         ("loss.warmup_exempt=[segment_class]", r"loss\.warmup_exempt: .* has no segment_class$"),
         ("merge.max_things=0", r"^merge: max_things must be at least 1, got 0$"),
         ("network.encoder_layers=0", r"^network: encoder_layers must be at least 1, got 0$"),
-        ("network.decoder_layers=3", r"^network\.decoder_layers: unknown key; "),
+        ("network.decoder_layers=3", r"^network\.decoder_layers: unknown key of architecture pano"),
         ("network.heads=7", r"^network: width must be a multiple of heads"),
         ("schedule.epochs=0", r"^schedule: epochs must be at least 1, got 0$"),
         ("data.train=5", r"^data\.train: expected keys and values, got 5$"),

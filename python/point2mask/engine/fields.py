@@ -28,7 +28,8 @@ def parse(kind: type[T], value: object, place: str = "") -> T:
     known = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
     for key in value:
         if key not in known:
-            raise DataError(_unknown(_join(place, str(key)), str(key), list(known)))
+            variant = f" of {VARIANT} {known[VARIANT].default}" if VARIANT in known else ""
+            raise DataError(_unknown(_join(place, str(key)), str(key), list(known), variant))
     for name, entry in known.items():
         if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
             raise DataError(f"{_join(place, name)}: expected a value, got none")
@@ -75,13 +76,13 @@ def override(values: dict[str, Any], path: str, value: object) -> None:
     values[last] = value
 
 
-def _unknown(path: str, key: str, known: Sequence[str]) -> str:
+def _unknown(path: str, key: str, known: Sequence[str], variant: str) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if close:
         hint = f"did you mean {close[0]!r}?"
     else:
         hint = f"known here: {', '.join(known)}"
-    return f"{path}: unknown key; {hint}"
+    return f"{path}: unknown key{variant}; {hint}"
 
 
 def _join(place: str, key: str) -> str:
