@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +55,18 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     if request.param == "simt" and build.compiler() is None:
         pytest.skip("no host C++ compiler to build the kernels with")
     return Backend(request.param)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, where there is one."""
+    from annotate_page import NoBrowserError, chromium
+
+    try:
+        with chromium() as browser:
+            yield browser
+    except NoBrowserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,19 @@ from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_replacing, write_json
 from point2mask.data.training import class_channels
-from point2mask.engine.build import Trained, categories_from_plain, check_classes, load_trained
+from point2mask.engine.build import (
+    Trained,
+    blank_network,
+    categories_from_plain,
+    check_classes,
+    load_trained,
+    without_download,
+)
 from point2mask.engine.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
 from point2mask.engine.evaluate import Predictor
 from point2mask.engine.fields import parse, to_plain
 from point2mask.engine.module import SupervisionConfig
-from point2mask.models import AnyNetworkConfig, MergeConfig, make_network
+from point2mask.models import AnyNetworkConfig, MergeConfig
 from point2mask.models.export import export_network
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -42,10 +49,7 @@ class _Model:
 
 def predictor_of(trained: Trained) -> Predictor:
     """What predicts with the network of a checkpoint."""
-    config = trained.config
-    return Predictor(
-        trained.network, trained.categories, config.augment, config.merge, config.supervision
-    )
+    return Predictor.of_run(trained.network, trained.categories, trained.config)
 
 
 def load_predictor(path: str | Path) -> Predictor:
@@ -72,6 +76,12 @@ def save_pretrained(predictor: Predictor, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     network = predictor.network
+    model = _Model(
+        network=without_download(network.config),
+        augment=predictor.augmentation,
+        merge=predictor.merge,
+        supervision=predictor.supervision,
+    )
     # A configuration never lies beside the weights of another network.
     (folder / CONFIG).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:
@@ -81,12 +91,9 @@ def save_pretrained(predictor: Predictor, folder: str | Path) -> None:
         folder / CONFIG,
         {
             "format": FORMAT,
-            "network": to_plain(_without_download(network.config)),
+            **to_plain(model),
             "mean": list(network.backbone.mean),
             "std": list(network.backbone.std),
-            "augment": to_plain(predictor.augmentation),
-            "merge": to_plain(predictor.merge),
-            "supervision": to_plain(predictor.supervision),
             "categories": [to_plain(category) for category in predictor.categories.values()],
         },
     )
@@ -121,8 +128,7 @@ def from_pretrained(
     config = model.network
     categories = categories_from_plain(values["categories"])
     check_classes(config, categories, folder / CONFIG)
-    network = make_network(_without_download(config))
-    network.backbone.mean, network.backbone.std = tuple(values["mean"]), tuple(values["std"])
+    network = blank_network(config, values["mean"], values["std"])
     load_weights(network, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     return Predictor(
         network.eval(),
@@ -188,11 +194,6 @@ def push_to_hub(
     finally:
         shutil.rmtree(folder)
     return str(commit.commit_url)
-
-
-def _without_download(config: AnyNetworkConfig) -> AnyNetworkConfig:
-    """Every weight comes from the file: no backbone is fetched or looked for."""
-    return replace(config, backbone=replace(config.backbone, pretrained="none"))
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -5,9 +5,7 @@ import json
 import numpy as np
 import pytest
 from annotate_page import (
-    NoBrowserError,
     add_category,
-    chromium,
     opened,
     place,
     served,
@@ -22,15 +20,6 @@ pytest.importorskip("fastapi", reason="needs point2mask[app]")
 
 pytestmark = pytest.mark.browser
 WIDTH, HEIGHT = 128, 96
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        with chromium() as browser:
-            yield browser
-    except NoBrowserError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -10,22 +10,13 @@ import first_time
 import numpy as np
 import pytest
 import timing
-from annotate_page import NoBrowserError, chromium, opened, served
+from annotate_page import opened, served
 from rich.console import Console
 
 from point2mask.data.points import read_points
 from point2mask.label import ASSIGNERS
 
 pytest.importorskip("uvicorn", reason="needs point2mask[app]")
-
-
-@pytest.fixture
-def browser():
-    try:
-        with chromium() as browser:
-            yield browser
-    except NoBrowserError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

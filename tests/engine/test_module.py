@@ -25,17 +25,22 @@ def module(supervision, losses=None, **network):
     return TrainingModule(shake(PanopticNetwork(tiny(**network))), losses, supervision)
 
 
+def assert_trained(training, losses):
+    """Every parameter that is trained gets a finite gradient of the losses."""
+    sum(losses.values()).backward()
+    for name, parameter in training.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize("name", SUPERVISIONS)
 def test_a_step_trains_every_parameter(name, activation):
     training = module(SUPERVISIONS[name], mask_activation=activation)
     losses, masks = training(make_batch(dtype=torch.float32), LATE)
     assert all(loss.dim() == 0 and loss.isfinite() for loss in losses.values())
-    sum(losses.values()).backward()
-    for parameter_name, parameter in training.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, parameter_name
-            assert parameter.grad.isfinite().all(), parameter_name
+    assert_trained(training, losses)
     assert (masks.area[:, :3] > 0).any()
     for loss_name, loss in losses.items():
         torch.testing.assert_close(training.image_losses[loss_name].sum(), loss.detach())
@@ -47,11 +52,7 @@ def test_a_step_trains_every_parameter_of_mask2former(name):
     network = shake(make_network(TINY_MASK2FORMER))
     training = TrainingModule(network, None, SUPERVISIONS[name])
     losses, masks = training(make_batch(dtype=torch.float32, fill=float("nan")), LATE)
-    sum(losses.values()).backward()
-    for parameter_name, parameter in training.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, parameter_name
-            assert parameter.grad.isfinite().all(), parameter_name
+    assert_trained(training, losses)
     assert (masks.area[:, :3] > 0).any()
 
 

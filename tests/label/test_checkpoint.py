@@ -58,15 +58,14 @@ def test_a_saved_folder_is_as_good_as_its_run(data, tmp_path):
     again = TrainedNetwork(load_predictor(tmp_path / "model"))
     assert again.module.supervision == changed
     assert again.options.assigner == "nearest"
-    for options in ((), ("--assigner", "network")):
-        outs = []
-        for name in ("run", "model"):
-            if name == "model":
-                save_pretrained(predictor, tmp_path / "model")
-            folder = root / "run" if name == "run" else tmp_path / "model"
-            outs.append(tmp_path / f"{name}{len(options)}")
-            assert label(root, outs[-1], "--checkpoint", folder, *options) == 0
-        one, other = map(maps, outs)
+    save_pretrained(predictor, tmp_path / "model")
+    for number, options in enumerate(((), ("--assigner", "network"))):
+        made = []
+        for folder in (root / "run", tmp_path / "model"):
+            out = tmp_path / f"{folder.name}_{number}"
+            assert label(root, out, "--checkpoint", folder, *options) == 0
+            made.append(maps(out))
+        one, other = made
         assert one.keys() == other.keys()
         assert all(np.array_equal(one[name], other[name]) for name in one)
 

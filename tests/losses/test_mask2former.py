@@ -92,7 +92,7 @@ def test_cross_entropy_is_transformers_own():
     """Of masks that fill whole cells, where its pixels are our cells."""
     parts = pytest.importorskip("transformers.models.mask2former.modeling_mask2former")
     _, output, targets, segments = run()
-    entropy, _ = segments._pairs(output, output.queries.masks, targets)
+    entropy, _, _ = segments._pairs(output, output.queries.masks, targets)
     size = output.geometry.sizes[1]
     cells = segments.coverage(targets, 1, size).double()
     rows, columns = cells.shape[1:]

@@ -1,6 +1,6 @@
 """The network and the training module of a configuration, and a network back from a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,20 @@ from point2mask.models import AnyNetworkConfig, PointNetwork, make_network
 def build_module(config: RunConfig) -> TrainingModule:
     """The network with its pretrained backbone, and the losses around it."""
     return TrainingModule(make_network(config.network), config.loss, config.supervision)
+
+
+def without_download(config: AnyNetworkConfig) -> AnyNetworkConfig:
+    """Every weight comes from a file: no backbone is fetched or looked for."""
+    return replace(config, backbone=replace(config.backbone, pretrained="none"))
+
+
+def blank_network(
+    config: AnyNetworkConfig, mean: Sequence[float], std: Sequence[float]
+) -> PointNetwork:
+    """A network that is to be loaded, with the normalisation of its pictures."""
+    network = make_network(without_download(config))
+    network.backbone.mean, network.backbone.std = tuple(mean), tuple(std)
+    return network
 
 
 def check_classes(
@@ -70,11 +84,7 @@ def load_trained(path: str | Path) -> Trained:
         if key not in state:
             raise DataError(f"{folder / STATE}: expected an entry {key!r}, got none")
     config = parse(RunConfig, state["config"])
-    # Every weight comes from the checkpoint: nothing is downloaded.
-    blank = replace(config.network, backbone=replace(config.network.backbone, pretrained="none"))
-    network = make_network(blank)
-    network.backbone.mean = tuple(state["mean"])
-    network.backbone.std = tuple(state["std"])
+    network = blank_network(config.network, state["mean"], state["std"])
     file = folder / MODEL
     tensors = load_tensors(file)
     if (folder / AVERAGE).is_file():

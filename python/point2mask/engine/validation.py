@@ -73,7 +73,4 @@ class Validation:
             report.picture(step, f"prediction_{number}", picture)
 
     def _predictor(self, network: PointNetwork) -> Predictor:
-        config = self._config
-        return Predictor(
-            network, self._categories, config.augment, config.merge, config.supervision
-        )
+        return Predictor.of_run(network, self._categories, self._config)

@@ -1,6 +1,7 @@
 """All losses of a training step, weighted (method b.2 and b.8)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from point2mask.losses.mask2former import Mask2FormerLosses
 from point2mask.losses.panoptic_segformer import SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
-from point2mask.losses.sets import full, full_precision
+from point2mask.losses.sets import SegmentLosses, full, full_precision
 from point2mask.losses.targets import Targets
 from point2mask.losses.tree_energy import image_tree, tree_energy
 from point2mask.models import AnyNetworkConfig, Mask2FormerConfig, NetworkOutput, PointNetwork
@@ -28,7 +29,7 @@ class Criterion:
         segments: the losses of what the network finds, which depend on how it does.
     """
 
-    segments: SegformerLosses | Mask2FormerLosses
+    segments: Callable[[Any, Any, Targets], SegmentLosses]  # of its own network and output
 
     def __init__(self, config: LossConfig, network: AnyNetworkConfig) -> None:
         self.config = config
@@ -58,7 +59,7 @@ class Criterion:
             guide: mean and deviation of the backbone's colours, ``[2, 3]``.
             step: training step, for the warm-up.
         """
-        found = self.segments(network, output, targets)  # type: ignore[arg-type]
+        found = self.segments(network, output, targets)
         with full_precision(output):
             losses = {
                 **found.losses,

@@ -10,6 +10,7 @@ from point2mask.losses.matching import hungarian
 from point2mask.losses.sets import EPSILON, SegmentLosses, full, full_precision
 from point2mask.losses.targets import Targets
 from point2mask.models import Mask2FormerConfig, Mask2FormerNetwork, Mask2FormerOutput
+from point2mask.models.geometry import cells
 from point2mask.models.mask2former import MASK_STRIDE
 
 
@@ -37,10 +38,7 @@ class Mask2FormerLosses:
         stuff = torch.arange(self.num_things, self.num_classes, device=logits.device)
         label = torch.cat((targets.category, stuff.expand(len(targets.category), -1)), 1)
         label = label.clamp(min=0)
-        # A thing whose mask is empty is none: no mask could show it.
-        drawn = F.pad(targets.masks.area, (0, things - targets.masks.area.shape[1])) > 0
-        exists = torch.cat((targets.things & drawn, targets.seen[:, self.num_things :]), 1)
-        entropy, overlap = self._pairs(output, masks, targets)
+        entropy, overlap, exists = self._pairs(output, masks, targets)
         index = label[None, :, None].expand(*logits.shape[:3], -1)
         cost = (
             -config.segment_class * logits.detach().softmax(-1).gather(3, index)
@@ -62,20 +60,25 @@ class Mask2FormerLosses:
 
     def _pairs(
         self, output: Mask2FormerOutput, masks: Tensor, targets: Targets
-    ) -> tuple[Tensor, Tensor]:
-        """Cross entropy and dice of every query with every target, ``[L, B, Q, M]`` each."""
-        entropies, overlaps = [], []
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross entropy and dice of every query with every target, ``[L, B, Q, M]`` each.
+
+        Third, bool ``[B, M]``, which targets exist. A thing without a pixel is none: no mask could
+        show it.
+        """
+        entropies, overlaps, exists = [], [], []
         for b, size in enumerate(output.geometry.sizes):
             part = self.coverage(targets, b, size).to(masks.dtype)  # [M, h, w]
             h, w = part.shape[1:]
             x, target = masks[:, b, :, :h, :w].flatten(2), part.flatten(1)
+            exists.append(target.any(1))
             # -t log p - (1 - t) log (1 - p) = softplus(x) - t x of p = sigmoid(x)
             total = F.softplus(x).sum(-1, keepdim=True) - x @ target.T
             entropies.append(total / target.shape[1])
             p = x.sigmoid()
             squares = p.square().sum(-1, keepdim=True) + target.square().sum(-1)
             overlaps.append(1 - 2 * (p @ target.T) / (squares + 2 * EPSILON))
-        return torch.stack(entropies, 1), torch.stack(overlaps, 1)
+        return torch.stack(entropies, 1), torch.stack(overlaps, 1), torch.stack(exists)
 
     def coverage(self, targets: Targets, image: int, size: tuple[int, int]) -> Tensor:
         """The part of every cell of 4 pixels that is a target's, ``[M, h, w]``, h and w rounded up.
@@ -91,7 +94,7 @@ class Mask2FormerLosses:
         of_stuff = things + semantic - self.num_things
         target = torch.where(semantic >= self.num_things, of_stuff, instance)
         target = torch.where(target < 0, things + stuff, target)  # pixels of none
-        rows, columns = (-(-length // MASK_STRIDE) for length in size)
+        rows, columns = (cells(length, MASK_STRIDE) for length in size)
         y = torch.arange(height, device=target.device)[:, None] // MASK_STRIDE
         x = torch.arange(width, device=target.device) // MASK_STRIDE
         cell = target * (rows * columns) + y * columns + x

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,6 @@ from point2mask.models.config import MASK_LEVELS, STRIDES, Mask2FormerConfig
 from point2mask.models.geometry import Geometry, cells
 from point2mask.models.mask_decoder import PADDING_LOGIT
 from point2mask.models.positional import sine_position
-
-if TYPE_CHECKING:
-    from transformers import Mask2FormerConfig as TransformersConfig
 
 MASK_STRIDE = 4  # pixels of a cell of the queries' masks
 _STRIDES = STRIDES[:MASK_LEVELS]
@@ -141,7 +138,7 @@ def _decoders(config: Mask2FormerConfig, channels: list[int]) -> Any:
         ) from error
 
     class Decoders(Mask2FormerPreTrainedModel):
-        def __init__(self, sizes: "TransformersConfig") -> None:
+        def __init__(self, sizes: TransformersConfig) -> None:
             super().__init__(sizes)
             self.pixel_decoder = parts.Mask2FormerPixelDecoder(sizes, channels)
             self.query_decoder = parts.Mask2FormerTransformerModule(config.width, sizes)
