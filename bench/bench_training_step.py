@@ -1,7 +1,7 @@
 """One training step, stage by stage: CPU time, peak memory, and the published memory reckoned up.
 
-    python bench/bench_training_step.py configs/shapes_tiny.yaml --size 128 160
-    python bench/bench_training_step.py configs/voc_r50.yaml network.backbone.pretrained=none
+    python bench/bench_training_step.py shapes_tiny --size 128 160
+    python bench/bench_training_step.py voc_r50 network.backbone.pretrained=none
 
 Generated pictures with about ten things and a random click a target, in phase 2, one thread. Times
 are medians of process CPU time, which a busy machine inflates least. A stage of the forward pass is
@@ -194,7 +194,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", type=Path)
+    parser.add_argument("config", metavar="RECIPE")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration")
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--size", type=int, nargs=2, default=(600, 800), metavar=("H", "W"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import point2mask
+from point2mask import recipes
 from point2mask.cli import COMMANDS, build_parser, main
 from point2mask.data import read_panoptic, read_point_pngs, read_points, read_rgb, sample_points
 from point2mask.data.shapes import make_scene, write_shapes
@@ -130,6 +131,17 @@ def test_info(capsys):
     assert f"{facts['torch']}\n" in out
 
 
+def test_recipes(capsys):
+    assert main(["recipes"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()] == sorted(recipes.summaries())
+    assert main(["recipes", "demo"]) == 0
+    assert capsys.readouterr().out == recipes.find("demo").read_text()
+    assert main(["recipes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipes"] == recipes.summaries()
+    assert "did you mean 'voc_r50'" in fails(capsys, "train", "voc_r5")
+
+
 def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     none = tmp_path / "none.json"
     assert f"{none}: expected a COCO panoptic JSON, but it cannot be read (No such file" in fails(
@@ -219,7 +231,7 @@ def test_examples_of_the_help_are_command_lines():
             parser = subparsers.choices[word]
         text = ((command and parser.epilog) or "").replace("\\\n", " ")
         for line in text.splitlines():
-            words = shlex.split(line) if "point2mask" in line else []
+            words = shlex.split(line.partition(" > ")[0]) if "point2mask" in line else []
             if "point2mask" in words[:7]:
                 words = words[words.index("point2mask") + 1 :]
                 args = build_parser().parse_args(words)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,8 +42,6 @@ from point2mask.data.voc import (
 )
 from point2mask.engine.config import load_config
 from point2mask.evaluation import panoptic_quality
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.fixture
@@ -154,7 +151,7 @@ def test_the_recipes_find_what_they_want(trees, tmp_path, recipe):
     plain = AugmentConfig(short_sides=(24,), flip=0.0)
     for points in (1, 10):
         config = load_config(
-            CONFIGS / f"{recipe}.yaml",
+            recipe,
             [f"data.root={out}", f"data.train.points=voc_panoptic_train_aug_{points}pnt_uniform"],
         )
         dataset = TrainingSet(config.data, plain)

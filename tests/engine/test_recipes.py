@@ -1,18 +1,18 @@
-"""The recipes in configs/: they load, and the published ones are as published."""
+"""The recipes of the package: they load, and the published ones are as published."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
+from point2mask import recipes
+from point2mask.data.errors import DataError
 from point2mask.engine.config import load_config
 from point2mask.engine.train import train
 from point2mask.losses import LossConfig
 from point2mask.models import NetworkConfig, make_network
 from point2mask.pseudo_masks import PseudoMaskOptions
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # batch, rate, epochs, milestones, OT_warmup_iters, quality, things, stuff
 PUBLISHED = {
     "voc_r50": (8, 1e-4, 24, (15, 20), 12000, 0.25, 20, 1),
@@ -26,7 +26,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_schedules(name):
-    config = load_config(CONFIGS / f"{name}.yaml")
+    config = load_config(name)
     schedule, merge = config.schedule, config.merge
     assert (
         schedule.batch_size,
@@ -51,14 +51,14 @@ def test_published_schedules(name):
     expected = NetworkConfig(**(sizes or {"num_things": 80, "num_stuff": 53}))
     assert replace(config.network, backbone=expected.backbone) == expected
     assert "1pnt" in config.data.train.points
-    ten = load_config(CONFIGS / f"{name}.yaml", ["data.train.points=x_10pnt"])
+    ten = load_config(name, ["data.train.points=x_10pnt"])
     assert ten.data.train.points == "x_10pnt"
 
 
 def test_published_backbones():
     stems = {"r50": "resnet50", "r101": "resnet101", "swinl": "swin_large_patch4_window12_384"}
     for name in PUBLISHED:
-        backbone = load_config(CONFIGS / f"{name}.yaml").network.backbone
+        backbone = load_config(name).network.backbone
         assert backbone.name.partition(".")[0] == stems[name.partition("_")[2]]
         assert (backbone.window, backbone.drop_path) == ((7, 0.3) if "swin" in name else (None, 0))
         assert backbone.freeze_stem == ("swin" not in name)
@@ -66,11 +66,12 @@ def test_published_backbones():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_recipes_take_the_other_network(name):
-    network = load_config(CONFIGS / f"{name}.yaml", ["network.architecture=mask2former"]).network
+    network = load_config(name, ["network.architecture=mask2former"]).network
     assert (network.architecture, network.queries) == ("mask2former", 100)
 
 
 SMALL = {
+    "demo": (6, 4),
     "shapes_tiny": (6, 4),
     "penn_fudan_lite0": (1, 1),
     "nuclei_lite0": (1, 1),
@@ -81,12 +82,12 @@ SMALL = {
 
 
 def test_every_recipe_is_known_here():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == PUBLISHED.keys() | SMALL.keys()
+    assert recipes.summaries().keys() == PUBLISHED.keys() | SMALL.keys()
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_small_recipes(name):
-    config = load_config(CONFIGS / f"{name}.yaml", ["network.backbone.pretrained=none"])
+    config = load_config(name, ["network.backbone.pretrained=none"])
     assert (config.network.num_things, config.network.num_stuff) == SMALL[name]
     network = make_network(config.network)
     assert sum(p.numel() for p in network.parameters()) < 8e6
@@ -105,7 +106,7 @@ def test_small_recipes(name):
 def test_two_steps_on_real_data(name, folder, data_root, tmp_path):
     """Real pictures, crowds and void through the whole path; nothing is said about quality."""
     config = load_config(
-        CONFIGS / f"{name}.yaml",
+        name,
         [
             f"data.root={data_root / folder}",
             "data.val=null",
@@ -142,3 +143,24 @@ def test_two_steps_on_real_data(name, folder, data_root, tmp_path):
         train(config, tmp_path, cpu=True, make_module=make)
     assert len(steps) == 2
     assert all(torch.isfinite(torch.tensor(list(step.values()))).all() for step in steps)
+
+
+def test_recipes_are_found_by_name_or_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text(recipes.find("demo").read_text())
+    assert load_config("demo") == load_config(own) == load_config("own.yaml")
+    (tmp_path / "demo").mkdir()  # a folder of a run does not hide the recipe
+    assert load_config("demo") == load_config(own)
+    with pytest.raises(DataError, match=r"voc_r5: expected the name of a recipe .* mean 'voc_r50'"):
+        load_config("voc_r5")
+    with pytest.raises(DataError, match=r"gone/voc_r50.yaml: .* mean 'voc_r50'"):
+        load_config("gone/voc_r50.yaml")
+    with pytest.raises(DataError, match=r"zzz: .*'point2mask recipes' lists"):
+        load_config("zzz")
+
+
+def test_every_recipe_says_what_it_is_for():
+    for summary in recipes.summaries().values():
+        assert summary.endswith(".")
+        assert 20 < len(summary) <= 80

@@ -17,6 +17,7 @@ COMMANDS = (
     "points",
     "label",
     "annotate",
+    "recipes",
     "train",
     "sweep",
     "predict",

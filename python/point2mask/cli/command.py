@@ -72,6 +72,15 @@ def positive(text: str) -> int:
     return value
 
 
+def add_recipe(parser: Parser) -> None:
+    """The argument of commands that train: a recipe by its name, or a YAML file."""
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help="name of a recipe ('point2mask recipes' lists them), or a YAML file",
+    )
+
+
 def add_json(parser: Parser) -> None:
     """The option ``--json [FILE]`` of commands that have a result."""
     parser.add_argument(

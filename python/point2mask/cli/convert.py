@@ -47,7 +47,7 @@ def _add_voc(kinds: Subparsers) -> None:
         kinds,
         "voc",
         run_voc,
-        "Convert Pascal VOC 2012, alone or with SBD, as configs/voc_*.yaml expect it.",
+        "Convert Pascal VOC 2012, alone or with SBD, as the recipes voc_* expect it.",
         """
           as published, with one and with ten points a segment:
             point2mask convert voc --voc VOCdevkit/VOC2012 --sbd benchmark_RELEASE/dataset \\

@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.resources import as_file, files
 from pathlib import Path
 from threading import Thread
 from typing import IO, TYPE_CHECKING
@@ -55,22 +54,21 @@ def run(args: argparse.Namespace) -> int:
     out: Path = args.out
     data, points = out / "shapes", out / "points.json"
     images, truth = data / "images" / "val", data / "annotations" / "panoptic_val.json"
-    with as_file(files("point2mask.cli") / "demo.yaml") as recipe:
-        settings = [f"data.root={data}", f"data.train.point_seed={args.seed}", f"seed={args.seed}"]
-        if args.epochs:
-            settings += [f"schedule.epochs={args.epochs}", "schedule.milestones=[]"]
-        train = {
-            kind: ["train", recipe, *settings, f"supervision.kind={kind}", "--out", out / kind]
-            for kind in (CLICKS, MASKS)
-        }
-        _announce("Images with true masks; one click a segment", "Masks from clicks, untrained")
-        _do(["shapes", data, "--train", args.train, "--val", args.images, "--things", 3,
-             "--scale", 2.4, "--seed", args.seed])  # fmt: skip
-        _do(["points", "sample", "--annotations", truth, "--per-segment", 1, "--seed", args.seed,
-             "--out", points])  # fmt: skip
-        _do(["label", "--images", images, "--points", points, "--out", out / "labels"])
-        print("\nTwo networks, side by side: one learns from clicks, one from true masks")
-        _do_together({kind: [str(word) for word in words] for kind, words in train.items()})
+    settings = [f"data.root={data}", f"data.train.point_seed={args.seed}", f"seed={args.seed}"]
+    if args.epochs:
+        settings += [f"schedule.epochs={args.epochs}", "schedule.milestones=[]"]
+    train = {
+        kind: ["train", "demo", *settings, f"supervision.kind={kind}", "--out", out / kind]
+        for kind in (CLICKS, MASKS)
+    }
+    _announce("Images with true masks; one click a segment", "Masks from clicks, untrained")
+    _do(["shapes", data, "--train", args.train, "--val", args.images, "--things", 3,
+         "--scale", 2.4, "--seed", args.seed])  # fmt: skip
+    _do(["points", "sample", "--annotations", truth, "--per-segment", 1, "--seed", args.seed,
+         "--out", points])  # fmt: skip
+    _do(["label", "--images", images, "--points", points, "--out", out / "labels"])
+    print("\nTwo networks, side by side: one learns from clicks, one from true masks")
+    _do_together({kind: [str(word) for word in words] for kind, words in train.items()})
     quality = {}
     for kind, title in ((CLICKS, "learnt from clicks"), (MASKS, "learnt from true masks")):
         _announce(f"Images never seen, by the network that {title}")

@@ -15,6 +15,7 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    add_recipe,
     positive,
     write_result,
 )
@@ -31,17 +32,17 @@ def add_parser(subparsers: Subparsers) -> None:
         "Train runs that differ in a few values, and compare their panoptic quality.",
         """
           full masks, ten clicks, one click, and three ways to grow masks (table A1):
-            point2mask sweep configs/shapes_tiny.yaml --table supervision --out out/a1
+            point2mask sweep shapes_tiny --table supervision --out out/a1
           Sinkhorn iterations and the weight of the boundary map (tables A2 and A3), three seeds:
-            point2mask sweep configs/shapes_tiny.yaml --table iterations --out out/a2 --seeds 0 1 2
-            point2mask sweep configs/shapes_tiny.yaml --table beta --out out/a3 --seeds 0 1 2
+            point2mask sweep shapes_tiny --table iterations --out out/a2 --seeds 0 1 2
+            point2mask sweep shapes_tiny --table beta --out out/a3 --seeds 0 1 2
           any other key, on top of other values; interrupted, the same command goes on:
-            point2mask sweep configs/shapes_tiny.yaml schedule.epochs=10 \\
+            point2mask sweep shapes_tiny schedule.epochs=10 \\
               --vary supervision.pseudo_masks.transport.supplies=centroid,uniform,network \\
               --out out/supplies
         """,
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file; see configs/")
+    add_recipe(parser)
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="values for all runs, as for 'train'"
     )
@@ -58,7 +59,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="gets a folder for every run, sweep.json and sweep.png",
     )
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[], metavar="N", help="default: that of CONFIG"
+        "--seeds", type=int, nargs="+", default=[], metavar="N", help="default: that of RECIPE"
     )
     parser.add_argument(
         "--processes", type=positive, default=1, metavar="N", help="of every run (default: 1)"
@@ -71,11 +72,11 @@ def run(args: argparse.Namespace) -> int:
     from point2mask.engine.sweep import TABLES, plan, rows, sweep, to_plain, vary
 
     variants = TABLES[args.table] if args.table else vary(args.vary)
-    trials = plan(args.config, args.overrides, variants, args.out, args.seeds)
+    trials = plan(args.recipe, args.overrides, variants, args.out, args.seeds)
     flags = ["--cpu"] if args.cpu else []
 
     def start(trial: "Trial") -> str | None:
-        words = ["train", args.config, *trial.overrides, "--out", trial.folder, "--resume", *flags]
+        words = ["train", args.recipe, *trial.overrides, "--out", trial.folder, "--resume", *flags]
         return train_in_process([str(word) for word in words], trial.folder, args.processes)
 
     outcomes = sweep(trials, args.out, start, say)

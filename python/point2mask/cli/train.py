@@ -12,6 +12,7 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    add_recipe,
     positive,
     write_result,
 )
@@ -26,16 +27,16 @@ def add_parser(subparsers: Subparsers) -> None:
         """
           generated pictures, a small network, no GPU:
             point2mask shapes out/shapes --train 400 --val 60
-            point2mask train configs/shapes_tiny.yaml --out out/run
+            point2mask train shapes_tiny --out out/run
           other values, and going on after an interruption:
-            point2mask train configs/shapes_tiny.yaml schedule.epochs=40 data.workers=0 \\
+            point2mask train shapes_tiny schedule.epochs=40 data.workers=0 \\
               --out out/run --resume
           four GPUs, of which each gets a quarter of schedule.batch_size:
             torchrun --standalone --nproc_per_node 4 -m point2mask train \\
-              configs/voc_r50.yaml --processes 4 --out out/voc
+              voc_r50 --processes 4 --out out/voc
         """,
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file; see configs/")
+    add_recipe(parser)
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -47,7 +48,7 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         metavar="DIR",
         help="folder of the run: checkpoints, result.json, pictures, TensorBoard files (default: "
-        "out/ and the name of CONFIG)",
+        "out/ and the name of RECIPE)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint in --out, if any"
@@ -68,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     from point2mask.engine.launch import leave
     from point2mask.engine.train import train
 
-    config = load_config(args.config, args.overrides)
-    out = args.out or Path("out") / args.config.stem
+    config = load_config(args.recipe, args.overrides)
+    out = args.out or Path("out") / Path(args.recipe).stem
     try:
         result = train(config, out, resume=args.resume, processes=args.processes, cpu=args.cpu)
     except TrainingError as error:

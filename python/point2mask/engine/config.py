@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from point2mask import recipes
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular
@@ -92,13 +93,13 @@ class RunConfig:
         check_losses(self.loss, self.network.architecture)
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration of a YAML file with ``key.sub=value`` on top.
+def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration of a recipe, by name, or of a YAML file, with ``key.sub=value`` on top.
 
     Raises:
         DataError: no YAML, a wrong ``key=value``, or as :func:`~point2mask.engine.fields.parse`.
     """
-    values = _read_yaml(Path(path))
+    values = _read_yaml(recipes.find(recipe))
     for entry in overrides:
         key, equals, text = entry.partition("=")
         if not equals or not all(key.split(".")):

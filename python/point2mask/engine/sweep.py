@@ -94,22 +94,22 @@ class Trial:
 
 
 def plan(
-    config: Path, overrides: Sequence[str], variants: Sequence[Variant], out: Path, seeds: list[int]
+    recipe: str, overrides: Sequence[str], variants: Sequence[Variant], out: Path, seeds: list[int]
 ) -> list[Trial]:
     """All runs, all variants with the first seed first; without seeds the configuration's own.
 
     Raises:
         DataError: a configuration is wrong, nothing would be scored, or two runs would be one.
     """
-    base = load_config(config, overrides)
+    base = load_config(recipe, overrides)
     if base.data.val is None:
-        raise DataError(f"{config}: a sweep compares the quality on data.val, got none")
+        raise DataError(f"{recipe}: a sweep compares the quality on data.val, got none")
     trials = []
     for seed in seeds or [base.seed]:
         for variant in variants:
             every = (*overrides, *variant.overrides, f"seed={seed}")
             folder = out / (re.sub(r"[^A-Za-z0-9.+-]+", "_", variant.name) + f"_seed{seed}")
-            trials.append(Trial(variant, seed, folder, every, load_config(config, every)))
+            trials.append(Trial(variant, seed, folder, every, load_config(recipe, every)))
     folders = [trial.folder for trial in trials]
     for folder in folders:
         if folders.count(folder) > 1:
