@@ -153,19 +153,6 @@ def _filter_backward(size: Size, g: torch.Generator, device: str) -> tuple[Any, 
     return _rand(g, device, *feature.shape), feature, output, *tree
 
 
-def _bottleneck(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:
-    images, targets, side = size
-    tree = ops.spanning_tree(*_weights(size, g, device))
-    seeds = _integers(g, device, 0, side * side, images, targets, 1)
-    return tree.order, tree.parent, tree.weight, seeds
-
-
-def _bottleneck_backward(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:
-    inputs = _bottleneck(size, g, device)
-    images, targets, side = size
-    return _rand(g, device, images, targets, side * side), *inputs
-
-
 def _difference(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:
     return _smooth(size, g, device), 8, "l1"
 
@@ -297,8 +284,6 @@ PROBLEMS: dict[str, Problem] = {
     "spanning_tree": Problem(_SPANNING, _weights, _sized(0, 24)),
     "tree_filter": Problem(_TREES, _filter, _sized(16, 12)),
     "tree_filter_backward": Problem(_TREES, _filter_backward, _sized(32, 16)),
-    "bottleneck_distance": Problem(_TREES, _bottleneck, _sized(12, 12), differentiable=2),
-    "bottleneck_distance_backward": Problem(_TREES, _bottleneck_backward, _sized(20, 16)),
     "neighbor_difference": Problem(_MAPS, _difference, _sized(4, 32)),
     "neighbor_difference_backward": Problem(_MAPS, _difference_backward, _sized(8, 32)),
     "lab_affinity_loss": Problem(_MAPS, _lab, _sized(4, 12, 1)),

@@ -73,7 +73,6 @@ def calls(core: Any) -> dict[str, Callable[[], Any]]:
         "transport_labels": lambda: core.transport_labels(cost, potential, demand),
         "spanning_tree": lambda: core.spanning_tree(weights),
         "tree_filter": lambda: core.tree_filter(feature, order, parent, similarity),
-        "bottleneck_distance": lambda: core.bottleneck_distance(order, parent, weight, seeds),
         "geodesic_distance, smooth": lambda: core.geodesic_distance(costs, seeds),
         "geodesic_distance, noise": lambda: core.geodesic_distance(noise, seeds),
         "neighbor_difference": lambda: core.neighbor_difference(logits),

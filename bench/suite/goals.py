@@ -118,10 +118,8 @@ def tree_goals(rows: Sequence[Row]) -> Iterator[Goal]:
 def geodesic_goals(rows: Sequence[Row]) -> Iterator[Goal]:
     natural = select(rows, "geodesic_distance", image=("astronaut", "coffee"))
     noise = select(rows, "geodesic_distance", image="noise")
-    bottleneck = select(rows, "bottleneck_distance")
     yield Goal("geodesic_distance over SciPy, photographs", 20, slowest(natural, "SciPy"))
     yield Goal("geodesic_distance over SciPy, white noise", 5, slowest(noise, "SciPy"))
-    yield Goal("bottleneck_distance and its tree over SciPy", 25, slowest(bottleneck, "SciPy"))
 
 
 def whole_goals(rows: Sequence[Row]) -> Iterator[Goal]:

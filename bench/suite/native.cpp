@@ -52,42 +52,6 @@ Lanes exp2_lanes(Lanes x) {
 constexpr std::array<std::pair<int, int>, 8> kSteps{
     {{1, 0}, {0, 1}, {1, 1}, {1, -1}, {-1, 0}, {0, -1}, {-1, -1}, {-1, 1}}};
 
-// A binary heap for every seed, outdated entries skipped.
-template <class Extend>
-void dijkstra(const float* cost, int64_t height, int64_t width, const int32_t* seeds,
-              int64_t targets, float* distance, Extend extend) {
-  using Entry = std::pair<float, int64_t>;
-  const int64_t pixels = height * width;
-  for (int64_t k = 0; k < targets; ++k) {
-    float* d = distance + k * pixels;
-    for (int64_t i = 0; i < pixels; ++i) {
-      d[i] = std::numeric_limits<float>::infinity();
-    }
-    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue;
-    d[seeds[k]] = 0;
-    queue.emplace(0.0F, seeds[k]);
-    while (!queue.empty()) {
-      const auto [near, pixel] = queue.top();
-      queue.pop();
-      if (near > d[pixel]) {
-        continue;
-      }
-      const int64_t y = pixel / width, x = pixel % width;
-      for (int step = 0; step < 8; ++step) {
-        const int64_t v = y + kSteps[step].first, u = x + kSteps[step].second;
-        if (v < 0 || v >= height || u < 0 || u >= width) {
-          continue;
-        }
-        const float reached = extend(near, cost[step * pixels + pixel]);
-        if (reached < d[v * width + u]) {
-          d[v * width + u] = reached;
-          queue.emplace(reached, v * width + u);
-        }
-      }
-    }
-  }
-}
-
 } // namespace
 
 extern "C" {
@@ -161,16 +125,40 @@ void tree_filter(const float* feature, const int32_t* order, const int32_t* pare
   }
 }
 
-// cost [8, H, W] of the directed steps, seeds [K], distance [K, H, W].
+// Dijkstra with a binary heap for every seed, outdated entries skipped. cost [8, H, W] of the
+// directed steps, seeds [K], distance [K, H, W].
 void shortest_paths(const float* cost, int64_t height, int64_t width, const int32_t* seeds,
                     int64_t targets, float* distance) {
-  dijkstra(cost, height, width, seeds, targets, distance, [](float a, float b) { return a + b; });
-}
-
-void minimax_paths(const float* cost, int64_t height, int64_t width, const int32_t* seeds,
-                   int64_t targets, float* distance) {
-  dijkstra(cost, height, width, seeds, targets, distance,
-           [](float a, float b) { return a > b ? a : b; });
+  using Entry = std::pair<float, int64_t>;
+  const int64_t pixels = height * width;
+  for (int64_t k = 0; k < targets; ++k) {
+    float* d = distance + k * pixels;
+    for (int64_t i = 0; i < pixels; ++i) {
+      d[i] = std::numeric_limits<float>::infinity();
+    }
+    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue;
+    d[seeds[k]] = 0;
+    queue.emplace(0.0F, seeds[k]);
+    while (!queue.empty()) {
+      const auto [near, pixel] = queue.top();
+      queue.pop();
+      if (near > d[pixel]) {
+        continue;
+      }
+      const int64_t y = pixel / width, x = pixel % width;
+      for (int step = 0; step < 8; ++step) {
+        const int64_t v = y + kSteps[step].first, u = x + kSteps[step].second;
+        if (v < 0 || v >= height || u < 0 || u >= width) {
+          continue;
+        }
+        const float reached = near + cost[step * pixels + pixel];
+        if (reached < d[v * width + u]) {
+          d[v * width + u] = reached;
+          queue.emplace(reached, v * width + u);
+        }
+      }
+    }
+  }
 }
 
 } // extern "C"

@@ -48,8 +48,7 @@ def library() -> ctypes.CDLL:
     native.read_floats.restype = native.exp2_floats.restype = ctypes.c_float
     native.copy_floats.argtypes = [pointer, pointer, count]
     native.tree_filter.argtypes = [pointer] * 4 + [count] * 2 + [pointer] * 2
-    for function in (native.shortest_paths, native.minimax_paths):
-        function.argtypes = [pointer, count, count, pointer, count, pointer]
+    native.shortest_paths.argtypes = [pointer, count, count, pointer, count, pointer]
     return native
 
 
@@ -76,12 +75,14 @@ def scalar_tree_filter(
     return output
 
 
-def heap_paths(edge_cost: Tensor, seeds: Tensor, minimax: bool = False) -> Tensor:
+def heap_paths(edge_cost: Tensor, seeds: Tensor) -> Tensor:
     """``[K, H, W]``: Dijkstra with a binary heap for every seed; edge_cost ``[8, H, W]``."""
     _, height, width = edge_cost.shape
     distance = edge_cost.new_empty(len(seeds), height, width)
-    paths = library().minimax_paths if minimax else library().shortest_paths
-    paths(edge_cost.data_ptr(), height, width, seeds.data_ptr(), len(seeds), distance.data_ptr())
+    library().shortest_paths(
+        *(edge_cost.data_ptr(), height, width),
+        *(seeds.data_ptr(), len(seeds), distance.data_ptr()),
+    )
     return distance
 
 

@@ -20,7 +20,6 @@ PLOTTED = (
     "sinkhorn",
     "spanning_tree",
     "tree_filter",
-    "bottleneck_distance",
     "geodesic_distance",
     "lab_affinity_loss",
 )

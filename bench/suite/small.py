@@ -45,7 +45,7 @@ def import_time(repeats: int) -> Row:
 def tiny_calls() -> dict[str, Callable[[], Any]]:
     """Every operator on a 2 x 2 image with one target."""
     edge = torch.rand(1, 2, 2, 2)
-    order, parent, _, weight = ops.spanning_tree(edge)
+    order, parent, _, _ = ops.spanning_tree(edge)
     feature, similarity = torch.rand(1, 2, 4), torch.rand(1, 4)
     steps, points = torch.rand(1, 8, 2, 2), torch.zeros(1, 1, 1, dtype=torch.int32)
     cost, supply, demand = torch.rand(1, 1, 4), torch.full((1, 1), 4.0), torch.ones(1, 4)
@@ -61,7 +61,6 @@ def tiny_calls() -> dict[str, Callable[[], Any]]:
         "transport_labels": lambda: ops.transport_labels(cost, potential, demand),
         "spanning_tree": lambda: ops.spanning_tree(edge),
         "tree_filter": lambda: ops.tree_filter(feature, order, parent, similarity),
-        "bottleneck_distance": lambda: ops.bottleneck_distance(order, parent, weight, points),
         "geodesic_distance": lambda: ops.geodesic_distance(steps, points),
         "neighbor_difference": lambda: ops.neighbor_difference(logits),
         "lab_affinity_loss": lambda: ops.lab_affinity_loss(logits, lab),

@@ -49,7 +49,6 @@ def calls(side: int) -> dict[str, Callable[[], Any]]:
         "transport_labels": lambda: ops.transport_labels(cost, potential, demand),
         "spanning_tree": lambda: ops.spanning_tree(weights),
         "tree_filter": lambda: ops.tree_filter(feature, order, parent, similarity),
-        "bottleneck_distance": lambda: ops.bottleneck_distance(order, parent, weight, points),
         "geodesic_distance": lambda: ops.geodesic_distance(costs, points),
         "neighbor_difference": lambda: ops.neighbor_difference(feature.view(2, -1, side, side)),
         "lab_affinity_loss": lambda: ops.lab_affinity_loss(logits, lab, 5, 2),

@@ -1,24 +1,22 @@
-"""Spanning trees, the tree filter and bottleneck distances: nanoseconds a pixel (and channel)."""
+"""Spanning trees and the tree filter: nanoseconds a pixel (and channel)."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import torch
 from published import LevelFilter
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, dijkstra, minimum_spanning_tree
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from torch import Tensor
 
 from point2mask import ops
 from suite import native
 from suite.harness import OURS, Case, Run
-from suite.inputs import NOISE, PHOTOGRAPHS, edge_weights, picture, seeds
+from suite.inputs import NOISE, PHOTOGRAPHS, edge_weights, picture
 from suite.peers import installed, load
 
 TARGETS, SOME = 20, 5
 filter_backward = torch.ops.point2mask.tree_filter_backward.default
-bottleneck_backward = torch.ops.point2mask.bottleneck_distance_backward.default
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -33,8 +31,6 @@ def cases(quick: bool) -> Iterator[Case]:
             yield tree_filter(size, channels)
     for size in () if quick else (1024, 2048):
         yield tree_filter(size, 20, alone=True)
-    for size in (128,) if quick else (128, 256, 512):
-        yield bottleneck(size)
 
 
 def grid_ends(directions: int, height: int, width: int) -> Iterator[tuple[tuple, tuple]]:
@@ -121,47 +117,6 @@ def tree_filter(size: int, channels: int, alone: bool = False) -> Case:
         {"pixels": pixels, "channels": channels},
         float(pixels * channels),
         "pixel and channel",
-        runs,
-        check,
-    )
-
-
-def bottleneck(size: int) -> Case:
-    """With the tree: bottleneck paths from many targets, all ties and all paths of the grid."""
-    edge_weight = edge_weights(picture(PHOTOGRAPHS[0], size)[None])
-    order, parent, _, weight = ops.spanning_tree(edge_weight)
-    points = seeds(1, size**2, TARGETS)
-    some = points[0, ::SOME, 0].contiguous()
-    problem = (order, parent, weight, points)
-    distance = ops.bottleneck_distance(*problem)
-    a, b, weights = edge_list(edge_weight)
-    graph = csr_array((np.maximum(weights, 1e-12).astype(np.float64), (a, b)), (size**2,) * 2)
-    directed = torch.full((8, size, size), torch.inf)
-    for d, (here, there) in enumerate(grid_ends(2, size, size)):
-        directed[d][here] = directed[d + 4][there] = edge_weight[0, d][here]
-
-    def ours() -> Tensor:
-        tree = ops.spanning_tree(edge_weight)
-        return ops.bottleneck_distance(tree.order, tree.parent, tree.weight, points)
-
-    def check() -> None:
-        exact = native.heap_paths(directed, some, minimax=True).flatten(1)
-        assert torch.equal(exact, distance[0, ::SOME]), "minimax Dijkstra finds other distances"
-
-    share = len(some) / TARGETS
-    runs = {
-        OURS: Run(ours),
-        "tree given": Run(partial(ops.bottleneck_distance, *problem)),
-        "gradient": Run(lambda: bottleneck_backward(distance, *problem)),
-        "heap Dijkstra": Run(lambda: native.heap_paths(directed, some, minimax=True), share),
-        # Sums of costs on the same grid: SciPy has no minimax paths.
-        "SciPy": Run(lambda: dijkstra(graph, directed=False, indices=some.numpy()), share),
-    }
-    return Case(
-        "bottleneck_distance",
-        {"pixels": size**2, "targets": TARGETS},
-        float(size**2 * TARGETS),
-        "pixel and target",
         runs,
         check,
     )

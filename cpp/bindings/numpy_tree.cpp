@@ -62,33 +62,6 @@ Array<T> tree_filter_typed(const Array<T>& feature, const Indices& order, const 
   return output;
 }
 
-template <typename T>
-Array<T> bottleneck_distance_typed(const Indices& order, const Indices& parent,
-                                   const Array<T>& weight, const Indices& seeds) {
-  constexpr const char* kOp = "bottleneck_distance";
-  check_shape(kOp, "weight", weight, {{"B"}, {"N"}});
-  const std::int64_t images = weight.shape(0);
-  const std::int64_t pixels = weight.shape(1);
-  check_shape(kOp, "order", order, {{"B", images}, {"N", pixels}});
-  check_shape(kOp, "parent", parent, {{"B", images}, {"N", pixels}});
-  check_shape(kOp, "seeds", seeds, {{"B", images}, {"K"}, {"P"}});
-  auto distance = new_array<T>({images, seeds.shape(1), pixels});
-  const BottleneckDistance<T> d{.order = order.data(),
-                                .parent = parent.data(),
-                                .weight = weight.data(),
-                                .seeds = seeds.data(),
-                                .images = images,
-                                .targets = seeds.shape(1),
-                                .points = seeds.shape(2),
-                                .pixels = pixels,
-                                .distance = distance.mutable_data()};
-  {
-    const py::gil_scoped_release release;
-    bottleneck_distance(d, SerialExecutor());
-  }
-  return distance;
-}
-
 py::object spanning_tree_numpy(const py::object& edge_weight) {
   constexpr const char* kOp = "spanning_tree";
   return dispatch_floating(kOp, "edge_weight", edge_weight, [&]<typename T>() -> py::object {
@@ -107,24 +80,12 @@ py::object tree_filter_numpy(const py::object& feature, const py::object& order,
   });
 }
 
-py::object bottleneck_distance_numpy(const py::object& order, const py::object& parent,
-                                     const py::object& weight, const py::object& seeds) {
-  constexpr const char* kOp = "bottleneck_distance";
-  return dispatch_floating(kOp, "weight", weight, [&]<typename T>() -> py::object {
-    return bottleneck_distance_typed(integers(kOp, "order", order), integers(kOp, "parent", parent),
-                                     floating<T>(kOp, "weight", weight),
-                                     integers(kOp, "seeds", seeds));
-  });
-}
-
 } // namespace
 
 void bind_tree(py::module_& m) {
   m.def("spanning_tree", &spanning_tree_numpy, py::arg("edge_weight"));
   m.def("tree_filter", &tree_filter_numpy, py::arg("feature"), py::arg("order"), py::arg("parent"),
         py::arg("similarity"), py::arg("normalize") = true);
-  m.def("bottleneck_distance", &bottleneck_distance_numpy, py::arg("order"), py::arg("parent"),
-        py::arg("weight"), py::arg("seeds"));
 }
 
 } // namespace point2mask::bindings

@@ -1,4 +1,4 @@
-// torch.ops.point2mask.{spanning_tree, tree_filter, bottleneck_distance} and their gradients.
+// torch.ops.point2mask.{spanning_tree, tree_filter} and the filter's gradient.
 
 #include <torch/csrc/stable/library.h>
 
@@ -99,57 +99,6 @@ std::tuple<Tensor, Tensor> tree_filter_backward_cpu(const Tensor& grad_output,
   return {grad_feature, grad_similarity};
 }
 
-Tensor bottleneck_distance_cpu(const Tensor& order, const Tensor& parent, const Tensor& weight,
-                               const Tensor& seeds) {
-  constexpr const char* kOp = "bottleneck_distance";
-  check_bottleneck(kOp, order, parent, weight, seeds);
-  const Tensor w = as_contiguous(weight);
-  const std::int64_t images = w.size(0);
-  const std::int64_t pixels = w.size(1);
-  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(seeds);
-  Tensor distance = torch::stable::new_empty(w, {images, s.size(1), pixels});
-  dispatch_floating(kOp, "weight", w, [&]<typename T>() {
-    bottleneck_distance<T>({.order = o.const_data_ptr<std::int32_t>(),
-                            .parent = p.const_data_ptr<std::int32_t>(),
-                            .weight = w.const_data_ptr<T>(),
-                            .seeds = s.const_data_ptr<std::int32_t>(),
-                            .images = images,
-                            .targets = s.size(1),
-                            .points = s.size(2),
-                            .pixels = pixels,
-                            .distance = distance.mutable_data_ptr<T>()},
-                           TorchExecutor());
-  });
-  return distance;
-}
-
-Tensor bottleneck_distance_backward_cpu(const Tensor& grad_distance, const Tensor& order,
-                                        const Tensor& parent, const Tensor& weight,
-                                        const Tensor& seeds) {
-  constexpr const char* kOp = "bottleneck_distance_backward";
-  check_bottleneck_gradient(kOp, grad_distance, order, parent, weight, seeds);
-  const Tensor w = as_contiguous(weight);
-  const std::int64_t images = w.size(0);
-  const std::int64_t pixels = w.size(1);
-  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(seeds);
-  const Tensor g = as_contiguous(grad_distance);
-  Tensor grad_weight = torch::stable::new_empty(w, {images, pixels});
-  dispatch_floating(kOp, "weight", w, [&]<typename T>() {
-    bottleneck_distance_backward<T>({.grad_distance = g.const_data_ptr<T>(),
-                                     .order = o.const_data_ptr<std::int32_t>(),
-                                     .parent = p.const_data_ptr<std::int32_t>(),
-                                     .weight = w.const_data_ptr<T>(),
-                                     .seeds = s.const_data_ptr<std::int32_t>(),
-                                     .images = images,
-                                     .targets = s.size(1),
-                                     .points = s.size(2),
-                                     .pixels = pixels,
-                                     .grad_weight = grad_weight.mutable_data_ptr<T>()},
-                                    TorchExecutor());
-  });
-  return grad_weight;
-}
-
 } // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
@@ -166,20 +115,12 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
       "Tensor parent, Tensor similarity, bool normalize) -> "
       "(Tensor grad_feature, Tensor grad_similarity)",
       {at::Tag::pt2_compliant_tag});
-  m.def("bottleneck_distance(Tensor order, Tensor parent, Tensor weight, Tensor seeds) -> Tensor",
-        {at::Tag::pt2_compliant_tag});
-  m.def(
-      "bottleneck_distance_backward(Tensor grad_distance, Tensor order, Tensor parent, "
-      "Tensor weight, Tensor seeds) -> Tensor",
-      {at::Tag::pt2_compliant_tag});
 }
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
   m.impl("spanning_tree", TORCH_BOX(&spanning_tree_cpu));
   m.impl("tree_filter", TORCH_BOX(&tree_filter_cpu));
   m.impl("tree_filter_backward", TORCH_BOX(&tree_filter_backward_cpu));
-  m.impl("bottleneck_distance", TORCH_BOX(&bottleneck_distance_cpu));
-  m.impl("bottleneck_distance_backward", TORCH_BOX(&bottleneck_distance_backward_cpu));
 }
 
 } // namespace point2mask::bindings

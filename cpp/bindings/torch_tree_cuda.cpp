@@ -1,5 +1,4 @@
-// CUDA kernels of torch.ops.point2mask.{spanning_tree, tree_filter, bottleneck_distance} and their
-// gradients.
+// CUDA kernels of torch.ops.point2mask.{spanning_tree, tree_filter} and the filter's gradient.
 
 #include <torch/csrc/stable/library.h>
 
@@ -110,69 +109,12 @@ std::tuple<Tensor, Tensor> tree_filter_backward_cuda(const Tensor& grad_output,
   return {grad_feature, grad_similarity};
 }
 
-Tensor bottleneck_distance_cuda(const Tensor& order, const Tensor& parent, const Tensor& weight,
-                                const Tensor& seeds) {
-  constexpr const char* kOp = "bottleneck_distance";
-  check_bottleneck(kOp, order, parent, weight, seeds);
-  const DeviceGuard guard(weight.get_device_index());
-  const Tensor w = as_contiguous(weight);
-  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(seeds);
-  Tensor distance = torch::stable::new_empty(w, {w.size(0), s.size(1), w.size(1)});
-  dispatch_floating(kOp, "weight", w, [&]<typename T>() {
-    launch_with_scratch(kOp, w,
-                        cuda::BottleneckDistance<T>{.order = o.const_data_ptr<std::int32_t>(),
-                                                    .parent = p.const_data_ptr<std::int32_t>(),
-                                                    .weight = w.const_data_ptr<T>(),
-                                                    .seeds = s.const_data_ptr<std::int32_t>(),
-                                                    .images = w.size(0),
-                                                    .targets = s.size(1),
-                                                    .points = s.size(2),
-                                                    .pixels = w.size(1),
-                                                    .scratch = nullptr,
-                                                    .distance = distance.mutable_data_ptr<T>()},
-                        cuda::bottleneck_distance_scratch_bytes<T>, cuda::bottleneck_distance<T>);
-  });
-  return distance;
-}
-
-Tensor bottleneck_distance_backward_cuda(const Tensor& grad_distance, const Tensor& order,
-                                         const Tensor& parent, const Tensor& weight,
-                                         const Tensor& seeds) {
-  constexpr const char* kOp = "bottleneck_distance_backward";
-  check_bottleneck_gradient(kOp, grad_distance, order, parent, weight, seeds);
-  const DeviceGuard guard(weight.get_device_index());
-  const Tensor w = as_contiguous(weight);
-  const std::int64_t images = w.size(0), pixels = w.size(1);
-  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(seeds);
-  const Tensor g = as_contiguous(grad_distance);
-  Tensor grad_weight = torch::stable::empty_like(w);
-  dispatch_floating(kOp, "weight", w, [&]<typename T>() {
-    launch_with_scratch(
-        kOp, w,
-        cuda::BottleneckDistanceBackward<T>{.grad_distance = g.const_data_ptr<T>(),
-                                            .order = o.const_data_ptr<std::int32_t>(),
-                                            .parent = p.const_data_ptr<std::int32_t>(),
-                                            .weight = w.const_data_ptr<T>(),
-                                            .seeds = s.const_data_ptr<std::int32_t>(),
-                                            .images = images,
-                                            .targets = s.size(1),
-                                            .points = s.size(2),
-                                            .pixels = pixels,
-                                            .scratch = nullptr,
-                                            .grad_weight = grad_weight.mutable_data_ptr<T>()},
-        cuda::bottleneck_distance_backward_scratch_bytes<T>, cuda::bottleneck_distance_backward<T>);
-  });
-  return grad_weight;
-}
-
 } // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CUDA, m) {
   m.impl("spanning_tree", TORCH_BOX(&spanning_tree_cuda));
   m.impl("tree_filter", TORCH_BOX(&tree_filter_cuda));
   m.impl("tree_filter_backward", TORCH_BOX(&tree_filter_backward_cuda));
-  m.impl("bottleneck_distance", TORCH_BOX(&bottleneck_distance_cuda));
-  m.impl("bottleneck_distance_backward", TORCH_BOX(&bottleneck_distance_backward_cuda));
 }
 
 } // namespace point2mask::bindings

@@ -46,21 +46,4 @@ inline void check_tree_filter_gradient(const char* op, const Tensor& grad_output
   check_argument(op, "output", *output, maps, g.scalar_type(), g);
 }
 
-inline void check_bottleneck(const char* op, const Tensor& order, const Tensor& parent,
-                             const Tensor& weight, const Tensor& seeds) {
-  check_shape(op, "weight", weight, {{"B"}, {"N"}});
-  check_tree(op, order, parent, weight.size(0), weight.size(1), weight);
-  check_argument(op, "seeds", seeds, {{"B", weight.size(0)}, {"K"}, {"P"}}, ScalarType::Int,
-                 weight);
-}
-
-inline void check_bottleneck_gradient(const char* op, const Tensor& grad_distance,
-                                      const Tensor& order, const Tensor& parent,
-                                      const Tensor& weight, const Tensor& seeds) {
-  check_bottleneck(op, order, parent, weight, seeds);
-  check_argument(op, "grad_distance", grad_distance,
-                 {{"B", weight.size(0)}, {"K", seeds.size(1)}, {"N", weight.size(1)}},
-                 weight.scalar_type(), weight);
-}
-
 } // namespace point2mask::bindings

@@ -111,36 +111,6 @@ POINT2MASK_INLINE void differentiate_down(const Tree<T>& t, T* x, T* g, T* gradi
   }
 }
 
-// Exact: minimum and maximum only choose. Children to parents finds the seeds below each pixel,
-// parents to children all others.
-template <int kLanes, typename T>
-POINT2MASK_INLINE void relax_up(const std::int32_t* parent, const T* weight, std::int64_t pixels,
-                                T* rows) {
-  for (std::int64_t i = pixels - 1; i > 0; --i) {
-    const T w = weight[i];
-    const T* __restrict own = rows + i * kLanes;
-    T* __restrict up = rows + std::int64_t{parent[i]} * kLanes;
-    for (int k = 0; k < kLanes; ++k) {
-      const T through = own[k] > w ? own[k] : w;
-      up[k] = through < up[k] ? through : up[k];
-    }
-  }
-}
-
-template <int kLanes, typename T>
-POINT2MASK_INLINE void relax_down(const std::int32_t* parent, const T* weight, std::int64_t pixels,
-                                  T* rows) {
-  for (std::int64_t i = 1; i < pixels; ++i) {
-    const T w = weight[i];
-    T* __restrict own = rows + i * kLanes;
-    const T* __restrict up = rows + std::int64_t{parent[i]} * kLanes;
-    for (int k = 0; k < kLanes; ++k) {
-      const T through = up[k] > w ? up[k] : w;
-      own[k] = through < own[k] ? through : own[k];
-    }
-  }
-}
-
 // Each operation once, for rows of any width.
 template <typename T>
 POINT2MASK_INLINE void filter(const Tree<T>& t, int lanes, T* rows) {
@@ -156,15 +126,6 @@ POINT2MASK_INLINE void differentiate(const Tree<T>& t, int lanes, T* x, T* g, T*
     sum_up<kLanes>(t, x);
     sum_up<kLanes>(t, g);
     differentiate_down<kLanes>(t, x, g, gradient);
-  });
-}
-
-template <typename T>
-POINT2MASK_INLINE void relax(const std::int32_t* parent, const T* weight, std::int64_t pixels,
-                             int lanes, T* rows) {
-  with_lanes(lanes, [&]<int kLanes>() __attribute__((always_inline)) {
-    relax_up<kLanes>(parent, weight, pixels, rows);
-    relax_down<kLanes>(parent, weight, pixels, rows);
   });
 }
 
@@ -184,19 +145,6 @@ POINT2MASK_MULTIARCH void differentiate_rows(const Tree<float>& t, int lanes, fl
 POINT2MASK_MULTIARCH void differentiate_rows(const Tree<double>& t, int lanes, double* x, double* g,
                                              double* gradient) {
   differentiate(t, lanes, x, g, gradient);
-}
-
-POINT2MASK_MULTIARCH void relax_rows(const std::int32_t* parent, const float* weight,
-                                     std::int64_t pixels, int lanes, float* rows) {
-  relax(parent, weight, pixels, lanes, rows);
-}
-POINT2MASK_MULTIARCH void relax_rows(const std::int32_t* parent, const double* weight,
-                                     std::int64_t pixels, int lanes, double* rows) {
-  relax(parent, weight, pixels, lanes, rows);
-}
-POINT2MASK_MULTIARCH void relax_rows(const std::int32_t* parent, const std::int32_t* weight,
-                                     std::int64_t pixels, int lanes, std::int32_t* rows) {
-  relax(parent, weight, pixels, lanes, rows);
 }
 
 } // namespace point2mask::tree

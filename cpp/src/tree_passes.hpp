@@ -23,13 +23,4 @@ void filter_rows(const Tree<double>& t, int lanes, double* rows);
 void differentiate_rows(const Tree<float>& t, int lanes, float* x, float* g, float* gradient);
 void differentiate_rows(const Tree<double>& t, int lanes, double* x, double* g, double* gradient);
 
-// In place: 0 at seeds and more than any weight elsewhere -> the minimax path cost from the seeds.
-// Integers stand for weights in the gradient.
-void relax_rows(const std::int32_t* parent, const float* weight, std::int64_t pixels, int lanes,
-                float* rows);
-void relax_rows(const std::int32_t* parent, const double* weight, std::int64_t pixels, int lanes,
-                double* rows);
-void relax_rows(const std::int32_t* parent, const std::int32_t* weight, std::int64_t pixels,
-                int lanes, std::int32_t* rows);
-
 } // namespace point2mask::tree

@@ -1,7 +1,7 @@
 #pragma once
 
 // What the passes over a tree share. They run on rows: one row a pixel, in the order of the ranks,
-// holding a block of channels (or targets) side by side. Most parents are the row before, a
+// holding a block of channels side by side. Most parents are the row before, a
 // row is loaded and stored as vectors, and a block of rows stays in the cache.
 
 #include <algorithm>
@@ -40,7 +40,7 @@ POINT2MASK_INLINE void with_lanes(int lanes, F&& f) {
   }
 }
 
-// Channels (or targets) of a batch, cut into blocks by their number and the image's size alone: no
+// Channels of a batch, cut into blocks by their number and the image's size alone: no
 // result depends on how many threads share the blocks.
 struct Block {
   std::int64_t image, first, count;

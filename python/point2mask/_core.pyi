@@ -5,9 +5,6 @@ from numpy.typing import ArrayLike, NDArray
 
 cuda_architectures: str
 
-def bottleneck_distance(
-    order: ArrayLike, parent: ArrayLike, weight: ArrayLike, seeds: ArrayLike
-) -> NDArray[np.floating]: ...
 def boundary_loss(
     boundary: ArrayLike,
     instance: ArrayLike,

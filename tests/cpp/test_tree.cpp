@@ -118,43 +118,6 @@ void test_filter(const Tree<T>& t, std::int64_t channels) {
 }
 
 template <typename T>
-void test_bottleneck(const Tree<T>& t, std::int64_t targets) {
-  Indices seeds(static_cast<std::size_t>(t.images * targets * 2), -1);
-  for (std::size_t i = 2; i < seeds.size() && t.pixels; i += 3)
-    seeds[i] = static_cast<std::int32_t>(i * 5 % static_cast<std::size_t>(t.pixels));
-  std::vector<T> distance(static_cast<std::size_t>(t.images * targets * t.pixels));
-  point2mask::bottleneck_distance<T>({.order = t.order.data(),
-                                      .parent = t.parent.data(),
-                                      .weight = t.weight.data(),
-                                      .seeds = seeds.data(),
-                                      .images = t.images,
-                                      .targets = targets,
-                                      .points = 2,
-                                      .pixels = t.pixels,
-                                      .distance = distance.data()},
-                                     SerialExecutor());
-  const std::vector<T> ones(distance.size(), T(1));
-  std::vector<T> grad_weight(t.weight.size());
-  point2mask::bottleneck_distance_backward<T>({.grad_distance = ones.data(),
-                                               .order = t.order.data(),
-                                               .parent = t.parent.data(),
-                                               .weight = t.weight.data(),
-                                               .seeds = seeds.data(),
-                                               .images = t.images,
-                                               .targets = targets,
-                                               .points = 2,
-                                               .pixels = t.pixels,
-                                               .grad_weight = grad_weight.data()},
-                                              SerialExecutor());
-  // Weights are multiples of 1 / 8, so both sums of products are exact.
-  T sum = 0;
-  T weighted = 0;
-  for (const T d : distance) sum += std::isinf(d) ? 0 : d;
-  for (std::size_t i = 0; i < grad_weight.size(); ++i) weighted += grad_weight[i] * t.weight[i];
-  expect(sum == weighted, "distances are linear in the weights");
-}
-
-template <typename T>
 void test_shapes() {
   constexpr std::int64_t kShapes[][4] = {{0, 2, 3, 3}, {1, 2, 1, 1}, {2, 4, 1, 9}, {2, 4, 9, 1},
                                          {1, 4, 2, 2}, {3, 2, 5, 7}, {2, 4, 7, 6}, {2, 4, 0, 4}};
@@ -162,7 +125,6 @@ void test_shapes() {
     const Tree<T> t(numbers<T>(b * d * h * w, 4), b, d, h, w);
     for (const std::int64_t lanes : {0, 1, 2, 3, 7, 15, 16, 17, 33}) {
       test_filter(t, lanes);
-      test_bottleneck(t, lanes);
     }
   }
 }

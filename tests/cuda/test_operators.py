@@ -19,7 +19,6 @@ from point2mask.ops._library import WITHOUT_CUDA
 RUNS = 100
 # Distances, trees, labels and statistics have the CPU's bits.
 BITWISE = (
-    "bottleneck_distance",
     "geodesic_distance",
     "geodesic_distance_backward",
     "mask_statistics",

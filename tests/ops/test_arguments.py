@@ -9,10 +9,6 @@ from point2mask import _core, ops
 SEEDS = np.zeros((1, 1, 1), np.int32)
 FLOATING = {  # by the first floating argument
     "boundary_loss": ((1, 2, 3), lambda x: _core.boundary_loss(x, *np.zeros((2, 1, 2, 3), int))),
-    "bottleneck_distance": (
-        (1, 6),
-        lambda x: _core.bottleneck_distance(*TREE[:2], x, SEEDS),
-    ),
     "geodesic_distance": ((1, 8, 2, 3), lambda x: _core.geodesic_distance(x, SEEDS)),
     "lab_affinity_loss": ((1, 3, 2, 3), lambda x: _core.lab_affinity_loss(x, x)),
     "neighbor_difference": ((1, 2, 2, 3), lambda x: _core.neighbor_difference(x)),
@@ -81,9 +77,6 @@ def test_rejects_what_is_no_int32(value, message):
     calls = {
         "geodesic_distance: seeds": lambda i: _core.geodesic_distance(
             np.ones((1, 8, 2, 3)), i[..., :1]
-        ),
-        "bottleneck_distance: seeds": lambda i: _core.bottleneck_distance(
-            *TREE[:2], np.ones((1, 6)), i
         ),
         "boundary_loss: instance": lambda i: _core.boundary_loss(np.ones((1, 1, 2)), i, SEEDS),
         "mask_statistics: labels": lambda i: _core.mask_statistics(i, 3),

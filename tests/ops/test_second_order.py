@@ -12,12 +12,6 @@ UNIFORM = torch.full((1, 2), 3.0), torch.ones(1, 6)
 GRID = torch.tensor([[2, 3]])
 CALLS = {
     "boundary_loss": ((1, 2, 3), lambda x: ops.boundary_loss(x, LABELS, LABELS)),
-    "bottleneck_distance": (
-        (1, 6),
-        lambda x: ops.bottleneck_distance(
-            TREE.order, TREE.parent, x, torch.zeros(1, 1, 1, dtype=INT)
-        ),
-    ),
     "deformable_attention": (
         (1, 6, 1, 2),
         lambda x: ops.deformable_attention(

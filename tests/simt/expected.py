@@ -103,7 +103,7 @@ def expected(operator: str) -> Expected:
 def _tree_rounding(operator: str, got: NDArray[Any], want: NDArray[Any]) -> float:
     """Absolute error of sums over a tree: an addition a pixel, of products that were rounded on
     their way up and down, relative to the largest entry. Trees and distances are exact."""
-    if operator not in ("tree_filter", "tree_filter_backward", "bottleneck_distance_backward"):
+    if operator not in ("tree_filter", "tree_filter_backward"):
         return 0.0
     epsilon = float(np.finfo(got.dtype).eps)
     return 6 * want.shape[-1] * epsilon * float(np.abs(want).max(initial=0.0))

@@ -57,21 +57,7 @@ def many_image_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iter
         yield "tree_filter_backward", (grad, feature, output, *tree)
 
 
-def bottleneck_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
-    for images, pixels, straight in SIZES:
-        order, parent = random_tree(rng, images, pixels, straight)
-        weight = (rng.integers(0, 6, (images, pixels)) / 4).astype(dtype)
-        for targets in (1, 5) if pixels < 1000 else (2,):
-            seeds = rng.integers(-1, pixels, (images, targets, 2)).astype(np.int32)
-            seeds[0, 0] = -1  # a target without seeds
-            grad = rng.normal(size=(images, targets, pixels)).astype(dtype)
-            tree = (order, parent, weight, seeds)
-            yield "bottleneck_distance", tree
-            yield "bottleneck_distance_backward", (grad, *tree)
-
-
 def tree_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
     yield from spanning_cases(rng, dtype)
     yield from filter_cases(rng, dtype)
-    yield from bottleneck_cases(rng, dtype)
     yield from many_image_cases(rng, dtype)

@@ -11,8 +11,6 @@ Floats = NDArray[Any]
 Indices = NDArray[np.int32]
 
 OPERATORS = (
-    "bottleneck_distance",
-    "bottleneck_distance_backward",
     "spanning_tree",
     "tree_filter",
     "tree_filter_backward",
@@ -82,32 +80,3 @@ class TreeKernels:
             *(grad_feature, grad_similarity if both else 0),
         )
         return grad_feature, grad_similarity
-
-    def bottleneck_distance(
-        self, order: Indices, parent: Indices, weight: Floats, seeds: Indices
-    ) -> Floats:
-        inputs = tuple(map(np.ascontiguousarray, (order, parent, weight, seeds)))
-        images, targets, points = seeds.shape
-        distance = garbage((images, targets, weight.shape[1]), weight.dtype)
-        self._launch_tree(
-            *(f"bottleneck_distance_{C_TYPES[weight.dtype]}", weight),
-            *(*inputs, images, targets, points, weight.shape[1], distance),
-        )
-        return distance
-
-    def bottleneck_distance_backward(
-        self,
-        grad_distance: Floats,
-        order: Indices,
-        parent: Indices,
-        weight: Floats,
-        seeds: Indices,
-    ) -> Floats:
-        images, targets, points = seeds.shape
-        grad_weight = garbage(weight.shape, weight.dtype)
-        self._launch_tree(
-            *(f"bottleneck_distance_backward_{C_TYPES[weight.dtype]}", weight),
-            *(grad_distance, order, parent, weight, seeds),
-            *(images, targets, points, weight.shape[1], grad_weight),
-        )
-        return grad_weight

@@ -61,37 +61,4 @@ struct TreeFilterBackward {
 template <typename T>
 void tree_filter_backward(const TreeFilterBackward<T>& f, const Executor& executor);
 
-// For every target and pixel the smallest, over the tree paths to the target's seeds, of the
-// largest weight on the path.
-template <typename T>
-struct BottleneckDistance {
-  const std::int32_t* order;  // [B, N]
-  const std::int32_t* parent; // [B, N]
-  const T* weight;            // [B, N] finite, not negative; entry 0 is not read
-  const std::int32_t* seeds;  // [B, K, P] pixels, -1 = none
-  std::int64_t images, targets, points, pixels;
-  T* distance; // [B, K, N] in pixel order; 0 at seeds, infinite for a target without seeds
-};
-
-// Throws std::invalid_argument for negative, NaN or infinite weights, seeds outside [-1, N) and an
-// order that is no tree.
-template <typename T>
-void bottleneck_distance(const BottleneckDistance<T>& d, const Executor& executor);
-
-// The gradient goes to the edge that attains the distance. Among equal weights the edge of higher
-// rank counts as the larger one, so that edge is unique.
-template <typename T>
-struct BottleneckDistanceBackward {
-  const T* grad_distance; // [B, K, N]; not read where the distance is infinite
-  const std::int32_t* order;
-  const std::int32_t* parent;
-  const T* weight;
-  const std::int32_t* seeds;
-  std::int64_t images, targets, points, pixels;
-  T* grad_weight; // [B, N], 0 at the root
-};
-
-template <typename T>
-void bottleneck_distance_backward(const BottleneckDistanceBackward<T>& d, const Executor& executor);
-
 } // namespace point2mask

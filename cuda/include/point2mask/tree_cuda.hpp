@@ -70,42 +70,4 @@ std::int64_t tree_filter_backward_scratch_bytes(const TreeFilterBackward<T>& p);
 template <typename T>
 cudaError_t tree_filter_backward(const TreeFilterBackward<T>& p, cudaStream_t stream);
 
-// For every target and pixel the smallest, over the tree paths to the target's seeds, of the
-// largest weight on the path.
-template <typename T>
-struct BottleneckDistance {
-  const std::int32_t* order;  // [B, N]
-  const std::int32_t* parent; // [B, N]
-  const T* weight;            // [B, N] finite, not negative; entry 0 is not read
-  const std::int32_t* seeds;  // [B, K, P] pixels; those outside [0, N) count for nothing
-  std::int64_t images, targets, points, pixels;
-  void* scratch;
-  T* distance; // [B, K, N] in pixel order; 0 at seeds, infinite for a target without seeds
-};
-
-template <typename T>
-std::int64_t bottleneck_distance_scratch_bytes(const BottleneckDistance<T>& p);
-template <typename T>
-cudaError_t bottleneck_distance(const BottleneckDistance<T>& p, cudaStream_t stream);
-
-// The gradient goes to the edge that attains the distance. Among equal weights the edge of higher
-// rank counts as the larger one.
-template <typename T>
-struct BottleneckDistanceBackward {
-  const T* grad_distance; // [B, K, N]; not used where the distance is infinite
-  const std::int32_t* order;
-  const std::int32_t* parent;
-  const T* weight;
-  const std::int32_t* seeds;
-  std::int64_t images, targets, points, pixels;
-  void* scratch;
-  T* grad_weight; // [B, N], 0 at the root
-};
-
-template <typename T>
-std::int64_t bottleneck_distance_backward_scratch_bytes(const BottleneckDistanceBackward<T>& p);
-template <typename T>
-cudaError_t bottleneck_distance_backward(const BottleneckDistanceBackward<T>& p,
-                                         cudaStream_t stream);
-
 } // namespace point2mask::cuda

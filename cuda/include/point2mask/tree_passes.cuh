@@ -1,7 +1,7 @@
 #pragma once
 
 // The passes over a tree, children to parents and parents to children, as rounds over the levels of
-// its paths. They run on rows: one row a rank, kLanes channels (or targets) side by side, so that
+// its paths. They run on rows: one row a rank, kLanes channels side by side, so that
 // whatever order the ranks are visited in, memory is read and written in whole sectors.
 //
 // An algebra says what the passes compute. With + and * for its plus and times:

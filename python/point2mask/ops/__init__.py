@@ -12,7 +12,6 @@ from point2mask.ops.pairs import boundary_loss, lab_affinity_loss, neighbor_diff
 from point2mask.ops.transport import Transport, sinkhorn, transport_labels, transport_plan
 from point2mask.ops.tree import (
     SpanningTree,
-    bottleneck_distance,
     minimum_spanning_tree,
     spanning_tree,
     tree_filter,
@@ -23,7 +22,6 @@ __all__ = [
     "MaskStatistics",
     "SpanningTree",
     "Transport",
-    "bottleneck_distance",
     "boundary_loss",
     "deformable_attention",
     "geodesic_distance",

@@ -98,34 +98,6 @@ def tree_filter(
     return output
 
 
-def bottleneck_distance(order: Tensor, parent: Tensor, weight: Tensor, seeds: Tensor) -> Tensor:
-    """The minimax path cost from every target's seeds to every pixel.
-
-    The cost of a path is its largest weight; the distance is the smallest cost over all paths and
-    seeds. On a minimum spanning tree this is exact for all paths of the grid, bit by bit.
-
-    Args:
-        order: int32 ``[B, N]`` of :func:`spanning_tree`.
-        parent: int32 ``[B, N]`` of :func:`spanning_tree`.
-        weight: float32 or float64 ``[B, N]`` by rank, finite, not negative; entry 0 is ignored.
-        seeds: int32 ``[B, K, P]``, pixels of each target, -1 = padding.
-
-    Returns:
-        ``[B, K, N]`` in pixel order: 0 at seeds, inf everywhere for a target without seeds.
-        Differentiable by ``weight``: each gradient goes to the one edge that attains the distance;
-        of equal weights that of higher rank counts as the larger.
-
-    Raises:
-        ValueError: wrong shape or dtype, a weight that is negative, NaN or infinite, a seed
-            outside ``[-1, N)``, an order that is no permutation or a parent that does not stand
-            before its child.
-    """
-    distance: Tensor = torch.ops.point2mask.bottleneck_distance.default(
-        order, parent, weight, seeds
-    )
-    return distance
-
-
 @register_fake("spanning_tree")
 def _(edge_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     torch._check(
@@ -169,20 +141,6 @@ def _(
     )
 
 
-@register_fake("bottleneck_distance")
-def _(order: Tensor, parent: Tensor, weight: Tensor, seeds: Tensor) -> Tensor:
-    torch._check(weight.dim() == 2, lambda: f"weight must have shape [B, N], got {weight.shape}")
-    torch._check(seeds.dim() == 3, lambda: f"seeds must have shape [B, K, P], got {seeds.shape}")
-    return weight.new_empty((weight.shape[0], seeds.shape[1], weight.shape[1]))
-
-
-@register_fake("bottleneck_distance_backward")
-def _(
-    grad_distance: Tensor, order: Tensor, parent: Tensor, weight: Tensor, seeds: Tensor
-) -> Tensor:
-    return weight.new_empty(weight.shape)
-
-
 def _save_tree(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(output[2])
     ctx.shape = inputs[0].shape
@@ -212,27 +170,12 @@ def _tree_filter_backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None,
     return grad_feature, None, None, grad_similarity if both else None, None
 
 
-def _save_bottleneck(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _bottleneck_backward(ctx: Any, grad_distance: Tensor) -> tuple[Tensor | None, ...]:
-    grad_weight = torch.ops.point2mask.bottleneck_distance_backward.default(
-        grad_distance, *ctx.saved_tensors
-    )
-    return None, None, grad_weight, None
-
-
 torch.library.register_autograd(
     f"{NAMESPACE}::spanning_tree", _spanning_tree_backward, setup_context=_save_tree
 )
 torch.library.register_autograd(
     f"{NAMESPACE}::tree_filter", _tree_filter_backward, setup_context=_save_filter
 )
-torch.library.register_autograd(
-    f"{NAMESPACE}::bottleneck_distance", _bottleneck_backward, setup_context=_save_bottleneck
-)
-for _name in ("spanning_tree", "tree_filter", "bottleneck_distance"):
+for _name in ("spanning_tree", "tree_filter"):
     run_in_float32(_name)
-for _name in ("tree_filter", "bottleneck_distance"):
-    first_order_only(_name)
+first_order_only("tree_filter")

@@ -9,10 +9,9 @@ from point2mask.ops.reference.masks import mask_statistics
 from point2mask.ops.reference.pairs import boundary_loss, lab_affinity_loss, neighbor_difference
 from point2mask.ops.reference.regions import histogram_gradient, merge_regions
 from point2mask.ops.reference.transport import sinkhorn, transport_labels, transport_plan
-from point2mask.ops.reference.tree import bottleneck_distance, spanning_tree, tree_filter
+from point2mask.ops.reference.tree import spanning_tree, tree_filter
 
 __all__ = [
-    "bottleneck_distance",
     "boundary_loss",
     "deformable_attention",
     "geodesic_distance",

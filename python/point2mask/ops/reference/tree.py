@@ -1,6 +1,4 @@
-"""Reference of :mod:`point2mask.ops.tree`: Kruskal, dense path products, Dijkstra on the tree."""
-
-import heapq
+"""Reference of :mod:`point2mask.ops.tree`: Kruskal and dense path products."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,44 +121,3 @@ def tree_filter(
         if normalize:
             output[image] /= product.sum(1)
     return output
-
-
-def bottleneck_distance(order: Indices, parent: Indices, weight: Floats, seeds: Indices) -> Floats:
-    """The minimax path cost from each target's seeds, [B, K, N]."""
-    edge = bottleneck_edge(order, parent, weight, seeds)
-    images = np.arange(len(weight))[:, None, None]
-    distance = weight.astype(np.float64)[images, np.maximum(edge, 0)]
-    return np.where(edge == -1, np.inf, np.where(edge == 0, 0.0, distance))
-
-
-def bottleneck_edge(order: Indices, parent: Indices, weight: Floats, seeds: Indices) -> Indices:
-    """Rank of the edge that attains the distance: 0 at seeds, -1 where no seed is.
-
-    Dijkstra's algorithm with (weight, rank) for weights: a path costs its largest pair.
-    """
-    _check_tree("bottleneck_distance", order, parent)
-    images, targets, _ = seeds.shape
-    pixels = order.shape[1]
-    if not ((weight[:, 1:] >= 0) & np.isfinite(weight[:, 1:])).all():
-        raise ValueError("bottleneck_distance: weight must be finite and not negative")
-    if seeds.size and (seeds.min() < -1 or seeds.max() >= pixels):
-        raise ValueError(f"bottleneck_distance: seeds must lie in [-1, {pixels})")
-    edge = np.full((images, targets, pixels), -1, np.int32)
-    for image, target in np.ndindex(images, targets):
-        neighbors: list[list[tuple[int, tuple[float, int]]]] = [[] for _ in range(pixels)]
-        for i in range(1, pixels):
-            cost = (float(weight[image, i]), i)
-            neighbors[i].append((int(parent[image, i]), cost))
-            neighbors[parent[image, i]].append((i, cost))
-        rank_of = np.argsort(order[image])
-        queue = [((-1.0, 0), int(rank_of[s])) for s in seeds[image, target] if s >= 0]
-        heapq.heapify(queue)
-        done = set()
-        while queue:
-            cost, rank = heapq.heappop(queue)
-            if rank not in done:
-                done.add(rank)
-                edge[image, target, order[image, rank]] = cost[1]
-                for other, step in neighbors[rank]:
-                    heapq.heappush(queue, (max(cost, step), other))
-    return edge
