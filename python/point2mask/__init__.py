@@ -1,19 +1,44 @@
 """Point2Mask: panoptic masks from points.
 
-Submodules load on first use, so that ``import point2mask`` costs nothing and ``point2mask._core``
-(the engine for NumPy arrays) works without torch.
+After ``import torch``, ``import point2mask`` registers the operators ``torch.ops.point2mask.*``.
+Without torch it costs nothing: its parts load on first use, and those that need no torch
+(``data``, ``evaluation``, ``label``, ``visualize``) do not import it.
 """
 
+import sys
 from importlib import import_module
-from importlib.metadata import version
-from types import ModuleType
+from typing import Any
 
-__version__ = version("point2mask")
-_SUBMODULES = ("data", "evaluation", "label", "models", "ops", "pseudo_masks", "visualize")
-__all__ = ["__version__"]
+_PARTS = (
+    "data",
+    "engine",
+    "evaluation",
+    "hub",
+    "label",
+    "losses",
+    "models",
+    "ops",
+    "pseudo_masks",
+    "recipes",
+    "visualize",
+)
+__all__ = ["__version__", *_PARTS]
+__version__: str  # looked up when it is asked for
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _SUBMODULES:
+def __getattr__(name: str) -> Any:
+    if name in _PARTS:
         return import_module(f"point2mask.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("point2mask")
     raise AttributeError(f"module 'point2mask' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if "torch" in sys.modules:
+    import_module("point2mask.ops")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import pkgutil
 import shlex
 import subprocess
 import sys
@@ -295,10 +296,27 @@ def run_python(code, *arguments):
 
 
 def test_importing_is_cheap():
+    """Neither the package nor what works on NumPy arrays imports torch."""
     loaded = "import sys; print(*sorted({'torch', 'numpy', 'PIL', 'rich'} & set(sys.modules)))"
     assert run_python(f"import point2mask; {loaded}").split() == []
     for module in ("cli", "data.shapes", "evaluation", "visualize"):
         assert run_python(f"import point2mask.{module}; {loaded}").split() == ["numpy"]
+
+
+def test_operators_are_there_after_torch():
+    operator = "print(torch.ops.point2mask.mask_statistics)"
+    assert run_python(f"import torch, point2mask; {operator}") == "point2mask.mask_statistics\n"
+    assert (
+        run_python(f"import torch, point2mask.data; {operator}") == "point2mask.mask_statistics\n"
+    )
+
+
+def test_the_package_lists_its_parts():
+    for name in dir(point2mask):
+        assert getattr(point2mask, name) is not None
+    private = {"__main__", "app", "cli", "progress"}  # commands, and what they share with the parts
+    parts = {module.name for module in pkgutil.iter_modules(point2mask.__path__)} - private
+    assert dir(point2mask) == ["__version__", *sorted(n for n in parts if not n.startswith("_"))]
 
 
 def test_runs_as_a_module_and_does_not_mind_a_closed_pipe():

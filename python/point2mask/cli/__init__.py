@@ -66,6 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), args.verbose)
 
 
+class ShowVersion(argparse.Action):
+    """``--version``; argparse's own would look it up whenever a parser is built."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from point2mask import __version__
+
+        print(f"point2mask {__version__}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="point2mask",
@@ -75,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         "where), 130 interrupted, 1 a fault in point2mask itself (a traceback; please report it).",
     )
     add_verbose(parser, default=False)
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         import_module(f"point2mask.cli.{name}").add_parser(subparsers)
@@ -89,12 +99,6 @@ def _complete(parser: argparse.ArgumentParser) -> None:
     except ModuleNotFoundError:
         sys.exit(1)
     argcomplete.autocomplete(parser)
-
-
-def _version() -> str:
-    from point2mask import __version__
-
-    return __version__
 
 
 def _fail(message: str, verbose: bool, code: int = 2) -> int:
