@@ -29,15 +29,15 @@ from rich.console import Console
 from rich.table import Table
 from step_stages import OPTIMIZER, STAGES, Stages
 
-from point2mask.data.batch import Batch
 from point2mask.data.files import write_json
 from point2mask.data.shapes import CATEGORIES, make_scene
-from point2mask.engine.build import build_module
-from point2mask.engine.config import RunConfig, load_config
-from point2mask.engine.module import TrainingModule
-from point2mask.engine.optimizer import make_optimizer
 from point2mask.models.config import STRIDES, NetworkConfig
 from point2mask.pseudo_masks import PointBatch
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.train.build import build_module
+from point2mask.train.config import RunConfig, load_config
+from point2mask.train.module import TrainingModule
+from point2mask.train.optimizer import make_optimizer
 
 OURS = ("pseudo-labels", "tree", "pair losses")  # what the method adds to a panoptic network
 OUT = Path(__file__).parent / "results" / "training_step.json"

@@ -19,12 +19,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from point2mask.checkpoint import STATE, last_checkpoint, read_json_value
 from point2mask.data.augment import AugmentConfig
+from point2mask.data.fields import parse
 from point2mask.data.files import write_json
 from point2mask.data.training import TrainingSet
-from point2mask.engine.build import load_trained
-from point2mask.engine.module import SupervisionConfig, TrainingModule, among_clicked
-from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
+from point2mask.pseudo_masks import PseudoMaskOptions, SupervisionConfig, TransportOptions
+from point2mask.pseudo_masks.grower import among_clicked
+from point2mask.train.config import RunConfig
+from point2mask.train.module import TrainingModule
+from point2mask.trained import load_trained
 
 LONG_AGO = 10**9  # a step beyond the first phase
 
@@ -56,20 +60,21 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
-    trained = load_trained(args.run)
-    config = trained.config
+    folder = last_checkpoint(args.run / "checkpoints") or args.run
+    state = read_json_value(folder / STATE)
+    config, step = parse(RunConfig, state["config"]), state["step"]
     side = config.augment.test_short_side
     sizes = AugmentConfig(short_sides=(side,), max_side=config.augment.max_side, flip=0.0)
     data = TrainingSet(config.data, sizes, with_truth=True)
     kinds = {text: supervision_of(text, config.supervision) for text in ["", *args.sets]}
-    module = TrainingModule(trained.network, config.loss, kinds[""]).eval()
+    module = TrainingModule(load_trained(folder).network, config.loss, kinds[""]).eval()
     overlaps: dict[str, list[float]] = {text: [] for text in kinds}
     semantic: list[float] = []  # shares of pixels of the right class, as trained
     for index in track(range(min(args.images, len(data))), "images"):
         batch = data.collate([data[0, index]]).batch
         output = module.network(module.normalise(batch.images), batch.image_size)
         for text, supervision in kinds.items():
-            module.supervision = supervision
+            module.grower.supervision = supervision
             seen = among_clicked(output, batch) if supervision.clicked_classes else output
             masks = module.targets(seen, batch, LONG_AGO).masks
             overlaps[text] += things_overlap(masks.instance, batch)
@@ -88,9 +93,9 @@ def main() -> None:
         shares = [f"{100 * v:.1f}" for v in rows[text or "as trained"].values()]
         table.add_row(text or "as trained", *shares)
     Console().print(table)
-    print(f"step {trained.step}, pixels of the right class {100 * np.mean(semantic):.1f} %")
+    print(f"step {step}, pixels of the right class {100 * np.mean(semantic):.1f} %")
     if args.json:
-        write_json(args.json, {"step": trained.step, "rows": rows, "semantic": np.mean(semantic)})
+        write_json(args.json, {"step": step, "rows": rows, "semantic": np.mean(semantic)})
 
 
 def things_overlap(instance: torch.Tensor, batch: Any) -> list[float]:

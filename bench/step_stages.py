@@ -13,8 +13,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from point2mask.engine.module import TrainingModule
 from point2mask.losses import criterion
+from point2mask.train.module import TrainingModule
 
 REST, OPTIMIZER = "the rest", "optimiser"
 # Parts of the network by attribute; of a method, everything that runs inside.

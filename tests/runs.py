@@ -13,10 +13,10 @@ from point2mask.data import read_panoptic
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.shapes import write_shapes
 from point2mask.data.training import DataConfig, SourceConfig
-from point2mask.engine.config import ReportConfig, RunConfig, ScheduleConfig
-from point2mask.engine.evaluate import Predictor
-from point2mask.engine.module import SupervisionConfig
 from point2mask.models import BackboneConfig, MergeConfig, PanopticNetwork
+from point2mask.predict import Predictor
+from point2mask.pseudo_masks import SupervisionConfig
+from point2mask.train.config import ReportConfig, RunConfig, ScheduleConfig
 
 SIZE = (32, 48)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from networks import tiny
 
-from point2mask.data.batch import Batch
 from point2mask.models import Geometry
 from point2mask.pseudo_masks import PointBatch
+from point2mask.pseudo_masks.batch import Batch
 
 NUM_THINGS, NUM_STUFF = tiny().num_things, tiny().num_stuff
 IS_THING = torch.arange(NUM_THINGS + NUM_STUFF) < NUM_THINGS

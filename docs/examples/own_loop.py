@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 # --8<-- [start:added]
 from point2mask import ops
-from point2mask.losses import image_tree, tree_energy
+from point2mask.losses import tree_energy
+from point2mask.pseudo_masks.image_tree import image_tree
 
 
 def tree_loss(logits: Tensor, image: Tensor, clicked: Tensor) -> Tensor:

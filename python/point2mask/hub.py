@@ -8,48 +8,30 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from point2mask.data.augment import AugmentConfig
+from point2mask.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
 from point2mask.data.errors import DataError
+from point2mask.data.fields import parse, to_plain
 from point2mask.data.files import open_replacing, write_json
 from point2mask.data.training import class_channels
-from point2mask.engine.build import (
-    Trained,
+from point2mask.models.export import export_network
+from point2mask.predict import Predictor
+from point2mask.trained import (
+    TrainedConfig,
     blank_network,
     categories_from_plain,
     check_classes,
     load_trained,
     without_download,
 )
-from point2mask.engine.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
-from point2mask.engine.evaluate import Predictor
-from point2mask.engine.fields import parse, to_plain
-from point2mask.engine.module import SupervisionConfig
-from point2mask.models import AnyNetworkConfig, MergeConfig
-from point2mask.models.export import export_network
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = "point2mask 1"
-
-
-@dataclass(frozen=True)
-class _Model:
-    """The parts of the configuration that have dataclasses."""
-
-    network: AnyNetworkConfig
-    augment: AugmentConfig
-    merge: MergeConfig
-    supervision: SupervisionConfig
-
-
-def predictor_of(trained: Trained) -> Predictor:
-    """What predicts with the network of a checkpoint."""
-    return Predictor.of_run(trained.network, trained.categories, trained.config)
 
 
 def load_predictor(path: str | Path) -> Predictor:
@@ -63,20 +45,20 @@ def load_predictor(path: str | Path) -> Predictor:
     """
     if (Path(path) / CONFIG).is_file():
         return from_pretrained(path)
-    return predictor_of(load_trained(path))
+    return load_trained(path)
 
 
 def save_pretrained(predictor: Predictor, folder: str | Path) -> None:
     """Writes the two files; the configuration, written last, makes the folder whole.
 
     Args:
-        predictor: of :func:`from_pretrained` or of :func:`predictor_of`.
+        predictor: of :func:`load_predictor`.
         folder: made if it is not there; other files in it stay.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     network = predictor.network
-    model = _Model(
+    model = TrainedConfig(
         network=without_download(network.config),
         augment=predictor.augmentation,
         merge=predictor.merge,
@@ -124,7 +106,9 @@ def from_pretrained(
             )
         )
     values = _read_config(folder / CONFIG)
-    model = parse(_Model, {entry.name: values[entry.name] for entry in fields(_Model)})
+    model = parse(
+        TrainedConfig, {entry.name: values[entry.name] for entry in fields(TrainedConfig)}
+    )
     config = model.network
     categories = categories_from_plain(values["categories"])
     check_classes(config, categories, folder / CONFIG)
@@ -201,7 +185,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if values.get("format") != FORMAT:
         raise DataError(f"{path}: expected format {FORMAT!r}, got {values.get('format')!r}")
     lists = {"categories": list, "mean": list, "std": list}
-    for key in (*(entry.name for entry in fields(_Model)), *lists):
+    for key in (*(entry.name for entry in fields(TrainedConfig)), *lists):
         if not isinstance(values.get(key), lists.get(key, dict)):
             raise DataError(f"{path}: expected an entry {key!r}, got {values.get(key)!r:.60}")
     for key in ("mean", "std"):

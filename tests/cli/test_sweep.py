@@ -9,8 +9,8 @@ import runs
 
 from point2mask.cli import main
 from point2mask.cli.sweep import train_in_process
-from point2mask.engine.config import save_config
-from point2mask.engine.sweep import TABLES
+from point2mask.train.config import save_config
+from point2mask.train.sweep import TABLES
 
 
 def test_a_sweep_survives_a_run_that_fails(tmp_path, capsys):

@@ -10,7 +10,6 @@ from networks import shake, tiny
 from torch import Tensor
 from training import make_batch
 
-from point2mask.engine.module import SupervisionConfig, TrainingModule
 from point2mask.models import PanopticNetwork
 from point2mask.pseudo_masks import (
     ASSIGNERS,
@@ -18,9 +17,11 @@ from point2mask.pseudo_masks import (
     PointBatch,
     PseudoMaskOptions,
     PseudoMasks,
+    SupervisionConfig,
     TransportOptions,
     pseudo_masks,
 )
+from point2mask.train.module import TrainingModule
 
 CLASSES, THINGS, TARGETS = 6, 4, 5
 SIZE = (2, 96, 112)

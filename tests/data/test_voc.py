@@ -40,8 +40,8 @@ from point2mask.data.voc import (
     read_splits,
     voc_segments,
 )
-from point2mask.engine.config import load_config
 from point2mask.evaluation import panoptic_quality
+from point2mask.train.config import load_config
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from point2mask.cli import main
 from point2mask.data import PointLabels, read_panoptic, sample_points, write_points
 from point2mask.data.records import Category
-from point2mask.engine.clicks import TrainedNetwork
-from point2mask.engine.train import train
 from point2mask.hub import load_predictor, save_pretrained
 from point2mask.label import LabelOptions, label_folder
+from point2mask.label.network import TrainedNetwork
+from point2mask.train.train import train
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_saved_folder_is_as_good_as_its_run(data, tmp_path):
     changed = replace(predictor.supervision, pseudo_masks=options, clicked_classes=True)
     save_pretrained(replace(predictor, supervision=changed), tmp_path / "model")
     again = TrainedNetwork(load_predictor(tmp_path / "model"))
-    assert again.module.supervision == changed
+    assert again.grower.supervision == changed
     assert again.options.assigner == "nearest"
     save_pretrained(predictor, tmp_path / "model")
     for number, options in enumerate(((), ("--assigner", "network"))):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training import SIZES, geometry, make_batch, randn
 
-from point2mask.losses.cells import cell_labels, cell_means, point_labels
 from point2mask.pseudo_masks import PointBatch
+from point2mask.pseudo_masks.cells import cell_labels, cell_means, point_labels
 
 
 def test_colors_are_the_bilinear_resize_of_the_image_alone():

@@ -8,14 +8,13 @@ from training import NUM_THINGS, SCENE, SIZES, make_batch
 from point2mask.losses import (
     LossConfig,
     SegformerLosses,
-    box_corners,
     dice,
-    generalized_iou,
     point_targets,
     sigmoid_focal,
     true_masks,
 )
 from point2mask.models import PanopticNetwork
+from point2mask.models.boxes import box_corners, generalized_iou
 
 
 def run(config, batch):

@@ -7,12 +7,12 @@ from training import randn
 
 from point2mask.losses import (
     class_presence_focal,
-    image_tree,
     lab_affinity,
     point_cross_entropy,
     tree_energy,
 )
 from point2mask.losses.affinity import PUBLISHED_KERNELS, SUPPLEMENT_KERNELS
+from point2mask.pseudo_masks.image_tree import image_tree
 
 L, B, C, H, W = 2, 2, 3, 5, 6
 LOGITS = randn(L, B, C, H, W)

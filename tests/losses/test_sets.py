@@ -9,15 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training import randn
 
-from point2mask.losses import (
-    box_corners,
-    dice,
-    generalized_iou,
-    hungarian,
-    matching_cost,
-    sigmoid_focal,
-)
-from point2mask.losses.matching import indices
+from point2mask.losses import dice, sigmoid_focal
+from point2mask.models.boxes import box_corners, generalized_iou
+from point2mask.models.matching import hungarian, indices, matching_cost
 
 LOGIT = st.floats(-60, 60)
 SIDE = st.integers(0, 6)

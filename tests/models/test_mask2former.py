@@ -8,7 +8,7 @@ import torch
 from networks import TINY_MASK2FORMER, batch, shake
 from torch import nn
 
-from point2mask.engine.fields import parse, to_plain
+from point2mask.data.fields import parse, to_plain
 from point2mask.models import Mask2FormerConfig, Mask2FormerNetwork, MergeConfig, predict
 from point2mask.models.export import export_network
 from point2mask.models.geometry import cells

@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     network = None
     categories = None
     if args.checkpoint is not None:
-        from point2mask.engine.clicks import TrainedNetwork
         from point2mask.hub import load_predictor
+        from point2mask.label.network import TrainedNetwork
 
         network = TrainedNetwork(load_predictor(args.checkpoint))
         categories = network.categories

@@ -78,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from point2mask.data import read_panoptic
-    from point2mask.engine.evaluate import predict_folder
-    from point2mask.engine.sources import find_pictures
+    from point2mask.data.sources import find_pictures
     from point2mask.hub import load_predictor
+    from point2mask.predict import predict_folder
 
     if args.annotations is None:
         folder, records = find_pictures(args.images)

@@ -21,7 +21,7 @@ from point2mask.cli.command import (
 )
 
 if TYPE_CHECKING:
-    from point2mask.engine.sweep import Row, Trial
+    from point2mask.train.sweep import Row, Trial
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -69,7 +69,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.engine.sweep import TABLES, plan, rows, sweep, to_plain, vary
+    from point2mask.train.sweep import TABLES, plan, rows, sweep, to_plain, vary
 
     variants = TABLES[args.table] if args.table else vary(args.vary)
     trials = plan(args.recipe, args.overrides, variants, args.out, args.seeds)
@@ -144,7 +144,7 @@ def print_table(table: Sequence["Row"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from point2mask.engine.sweep import GROUPS
+    from point2mask.train.sweep import GROUPS
 
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     shown.add_column("")

@@ -64,10 +64,10 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.engine.config import load_config
-    from point2mask.engine.errors import TrainingError
-    from point2mask.engine.launch import leave
-    from point2mask.engine.train import train
+    from point2mask.train.config import load_config
+    from point2mask.train.errors import TrainingError
+    from point2mask.train.launch import leave
+    from point2mask.train.train import train
 
     config = load_config(args.recipe, args.overrides)
     out = args.out or Path("out") / Path(args.recipe).stem

@@ -16,7 +16,6 @@ from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from point2mask.data.augment import VOID, AugmentConfig, Sample, augment
-from point2mask.data.batch import Batch
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panoptic
@@ -31,6 +30,7 @@ from point2mask.data.points import (
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
+from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
 
 MULTIPLE = 32  # batches are padded to it, the largest stride of a backbone

@@ -40,7 +40,7 @@ from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
 
 if TYPE_CHECKING:
-    from point2mask.engine.clicks import TrainedNetwork
+    from point2mask.label.network import TrainedNetwork
 
 Item = tuple[ImageRecord, list[PointTarget]]
 Task = tuple[Item, Path | None]
@@ -237,8 +237,8 @@ def _target_of_pixels(
 @cache
 def _network(checkpoint: Path, side: int | None) -> "TrainedNetwork":
     """One a process; training code is loaded only where a network is asked for."""
-    from point2mask.engine.clicks import TrainedNetwork
     from point2mask.hub import load_predictor
+    from point2mask.label.network import TrainedNetwork
 
     return TrainedNetwork(load_predictor(checkpoint), side)
 

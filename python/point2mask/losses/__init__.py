@@ -6,35 +6,27 @@ from point2mask.losses.config import LOSSES, LossConfig
 from point2mask.losses.contrast import point_to_mask_contrast
 from point2mask.losses.criterion import Criterion, check_finite
 from point2mask.losses.mask2former import Mask2FormerLosses
-from point2mask.losses.matching import Matching, hungarian, matching_cost
 from point2mask.losses.panoptic_segformer import Assignment, SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
-from point2mask.losses.sets import box_corners, dice, generalized_iou, sigmoid_focal
+from point2mask.losses.sets import dice, sigmoid_focal
 from point2mask.losses.targets import Targets, mask_targets, point_targets, true_masks
-from point2mask.losses.tree_energy import ImageTree, image_tree, tree_energy
+from point2mask.losses.tree_energy import tree_energy
 
 __all__ = [
     "LOSSES",
     "Assignment",
     "Criterion",
-    "ImageTree",
     "LossConfig",
     "Mask2FormerLosses",
-    "Matching",
     "SegformerLosses",
     "Targets",
     "boundary_separation",
-    "box_corners",
     "check_finite",
     "class_presence_focal",
     "dice",
-    "generalized_iou",
-    "hungarian",
-    "image_tree",
     "lab_affinity",
     "mask_targets",
-    "matching_cost",
     "point_cross_entropy",
     "point_targets",
     "point_to_mask_contrast",

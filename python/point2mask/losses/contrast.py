@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from point2mask.losses.cells import STRIDE
 from point2mask.losses.counts import divisor_of
 from point2mask.pseudo_masks import PointBatch
+from point2mask.pseudo_masks.cells import STRIDE
 
 _ABSENT = -1e4  # logit of a mask without pixels; real ones are at most 1 / temperature
 

@@ -6,20 +6,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from point2mask.data.batch import Batch
 from point2mask.losses.affinity import cell_lab, lab_affinity
 from point2mask.losses.boundary import boundary_separation
-from point2mask.losses.cells import cell_means
 from point2mask.losses.config import LossConfig
 from point2mask.losses.contrast import point_to_mask_contrast
 from point2mask.losses.mask2former import Mask2FormerLosses
 from point2mask.losses.panoptic_segformer import SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
-from point2mask.losses.sets import SegmentLosses, full, full_precision
+from point2mask.losses.sets import SegmentLosses
 from point2mask.losses.targets import Targets
-from point2mask.losses.tree_energy import image_tree, tree_energy
+from point2mask.losses.tree_energy import tree_energy
 from point2mask.models import AnyNetworkConfig, Mask2FormerConfig, NetworkOutput, PointNetwork
+from point2mask.models.precision import full, full_precision
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.pseudo_masks.cells import cell_means
+from point2mask.pseudo_masks.image_tree import image_tree
 
 
 class Criterion:

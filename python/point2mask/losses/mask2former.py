@@ -6,12 +6,13 @@ from torch import Tensor
 
 from point2mask.losses.config import LossConfig
 from point2mask.losses.counts import divisor, divisor_of, over_processes
-from point2mask.losses.matching import hungarian
-from point2mask.losses.sets import EPSILON, SegmentLosses, full, full_precision
+from point2mask.losses.sets import EPSILON, SegmentLosses
 from point2mask.losses.targets import Targets
 from point2mask.models import Mask2FormerConfig, Mask2FormerNetwork, Mask2FormerOutput
 from point2mask.models.geometry import cells
 from point2mask.models.mask2former import MASK_STRIDE
+from point2mask.models.matching import hungarian
+from point2mask.models.precision import full, full_precision
 
 
 class Mask2FormerLosses:

@@ -8,19 +8,13 @@ from torch import Tensor
 
 from point2mask.losses.config import LossConfig
 from point2mask.losses.counts import divisor, over_processes
-from point2mask.losses.matching import Matching, hungarian, indices, matching_cost
-from point2mask.losses.sets import (
-    SegmentLosses,
-    box_corners,
-    dice,
-    full,
-    full_precision,
-    generalized_iou,
-    sigmoid_focal,
-)
+from point2mask.losses.sets import SegmentLosses, dice, sigmoid_focal
 from point2mask.losses.targets import Targets
 from point2mask.models import Geometry, NetworkConfig, PanopticNetwork, PanopticOutput, ThingMasks
+from point2mask.models.boxes import box_corners, generalized_iou
 from point2mask.models.decoder import Locations
+from point2mask.models.matching import Matching, hungarian, indices, matching_cost
+from point2mask.models.precision import full, full_precision
 
 
 class Assignment(NamedTuple):

@@ -2,13 +2,11 @@
 
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from point2mask.models import NetworkOutput
+from point2mask.models.matching import ALPHA, GAMMA
 
-ALPHA, GAMMA = 0.25, 2.0
 EPSILON = 1e-3  # of the dice
 
 
@@ -19,16 +17,6 @@ class SegmentLosses(NamedTuple):
     counts: Tensor  # [2], things and stuff to be found, over all processes
 
 
-def full(x: Tensor) -> Tensor:
-    """At least float32: losses are not for half precision."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def full_precision(output: NetworkOutput) -> torch.autocast:
-    """A block in which nothing is computed in half precision."""
-    return torch.autocast(output.boundary_logits.device.type, enabled=False)
-
-
 def sigmoid_focal(logits: Tensor, target: Tensor) -> Tensor:
     """α_t (1 - p_t)^γ (-log p_t), element by element (Lin et al., ICCV 2017, Eq. 5)."""
     probability = logits.sigmoid()
@@ -36,25 +24,6 @@ def sigmoid_focal(logits: Tensor, target: Tensor) -> Tensor:
     alpha = ALPHA * target + (1 - ALPHA) * (1 - target)
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return alpha * miss**GAMMA * entropy
-
-
-def box_corners(box: Tensor) -> Tensor:
-    """Centre x, y, width, height to x0, y0, x1, y1."""
-    centre, half = box[..., :2], box[..., 2:] / 2
-    return torch.cat((centre - half, centre + half), -1)
-
-
-def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU - |hull without union| / |hull| of boxes x0, y0, x1, y1 (Rezatofighi et al., CVPR 2019).
-
-    Broadcasts over the leading dimensions. 0 / 0 of boxes without extent counts as 0.
-    """
-    inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(0)
-    outer = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
-    common, hull = inner.prod(-1), outer.prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - common
-    tiny = torch.finfo(a.dtype).tiny
-    return common / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
 
 
 def dice(mask: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:

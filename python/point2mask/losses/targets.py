@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.data.batch import Batch
-from point2mask.losses.cells import cell_labels, point_labels
 from point2mask.pseudo_masks import PseudoMasks, class_presence
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.pseudo_masks.cells import cell_labels, point_labels
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,14 @@ class PointNetwork(nn.Module, ABC):
     def last_outputs(self, encoded: Encoded) -> dict[str, Tensor]:
         """All that the queries of the last layer say of things and stuff, by name."""
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """``[..., 3, H, W]`` in [0, 1] as the backbone wants it."""
+        mean, std = (
+            images.new_tensor(values)[:, None, None]
+            for values in (self.backbone.mean, self.backbone.std)
+        )
+        return (images - mean) / std
+
     def encode(self, images: Tensor, image_size: Tensor) -> Encoded:
         """Backbone and encoder; arguments as for :meth:`forward`."""
         return self.encode_placed(images, Geometry.of(image_size, images))

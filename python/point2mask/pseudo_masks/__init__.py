@@ -25,7 +25,7 @@ from point2mask.pseudo_masks.maps import (
     inside_mask,
     on_device,
 )
-from point2mask.pseudo_masks.options import PseudoMaskOptions, TransportOptions
+from point2mask.pseudo_masks.options import PseudoMaskOptions, SupervisionConfig, TransportOptions
 from point2mask.pseudo_masks.points import PointBatch, class_presence, mark_points
 from point2mask.pseudo_masks.problem import Problem
 from point2mask.pseudo_masks.supplies import SUPPLIES
@@ -36,6 +36,7 @@ __all__ = [
     "PointBatch",
     "PseudoMaskOptions",
     "PseudoMasks",
+    "SupervisionConfig",
     "TransportOptions",
     "class_presence",
     "edge_cost",

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.data.batch import Batch
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage
 from point2mask.data.png import read_rgb
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, Segment
 from point2mask.data.training import class_channels
-from point2mask.engine.evaluate import Predictor
+from point2mask.predict import Predictor
 from point2mask.pseudo_masks import PseudoMasks
+from point2mask.pseudo_masks.batch import Batch
 from point2mask.visualize import overlay, side_by_side
 
 

@@ -11,10 +11,10 @@ from point2mask.app import Cues, Masks
 from point2mask.data import DataError, PointTarget, read_panoptic, read_rgb, sample_points
 from point2mask.data.records import Category
 from point2mask.data.training import class_channels
-from point2mask.engine.clicks import TrainedNetwork
-from point2mask.engine.train import train
 from point2mask.hub import load_predictor
+from point2mask.label.network import TrainedNetwork
 from point2mask.pseudo_masks import PointBatch, pseudo_masks
+from point2mask.train.train import train
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,13 @@ def test_gives_the_pseudo_masks_of_training(root, network):
     masks = Masks(folder, Cues(network=network))
     got = masks.segment_map(record, targets, dataset.categories, "checkpoint")
 
-    module, channels = network.module, class_channels(dataset.categories)
+    channels = class_channels(dataset.categories)
     assert record.height == network.short_side  # nothing is resized
     image = torch.from_numpy(read_rgb(folder / record.file_name)).permute(2, 0, 1).float() / 255
     image = torch.nn.functional.pad(image, (0, -record.width % 32, 0, -record.height % 32))
-    mean, std = (x[:, None, None] for x in (module.mean, module.std))
     size = torch.tensor([[record.height, record.width]])
     with torch.no_grad():
-        output = module.network(((image - mean) / std)[None], size)
+        output = network.network(network.network.normalise(image)[None], size)
     clicks = [(channels[t.category_id], [(x + 0.5, y + 0.5) for x, y in t.pixels]) for t in targets]
     expected = pseudo_masks(
         output.geometry.to_pixels(output.semantics.logits[-1]).softmax(1),
@@ -94,14 +93,14 @@ def test_categories_are_matched_by_name_and_kind(network):
 
 
 def test_maps_of_the_clicked_classes_follow_the_clicks(network, root, monkeypatch):
-    changed = replace(network.module.supervision, clicked_classes=True)
+    changed = replace(network.grower.supervision, clicked_classes=True)
     image = read_rgb(root / "images" / "val" / "000001.png")
     categories = network.categories
     first, second, third = list(categories)[:2] + list(categories)[-1:]
     before = [PointTarget(1, first, ((9.0, 9.0),)), PointTarget(2, third, ((40.0, 25.0),))]
     after = [PointTarget(1, second, ((9.0, 9.0),)), PointTarget(2, third, ((40.0, 25.0),))]
     with monkeypatch.context() as patch:
-        patch.setattr(network.module, "supervision", changed)
+        patch.setattr(network.grower, "supervision", changed)
         prepared = network.prepare(image)
         prepared.label(before, categories)
         np.testing.assert_array_equal(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from point2mask.engine.config import ScheduleConfig
+from point2mask.train.config import ScheduleConfig
 
 # Parts of names of parameters that learn slowly.
 SLOW = ("backbone.", "sampling_offsets", "reference_points")

@@ -15,11 +15,10 @@ from point2mask.data.panoptic import PanopticDataset, write_panoptic
 from point2mask.data.png import read_rgb, write_rgb
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.training import MULTIPLE, class_channels
-from point2mask.engine.config import RunConfig
-from point2mask.engine.module import SupervisionConfig
 from point2mask.evaluation import PanopticStatistics, image_statistics
 from point2mask.models import MergeConfig, PointNetwork, predict
 from point2mask.progress import Progress, ignore
+from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.visualize import overlay
 
 Predicted = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
@@ -37,13 +36,6 @@ class Predictor:
     augmentation: AugmentConfig  # for the size of test images
     merge: MergeConfig
     supervision: SupervisionConfig  # how masks are grown from clicks
-
-    @classmethod
-    def of_run(
-        cls, network: PointNetwork, categories: Mapping[int, Category], config: RunConfig
-    ) -> "Predictor":
-        """With the settings of the run that trains the network, or did."""
-        return cls(network, categories, config.augment, config.merge, config.supervision)
 
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int32], list[Segment]]:
         """Segment map ``[H, W]``, 0 where there is no segment, of a picture ``[H, W, 3]``."""

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from point2mask.losses.sets import ALPHA, GAMMA, box_corners, generalized_iou
+from point2mask.models.boxes import box_corners, generalized_iou
+
+ALPHA, GAMMA = 0.25, 2.0  # of the focal loss
 
 _UNUSABLE = 1e6  # cost of a pair whose cost is not a number: the losses will tell
 

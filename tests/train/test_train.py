@@ -11,13 +11,12 @@ from networks import shake
 from torch import nn
 
 from point2mask.data import DataError, read_panoptic, sample_points, write_points
-from point2mask.engine.build import load_trained
-from point2mask.engine.errors import TrainingError
-from point2mask.engine.launch import launch
-from point2mask.engine.module import SupervisionConfig
-from point2mask.engine.optimizer import Average, make_optimizer, set_learning_rate
-from point2mask.engine.train import Run, train
-from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
+from point2mask.pseudo_masks import PseudoMaskOptions, SupervisionConfig, TransportOptions
+from point2mask.train.errors import TrainingError
+from point2mask.train.launch import launch
+from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
+from point2mask.train.train import Run, train
+from point2mask.trained import load_trained
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,7 @@ def test_a_run_from_points_to_a_result(root, tmp_path, capsys):
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {"pseudo_masks.png", "prediction_0.png", "prediction_1.png"}
     assert list((tmp_path / "tensorboard").iterdir())
-    assert load_trained(tmp_path).step == 3
+    assert not load_trained(tmp_path).network.training
     lines = capsys.readouterr().err.splitlines()
     assert "6 images" in lines[0]
     assert any(line.startswith("step 3/3  epoch 1  loss ") for line in lines)

@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from point2mask.checkpoint import read_json_value
 from point2mask.data.errors import DataError
 from point2mask.data.files import write_json
 from point2mask.data.png import write_rgb
-from point2mask.engine.chart import dot_chart
-from point2mask.engine.checkpoint import read_json_value
-from point2mask.engine.config import RunConfig, load_config
+from point2mask.train.chart import dot_chart
+from point2mask.train.config import RunConfig, load_config
 
 GROUPS = {"all": "PQ", "things": "PQ things", "stuff": "PQ stuff"}
 

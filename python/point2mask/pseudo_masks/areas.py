@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-from point2mask.losses.matching import focal_class_cost, hungarian
-from point2mask.losses.sets import box_corners, full
 from point2mask.models import (
     Mask2FormerOutput,
     NetworkOutput,
@@ -12,9 +10,12 @@ from point2mask.models import (
     PanopticOutput,
     PointNetwork,
 )
+from point2mask.models.boxes import box_corners
 from point2mask.models.config import STRIDES
 from point2mask.models.mask2former import MASK_STRIDE
-from point2mask.pseudo_masks import PointBatch
+from point2mask.models.matching import focal_class_cost, hungarian
+from point2mask.models.precision import full
+from point2mask.pseudo_masks.points import PointBatch
 
 # Class cost, click outside the box, way to its centre, click outside the mask.
 _CLASS, _OUTSIDE, _DISTANCE, _MASK = 2.0, 5.0, 5.0, 5.0

@@ -7,13 +7,13 @@ import torch
 from networks import TINY_MASK2FORMER, shake, tiny
 from training import IS_THING, SCENE, SIZES, make_batch, randn
 
-from point2mask.engine.areas import network_areas
-from point2mask.engine.module import SupervisionConfig, TrainingModule
 from point2mask.models import Mask2FormerNetwork, PanopticNetwork, make_network
 from point2mask.models.decoder import Locations
 from point2mask.models.mask2former import QueryMasks
 from point2mask.models.network import ThingMasks
-from point2mask.pseudo_masks import PseudoMaskOptions, TransportOptions
+from point2mask.pseudo_masks import PseudoMaskOptions, SupervisionConfig, TransportOptions
+from point2mask.pseudo_masks.areas import network_areas
+from point2mask.train.module import TrainingModule
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])

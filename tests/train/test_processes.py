@@ -14,11 +14,12 @@ from networks import shake
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from point2mask.data import DataError
-from point2mask.engine.build import build_module
-from point2mask.engine.module import SupervisionConfig, TrainingModule
-from point2mask.engine.train import train
 from point2mask.losses import LOSSES, LossConfig
 from point2mask.models import make_network
+from point2mask.pseudo_masks import SupervisionConfig
+from point2mask.train.build import build_module
+from point2mask.train.module import TrainingModule
+from point2mask.train.train import train
 
 MASK2FORMER = "mask2former"
 # Architectures, and the beginnings of the losses' names that they lack.
@@ -31,7 +32,7 @@ sys.path[:0] = sys.argv[1:3]
 import test_processes
 torch.set_num_threads(1)
 getattr(test_processes, sys.argv[3])(*sys.argv[4:])
-from point2mask.engine.launch import leave
+from point2mask.train.launch import leave
 leave()
 """
 
@@ -46,7 +47,7 @@ def root(tmp_path_factory):
 def in_two_processes(function, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", "--no-python", sys.executable, "-c", SCRIPT]
-    command += [str(TESTS), str(TESTS / "engine"), function.__name__, *map(str, arguments)]
+    command += [str(TESTS), str(TESTS / "train"), function.__name__, *map(str, arguments)]
     process = subprocess.run(
         command,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from point2mask.data.augment import resize_image, target_size
-from point2mask.data.batch import Batch
 from point2mask.data.errors import DataError
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category
 from point2mask.data.training import MULTIPLE, class_channels, thing_channels
-from point2mask.engine.evaluate import Predictor
-from point2mask.engine.module import TrainingModule, among_clicked
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput
 from point2mask.models.config import STRIDES
 from point2mask.models.geometry import cells
+from point2mask.predict import Predictor
 from point2mask.pseudo_masks import PointBatch
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.pseudo_masks.grower import Grower, among_clicked
 
 
 class TrainedNetwork:
@@ -37,7 +37,8 @@ class TrainedNetwork:
         augment = predictor.augmentation
         self.short_side = short_side or augment.test_short_side
         self.max_side = round(augment.max_side * self.short_side / augment.test_short_side)
-        self.module = TrainingModule(predictor.network, None, predictor.supervision).eval()
+        self.network = predictor.network
+        self.grower = Grower(predictor.network, predictor.supervision)
         # As in the last step: the first phase, in which transport gives way, is over.
         self.options = predictor.supervision.pseudo_masks
         channels = class_channels(self.categories)
@@ -73,8 +74,8 @@ class TrainedNetwork:
             names=("picture",),
         )
         with torch.no_grad():
-            images = self.module.normalise(batch.images)
-            output = self.module.network(images, batch.image_size)
+            images = self.network.normalise(batch.images)
+            output = self.network(images, batch.image_size)
         return NetworkMaps(self, shape, size, batch, output)
 
 
@@ -116,13 +117,13 @@ class NetworkMaps:
         labels = np.full(self.shape, -1, np.int32)
         if clicks:
             batch = replace(self.batch, points=PointBatch.from_lists([clicks]))
-            module, options = self.network.module, self.network.options
-            clicked = module.supervision.clicked_classes
+            grower, options = self.network.grower, self.network.options
+            clicked = grower.supervision.clicked_classes
             classes = frozenset(channel for channel, _ in clicks) if clicked else frozenset()
             if self.semantic is None or self.semantic[0] != classes:
                 output = among_clicked(self.output, batch) if clicked else self.output
-                self.semantic = classes, module.semantic_map(output, batch)
-            masks = module.grow(self.semantic[1], self.output, batch, options)
+                self.semantic = classes, grower.semantic_map(output, batch)
+            masks = grower.grow(self.semantic[1], self.output, batch, options)
             panoptic = masks.panoptic[0, : self.size[0], : self.size[1]].numpy()
             labels = enlarged(panoptic.astype(np.int32), self.shape)
         for index, target in enumerate(targets):

@@ -7,10 +7,16 @@ import torch
 from networks import TINY_MASK2FORMER, shake, tiny
 from training import SIZES, make_batch, take
 
-from point2mask.engine.module import SupervisionConfig, TrainingModule, image_edges
 from point2mask.losses import LossConfig
 from point2mask.models import PanopticNetwork, make_network
-from point2mask.pseudo_masks import PseudoMaskOptions, pseudo_masks, sobel_lab_edges
+from point2mask.pseudo_masks import (
+    PseudoMaskOptions,
+    SupervisionConfig,
+    pseudo_masks,
+    sobel_lab_edges,
+)
+from point2mask.pseudo_masks.grower import image_edges
+from point2mask.train.module import TrainingModule
 
 LATE = 10**6
 POINTS = {
@@ -96,7 +102,7 @@ def test_maps_that_grow_the_masks(name, monkeypatch):
         given.update(named)
         return pseudo_masks(*arguments, **named)
 
-    monkeypatch.setattr("point2mask.engine.module.pseudo_masks", spy)
+    monkeypatch.setattr("point2mask.pseudo_masks.grower.pseudo_masks", spy)
     module(POINTS[name])(make_batch(dtype=torch.float32), LATE)
     psps = name == "shortest_path"
     assert (given["boundary"] is None) == psps
@@ -126,7 +132,7 @@ def test_classes_without_a_click_have_no_part_in_masks_and_losses():
     after[0].sum().backward()
     assert not bias.grad[absent].any()
     assert bias.grad[sorted(clicked)].all()
-    training.supervision = plain
+    training.grower.supervision = plain
     assert run()[0][0] > 2 * after[0][0]
 
 

@@ -12,12 +12,12 @@ from networks import shake
 from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic, read_rgb, write_rgb
 from point2mask.data.augment import AugmentConfig
+from point2mask.data.sources import find_pictures
 from point2mask.data.training import class_channels
-from point2mask.engine.evaluate import Predictor, evaluate, predict_folder
-from point2mask.engine.module import SupervisionConfig
-from point2mask.engine.sources import find_pictures
 from point2mask.evaluation import panoptic_quality, read_predictions
 from point2mask.models import MergeConfig, PanopticNetwork
+from point2mask.predict import Predictor, evaluate, predict_folder
+from point2mask.pseudo_masks import SupervisionConfig
 
 EVERYTHING = MergeConfig(quality_things=0.0, quality_stuff=0.0, mask_threshold=0.3)
 
@@ -226,12 +226,12 @@ def test_errors_are_one_line(root, tmp_path, capsys, monkeypatch):
     assert error == ("point2mask: error: schedule.epoch: unknown key; did you mean 'epochs'?\n")
     assert main(["train", str(config), "--processes", "3", "--out", str(tmp_path / "x")]) == 2
     assert "expected 3 processes, got 1" in capsys.readouterr().err
-    from point2mask.engine.errors import TrainingError
+    from point2mask.train.errors import TrainingError
 
     def fail(*_, **__):
         raise TrainingError("step 3: loss 'x' is nan; images: a.png")
 
-    monkeypatch.setattr("point2mask.engine.train.train", fail)
+    monkeypatch.setattr("point2mask.train.train.train", fail)
     assert main(["train", str(config)]) == 2
     assert capsys.readouterr().err == (
         "point2mask: error: step 3: loss 'x' is nan; images: a.png\n"

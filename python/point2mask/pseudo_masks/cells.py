@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from point2mask.models.config import STRIDES
-from point2mask.pseudo_masks import PointBatch
+from point2mask.pseudo_masks.points import PointBatch
 
 STRIDE = STRIDES[0]
 

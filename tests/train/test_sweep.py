@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import runs
 
+from point2mask.checkpoint import checkpoints
 from point2mask.data import DataError
 from point2mask.data.png import read_rgb
-from point2mask.engine.chart import dot_chart, scale
-from point2mask.engine.checkpoint import checkpoints
-from point2mask.engine.config import load_config, save_config
-from point2mask.engine.sweep import TABLES, Outcome, Trial, Variant, plan, rows, sweep, vary
-from point2mask.engine.train import train
+from point2mask.train.chart import dot_chart, scale
+from point2mask.train.config import load_config, save_config
+from point2mask.train.sweep import TABLES, Outcome, Trial, Variant, plan, rows, sweep, vary
+from point2mask.train.train import train
 
 
 @pytest.fixture(scope="module")

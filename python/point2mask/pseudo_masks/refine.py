@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.losses.cells import cell_means
-from point2mask.losses.tree_energy import image_tree
+from point2mask.pseudo_masks.cells import cell_means
 from point2mask.pseudo_masks.cost import resize
+from point2mask.pseudo_masks.image_tree import image_tree
 from point2mask.pseudo_masks.maps import inside_mask
 
 STRIDE = 2  # pixels a cell of the tree: finer than the network's maps, a quarter of the pixels

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from point2mask.data import DataError
-from point2mask.engine.config import RunConfig, check_resumable, load_config, save_config
-from point2mask.engine.fields import parse, to_plain
+from point2mask.data.fields import parse, to_plain
 from point2mask.models import Mask2FormerConfig, NetworkConfig
+from point2mask.train.config import RunConfig, check_resumable, load_config, save_config
 
 MINIMAL = """
 data:

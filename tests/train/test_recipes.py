@@ -7,11 +7,11 @@ import torch
 
 from point2mask import recipes
 from point2mask.data.errors import DataError
-from point2mask.engine.config import load_config
-from point2mask.engine.train import train
 from point2mask.losses import LossConfig
 from point2mask.models import NetworkConfig, make_network
 from point2mask.pseudo_masks import PseudoMaskOptions
+from point2mask.train.config import load_config
+from point2mask.train.train import train
 
 # batch, rate, epochs, milestones, OT_warmup_iters, quality, things, stuff
 PUBLISHED = {
@@ -122,7 +122,7 @@ def test_two_steps_on_real_data(name, folder, data_root, tmp_path):
     class Enough(Exception):
         pass
 
-    from point2mask.engine.build import build_module
+    from point2mask.train.build import build_module
 
     steps = []
 

@@ -1,12 +1,10 @@
-"""The network and the training module of a configuration, and a network back from a checkpoint."""
+"""Networks back from disk, and what predicts with those of a run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from point2mask.data.errors import DataError
-from point2mask.data.records import Category
-from point2mask.engine.checkpoint import (
+from point2mask.checkpoint import (
     AVERAGE,
     MODEL,
     STATE,
@@ -15,15 +13,23 @@ from point2mask.engine.checkpoint import (
     load_weights,
     read_json_value,
 )
-from point2mask.engine.config import RunConfig
-from point2mask.engine.fields import parse
-from point2mask.engine.module import TrainingModule
-from point2mask.models import AnyNetworkConfig, PointNetwork, make_network
+from point2mask.data.augment import AugmentConfig
+from point2mask.data.errors import DataError
+from point2mask.data.fields import parse
+from point2mask.data.records import Category
+from point2mask.models import AnyNetworkConfig, MergeConfig, PointNetwork, make_network
+from point2mask.predict import Predictor
+from point2mask.pseudo_masks import SupervisionConfig
 
 
-def build_module(config: RunConfig) -> TrainingModule:
-    """The network with its pretrained backbone, and the losses around it."""
-    return TrainingModule(make_network(config.network), config.loss, config.supervision)
+@dataclass(frozen=True)
+class TrainedConfig:
+    """The parts of a run's configuration that a trained network keeps."""
+
+    network: AnyNetworkConfig
+    augment: AugmentConfig
+    merge: MergeConfig
+    supervision: SupervisionConfig
 
 
 def without_download(config: AnyNetworkConfig) -> AnyNetworkConfig:
@@ -53,23 +59,13 @@ def check_classes(
         )
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a checkpoint holds for prediction."""
-
-    network: PointNetwork  # in evaluation mode
-    config: RunConfig
-    categories: dict[int, Category]
-    step: int
-
-
 def categories_from_plain(values: list[dict[str, object]]) -> dict[int, Category]:
     """Categories as checkpoints store them."""
     categories = [parse(Category, value, f"categories[{i}]") for i, value in enumerate(values)]
     return {category.id: category for category in categories}
 
 
-def load_trained(path: str | Path) -> Trained:
+def load_trained(path: str | Path) -> Predictor:
     """The network of a checkpoint, or of the last one of a run; averaged weights where there are.
 
     Raises:
@@ -80,10 +76,11 @@ def load_trained(path: str | Path) -> Trained:
     if folder is None:
         raise DataError(f"{path}: expected a checkpoint, or the folder of a run that has one")
     state = read_json_value(folder / STATE)
-    for key in ("config", "categories", "step", "mean", "std"):
+    for key in ("config", "categories", "mean", "std"):
         if key not in state:
             raise DataError(f"{folder / STATE}: expected an entry {key!r}, got none")
-    config = parse(RunConfig, state["config"])
+    names = [entry.name for entry in fields(TrainedConfig)]
+    config = parse(TrainedConfig, {name: state["config"][name] for name in names})
     network = blank_network(config.network, state["mean"], state["std"])
     file = folder / MODEL
     tensors = load_tensors(file)
@@ -92,11 +89,5 @@ def load_trained(path: str | Path) -> Trained:
     prefix = "network."
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     load_weights(network, own, file)
-    return Trained(
-        network.eval(), config, categories_from_plain(state["categories"]), state["step"]
-    )
-
-
-def needs_truth(config: RunConfig) -> bool:
-    """Whether the losses compare with full masks."""
-    return config.supervision.kind == "masks"
+    categories = categories_from_plain(state["categories"])
+    return Predictor(network.eval(), categories, config.augment, config.merge, config.supervision)

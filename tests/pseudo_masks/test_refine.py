@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from point2mask.engine.refine import refine
 from point2mask.ops import reference
+from point2mask.pseudo_masks.refine import refine
 
 SIGMA = 0.05
 

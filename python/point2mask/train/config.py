@@ -9,12 +9,12 @@ from typing import Any, Literal
 from point2mask import recipes
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
+from point2mask.data.fields import flatten, override, parse, to_plain
 from point2mask.data.files import open_regular
 from point2mask.data.training import DataConfig
-from point2mask.engine.fields import flatten, override, parse, to_plain
-from point2mask.engine.module import SupervisionConfig
 from point2mask.losses.config import LossConfig, check_losses
 from point2mask.models.config import AnyNetworkConfig, MergeConfig
+from point2mask.train.module import SupervisionConfig
 
 # What may differ when a run is taken up again: how far, where and how often, but not what.
 CHANGEABLE = (
@@ -97,7 +97,7 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration of a recipe, by name, or of a YAML file, with ``key.sub=value`` on top.
 
     Raises:
-        DataError: no YAML, a wrong ``key=value``, or as :func:`~point2mask.engine.fields.parse`.
+        DataError: no YAML, a wrong ``key=value``, or as :func:`~point2mask.data.fields.parse`.
     """
     values = _read_yaml(recipes.find(recipe))
     for entry in overrides:

@@ -13,21 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from point2mask.data.batch import Batch
+from point2mask import checkpoint
 from point2mask.data.errors import DataError
+from point2mask.data.fields import parse, to_plain
 from point2mask.data.files import write_json
 from point2mask.data.sampling import Batches
 from point2mask.data.training import Collated, TrainingSet
-from point2mask.engine import checkpoint
-from point2mask.engine.build import build_module, check_classes, needs_truth
-from point2mask.engine.config import RunConfig, check_resumable, save_config
-from point2mask.engine.errors import TrainingError
-from point2mask.engine.fields import parse, to_plain
-from point2mask.engine.launch import gather, launch, seed_generators
-from point2mask.engine.optimizer import Average, make_optimizer, set_learning_rate
-from point2mask.engine.report import Report, figures
-from point2mask.engine.validation import Validation
 from point2mask.evaluation import PanopticQuality
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.train.build import build_module, needs_truth
+from point2mask.train.config import RunConfig, check_resumable, save_config
+from point2mask.train.errors import TrainingError
+from point2mask.train.launch import gather, launch, seed_generators
+from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
+from point2mask.train.report import Report, figures
+from point2mask.train.validation import Validation
+from point2mask.trained import check_classes
 
 # Takes the configuration; the result has a ``network`` and is called with a batch and a step.
 MakeModule = Callable[[RunConfig], nn.Module]

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from point2mask.data.batch import Batch
 from point2mask.data.errors import DataError
 from point2mask.data.records import Category
 from point2mask.data.training import SourceConfig, read_source
-from point2mask.engine.config import RunConfig
-from point2mask.engine.evaluate import Predictor, evaluate
-from point2mask.engine.launch import gather
-from point2mask.engine.pictures import prediction_picture, pseudo_mask_picture
-from point2mask.engine.report import Report
 from point2mask.evaluation import PanopticQuality, PanopticStatistics
 from point2mask.models import PointNetwork
+from point2mask.predict import Predictor, evaluate
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.train.config import RunConfig
+from point2mask.train.launch import gather
+from point2mask.train.pictures import prediction_picture, pseudo_mask_picture
+from point2mask.train.report import Report
 
 
 class Validation:
@@ -73,4 +73,7 @@ class Validation:
             report.picture(step, f"prediction_{number}", picture)
 
     def _predictor(self, network: PointNetwork) -> Predictor:
-        return Predictor.of_run(network, self._categories, self._config)
+        config = self._config
+        return Predictor(
+            network, self._categories, config.augment, config.merge, config.supervision
+        )

@@ -1,0 +1,90 @@
+"""Masks grown from clicks with what a network knows of their pictures."""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from point2mask.models import NetworkOutput, PointNetwork
+from point2mask.pseudo_masks import (
+    PseudoMaskOptions,
+    PseudoMasks,
+    SupervisionConfig,
+    pseudo_masks,
+    sobel_lab_edges,
+)
+from point2mask.pseudo_masks.areas import network_areas
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.pseudo_masks.points import class_presence
+from point2mask.pseudo_masks.refine import refine
+
+IMPOSSIBLE = -1e4  # a logit whose exponential is 0, and which half precision holds
+
+
+class Grower:
+    """Grows masks from the clicks of a batch and from what a network says of its images."""
+
+    def __init__(self, network: PointNetwork, supervision: SupervisionConfig) -> None:
+        self.network, self.supervision = network, supervision
+
+    @torch.no_grad()
+    def semantic_map(self, output: NetworkOutput, batch: Batch) -> Tensor:
+        """Probabilities ``[B, C, H, W]`` that masks are grown from, whatever the clicks are."""
+        logits = output.semantics.logits[-1].float()
+        semantic = output.geometry.to_pixels(logits).softmax(1)
+        if not self.supervision.refine_sigma:
+            return semantic
+        guide = self.network.normalise(batch.images)
+        return refine(semantic, guide, batch.image_size, self.supervision.refine_sigma)
+
+    @torch.no_grad()
+    def grow(
+        self, semantic: Tensor, output: NetworkOutput, batch: Batch, options: PseudoMaskOptions
+    ) -> PseudoMasks:
+        """Masks grown from the clicks of a batch; ``semantic`` is its :meth:`semantic_map`."""
+        areas = None
+        if options.assigner == "transport" and options.transport.supplies == "network":
+            points = batch.points.nonempty()
+            areas = network_areas(self.network, output, points, batch.is_thing, batch.image_size)
+            areas = areas[:, : batch.points.category.shape[1]]
+            options = replace(options, transport=replace(options.transport, supplies="given"))
+        learned = options.assigner != "shortest_path"
+        return pseudo_masks(
+            semantic,
+            batch.points,
+            batch.is_thing,
+            boundary=output.boundary_logits.float().sigmoid() if learned else None,
+            feature=output.features.float(),
+            low_level=None
+            if learned
+            else image_edges(batch.images, output.geometry.sizes, options),
+            image_size=batch.image_size,
+            areas=areas,
+            options=options,
+        )
+
+
+def among_clicked(output: NetworkOutput, batch: Batch) -> NetworkOutput:
+    """The output with semantic logits whose softmax gives nothing to classes without a click."""
+    clicked = class_presence(batch.points.nonempty(), len(batch.is_thing))
+    logits = output.semantics.logits.masked_fill(~clicked[..., None, None], IMPOSSIBLE)
+    return replace(output, semantics=output.semantics._replace(logits=logits))
+
+
+def image_edges(
+    images: Tensor, sizes: tuple[tuple[int, int], ...], options: PseudoMaskOptions
+) -> Tensor:
+    """Sobel edges of every image alone, ``[B, h, w]`` on the grid of the shortest paths.
+
+    The border of an image is repeated up to whole cells; padding has no edges.
+    """
+    stride = options.stride
+    rows, columns = (-(-length // stride) for length in images.shape[-2:])
+    edges = images.new_zeros(len(images), rows, columns)
+    for image, edge, (height, width) in zip(images, edges, sizes, strict=True):
+        fill = (0, -width % stride, 0, -height % stride)
+        whole = F.pad(image[None, :, :height, :width], fill, mode="replicate")
+        h, w = (length // stride for length in whole.shape[-2:])
+        edge[:h, :w] = sobel_lab_edges(whole, h, w)[0]
+    return edges

@@ -1,0 +1,87 @@
+"""Network, pseudo masks and losses as one module: all that a training step computes."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from point2mask.losses import Criterion, LossConfig, Targets, mask_targets, point_targets
+from point2mask.models import NetworkOutput, PointNetwork
+from point2mask.pseudo_masks import PseudoMasks, SupervisionConfig
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.pseudo_masks.grower import Grower, among_clicked
+
+
+class TrainingModule(nn.Module):
+    """A batch to its losses, in one forward: what data-parallel training has to wrap.
+
+    Heads without a loss are frozen, so that every trained parameter gets a gradient in every step.
+
+    Attributes:
+        network: what is trained.
+        grower: of the masks that it learns from.
+        image_losses: the images' parts of the last step's losses, ``[B]`` each, detached; for
+            :func:`point2mask.losses.check_finite`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: PointNetwork,
+        losses: LossConfig | None = None,
+        supervision: SupervisionConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.grower = Grower(network, supervision or SupervisionConfig())
+        losses = losses or LossConfig()
+        self.criterion = Criterion(losses, network.config)
+        self.image_losses: dict[str, Tensor] = {}
+        heads = network.pseudo_mask_heads
+        if not losses.boundary:
+            heads.boundary.requires_grad_(False)
+        if not losses.contrast:
+            heads.feature.requires_grad_(False)
+        for name in ("mean", "std"):
+            value = torch.tensor(getattr(network.backbone, name))
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], PseudoMasks]:
+        """The weighted losses of a batch by name, scalars to be added up, and its masks.
+
+        Args:
+            batch: images with clicks; with true masks where they are to be learned from.
+            step: number of the training step, from 0.
+        """
+        network = self.network
+        output = network(self.normalise(batch.images), batch.image_size)
+        device = batch.images.device
+        batch = replace(batch, image_size=batch.image_size.to(device, non_blocking=True))
+        supervision = self.grower.supervision
+        if supervision.kind == "points" and supervision.clicked_classes:
+            output = among_clicked(output, batch)
+        with torch.autocast(device.type, enabled=False):
+            targets = self.targets(output, batch, step)
+        guide = torch.stack((self.mean, self.std))
+        losses = self.criterion(network, output, targets, batch, guide, step)
+        self.image_losses = {name: loss.detach() for name, loss in losses.items()}
+        return {name: loss.sum() for name, loss in losses.items()}, targets.masks
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` in [0, 1] as the backbone wants it."""
+        mean, std = (x[:, None, None] for x in (self.mean, self.std))
+        return (images - mean) / std
+
+    @torch.no_grad()
+    def targets(self, output: NetworkOutput, batch: Batch, step: int) -> Targets:
+        """True masks, or masks grown from the clicks with what the network knows."""
+        valid = output.geometry.finest
+        supervision = self.grower.supervision
+        if supervision.kind == "masks":
+            return mask_targets(batch, valid)
+        options = supervision.at(step)
+        semantic = self.grower.semantic_map(output, batch)
+        masks = self.grower.grow(semantic, output, batch, options)
+        return point_targets(batch, masks, valid, options.point_size)
