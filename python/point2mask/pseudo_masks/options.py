@@ -90,7 +90,8 @@ class SupervisionConfig:
         pseudo_masks: how masks are grown. ``assigner="shortest_path"`` is PSPS: its edge cost has
             the Sobel edges of the picture in place of the learned boundary, and no first phase.
             Beside the supplies of :mod:`point2mask.pseudo_masks` there is ``network``: the areas of
-            the masks that the network itself draws (:func:`~point2mask.pseudo_masks.areas.network_areas`).
+            the masks that the network itself draws
+            (:func:`~point2mask.pseudo_masks.areas.network_areas`).
         transport_warmup: up to this step ``transport`` gives way to ``nearest``, which is what the
             published first phase amounts to (b.5). Published: 12000 on VOC, 60000 on COCO.
         refine_sigma: above 0 the semantic map is filtered along the picture's tree before masks are

@@ -14,7 +14,7 @@ from point2mask.data.files import open_regular
 from point2mask.data.training import DataConfig
 from point2mask.losses.config import LossConfig, check_losses
 from point2mask.models.config import AnyNetworkConfig, MergeConfig
-from point2mask.train.module import SupervisionConfig
+from point2mask.pseudo_masks import SupervisionConfig
 
 # What may differ when a run is taken up again: how far, where and how often, but not what.
 CHANGEABLE = (
