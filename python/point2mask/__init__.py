@@ -11,15 +11,17 @@ from typing import Any
 
 _PARTS = (
     "data",
-    "engine",
     "evaluation",
     "hub",
     "label",
     "losses",
     "models",
     "ops",
+    "predict",
     "pseudo_masks",
     "recipes",
+    "train",
+    "trained",
     "visualize",
 )
 __all__ = ["__version__", *_PARTS]

@@ -154,7 +154,7 @@ def test_wrong_files(path, text, message):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
         load_config(path)
-    with pytest.raises(DataError, match=r"none\.yaml: expected the name of a recipe or a YAML file"):
+    with pytest.raises(DataError, match=r"none\.yaml: expected the name of a recipe"):
         load_config(path.with_name("none.yaml"))
 
 
