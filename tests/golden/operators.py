@@ -140,14 +140,6 @@ def tree_filter(dtype: torch.dtype) -> list[torch.Tensor]:
     return found
 
 
-@case
-def bottleneck_distance(dtype: torch.dtype) -> list[torch.Tensor]:
-    order, parent, _, weight = _tree(dtype)
-    weight = leaf(weight)
-    output = ops.bottleneck_distance(order, parent, weight, _seeds(5, 840))
-    return with_gradients(output, [weight])
-
-
 def _problem(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     cost = leaf(2 * unit(20, 3, 7, 300, dtype=dtype))
     supply = (unit(21, 3, 7, dtype=dtype) + 0.25) * torch.tensor([[1], [4], [0.5]], dtype=dtype)
