@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
-# The versions that the tests were run with; the package itself accepts any torch >= 2.13.
+# The versions that the tests were run with; the package itself accepts any torch >= 2.10.
 TORCH := torch==2.14.1 torchvision==0.29.1
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cmake cpp cuda -type f 2>/dev/null)

@@ -4,6 +4,7 @@
 // the launcher headers, nothing of libtorch_cuda, so that the library loads beside a CPU torch.
 
 #include <cuda_runtime_api.h>
+#include <dlfcn.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/headeronly/util/Exception.h>
 
@@ -13,9 +14,26 @@ namespace point2mask::bindings {
 
 using torch::stable::accelerator::DeviceGuard;
 
+using CurrentStream = AOTITorchError(std::int32_t device, void** stream);
+
+// Every libtorch_cuda with a stable ABI has this function; Stream::nativeHandle is in libtorch_cpu,
+// but from torch 2.13 on only. By a handle, since torch loads its libraries locally, where
+// RTLD_DEFAULT does not find them. Nothing is loaded by this: where a tensor is on a GPU it is
+// there.
+inline CurrentStream* find_current_stream() {
+  void* library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+  void* symbol = library ? dlsym(library, "aoti_torch_get_current_cuda_stream") : nullptr;
+  return reinterpret_cast<CurrentStream*>(symbol);
+}
+
+// torch's current stream on the device of `t`.
 inline cudaStream_t current_stream(const Tensor& t) {
-  const auto stream = torch::stable::accelerator::getCurrentStream(t.get_device_index());
-  return static_cast<cudaStream_t>(stream.nativeHandle());
+  static CurrentStream* const get = find_current_stream();
+  STD_TORCH_CHECK(
+      get, "point2mask: this torch has no CUDA streams (aoti_torch_get_current_cuda_stream)");
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(get(t.get_device_index(), &stream));
+  return static_cast<cudaStream_t>(stream);
 }
 
 inline void check_launch(const char* op, cudaError_t status) {

@@ -72,12 +72,10 @@ std::tuple<Tensor, Tensor, Tensor> deformable_attention_backward_cpu(const Tenso
 } // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
-  m.def("deformable_attention(Tensor value, Tensor where, Tensor weight, Tensor shapes) -> Tensor",
-        {at::Tag::pt2_compliant_tag});
+  m.def("deformable_attention(Tensor value, Tensor where, Tensor weight, Tensor shapes) -> Tensor");
   m.def(
       "deformable_attention_backward(Tensor grad_output, Tensor value, Tensor where, "
-      "Tensor weight, Tensor shapes) -> (Tensor, Tensor, Tensor)",
-      {at::Tag::pt2_compliant_tag});
+      "Tensor weight, Tensor shapes) -> (Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {

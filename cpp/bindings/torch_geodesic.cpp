@@ -54,12 +54,10 @@ Tensor geodesic_distance_backward_cpu(const Tensor& grad_distance, const Tensor&
 } // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
-  m.def("geodesic_distance(Tensor edge_cost, Tensor seeds) -> Tensor",
-        {at::Tag::pt2_compliant_tag});
+  m.def("geodesic_distance(Tensor edge_cost, Tensor seeds) -> Tensor");
   m.def(
       "geodesic_distance_backward(Tensor grad_distance, Tensor edge_cost, Tensor distance, "
-      "Tensor seeds) -> Tensor",
-      {at::Tag::pt2_compliant_tag});
+      "Tensor seeds) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {

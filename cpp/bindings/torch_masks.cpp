@@ -35,8 +35,8 @@ std::tuple<Tensor, Tensor, Tensor> mask_statistics_cpu(const Tensor& labels, std
 } // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
-  m.def("mask_statistics(Tensor labels, int targets) -> (Tensor area, Tensor centroid, Tensor box)",
-        {at::Tag::pt2_compliant_tag});
+  m.def(
+      "mask_statistics(Tensor labels, int targets) -> (Tensor area, Tensor centroid, Tensor box)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {

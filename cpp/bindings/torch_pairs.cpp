@@ -173,28 +173,22 @@ Tensor boundary_loss_backward_cpu(const Tensor& grad_loss, const Tensor& boundar
 } // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
-  constexpr auto kTag = at::Tag::pt2_compliant_tag;
-  m.def("neighbor_difference(Tensor feature, int directions=8, str norm=\"l1\") -> Tensor", {kTag});
+  m.def("neighbor_difference(Tensor feature, int directions=8, str norm=\"l1\") -> Tensor");
   m.def(
       "neighbor_difference_backward(Tensor grad_difference, Tensor feature, Tensor difference, "
-      "str norm) -> Tensor",
-      {kTag});
+      "str norm) -> Tensor");
   m.def(
       "lab_affinity_loss(Tensor logits, Tensor lab, int kernel_size=3, int dilation=2, "
-      "float theta=2.0, float threshold=0.3, Tensor? valid=None) -> (Tensor loss, Tensor pairs)",
-      {kTag});
+      "float theta=2.0, float threshold=0.3, Tensor? valid=None) -> (Tensor loss, Tensor pairs)");
   m.def(
       "lab_affinity_loss_backward(Tensor grad_loss, Tensor logits, Tensor lab, Tensor pairs, "
-      "int kernel_size, int dilation, float theta, float threshold, Tensor? valid) -> Tensor",
-      {kTag});
+      "int kernel_size, int dilation, float theta, float threshold, Tensor? valid) -> Tensor");
   m.def(
       "boundary_loss(Tensor boundary, Tensor instance, Tensor semantic, int kernel_size=3, "
-      "int dilation=1) -> (Tensor loss, Tensor pairs)",
-      {kTag});
+      "int dilation=1) -> (Tensor loss, Tensor pairs)");
   m.def(
       "boundary_loss_backward(Tensor grad_loss, Tensor boundary, Tensor instance, "
-      "Tensor semantic, Tensor pairs, int kernel_size, int dilation) -> Tensor",
-      {kTag});
+      "Tensor semantic, Tensor pairs, int kernel_size, int dilation) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {

@@ -176,29 +176,23 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
   m.def(
       "sinkhorn(Tensor cost, Tensor supply, Tensor demand, float epsilon, int max_iterations, "
       "float tolerance, float supply_relaxation, float demand_relaxation, "
-      "Tensor? initial_potential) -> (Tensor potential, Tensor iterations, Tensor marginal_error)",
-      {at::Tag::pt2_compliant_tag});
+      "Tensor? initial_potential) -> (Tensor potential, Tensor iterations, Tensor marginal_error)");
   m.def(
       "sinkhorn_newton(Tensor cost, Tensor supply, Tensor demand, float epsilon, "
       "int max_iterations, float tolerance, Tensor? initial_potential) -> "
-      "(Tensor potential, Tensor iterations, Tensor marginal_error)",
-      {at::Tag::pt2_compliant_tag});
+      "(Tensor potential, Tensor iterations, Tensor marginal_error)");
   m.def(
       "sinkhorn_backward(Tensor grad_potential, Tensor cost, Tensor supply, Tensor demand, "
       "Tensor potential, float epsilon, float supply_relaxation, float demand_relaxation) -> "
-      "(Tensor grad_cost, Tensor grad_supply, Tensor grad_demand)",
-      {at::Tag::pt2_compliant_tag});
+      "(Tensor grad_cost, Tensor grad_supply, Tensor grad_demand)");
   m.def(
       "transport_plan(Tensor cost, Tensor potential, Tensor demand, float epsilon, "
-      "float demand_relaxation) -> Tensor",
-      {at::Tag::pt2_compliant_tag});
+      "float demand_relaxation) -> Tensor");
   m.def(
       "transport_plan_backward(Tensor grad_plan, Tensor cost, Tensor potential, Tensor demand, "
       "float epsilon, float demand_relaxation) -> "
-      "(Tensor grad_cost, Tensor grad_potential, Tensor grad_demand)",
-      {at::Tag::pt2_compliant_tag});
-  m.def("transport_labels(Tensor cost, Tensor potential, Tensor demand) -> Tensor",
-        {at::Tag::pt2_compliant_tag});
+      "(Tensor grad_cost, Tensor grad_potential, Tensor grad_demand)");
+  m.def("transport_labels(Tensor cost, Tensor potential, Tensor demand) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {

@@ -104,17 +104,14 @@ std::tuple<Tensor, Tensor> tree_filter_backward_cpu(const Tensor& grad_output,
 STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
   m.def(
       "spanning_tree(Tensor edge_weight) -> "
-      "(Tensor order, Tensor parent, Tensor edge, Tensor weight)",
-      {at::Tag::pt2_compliant_tag});
+      "(Tensor order, Tensor parent, Tensor edge, Tensor weight)");
   m.def(
       "tree_filter(Tensor feature, Tensor order, Tensor parent, Tensor similarity, "
-      "bool normalize=True) -> Tensor",
-      {at::Tag::pt2_compliant_tag});
+      "bool normalize=True) -> Tensor");
   m.def(
       "tree_filter_backward(Tensor grad_output, Tensor? feature, Tensor? output, Tensor order, "
       "Tensor parent, Tensor similarity, bool normalize) -> "
-      "(Tensor grad_feature, Tensor grad_similarity)",
-      {at::Tag::pt2_compliant_tag});
+      "(Tensor grad_feature, Tensor grad_similarity)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {

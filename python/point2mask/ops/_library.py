@@ -1,5 +1,6 @@
 """Loads ``torch.ops.point2mask`` and holds what every operator family shares."""
 
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -17,12 +18,17 @@ if _spec is None or _spec.origin is None:
         "point2mask was installed without its compiled library _ops; reinstall it with "
         "`pip install .` from the source tree"
     )
-if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 13):
+TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])
+if TORCH < (2, 10):
     raise ImportError(
-        f"point2mask needs torch >= 2.13, found {torch.__version__}; "
-        "upgrade with `pip install 'torch>=2.13'`"
+        f"point2mask needs torch >= 2.10, found {torch.__version__}; "
+        "upgrade with `pip install 'torch>=2.10'`"
     )
 torch.ops.load_library(_spec.origin)
+_library = torch.library.Library(NAMESPACE, "IMPL")
+
+# "operator: argument must ..."; what fails on a device says "operator: CUDA error".
+_ARGUMENT_ERROR = re.compile(r"[a-z_]+: (?!CUDA error)")
 
 WITHOUT_CUDA: set[str] = set()  # operators that refuse CUDA tensors
 
@@ -46,11 +52,45 @@ def refuse_cuda_tensors(name: str) -> None:
     WITHOUT_CUDA.add(name)
 
 
+def value_errors_of(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call, with the RuntimeErrors that speak of an argument turned into ValueErrors."""
+
+    def run(*arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except RuntimeError as error:
+            if _ARGUMENT_ERROR.match(str(error)):
+                raise ValueError(str(error)) from None
+            raise
+
+    return run
+
+
+def raise_value_errors(name: str) -> None:
+    """Makes bad arguments of an operator a ValueError, however it is called.
+
+    The engine throws std::invalid_argument. Up to torch 2.14 that is a ValueError; from 2.15 on it
+    is a RuntimeError, as any C++ exception. A Python kernel right above the devices' own (2.4 us a
+    call) sees every call: eager, compiled, direct, and of a gradient.
+    """
+    if TORCH < (2, 15):
+        return
+    redispatch = value_errors_of(getattr(torch.ops.point2mask, name).default.redispatch)
+    below = torch._C._dispatch_keyset_full_after(torch._C.DispatchKey.BackendSelect)
+
+    def kernel(keys: torch._C.DispatchKeySet, *arguments: Any) -> Any:
+        return redispatch(keys & below, *arguments)
+
+    _library.impl(name, kernel, "BackendSelect", with_keyset=True)
+
+
 def register_fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: the shape function of ``torch.ops.point2mask.<name>``.
 
-    Every operator has one, so this is also where those without a CUDA kernel learn to say so.
+    Every operator has one, so this is also where it learns to raise ValueError and, without a CUDA
+    kernel, to say so.
     """
+    raise_value_errors(name)
     refuse_cuda_tensors(name)
     decorator: Callable[[Callable[..., Any]], Callable[..., Any]] = torch.library.register_fake(
         f"{NAMESPACE}::{name}"
