@@ -10,8 +10,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from point2mask import _core, ops
+from point2mask.grid import OFFSETS
 from point2mask.ops import reference
-from point2mask.ops._grid import OFFSETS
 
 DTYPES = (np.float32, np.float64)
 # Sums of positive numbers in another order: half a unit in the last place for each of at most a

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from point2mask import _core, ops
+from point2mask.grid import OFFSETS
 from point2mask.ops import reference
-from point2mask.ops._grid import OFFSETS
 
 NORMS = ("l1", "l2", "squared_l2")
 DIRECTIONS = (2, 4, 8)

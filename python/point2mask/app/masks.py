@@ -16,6 +16,7 @@ from point2mask.data.files import resolve_inside
 from point2mask.data.png import read_rgb
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, ImageRecord
+from point2mask.data.segments import runs
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, PreparedImage
 from point2mask.label.folder import find_edges, read_edges
 
@@ -172,9 +173,9 @@ def _stamp(path: Path) -> tuple[Path, int, int]:
     return path, status.st_mtime_ns, status.st_size
 
 
-def runs(labels: Labels) -> bytes:
+def packed(labels: Labels) -> bytes:
     """A map ``[H, W]`` in row-major runs: little-endian uint32 numbers H, W, n, n starts, n ids."""
-    flat = labels.ravel()
-    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
-    numbers = np.concatenate(([*labels.shape, len(starts)], starts, flat[starts]))
+    values, lengths = runs(labels)
+    starts = lengths.cumsum() - lengths
+    numbers = np.concatenate(([*labels.shape, len(starts)], starts, values))
     return numbers.astype("<u4").tobytes()

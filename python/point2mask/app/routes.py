@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from point2mask.app.export import FORMATS, export
 from point2mask.app.jobs import ExportJob
-from point2mask.app.masks import BUILT_IN, Masks, runs
+from point2mask.app.masks import BUILT_IN, Masks, packed
 from point2mask.app.project import Clicks, ConflictError, Project
 from point2mask.data.files import Fields, Place, resolve_inside
 from point2mask.data.png import read_rgb
@@ -97,7 +97,7 @@ def read_masks(
     if clicks.revision != revision:
         raise ConflictError("the clicks have changed since")
     ids = desk.masks.segment_map(clicks.record, clicks.targets, categories, cue, assigner, wanted)
-    return Response(runs(ids), media_type="application/octet-stream")
+    return Response(packed(ids), media_type="application/octet-stream")
 
 
 @router.post("/images/{index}/warm")

@@ -1,7 +1,6 @@
 """``point2mask evaluate``: panoptic quality of predictions."""
 
 import argparse
-import math
 import os
 import sys
 from pathlib import Path
@@ -16,8 +15,11 @@ from point2mask.cli.command import (
     progress_bar,
     write_result,
 )
+from point2mask.cli.tables import percent, print_tables, quality_table, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from point2mask.data import PanopticDataset
     from point2mask.evaluation import MaskQuality, PanopticQuality
 
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         write_result(args.json, to_json(quality, masks, truth))
     if args.json != PRINT:
-        print_tables(quality, masks, truth, args.per_category)
+        print_tables(*make_tables(quality, masks, truth, args.per_category))
     return 0
 
 
@@ -119,61 +121,41 @@ def to_json(
     quality: "PanopticQuality", masks: "MaskQuality | None", truth: "PanopticDataset"
 ) -> dict[str, object]:
     """All figures in [0, 1]; null where there is nothing to average."""
+    from point2mask.evaluation import category_figures, figures
 
-    def finite(values: dict[str, float]) -> dict[str, float | None]:
-        return {key: None if math.isnan(value) else value for key, value in values.items()}
-
-    groups = ("all", "things", "stuff")
-    figures: dict[str, object] = {
-        group: finite(getattr(quality, group)._asdict()) for group in groups
-    }
+    result: dict[str, object] = dict(figures(quality))
     if masks is not None:
-        figures["masks"] = {group: finite(getattr(masks, group)._asdict()) for group in groups}
-    figures["per_category"] = [
-        {"id": key, "name": truth.categories[key].name, **finite(value._asdict())}
+        result["masks"] = figures(masks)
+    result["per_category"] = [
+        {"id": key, "name": truth.categories[key].name, **category_figures(value)}
         for key, value in quality.per_category.items()
     ]
-    return figures
+    return result
 
 
-def print_tables(
+def make_tables(
     quality: "PanopticQuality",
     masks: "MaskQuality | None",
     truth: "PanopticDataset",
     per_category: bool,
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
+) -> "list[Table]":
     from rich.text import Text
 
-    def percent(*values: float) -> list[str]:
-        return ["-" if math.isnan(value) else f"{100 * value:.1f}" for value in values]
+    from point2mask.evaluation import category_figures, figures
 
-    def table(*columns: str) -> Table:
-        result = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        result.add_column(columns[0])
-        for column in columns[1:]:
-            result.add_column(column, justify="right")
-        return result
-
-    console = Console(file=sys.stdout, highlight=False)
-    groups = ("all", "things", "stuff")
+    tables = []
     if per_category:
         rows = table("category", "PQ", "SQ", "RQ", "TP", "FP", "FN")
-        for key, figures in quality.per_category.items():
+        for key, value in quality.per_category.items():
+            *shares, tp, fp, fn = category_figures(value).values()
             name = Text(truth.categories[key].name)
-            rows.add_row(name, *percent(*figures[:3]), *map(str, figures[3:]))
-        console.print(rows)
-        console.print()
-    rows = table("", "PQ", "SQ", "RQ", "categories")
-    for group in groups:
-        average = getattr(quality, group)
-        rows.add_row(group, *percent(*average[:3]), str(average.categories))
-    console.print(rows)
+            rows.add_row(name, *map(percent, shares), str(tp), str(fp), str(fn))
+        tables.append(rows)
+    tables.append(quality_table(figures(quality)))
     if masks is not None:
         rows = table("own masks", "mean IoU", "IoU > 0.5", "targets")
-        for group in groups:
-            score = getattr(masks, group)
-            rows.add_row(group, *percent(*score[:2]), str(score.targets))
-        console.print()
-        console.print(rows)
+        for group, values in figures(masks).items():
+            shares = [values["mean_iou"], values["hit_rate"]]
+            rows.add_row(group, *map(percent, shares), str(values["targets"]))
+        tables.append(rows)
+    return tables

@@ -19,6 +19,7 @@ from point2mask.cli.command import (
     positive,
     write_result,
 )
+from point2mask.cli.tables import percent, print_tables, table
 
 if TYPE_CHECKING:
     from point2mask.train.sweep import Row, Trial
@@ -80,10 +81,10 @@ def run(args: argparse.Namespace) -> int:
         return train_in_process([str(word) for word in words], trial.folder, args.processes)
 
     outcomes = sweep(trials, args.out, start, say)
-    table = rows(outcomes)
-    write_result(args.json, to_plain(table))
+    results = rows(outcomes)
+    write_result(args.json, to_plain(results))
     if args.json != PRINT:
-        print_table(table)
+        print_table(results)
     say(f"{args.out / 'sweep.json'}, {args.out / 'sweep.png'}")
     failed = [outcome.trial.folder.name for outcome in outcomes if outcome.error is not None]
     if failed:
@@ -139,25 +140,18 @@ def train_in_process(command: Sequence[str], folder: Path, processes: int) -> st
     return error or f"ended with {process.returncode} ({last or 'without a word'})"
 
 
-def print_table(table: Sequence["Row"]) -> None:
+def print_table(rows: Sequence["Row"]) -> None:
     """Percentages, mean and spread over the seeds, and the ratio to the first row."""
-    from rich.console import Console
-    from rich.table import Table
-
     from point2mask.train.sweep import GROUPS
 
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    shown.add_column("")
-    shown.add_column("seeds", justify="right")
-    for title in GROUPS.values():
-        shown.add_column(title, justify="right", no_wrap=True)
-        shown.add_column("ratio", justify="right")
-    for row in table:
+    columns = [column for title in GROUPS.values() for column in (title, "ratio")]
+    shown = table("", "seeds", *columns)
+    for row in rows:
         done = sum(outcome.result is not None for outcome in row.outcomes)
         cells = [str(done) if done == len(row.outcomes) else f"{done} of {len(row.outcomes)}"]
         for mean, spread, ratio in row.figures.values():
             deviation = "" if spread is None else f" ± {100 * spread:.1f}"
-            cells.append("-" if mean is None else f"{100 * mean:.1f}{deviation}")
+            cells.append(percent(mean) + deviation)
             cells.append("-" if ratio is None else f"{ratio:.2f}")
         shown.add_row(row.variant.name, *cells)
-    Console(file=sys.stdout, highlight=False).print(shown)
+    print_tables(shown)

@@ -16,6 +16,7 @@ from point2mask.cli.command import (
     positive,
     write_result,
 )
+from point2mask.cli.tables import print_tables, quality_table, table
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -86,27 +87,10 @@ def run(args: argparse.Namespace) -> int:
 
 def print_result(result: dict[str, Any]) -> None:
     """Tables of the last losses and of the final quality."""
-    from rich.console import Console
-    from rich.table import Table
-
-    def table(*columns: str) -> Table:
-        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for index, column in enumerate(columns):
-            made.add_column(column, justify="right" if index else "left")
-        return made
-
-    console = Console(file=sys.stdout, highlight=False)
     losses = table("loss", "last")
     for name, value in result["losses"].items():
         losses.add_row(name, f"{value:.4f}")
-    console.print(losses)
-    if result["quality"] is not None:
-        quality = table("", "PQ", "SQ", "RQ", "categories")
-        for group, figures in result["quality"].items():
-            shares = [figures[key] for key in ("pq", "sq", "rq")]
-            percent = ["-" if share is None else f"{100 * share:.1f}" for share in shares]
-            quality.add_row(group, *percent, str(figures["categories"]))
-        console.print()
-        console.print(quality)
+    quality = result["quality"]
+    print_tables(losses, *([] if quality is None else [quality_table(quality)]))
     if result["broken_images"]:
-        console.print(f"\n{len(result['broken_images'])} images could not be read, see result.json")
+        print(f"\n{len(result['broken_images'])} images could not be read, see result.json")

@@ -1,5 +1,6 @@
 """Measures of masks against the truth: panoptic quality and the quality of each target's mask."""
 
+from point2mask.evaluation.figures import category_figures, figures
 from point2mask.evaluation.mask_quality import (
     MaskQuality,
     MaskScore,
@@ -26,6 +27,8 @@ __all__ = [
     "PanopticStatistics",
     "Quality",
     "SegmentPairs",
+    "category_figures",
+    "figures",
     "image_mask_statistics",
     "image_statistics",
     "mask_quality",

@@ -4,11 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask import _core
+from point2mask.grid import OFFSETS
 from point2mask.label.picture import Picture
 from point2mask.label.scene import Scene, enlarged
 
-# (dy, dx) in the order of geodesic_distance; the operators' own table would bring torch along.
-OFFSETS = ((1, 0), (0, 1), (1, 1), (1, -1), (-1, 0), (0, -1), (-1, -1), (-1, 1))
 MAX_SIDE = 320  # pixels: paths need less detail than the borders of regions
 EDGE_LIMIT = 1.5  # of edge strength
 EDGE_POWER = 4  # high: a path is about as long as the highest edge that it crosses

@@ -3,7 +3,7 @@
 B images, N = H·W pixels in row-major order, K targets (point labels), C channels.
 """
 
-from point2mask.ops._grid import OFFSETS as GRID_OFFSETS
+from point2mask.grid import OFFSETS as GRID_OFFSETS
 from point2mask.ops.color import rgb_to_lab
 from point2mask.ops.deformable import deformable_attention
 from point2mask.ops.geodesic import geodesic_distance

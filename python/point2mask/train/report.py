@@ -1,6 +1,5 @@
 """What a run tells while it goes on: a line or a bar, TensorBoard, pictures."""
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.png import write_rgb
-from point2mask.evaluation import PanopticQuality
-from point2mask.progress import Progress, ignore
+from point2mask.evaluation import PanopticQuality, figures
+from point2mask.progress import Progress, bar, ignore
 
 
 class Report:
@@ -26,21 +25,13 @@ class Report:
         if not main:
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import TextColumn
         from torch.utils.tensorboard import SummaryWriter
 
         # What a killed run wrote after its last checkpoint is hidden.
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start or None)
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        self._bar = Bar(
-            *columns,
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[note]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
+        self._bar = bar(self._console, TextColumn("{task.fields[note]}"))
         self._task = self._bar.add_task("training", total=total, completed=start, note="")
         self._bar.start()
         self._began = time.perf_counter()
@@ -93,11 +84,11 @@ class Report:
         if self._bar is None:
             return
         parts = []
-        for group in ("all", "things", "stuff"):
-            pq, sq, rq, _ = getattr(quality, group)
-            if not math.isnan(pq):
-                for name, value in (("pq", pq), ("sq", sq), ("rq", rq)):
-                    self._board.add_scalar(f"val/{name}_{group}", 100 * value, step)
+        for group, values in figures(quality).items():
+            for name in ("pq", "sq", "rq"):
+                if (share := values[name]) is not None:
+                    self._board.add_scalar(f"val/{name}_{group}", 100 * share, step)
+            if (pq := values["pq"]) is not None:
                 parts.append(f"{group} {100 * pq:.1f}")
         self.say(f"step {step}  epoch {epoch}  PQ: {', '.join(parts)}")
 
@@ -106,17 +97,6 @@ class Report:
         if self._bar is not None:
             self._board.add_image(name, pixels, step, dataformats="HWC")
             write_rgb(self._out / "pictures" / f"{name}.png", pixels)
-
-
-def figures(quality: PanopticQuality) -> dict[str, dict[str, float | None]]:
-    """Averages in [0, 1] for JSON; None where there is nothing to average."""
-    return {
-        group: {
-            key: None if math.isnan(value) else value
-            for key, value in getattr(quality, group)._asdict().items()
-        }
-        for group in ("all", "things", "stuff")
-    }
 
 
 def _clock(seconds: float) -> str:

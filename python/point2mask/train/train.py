@@ -19,14 +19,14 @@ from point2mask.data.fields import parse, to_plain
 from point2mask.data.files import write_json
 from point2mask.data.sampling import Batches
 from point2mask.data.training import Collated, TrainingSet
-from point2mask.evaluation import PanopticQuality
+from point2mask.evaluation import PanopticQuality, figures
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
 from point2mask.train.config import RunConfig, check_resumable, save_config
 from point2mask.train.errors import TrainingError
 from point2mask.train.launch import gather, launch, seed_generators
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
-from point2mask.train.report import Report, figures
+from point2mask.train.report import Report
 from point2mask.train.validation import Validation
 from point2mask.trained import check_classes
 

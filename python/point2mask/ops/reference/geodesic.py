@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.ops._grid import OFFSETS
+from point2mask.grid import OFFSETS
 
 Floats = NDArray[np.floating]
 Pixel = tuple[int, int]

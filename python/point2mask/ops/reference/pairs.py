@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.ops._grid import OFFSETS
+from point2mask.grid import OFFSETS
 
 Region = tuple[slice, slice]
 

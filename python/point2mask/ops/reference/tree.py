@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.ops._grid import OFFSETS
+from point2mask.grid import OFFSETS
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int32]
