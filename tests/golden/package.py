@@ -109,7 +109,8 @@ def _labels(folder: Path) -> dict[str, str]:
             *("label", "--images", folder / "shapes/images/train", "--points", points),
             *("--out", out, "--assigner", assigner, "--workers", 1),
         )
-        files = sorted(path for path in out.rglob("*.*") if path.name != "summary.json")
+        pictures = [*out.glob("panoptic/*"), *out.glob("overlays/*")]
+        files = sorted([out / "panoptic.json", *pictures])
         found[f"label by {assigner}"] = digest(
             part for path in files for part in (path.name.encode(), path.read_bytes())
         )

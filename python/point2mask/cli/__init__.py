@@ -16,6 +16,7 @@ COMMANDS = (
     "info",
     "points",
     "label",
+    "gather",
     "annotate",
     "recipes",
     "train",

@@ -1,7 +1,6 @@
 """``point2mask label``: clicks to panoptic masks, without training."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,12 @@ from point2mask.cli.command import (
     add_json,
     positive,
     progress_bar,
-    write_result,
+)
+from point2mask.cli.making import (
+    add_spreading,
+    leaving_out_broken,
+    report_made,
+    spreading_of,
 )
 
 ASSIGNERS = ("merge", "watershed", "shortest_path", "transport", "network")
@@ -34,6 +38,9 @@ def add_parser(subparsers: Subparsers) -> None:
           with the boundaries that a network trained on these clicks has learned:
             point2mask label --images train2017 --points points.json --out labels \\
               --checkpoint out/run
+          on after an interruption, and the third of forty parts (then: point2mask gather labels):
+            point2mask label --images train2017 --points points.json --out labels --resume
+            point2mask label --images train2017 --points points.json --out labels --shard 3/40
           how good are they?
             point2mask evaluate --truth panoptic_train.json --predictions labels --mask-quality
         """,
@@ -60,9 +67,8 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json; must be new, "
-        "empty or from an earlier run, whose masks and overlays are replaced or, once the new ones "
-        "are complete, removed",
+        help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json; must be new or "
+        "empty, or with --resume from an earlier run",
     )
     _add_options(parser)
 
@@ -105,12 +111,7 @@ def _add_options(parser: Parser) -> None:
         metavar="PIXELS",
         help="work on pictures reduced to this longer side (default: %(default)s); not for network",
     )
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        metavar="N",
-        help="processes (default: one a CPU; with --checkpoint, whose network uses all, 1)",
-    )
+    add_spreading(parser, "one a CPU; with --checkpoint, whose network uses all, 1")
     parser.add_argument(
         "--overlays",
         action=argparse.BooleanOptionalAction,
@@ -129,7 +130,7 @@ def _add_options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, read_points
-    from point2mask.label import BrokenPictureError, LabelOptions, label_folder
+    from point2mask.label import LabelOptions, label_folder
 
     if args.checkpoint is None and (args.assigner == "network" or args.network_side):
         raise UsageError("--assigner network and --network-side need --checkpoint RUN")
@@ -149,36 +150,9 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint,
         args.network_side,
     )
-    broken: list[BrokenPictureError] = []
-    on_broken = broken.append if args.skip_broken else None
+    spreading = spreading_of(args, 1 if args.checkpoint is not None else None)
     start = time.perf_counter()
-    try:
-        with progress_bar("labelling") as progress:
-            dataset = label_folder(
-                args.images, labels, args.out, options, args.workers, progress, on_broken
-            )
-    except BrokenPictureError as error:
-        raise UsageError(
-            f"{error}; mend it and run again, or leave such images out with --skip-broken"
-        ) from error
-    seconds = time.perf_counter() - start
-    segments = sum(len(image.segments) for image in dataset.images)
-    print(
-        f"{segments} masks in {len(dataset.images)} images in {seconds:.1f} s: "
-        f"{args.out / 'panoptic.json'}",
-        file=sys.stderr,
-    )
-    if broken:
-        count = f"left out {len(broken)} of {len(labels.images)} images:"
-        print(count, *broken, sep="\n  ", file=sys.stderr)
-    write_result(
-        args.json,
-        {
-            "annotations": str(args.out / "panoptic.json"),
-            "images": len(dataset.images),
-            "masks": segments,
-            "seconds": seconds,
-            "left_out": [str(error) for error in broken],
-        },
-    )
+    with leaving_out_broken(args.skip_broken) as on_broken, progress_bar("labelling") as progress:
+        made = label_folder(args.images, labels, args.out, options, spreading, progress, on_broken)
+    report_made(args, made, "masks", time.perf_counter() - start)
     return 0

@@ -1,6 +1,8 @@
 """Data sets on disk: COCO panoptic layout, point labels, and generated pictures."""
 
-from point2mask.data.errors import DataError
+from point2mask.data.errors import BrokenPictureError, DataError
+from point2mask.data.gathering import gather
+from point2mask.data.making import Made, Spreading
 from point2mask.data.panoptic import (
     Category,
     ImageRecord,
@@ -20,18 +22,24 @@ from point2mask.data.points import (
     write_point_pngs,
     write_points,
 )
+from point2mask.data.results import Shard
 from point2mask.data.segments import segment_areas, segment_labels
 
 __all__ = [
+    "BrokenPictureError",
     "Category",
     "DataError",
     "ImageRecord",
+    "Made",
     "PanopticDataset",
     "PanopticImage",
     "PointLabels",
     "PointTarget",
     "Segment",
+    "Shard",
     "SizeLimit",
+    "Spreading",
+    "gather",
     "read_panoptic",
     "read_point_pngs",
     "read_points",

@@ -1,6 +1,6 @@
 """COCO panoptic layout: a JSON of categories, images and segments, and a PNG of ids an image."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,22 +147,15 @@ def write_panoptic(
     known: set[ImageId] = set()
     images: list[PanopticImage] = []
     annotations: list[dict[str, object]] = []
-    for record, ids, segments_given in items:
+    for record, ids, segments in items:
         name = mask_name(record)
         if record.id in known or name in names:
             raise DataError(f"{json_path}: expected unique image ids and names, got {record} again")
         known.add(record.id)
         names[name] = record.id
-        path = resolve_inside(folder, name)
-        if ids.shape != (record.height, record.width):
-            raise DataError(
-                f"{path}: expected a segment map of {record.width} x {record.height} pixels, "
-                f"got shape {list(ids.shape)}"
-            )
-        segments, infos = _measure(ids, tuple(segments_given), categories, path)
-        write_ids(path, ids)
-        images.append(PanopticImage(record, name, segments))
-        annotations.append({"image_id": record.id, "file_name": name, "segments_info": infos})
+        image, annotation = write_mask(folder, record, ids, tuple(segments), categories)
+        images.append(image)
+        annotations.append(annotation)
     write_json(
         json_path,
         {
@@ -172,6 +165,35 @@ def write_panoptic(
         },
     )
     return PanopticDataset(dict(categories), images, folder)
+
+
+def write_mask(
+    folder: Path,
+    record: ImageRecord,
+    ids: NDArray[np.integer],
+    segments: Sequence[Segment],
+    categories: Mapping[int, Category],
+) -> tuple[PanopticImage, dict[str, object]]:
+    """Writes the PNG of one image; returns the image and its annotation in the JSON.
+
+    Raises:
+        DataError: an item that could not be read back (see :func:`read_panoptic`).
+    """
+    name = mask_name(record)
+    path = resolve_inside(folder, name)
+    if ids.shape != (record.height, record.width):
+        raise DataError(
+            f"{path}: expected a segment map of {record.width} x {record.height} pixels, "
+            f"got shape {list(ids.shape)}"
+        )
+    measured, infos = _measure(ids, tuple(segments), categories, path)
+    write_ids(path, ids)
+    annotation: dict[str, object] = {
+        "image_id": record.id,
+        "file_name": name,
+        "segments_info": infos,
+    }
+    return PanopticImage(record, name, measured), annotation
 
 
 def mask_name(record: ImageRecord) -> str:

@@ -1,6 +1,6 @@
 """Clicks to panoptic masks without training: edges, region merging, shortest paths, transport."""
 
-from point2mask.label.folder import BrokenPictureError, LabelOptions, label_folder
+from point2mask.label.folder import LabelOptions, label_folder
 from point2mask.label.pipeline import (
     ASSIGNERS,
     DEFAULT_ASSIGNER,
@@ -13,7 +13,6 @@ __all__ = [
     "ASSIGNERS",
     "DEFAULT_ASSIGNER",
     "DEFAULT_MAX_SIDE",
-    "BrokenPictureError",
     "LabelOptions",
     "PreparedImage",
     "label_folder",

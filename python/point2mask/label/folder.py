@@ -1,14 +1,9 @@
 """Clicks on a folder of pictures to a COCO panoptic data set, picture by picture, in processes."""
 
-import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cache, partial
-from multiprocessing import get_context
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,25 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data import (
+    BrokenPictureError,
     Category,
     DataError,
     ImageRecord,
-    PanopticDataset,
     PointLabels,
     PointTarget,
     Segment,
     read_rgb,
-    write_panoptic,
-    write_rgb,
 )
-from point2mask.data.files import resolve_inside, write_json
+from point2mask.data.files import resolve_inside
+from point2mask.data.making import (
+    ONE_PROCESS,
+    Made,
+    MadePicture,
+    Outcome,
+    Spreading,
+    make_picture,
+    make_results,
+)
 from point2mask.data.png import PICTURE_SUFFIXES
-from point2mask.label.output import (
-    check_input_folder,
-    check_output_folder,
-    overlay_name,
-    remove_stale,
-)
+from point2mask.data.results import Making, ResultFolder
 from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_image
 from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
@@ -43,19 +40,10 @@ if TYPE_CHECKING:
     from point2mask.label.network import TrainedNetwork
 
 Item = tuple[ImageRecord, list[PointTarget]]
-Task = tuple[Item, Path | None]
-Labelled = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
 # In the order they are looked for: beside name.jpg in one folder the edges are name.png.
 EDGE_SUFFIXES = (".png", *(suffix for suffix in PICTURE_SUFFIXES if suffix != ".png"))
 
 NETWORK = "network"  # the assigner that leaves everything to a trained network
-
-
-class BrokenPictureError(DataError):
-    """The picture or the edge map of one image cannot be used."""
-
-
-Result = Labelled | BrokenPictureError
 
 
 @dataclass(frozen=True)
@@ -92,24 +80,24 @@ def label_folder(
     labels: PointLabels,
     out_dir: str | Path,
     options: LabelOptions = LabelOptions(),
-    workers: int | None = None,
+    spreading: Spreading = ONE_PROCESS,
     progress: Progress = ignore,
     on_broken: Callable[[BrokenPictureError], None] | None = None,
-) -> PanopticDataset:
-    """Labels every image of ``labels`` and writes the result into a folder.
+) -> Made:
+    """Labels the images of ``labels`` and writes the result into a folder.
 
-    Written are ``panoptic/*.png`` and ``panoptic.json``, whose segments have the ids of the
-    targets, ``overlays/*.jpg`` and ``summary.json``. Every file is written atomically, the JSON
-    files last: an interrupted run leaves whole files only and can simply be started again. Masks
-    and overlays of an earlier run that this one does not write are removed at the end.
+    Written are ``panoptic/*.png`` and ``overlays/*.jpg``, with a record of every picture in
+    ``records``, and at the end ``panoptic.json``, whose segments have the ids of the targets, and
+    ``summary.json``; a part of a run leaves these two to :func:`point2mask.data.gather`. Every file
+    is written atomically. The files are the same however the work is shared out and whenever it is
+    interrupted and resumed.
 
     Args:
         images_dir: the folder that the file names of the images start from.
         labels: the clicks.
-        out_dir: made if need be. Must hold no such files but those of an earlier run.
+        out_dir: made if need be. Must be empty, or of an earlier run that is resumed.
         options: how.
-        workers: processes, by default one a CPU, or a single one with a checkpoint, whose network
-            has threads of its own. The result does not depend on it.
+        spreading: which pictures, and by which processes.
         progress: called after every image.
         on_broken: called for every image that cannot be read and is left out of the result; None
             makes the first of them an error.
@@ -118,43 +106,49 @@ def label_folder(
         BrokenPictureError: a picture is missing, broken or of another size, or an edge map is
             broken.
         DataError: no folder of pictures, an image without edge map, no checkpoint or one that does
-            not know a category (``network`` only), an ``out_dir`` with results
-            that are not of an earlier run, clicks that :func:`label_image` refuses, or no picture
-            that can be read.
+            not know a category (``network`` only), an ``out_dir`` with other results, clicks that
+            :func:`label_image` refuses, or no picture that can be read.
     """
     images_dir, out_dir = Path(images_dir), Path(out_dir)
-    start = time.perf_counter()
-    check_input_folder(images_dir)
-    check_output_folder(out_dir, labels)
-    edges_dir = options.edges_dir
+    if not images_dir.is_dir():
+        fault = "it is not a folder" if images_dir.exists() else "there is no such folder"
+        raise DataError(f"{images_dir}: expected the folder of the pictures, but {fault}")
+    if options.edges_dir is not None:
+        for record, _ in labels.images:
+            find_edges(record, options.edges_dir)
+    making = Making("label", version("point2mask"), _settings(labels, options), options.overlays)
+    categories = labels.categories
+    work = partial(_label_item, images_dir, ResultFolder(out_dir), making, categories, options)
+    return make_results(
+        out_dir,
+        making,
+        categories,
+        [record for record, _ in labels.images],
+        work,
+        labels.images.__getitem__,
+        spreading,
+        progress,
+        on_broken,
+    )
+
+
+def _settings(labels: PointLabels, options: LabelOptions) -> dict[str, object]:
+    """All that decides about masks, beside the clicks; a network is known by its weights."""
+    settings: dict[str, object] = {
+        "assigner": options.assigner,
+        "edges": options.edges_dir is not None,
+        "checkpoint": None,
+        "network_side": options.network_side,
+        "max_side": None if options.assigner == NETWORK else options.max_side,
+    }
     if options.checkpoint is not None:
         _network.cache_clear()  # the run may have gone on since
         network = _network(options.checkpoint, options.network_side)
+        settings["checkpoint"] = network.digest()
         if options.assigner == NETWORK:
             for key in sorted(_used(labels)):
                 network.channel_of(labels.categories[key])
-        workers = workers or 1
-    work = partial(_label_item, images_dir, out_dir, labels.categories, options)
-    tasks: list[Task] = [
-        (item, None if edges_dir is None else find_edges(item[0], edges_dir))
-        for item in labels.images
-    ]
-    workers = min(workers or os.cpu_count() or 1, len(tasks))
-    with ExitStack() as stack:
-        if workers < 2:
-            results: Iterator[Result] = map(work, tasks)
-        else:
-            # Fresh processes, as forking one with threads (torch's, say) can hang.
-            pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
-            results = _in_order(pool, work, tasks, ahead=4 * workers)
-        items = _readable(_counted(results, len(tasks), progress), images_dir, on_broken)
-        dataset = write_panoptic(
-            out_dir / "panoptic.json", out_dir / "panoptic", labels.categories, items
-        )
-    remove_stale(out_dir, dataset, options.overlays)
-    seconds = time.perf_counter() - start
-    write_json(out_dir / "summary.json", _summary(dataset, len(tasks), options, seconds))
-    return dataset
+    return settings
 
 
 def _used(labels: PointLabels) -> set[int]:
@@ -185,18 +179,43 @@ def read_edges(path: Path) -> NDArray[np.floating]:
 
 def _label_item(
     images_dir: Path,
-    out_dir: Path,
+    folder: ResultFolder,
+    making: Making,
     categories: dict[int, Category],
     options: LabelOptions,
-    task: Task,
-) -> Result:
-    (record, targets), edges_path = task
+    item: Item,
+) -> Outcome:
+    record, targets = item
     path = resolve_inside(images_dir, record.file_name)
+    edges_path = None if options.edges_dir is None else find_edges(record, options.edges_dir)
+    used = {target.category_id: categories[target.category_id] for target in targets}
+    inputs = (
+        [asdict(target) for target in targets],
+        [asdict(category) for category in used.values()],
+        [_size(path), None if edges_path is None else _size(edges_path)],
+    )
+    make = partial(_make, path, edges_path, record, targets, categories, options)
+    return make_picture(folder, making, categories, record, inputs, make)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; a picture that is replaced rarely has as many."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def _make(
+    path: Path,
+    edges_path: Path | None,
+    record: ImageRecord,
+    targets: list[PointTarget],
+    categories: dict[int, Category],
+    options: LabelOptions,
+) -> MadePicture:
     try:
         image = read_rgb(path, (record.height, record.width))
         edges = None if edges_path is None else read_edges(edges_path)
     except DataError as error:
-        return BrokenPictureError(str(error))
+        raise BrokenPictureError(str(error)) from error
     try:
         index = _target_of_pixels(image, targets, categories, edges, options)
     except ValueError as error:
@@ -204,11 +223,8 @@ def _label_item(
     # Entry -1, the last, is void.
     ids = np.array([target.id for target in targets] + [0], np.int32)[index]
     segments = [Segment(t.id, t.category_id, t.iscrowd) for t in targets]
-    if options.overlays:
-        name = overlay_name(record)
-        picture = overlay(image, ids, segments, categories, targets)
-        write_rgb(resolve_inside(out_dir / "overlays", name), picture)
-    return record, ids, segments
+    picture = overlay(image, ids, segments, categories, targets) if options.overlays else None
+    return ids, segments, picture
 
 
 def _target_of_pixels(
@@ -241,68 +257,3 @@ def _network(checkpoint: Path, side: int | None) -> "TrainedNetwork":
     from point2mask.label.network import TrainedNetwork
 
     return TrainedNetwork(load_predictor(checkpoint), side)
-
-
-def _in_order(
-    pool: ProcessPoolExecutor,
-    work: Callable[[Task], Result],
-    tasks: list[Task],
-    ahead: int,
-) -> Iterator[Result]:
-    """Results in the order of the tasks, at most ``ahead`` of them waiting in memory."""
-    running: deque[Future[Result]] = deque()
-    try:
-        for task in tasks:
-            if len(running) == ahead:
-                yield running.popleft().result()
-            running.append(pool.submit(work, task))
-        while running:
-            yield running.popleft().result()
-    finally:  # after an error nobody wants the rest
-        for future in running:
-            future.cancel()
-
-
-def _counted(results: Iterator[Result], total: int, progress: Progress) -> Iterator[Result]:
-    for done, result in enumerate(results, start=1):
-        yield result
-        progress(done, total)
-
-
-def _readable(
-    results: Iterator[Result],
-    images_dir: Path,
-    on_broken: Callable[[BrokenPictureError], None] | None,
-) -> Iterator[Labelled]:
-    broken = labelled = 0
-    for result in results:
-        if not isinstance(result, BrokenPictureError):
-            labelled += 1
-            yield result
-        elif on_broken is None:
-            raise result
-        else:
-            broken += 1
-            on_broken(result)
-    if broken and not labelled:
-        raise DataError(f"{images_dir}: expected pictures, but none of {broken} can be used")
-
-
-def _summary(
-    dataset: PanopticDataset, asked: int, options: LabelOptions, seconds: float
-) -> dict[str, object]:
-    segments = [segment for image in dataset.images for segment in image.segments]
-    things = sum(dataset.categories[segment.category_id].isthing for segment in segments)
-    return {
-        "images": len(dataset.images),
-        "left_out": asked - len(dataset.images),
-        "segments": len(segments),
-        "things": things,
-        "stuff": len(segments) - things,
-        "assigner": options.assigner,
-        "edges": None if options.edges_dir is None else str(options.edges_dir),
-        "checkpoint": None if options.checkpoint is None else str(options.checkpoint),
-        "network_side": options.network_side,
-        "max_side": None if options.assigner == NETWORK else options.max_side,
-        "seconds": round(seconds, 3),
-    }

@@ -1,5 +1,6 @@
 """Masks from clicks with what a trained network knows: the pseudo-masks that it is trained with."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -43,6 +44,15 @@ class TrainedNetwork:
         self.options = predictor.supervision.pseudo_masks
         channels = class_channels(self.categories)
         self.channels = {(c.name, c.isthing): channels[c.id] for c in self.categories.values()}
+
+    def digest(self) -> str:
+        """32 hexadecimal digits that stand for the weights and for how masks are grown."""
+        hashed = hashlib.sha256(repr((self.short_side, self.max_side, self.options)).encode())
+        hashed.update(repr((self.categories, self.grower.supervision)).encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            hashed.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
+        return hashed.hexdigest()[:32]
 
     def channel_of(self, category: Category) -> int:
         """Its place among the network's classes.

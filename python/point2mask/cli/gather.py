@@ -1,0 +1,59 @@
+"""``point2mask gather``: parts of a run put together."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from point2mask.cli.command import Subparsers, UsageError, add_command, add_json, write_result
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "gather",
+        run,
+        "Put the parts of a run together that were made with --shard.",
+        """
+          parts that were made into one folder:
+            point2mask gather labels
+          parts that were made into folders of their own:
+            point2mask gather labels-1 labels-2 labels-3 --out labels
+        """,
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="OUT", help="folders that parts were made into"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="a new or empty folder for the whole, whose files are linked where that can be and "
+        "else copied (default: the one folder itself)",
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from point2mask.data import gather
+
+    if args.out is None and len(args.folders) > 1:
+        raise UsageError("gather: several folders need --out DIR for the whole")
+    gathered = gather(args.folders, args.out)
+    index = (args.out or args.folders[0]) / "panoptic.json"
+    print(f"{gathered.segments} masks in {gathered.images} images: {index}", file=sys.stderr)
+    if gathered.twice:
+        print(f"{len(gathered.twice)} images were made twice, alike", file=sys.stderr)
+    if gathered.left_out:
+        reasons = gathered.left_out.values()
+        print(f"left out {len(reasons)} images:", *reasons, sep="\n  ", file=sys.stderr)
+    write_result(
+        args.json,
+        {
+            "annotations": str(index),
+            "images": gathered.images,
+            "masks": gathered.segments,
+            "left_out": list(gathered.left_out.values()),
+            "twice": gathered.twice,
+        },
+    )
+    return 0

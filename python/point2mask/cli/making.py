@@ -1,0 +1,87 @@
+"""What the commands share that make a folder of results picture by picture."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from point2mask.cli.command import Parser, UsageError, positive, write_result
+
+if TYPE_CHECKING:
+    from point2mask.data import BrokenPictureError, Made, Spreading
+
+
+def add_spreading(parser: Parser, workers: str) -> None:
+    """The options that say which pictures are done, and by whom; ``workers`` is the default."""
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help=f"processes (default: {workers})"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the results in --out: pictures are kept that are there as they would be "
+        "made, with the same version, options, weights and clicks",
+    )
+    parser.add_argument(
+        "--shard",
+        default="1/1",
+        metavar="K/N",
+        help="do the K-th of N parts, from 1; parts can run in any order, at the same time and on "
+        "several machines, into one folder or several; 'point2mask gather' puts them together",
+    )
+
+
+def spreading_of(args: argparse.Namespace, workers: int | None) -> "Spreading":
+    """What :func:`add_spreading` was told; ``workers`` is the default."""
+    from point2mask.data import Shard, Spreading
+
+    try:
+        shard = Shard.parse(args.shard)
+    except ValueError as error:
+        raise UsageError(f"--shard: {error}") from error
+    return Spreading(args.workers or workers, shard, args.resume)
+
+
+@contextmanager
+def leaving_out_broken(
+    skip: bool,
+) -> "Iterator[Callable[[BrokenPictureError], None] | None]":
+    """What is to be called for a broken picture, None where the first one is an error."""
+    from point2mask.data import BrokenPictureError
+
+    try:
+        yield (lambda error: None) if skip else None
+    except BrokenPictureError as error:
+        raise UsageError(
+            f"{error}; mend it and go on with --resume, or leave such images out with --skip-broken"
+        ) from error
+
+
+def report_made(args: argparse.Namespace, made: "Made", what: str, seconds: float) -> None:
+    """Tells what was made, and as JSON where that is asked for."""
+    index = args.out / "panoptic.json"
+    part = "" if args.shard == "1/1" else f" of part {args.shard}"
+    kept = f", {made.kept} of them kept," if args.resume else ""
+    print(
+        f"{made.segments} {what} in {made.images} images{part}{kept} in {seconds:.1f} s: "
+        f"{args.out if part else index}",
+        file=sys.stderr,
+    )
+    if part:
+        print(f"when all parts are done: point2mask gather {args.out}", file=sys.stderr)
+    if made.left_out:
+        total = made.images + len(made.left_out)
+        reasons = [made.left_out[name] for name in sorted(made.left_out)]
+        print(f"left out {len(reasons)} of {total} images:", *reasons, sep="\n  ", file=sys.stderr)
+    write_result(
+        args.json,
+        {
+            "annotations": None if part else str(index),
+            "images": made.images,
+            what: made.segments,
+            "kept": made.kept,
+            "seconds": seconds,
+            "left_out": [made.left_out[name] for name in sorted(made.left_out)],
+        },
+    )

@@ -1,0 +1,205 @@
+"""The parts of a folder of results, or of several, put together as one COCO panoptic data set."""
+
+import shutil
+import tempfile
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import link_or_copy, open_replacing, resolve_inside
+from point2mask.data.results import (
+    INDEX,
+    MASKS,
+    MAX_RECORD,
+    OVERLAYS,
+    RECORDS,
+    RUNS,
+    WHOLE,
+    PictureRecord,
+    ResultFolder,
+    RunRecord,
+    Shard,
+    check_places,
+    locked,
+    overlay_name,
+    read_struct,
+    record_name,
+    run_records,
+    write_struct,
+)
+
+
+@dataclass
+class Gathered:
+    """What was put together."""
+
+    images: int = 0
+    segments: int = 0
+    things: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)  # why pictures are broken, by name
+    twice: list[str] = field(default_factory=list)  # pictures that several folders have alike
+
+
+def gather(roots: Sequence[Path], out: Path | None = None) -> Gathered:
+    """Puts the parts of a run together: ``panoptic.json`` and all that it speaks of in one folder.
+
+    Args:
+        roots: folders that the parts were made in, one for all of them or several.
+        out: where the whole goes, a new or empty folder, or None where there is one folder, in
+            which it then is made whole. Masks are linked where the file system can, else copied.
+
+    Raises:
+        DataError: a part or a picture is missing, parts were made in different ways, or two
+            folders hold different masks of a picture.
+    """
+    if out is None and len(roots) > 1:
+        raise DataError("expected a folder to gather several into, got none")
+    folders = [ResultFolder(root) for root in roots]
+    target = folders[0] if out is None else ResultFolder(out)
+    with ExitStack() as stack:
+        for folder in folders:
+            check_places(folder.root)
+            if not (folder.root / RUNS).is_dir():
+                raise DataError(f"{folder.root}: expected results, made with --shard, got none")
+            stack.enter_context(locked(folder, None))
+        whole = _complete(folders)
+        if out is not None:
+            check_places(out)
+            if out.exists() and any(out.iterdir()):
+                raise DataError(f"{out}: expected a new or empty folder")
+        places, twice = _places(folders, whole)
+        if out is not None:
+            stack.enter_context(locked(target, None))
+            for name, folder in zip(whole.file_names, places, strict=True):
+                _bring(folder, target, name, whole.overlays)
+            write_struct(target.run_path(WHOLE), whole)
+        gathered = write_index(target, whole)
+    gathered.twice = twice
+    return gathered
+
+
+def write_index(folder: ResultFolder, run: RunRecord) -> Gathered:
+    """Writes ``panoptic.json`` from the records of a run, in its order; none is kept in memory."""
+    gathered = Gathered()
+    isthing = {category["id"]: bool(category["isthing"]) for category in run.categories}
+    with (
+        tempfile.TemporaryFile() as annotations,
+        open_replacing(folder.root / INDEX) as file,
+    ):
+        file.write(b'{"images":[')
+        for name in run.file_names:
+            path = resolve_inside(folder.root / RECORDS, record_name(name))
+            record = read_struct(path, PictureRecord, "the record of a picture", MAX_RECORD)
+            if record.annotation is None:
+                gathered.left_out[name] = record.left_out
+                continue
+            comma = b"," if gathered.images else b""
+            file.write(comma + msgspec.json.encode(record.image))
+            annotations.write(comma + msgspec.json.encode(record.annotation))
+            segments = record.annotation["segments_info"]
+            gathered.images += 1
+            gathered.segments += len(segments)
+            gathered.things += sum(isthing[segment["category_id"]] for segment in segments)
+        file.write(b'],"annotations":[')
+        annotations.seek(0)
+        shutil.copyfileobj(annotations, file)
+        file.write(b'],"categories":' + msgspec.json.encode(run.categories) + b"}\n")
+    return gathered
+
+
+def remove_stale(folder: ResultFolder, run: RunRecord, left_out: Collection[str]) -> None:
+    """Removes masks, overlays and records that are not of the pictures of a run."""
+    keep = {folder.root / RECORDS / record_name(name) for name in run.file_names}
+    for name in run.file_names:
+        if name not in left_out:
+            keep.add(folder.root / MASKS / Path(name).with_suffix(".png"))
+            if run.overlays:
+                keep.add(folder.root / OVERLAYS / overlay_name(name))
+    for path in list(folder.made()):
+        if path not in keep:
+            path.unlink()
+
+
+def _complete(folders: Sequence[ResultFolder]) -> RunRecord:
+    """One run over all pictures, in the order of the list that was shared out."""
+    runs: dict[Shard, tuple[Path, RunRecord]] = {}
+    for folder in folders:
+        for shard, run in run_records(folder).items():
+            known = runs.setdefault(shard, (folder.root, run))
+            if not run.finished:
+                raise DataError(
+                    f"{folder.root}: part {shard} has not been finished; run it again with --resume"
+                )
+            if known[1].file_names != run.file_names:
+                raise DataError(
+                    f"{folder.root}: part {shard} is of other pictures than in {known[0]}"
+                )
+    if not runs:
+        raise DataError(f"{folders[0].root}: expected results, made with --shard, got none")
+    (root, first), *others = runs.values()
+    for other_root, other in others:
+        for what in ("command", "version", "settings", "overlays", "pictures", "categories"):
+            values = getattr(first, what), getattr(other, what)
+            if values[0] != values[1]:
+                raise DataError(
+                    f"{other_root}: its {what} differ from those of {root}: {values[1]!r}, "
+                    f"not {values[0]!r}"
+                )
+    count = next(iter(runs)).count
+    missing = [str(shard) for i in range(count) if (shard := Shard(i + 1, count)) not in runs]
+    if missing or any(shard.count != count for shard in runs):
+        got = "parts of different numbers" if not missing else f"none of {_few(missing)}"
+        raise DataError(f"{root}: expected all {count} parts, got {got}")
+    names = [""] * first.pictures
+    for shard, (_, run) in runs.items():
+        names[shard.index - 1 :: shard.count] = run.file_names
+    return msgspec.structs.replace(first, file_names=names)
+
+
+def _places(
+    folders: Sequence[ResultFolder], whole: RunRecord
+) -> tuple[list[ResultFolder], list[str]]:
+    """The folder that holds each picture, and the names of those that several hold alike."""
+    places, twice, missing = [], [], []
+    for name in whole.file_names:
+        holders = [f for f in folders if (f.root / RECORDS / record_name(name)).is_file()]
+        if not holders:
+            missing.append(name)
+            continue
+        if len(holders) > 1:
+            records = {(f.root / RECORDS / record_name(name)).read_bytes() for f in holders}
+            if len(records) > 1:
+                raise DataError(
+                    f"{name}: has different masks in {holders[0].root} and {holders[1].root}"
+                )
+            twice.append(name)
+        places.append(holders[0])
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(whole.file_names)} pictures are missing: {_few(missing)}; run "
+            "their parts again with --resume"
+        )
+    return places, twice
+
+
+def _bring(folder: ResultFolder, target: ResultFolder, name: str, overlays: bool) -> None:
+    """A picture's files into another folder, its record last."""
+    record_path = resolve_inside(folder.root / RECORDS, record_name(name))
+    record = read_struct(record_path, PictureRecord, "the record of a picture", MAX_RECORD)
+    if record.annotation is not None:
+        mask = Path(name).with_suffix(".png").as_posix()
+        link_or_copy(resolve_inside(folder.root / MASKS, mask), target.root / MASKS / mask)
+        if overlays:
+            drawn = overlay_name(name)
+            source = resolve_inside(folder.root / OVERLAYS, drawn)
+            link_or_copy(source, target.root / OVERLAYS / drawn)
+    link_or_copy(record_path, target.root / RECORDS / record_name(name))
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
