@@ -51,7 +51,7 @@ class TrainedNetwork:
         hashed.update(repr((self.categories, self.grower.supervision)).encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            hashed.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
+            hashed.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
         return hashed.hexdigest()[:32]
 
     def channel_of(self, category: Category) -> int:
