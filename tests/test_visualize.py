@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from point2mask.data import Category, DataError, PointTarget, Segment
-from point2mask.visualize import contours, overlay, segment_colors, side_by_side
+from point2mask.visualize import (
+    LEGEND_ROW,
+    contours,
+    legend,
+    overlay,
+    segment_colors,
+    side_by_side,
+    stack,
+)
 
 CATEGORIES = {
     1: Category(1, "cat", True, (200, 40, 60)),
@@ -49,6 +57,15 @@ def test_instances_get_different_colours_and_stuff_its_own():
     assert colors[99] == (0, 100, 250)
     assert len(set(colors.values())) == 31
     assert all(0 <= part <= 255 for color in colors.values() for part in color)
+
+
+def test_a_legend_has_every_category_and_its_colour():
+    narrow, wide = legend(CATEGORIES.values(), 50), legend(CATEGORIES.values(), 200)
+    assert narrow.shape == (2 * LEGEND_ROW, 50, 3)
+    assert wide.shape == (LEGEND_ROW, 200, 3)
+    for category in CATEGORIES.values():
+        assert (wide == category.color).all(-1).any()
+    assert stack([IMAGE, narrow], gap=2).shape == (40 + 2 + 2 * LEGEND_ROW, 60, 3)
 
 
 def test_side_by_side():

@@ -12,6 +12,7 @@ from point2mask.data.segments import segment_labels
 
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
+SWATCH, LEGEND_ROW = 14, 22  # pixels
 
 
 def overlay(
@@ -101,6 +102,39 @@ def side_by_side(
             canvas[:head, left:right] = _title(titles[index], head, right - left)
         left = right + gap
     return canvas
+
+
+def legend(categories: Iterable[Category], width: int) -> NDArray[np.uint8]:
+    """The names of categories beside their colours, in as many rows of ``width`` as they need.
+
+    >>> from point2mask.data import Category
+    >>> legend([Category(1, "cat", True, (200, 40, 60))], 100).shape
+    (22, 100, 3)
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(13)
+    places, left, top = [], 0, 0
+    for category in categories:
+        length = SWATCH + 5 + round(font.getlength(category.name))
+        if left and left + length > width:
+            left, top = 0, top + LEGEND_ROW
+        places.append((left, top, category))
+        left += length + 16
+    canvas = Image.new("RGB", (width, top + LEGEND_ROW), WHITE)
+    draw = ImageDraw.Draw(canvas)
+    for x, y, category in places:
+        middle = y + LEGEND_ROW / 2
+        box = (x, middle - SWATCH / 2, x + SWATCH, middle + SWATCH / 2)
+        draw.rectangle(box, fill=category.color, outline=BLACK)
+        draw.text((x + SWATCH + 5, middle), category.name, BLACK, font, anchor="lm")
+    return np.asarray(canvas)
+
+
+def stack(pictures: Sequence[NDArray[np.uint8]], gap: int = 8) -> NDArray[np.uint8]:
+    """Pictures ``uint8 [H, W, 3]`` below each other on white, left edges aligned."""
+    turned = [picture.swapaxes(0, 1) for picture in pictures]
+    return np.ascontiguousarray(side_by_side(turned, gap=gap).swapaxes(0, 1))
 
 
 def _vary(color: tuple[int, int, int], number: int) -> tuple[int, int, int]:

@@ -4,19 +4,22 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import runs
 import torch
 from networks import shake
 from torch import nn
 
-from point2mask.data import DataError, read_panoptic, sample_points, write_points
+from point2mask.data import DataError, read_panoptic, read_rgb, sample_points, write_points
 from point2mask.pseudo_masks import PseudoMaskOptions, SupervisionConfig, TransportOptions
 from point2mask.train.errors import TrainingError
 from point2mask.train.launch import launch
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
+from point2mask.train.pictures import LEAST_SIDE
 from point2mask.train.train import Run, train
 from point2mask.trained import load_trained
+from point2mask.visualize import LEGEND_ROW
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def test_a_run_from_points_to_a_result(root, tmp_path, capsys):
     assert all(math.isfinite(value) for value in result["losses"].values())
     assert 0 <= result["quality"]["all"]["pq"] <= 1
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
-    assert names == {"pseudo_masks.png", "prediction_0.png", "prediction_1.png"}
+    assert names == {f"{kind}_{i}.png" for kind in ("training", "prediction") for i in (0, 1)}
     assert list((tmp_path / "tensorboard").iterdir())
     assert not load_trained(tmp_path).network.training
     lines = capsys.readouterr().err.splitlines()
@@ -75,6 +78,19 @@ def test_full_masks(root, tmp_path):
     config = with_schedule(runs.config(root), epochs=1)
     config = replace(config, supervision=SupervisionConfig(kind="masks"))
     assert train(config, tmp_path, cpu=True)["steps"] == 3
+
+
+def test_a_run_without_validation_leaves_pictures_too(root, tmp_path):
+    """Clicks, the masks learned from, and predictions of the last batch, large, with a legend."""
+    config = with_schedule(runs.config(root), epochs=1)
+    config = replace(config, report=replace(config.report, pictures=1))
+    assert train(config, tmp_path, cpu=True)["quality"] is None
+    (path,) = (tmp_path / "pictures").iterdir()
+    assert path.name == "training_0.png"
+    picture = read_rgb(path)
+    assert picture.shape[0] >= LEAST_SIDE + LEGEND_ROW
+    assert picture.shape[1] >= 3 * LEAST_SIDE
+    assert len(np.unique(picture[-LEGEND_ROW:].reshape(-1, 3), axis=0)) > 2  # swatches and names
 
 
 def test_training_learns(root, tmp_path):

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,18 +14,21 @@ from torch.utils.data import DataLoader
 
 from point2mask import checkpoint
 from point2mask.data.errors import DataError
-from point2mask.data.fields import parse, to_plain
 from point2mask.data.files import write_json
 from point2mask.data.sampling import Batches
 from point2mask.data.training import Collated, TrainingSet
 from point2mask.evaluation import PanopticQuality, figures
+from point2mask.models import PointNetwork
+from point2mask.predict import Predictor
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
-from point2mask.train.config import RunConfig, check_resumable, save_config
+from point2mask.train.config import RunConfig, save_config
 from point2mask.train.errors import TrainingError
 from point2mask.train.launch import gather, launch, seed_generators
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
+from point2mask.train.pictures import training_picture
 from point2mask.train.report import Report
+from point2mask.train.saving import RunProgress, restore, save
 from point2mask.train.validation import Validation
 from point2mask.trained import check_classes
 
@@ -35,16 +37,6 @@ MakeModule = Callable[[RunConfig], nn.Module]
 
 
 NO_LOSSES = ("gradient_norm", "learning_rate")
-
-
-@dataclass
-class Progress:
-    """What a run has behind it; stored with every checkpoint."""
-
-    step: int = 0
-    seconds: float = 0.0
-    empty: int = 0  # parts of steps without a click, which were skipped
-    broken: dict[str, str] = field(default_factory=dict)  # images not read, and why
 
 
 def train(
@@ -100,21 +92,26 @@ class Run:
         seed_generators(config.seed)
         self.module = make_module(config).to(accelerator.device)
         self.module.train()
-        self.network: Any = self.module.network
+        self.network = cast(PointNetwork, self.module.network)
         self.optimizer = make_optimizer(self.module, config.schedule)
         self.parallel = accelerator.prepare(self.module)
         decay = config.schedule.ema_decay
         self.average = Average(self.module, decay) if decay else None
         # From here on, dropout: not to be the same in all processes.
         seed_generators(config.seed + self.rank)
-        self.progress = Progress()
+        self.progress = RunProgress()
         self.batches = self._batches(0)
         self.total = config.schedule.epochs * self.batches.steps_per_epoch
+        self.predictor = Predictor(
+            self.network,
+            self.dataset.categories,
+            config.augment,
+            config.merge,
+            config.supervision,
+        )
         self.validation = None
-        if config.data.val is not None:
-            self.validation = Validation(
-                config.data.val, config, self.dataset.categories, accelerator
-            )
+        if (val := config.data.val) is not None:
+            self.validation = Validation(val, config.data.root, self.predictor, accelerator)
         self.last: tuple[Batch, Any] | None = None  # a batch and its pseudo-masks, for pictures
         self.losses: dict[str, float] = {}  # of the last line of the report
         self.report: Report
@@ -126,7 +123,7 @@ class Run:
         if last is not None and not resume:
             raise DataError(f"{self.out}: there is a run in it; --resume goes on with it")
         if last is not None:
-            self._restore(last)
+            restore(self, last)
         self.accelerator.wait_for_everyone()
         if self.main:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -147,7 +144,7 @@ class Run:
         schedule, report, progress = self.config.schedule, self.config.report, self.progress
         began = time.perf_counter() - progress.seconds
         window: list[dict[str, float]] = []
-        quality = None
+        quality, evaluated = None, False
         data = self._load()
         while progress.step < self.total:
             epoch = progress.step // self.batches.steps_per_epoch
@@ -164,11 +161,11 @@ class Run:
                     self.report.scalars(progress.step, epoch + 1, losses)
                 window = []
             if end_of_epoch:
-                quality = self._evaluate(epoch + 1)
+                quality, evaluated = self._evaluate(epoch + 1), True
             if end_of_epoch or progress.step % report.checkpoint_steps == 0:
                 progress.seconds = time.perf_counter() - began
-                self._save()
-        if quality is None:  # a finished run was taken up again
+                save(self)
+        if not evaluated:  # a finished run was taken up again
             quality = self._evaluate(schedule.epochs)
         return self._finish(quality)
 
@@ -298,83 +295,36 @@ class Run:
         return TrainingError(f"step {self.progress.step + 1}: {what}; images: {images}")
 
     def _evaluate(self, epoch: int) -> PanopticQuality | None:
-        """Panoptic quality after an epoch that is evaluated; of the averaged weights, if any."""
-        config, validation = self.config, self.validation
+        """Pictures and panoptic quality after an epoch that is evaluated; of averaged weights."""
+        config, quality = self.config, None
         last = epoch == config.schedule.epochs
-        if validation is None or not (last or epoch % config.report.evaluate_epochs == 0):
+        if not (last or epoch % config.report.evaluate_epochs == 0):
             return None
         average = nullcontext() if self.average is None else self.average.swapped_in(self.module)
         self.module.eval()
         try:
             with average:
                 if self.main:
-                    validation.draw(self.network, self.report, self.progress.step, self.last)
-                limit = None if last else config.report.evaluate_images
-                quality = validation.quality(self.network, self.report, limit)
+                    self._draw()
+                if self.validation is not None:
+                    limit = None if last else config.report.evaluate_images
+                    quality = self.validation.quality(self.report, limit)
         finally:
             self.module.train()
-        self.report.quality(self.progress.step, epoch, quality)
+        if quality is not None:
+            self.report.quality(self.progress.step, epoch, quality)
         return quality
 
-    def _save(self) -> None:
-        """A checkpoint of the present step, by all processes."""
-        writer = checkpoint.Writer(self.out / "checkpoints", self.progress.step)
-        broken = gather(list(self.progress.broken.items()))
-        if self.main:
-            writer.start()
-        self.accelerator.wait_for_everyone()
-        checkpoint.save_random_state(writer.beside, self.rank)
-        if self.main:
-            folder = writer.beside
-            checkpoint.save_tensors(folder / checkpoint.MODEL, self.module.state_dict())
-            state = checkpoint.optimizer_tensors(self.module, self.optimizer)
-            checkpoint.save_tensors(folder / checkpoint.OPTIMIZER, state)
-            if self.average is not None:
-                checkpoint.save_tensors(folder / checkpoint.AVERAGE, self.average.state)
-            write_json(folder / checkpoint.STATE, self._state() | {"broken": dict(broken)})
-        self.accelerator.wait_for_everyone()
-        if self.main:
-            writer.finish(self.config.report.keep_checkpoints)
-        self.accelerator.wait_for_everyone()
-
-    def _state(self) -> dict[str, Any]:
-        epoch, index = divmod(self.progress.step, self.batches.steps_per_epoch)
-        return {
-            "step": self.progress.step,
-            "epoch": epoch,
-            "index": index,  # steps of the epoch that are done
-            "seconds": self.progress.seconds,
-            "empty": self.progress.empty,
-            "processes": self.accelerator.num_processes,
-            "images": len(self.dataset),
-            "mean": list(self.network.backbone.mean),
-            "std": list(self.network.backbone.std),
-            "categories": [to_plain(category) for category in self.dataset.categories.values()],
-            "config": to_plain(self.config),
-        }
-
-    def _restore(self, folder: Path) -> None:
-        state = checkpoint.read_json_value(folder / checkpoint.STATE)
-        check_resumable(parse(RunConfig, state["config"]), self.config)
-        for key, now in (
-            ("processes", self.accelerator.num_processes),
-            ("images", len(self.dataset)),
-        ):
-            if state[key] != now:
-                raise DataError(f"{folder}: expected {key} as before, {state[key]}, got {now}")
-        if state["step"] > self.total:
-            raise DataError(
-                f"{folder}: schedule.epochs={self.config.schedule.epochs} is {self.total} steps, "
-                "the run to be taken up again has more behind it"
-            )
-        path = folder / checkpoint.MODEL
-        checkpoint.load_weights(self.module, checkpoint.load_tensors(path), path)
-        path = folder / checkpoint.OPTIMIZER
-        checkpoint.load_optimizer(self.module, self.optimizer, checkpoint.load_tensors(path), path)
-        if self.average is not None:
-            self.average.load(checkpoint.load_tensors(folder / checkpoint.AVERAGE))
-        checkpoint.load_random_state(folder, self.rank)
-        self.progress = Progress(state["step"], state["seconds"], state["empty"], state["broken"])
+    def _draw(self) -> None:
+        """Pictures of the last batch, and of the validation images."""
+        step, count = self.progress.step, self.config.report.pictures
+        if self.last is not None:
+            batch, masks = self.last
+            for number in range(min(count, len(batch.names))):
+                picture = training_picture(batch, number, masks, self.predictor)
+                self.report.picture(step, f"training_{number}", picture)
+        if self.validation is not None:
+            self.validation.draw(self.report, step, count)
 
     def _finish(self, quality: PanopticQuality | None) -> dict[str, Any]:
         """Writes ``result.json``."""
