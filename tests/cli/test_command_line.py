@@ -5,6 +5,7 @@ import json
 import os
 import pkgutil
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -108,6 +109,26 @@ def test_evaluate_warns_of_other_images(shapes, tmp_path, capsys):
     )
     assert main(["evaluate", "--truth", str(shapes), "--predictions", str(shapes)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_evaluate_takes_folders_and_pairs_images_by_name(shapes, tmp_path, capsys):
+    """Ids that were given anew in another order, and one that is a name, as 'predict' has it."""
+    content = json.loads(shapes.read_text())
+    ids = {1: 3, 2: 1, 3: "000003.png"}
+    for image in content["images"]:
+        image["id"] = ids[image["id"]]
+    for annotation in content["annotations"]:
+        annotation["image_id"] = ids[annotation["image_id"]]
+    content["images"].reverse()
+    other = tmp_path / "other"
+    shutil.copytree(shapes.with_suffix(""), other / "panoptic")
+    (other / "panoptic.json").write_text(json.dumps(content))
+    for truth, predictions in ((shapes, other), (other, shapes)):
+        arguments = ["evaluate", "--truth", str(truth), "--predictions", str(predictions)]
+        assert main([*arguments, "--json"]) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out)["all"]["pq"] == 1
+        assert "3 images are found by their file names, as their ids differ" in said.err
 
 
 def test_evaluate_writes_into_folders_that_exist(shapes, tmp_path, capsys):

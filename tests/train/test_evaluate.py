@@ -216,6 +216,12 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
     assert not (plain / "overlays").exists()
     names = {image.record.file_name for image in read_panoptic(plain / "panoptic.json").images}
     assert names == {"000001.png", "000002.png", "000003.png"}
+    command = ["predict", *arguments, "--out", tmp_path / "strict", "--quality", 1]
+    assert main(list(map(str, command))) == 0
+    said = capsys.readouterr().err
+    assert "0 segments in 3 images" in said
+    assert "no segment was found in any picture. Most often the network was trained for" in said
+    assert "1 for things and 1 for stuff: try a lower --quality" in said
 
 
 def test_errors_are_one_line(root, tmp_path, capsys, monkeypatch):

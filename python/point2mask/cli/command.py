@@ -71,6 +71,21 @@ def positive(text: str) -> int:
     return value
 
 
+def share(text: str) -> float:
+    """An argument type: a number in [0, 1].
+
+    >>> share("0.25")
+    0.25
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1], got {text!r}")
+    return value
+
+
 def add_recipe(parser: Parser) -> None:
     """The argument of commands that train: a recipe by its name, or a YAML file."""
     parser.add_argument(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from point2mask.data import PanopticDataset
     from point2mask.evaluation import MaskQuality, PanopticQuality
+    from point2mask.evaluation.pairs import ImagePairs
 
 # Below this many images, starting processes takes longer than they save.
 IMAGES_WORTH_PROCESSES = 200
@@ -36,13 +37,19 @@ def add_parser(subparsers: Subparsers) -> None:
         """
           masks that 'point2mask label' wrote to out/ (out/panoptic.json, out/panoptic/*.png):
             point2mask evaluate --truth panoptic_val.json --predictions out
+          two folders, such as those of two ways to label:
+            point2mask evaluate --truth labels --predictions other_labels
           every category, and the figures for a script:
             point2mask evaluate --truth panoptic_val.json --predictions out --per-category \\
               --json quality.json
         """,
     )
     parser.add_argument(
-        "--truth", type=Path, required=True, metavar="JSON", help="COCO panoptic JSON of the truth"
+        "--truth",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="COCO panoptic JSON of the truth, or a folder with panoptic.json and panoptic/",
     )
     parser.add_argument(
         "--truth-masks",
@@ -55,7 +62,8 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         required=True,
         metavar="PATH",
-        help="folder with panoptic.json and panoptic/, or a panoptic JSON with its PNGs beside it",
+        help="folder with panoptic.json and panoptic/, or a panoptic JSON with its PNGs beside it; "
+        "images are paired by id, or by file name where ids differ",
     )
     parser.add_argument(
         "--mask-quality",
@@ -71,12 +79,17 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.data import read_panoptic
-    from point2mask.evaluation import mask_quality, panoptic_quality, read_predictions
+    from point2mask.evaluation import (
+        mask_quality,
+        pair_images,
+        panoptic_quality,
+        read_predictions,
+        read_truth,
+    )
 
-    truth = read_panoptic(args.truth, args.truth_masks)
+    truth = read_truth(args.truth, args.truth_masks)
     predictions = read_predictions(args.predictions, truth)
-    if doubt := differing_images(truth, predictions):
+    if doubt := doubts(pair_images(truth, predictions)):
         print(f"point2mask: warning: {args.predictions}: {doubt}", file=sys.stderr)
     workers = args.workers
     if workers is None and len(truth.images) >= IMAGES_WORTH_PROCESSES:
@@ -94,27 +107,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def differing_images(truth: "PanopticDataset", predictions: "PanopticDataset") -> str:
+def doubts(pairs: "ImagePairs") -> str:
     """What hints at predictions for other images than those of the truth; empty if nothing does."""
-    names = {image.record.id: image.record.file_name for image in truth.images}
-    records = [image.record for image in predictions.images]
-    unknown = [record for record in records if record.id not in names]
-    renamed = [
-        record for record in records if names.get(record.id, record.file_name) != record.file_name
-    ]
-    doubts = []
-    if unknown:
-        doubts.append(
-            f"{len(unknown)} images are not in the truth and not looked at, such as "
-            f"{unknown[0].id!r} ({unknown[0].file_name})"
+    found = []
+    if pairs.unused:
+        record = pairs.unused[0].record
+        found.append(
+            f"{len(pairs.unused)} images are not in the truth and not looked at, such as "
+            f"{record.id!r} ({record.file_name})"
         )
-    if renamed:
-        record = renamed[0]
-        doubts.append(
-            f"{len(renamed)} images have another file name in the truth, such as {record.id!r} "
-            f"({record.file_name}, there {names[record.id]})"
+    if pairs.by_name:
+        found.append(f"{pairs.by_name} images are found by their file names, as their ids differ")
+    if pairs.renamed:
+        truth, prediction = (image.record for image in pairs.renamed[0])
+        found.append(
+            f"{len(pairs.renamed)} images have another file name in the truth, such as "
+            f"{prediction.id!r} ({prediction.file_name}, there {truth.file_name})"
         )
-    return "; ".join(doubts)
+    return "; ".join(found)
 
 
 def to_json(

@@ -3,7 +3,9 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from point2mask.cli.command import (
     Subparsers,
@@ -11,8 +13,12 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     progress_bar,
+    share,
     write_result,
 )
+
+if TYPE_CHECKING:
+    from point2mask.models import MergeConfig
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -70,6 +76,13 @@ def add_parser(subparsers: Subparsers) -> None:
         default=True,
         help="write pictures tinted by their segments (default: yes)",
     )
+    parser.add_argument(
+        "--quality",
+        type=share,
+        metavar="Q",
+        help="leave segments out whose quality, in [0, 1], is below this (default: merge.quality_* "
+        "of the run)",
+    )
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
     add_json(parser)
 
@@ -92,6 +105,9 @@ def run(args: argparse.Namespace) -> int:
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
     predictor = load_predictor(args.checkpoint)
+    if args.quality is not None:
+        merge = replace(predictor.merge, quality_things=args.quality, quality_stuff=args.quality)
+        predictor = replace(predictor, merge=merge)
     device = "cuda" if torch.cuda.is_available() and not args.cpu else "cpu"
     predictor.network.to(device)
     start = time.perf_counter()
@@ -106,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
         f"{segments} segments in {len(records)} images in {seconds:.1f} s: {path}",
         file=sys.stderr,
     )
+    if not segments:
+        print(f"point2mask: warning: {nothing_found(predictor.merge)}", file=sys.stderr)
     write_result(
         args.json,
         {
@@ -117,3 +135,13 @@ def run(args: argparse.Namespace) -> int:
         },
     )
     return 0
+
+
+def nothing_found(merge: "MergeConfig") -> str:
+    """What to do where no picture has a segment."""
+    return (
+        "no segment was found in any picture. Most often the network was trained for too few "
+        "steps: look at the pictures of its run, then train longer (schedule.steps). Or nothing "
+        f"reaches the quality that a segment needs, {merge.quality_things:g} for things and "
+        f"{merge.quality_stuff:g} for stuff: try a lower --quality"
+    )

@@ -8,7 +8,13 @@ from point2mask.evaluation.mask_quality import (
     image_mask_statistics,
     mask_quality,
 )
-from point2mask.evaluation.pairs import SegmentPairs, read_predictions, segment_pairs
+from point2mask.evaluation.pairs import (
+    SegmentPairs,
+    pair_images,
+    read_predictions,
+    read_truth,
+    segment_pairs,
+)
 from point2mask.evaluation.panoptic_quality import (
     CategoryQuality,
     PanopticQuality,
@@ -32,7 +38,9 @@ __all__ = [
     "image_mask_statistics",
     "image_statistics",
     "mask_quality",
+    "pair_images",
     "panoptic_quality",
     "read_predictions",
+    "read_truth",
     "segment_pairs",
 ]

@@ -65,14 +65,28 @@ def segment_pairs(truth: NDArray[np.integer], prediction: NDArray[np.integer]) -
     )
 
 
+def read_truth(path: str | Path, masks_dir: str | Path | None = None) -> PanopticDataset:
+    """A data set to score against: a panoptic JSON, or a folder with ``panoptic.json`` in it.
+
+    Args:
+        path: of the JSON or the folder.
+        masks_dir: the PNGs; by default the folder beside the JSON that has its stem.
+    """
+    return read_panoptic(_json_of(path), masks_dir)
+
+
 def read_predictions(path: str | Path, truth: PanopticDataset) -> PanopticDataset:
     """Predictions for a data set: a panoptic JSON, or a folder with ``panoptic.json`` in it.
 
     The PNGs lie in the folder beside the JSON that has its stem. A JSON of annotations alone, as
     COCO result files are, takes images and categories from the truth.
     """
+    return read_panoptic(_json_of(path), layout_of=truth)
+
+
+def _json_of(path: str | Path) -> Path:
     path = Path(path)
-    return read_panoptic(path / "panoptic.json" if path.is_dir() else path, layout_of=truth)
+    return path / "panoptic.json" if path.is_dir() else path
 
 
 def open_pair(
@@ -80,10 +94,51 @@ def open_pair(
 ) -> tuple[PanopticDataset, PanopticDataset]:
     """Both as data sets, read where paths are given."""
     if not isinstance(truth, PanopticDataset):
-        truth = read_panoptic(truth)
+        truth = read_truth(truth)
     if not isinstance(predictions, PanopticDataset):
         predictions = read_predictions(predictions, truth)
     return truth, predictions
+
+
+class ImagePairs(NamedTuple):
+    """Every image of the truth with its prediction.
+
+    ``by_name`` counts those that were found by their file names, as their ids differ; ``renamed``
+    has those of one id and two file names, ``unused`` the predictions of other images.
+    """
+
+    pairs: list[ImagePair]
+    by_name: int
+    renamed: list[ImagePair]
+    unused: list[PanopticImage]
+
+
+def pair_images(truth: PanopticDataset, predictions: PanopticDataset) -> ImagePairs:
+    """Pairs images of the same id and file name, else of the same file name, else of the same id.
+
+    Raises:
+        DataError: an image of the truth has no prediction.
+    """
+    by_id = {image.record.id: image for image in predictions.images}
+    by_file: dict[str, list[PanopticImage]] = {}
+    for image in predictions.images:
+        by_file.setdefault(image.record.file_name, []).append(image)
+    pairs, by_name, renamed = [], 0, []
+    for image in truth.images:
+        found, named = by_id.get(image.record.id), by_file.get(image.record.file_name, [])
+        if len(named) == 1 and found is not named[0]:
+            found, by_name = named[0], by_name + 1
+        if found is None:
+            raise DataError(
+                f"{predictions.masks_dir}: expected a prediction for every image, got none for "
+                f"image {image.record.id!r} ({image.record.file_name})"
+            )
+        if found.record.file_name != image.record.file_name:
+            renamed.append((image, found))
+        pairs.append((image, found))
+    used = {id(found) for _, found in pairs}
+    unused = [image for image in predictions.images if id(image) not in used]
+    return ImagePairs(pairs, by_name, renamed, unused)
 
 
 def sum_over_images(
@@ -99,17 +154,9 @@ def sum_over_images(
     Sums of chunks of images are added in order: the same bits for any number of workers.
     Predictions of other images are not looked at.
     """
-    by_id = {image.record.id: image for image in predictions.images}
-    pairs: list[ImagePair] = []
-    for image in truth.images:
-        prediction = by_id.get(image.record.id)
-        if prediction is None:
-            raise DataError(
-                f"{predictions.masks_dir}: expected a prediction for every image, got none for "
-                f"image {image.record.id!r} ({image.record.file_name})"
-            )
+    pairs = pair_images(truth, predictions).pairs
+    for _, prediction in pairs:
         _check_categories(truth, prediction, predictions.masks_dir)
-        pairs.append((image, prediction))
     chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
     work = partial(
         _sum_chunk, function, zero, replace(truth, images=[]), replace(predictions, images=[])
