@@ -20,6 +20,10 @@ from point2mask.ops import reference
 # Positions of the arguments that stay on the CPU, on whatever device the others are.
 ON_THE_CPU = {"deformable_attention": (3,), "deformable_attention_backward": (4,)}
 BACKENDS = ("reference", "numpy", "cpu", "simt", "cuda")
+# Marks of tests that ask for what some backends have not: a device does not look at values, it
+# would have to wait for the answer; the reference and the NumPy face have no gradient operators.
+values_are_checked = pytest.mark.backends("reference", "numpy", "cpu")
+has_gradient_operators = pytest.mark.backends("cpu", "simt", "cuda")
 
 
 @cache
@@ -30,11 +34,6 @@ def _emulated_kernels() -> kernels.Kernels:
 class Backend:
     def __init__(self, name: str) -> None:
         self.name = name
-
-    @property
-    def checks_values(self) -> bool:
-        """Whether bad values are rejected: on a device that would have to wait for the result."""
-        return self.name not in ("simt", "cuda")
 
     def __getattr__(self, operator: str) -> Any:
         known = operator in reference.__all__

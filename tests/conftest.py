@@ -28,23 +28,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", action="append", choices=BACKENDS, help="run only these backends")
 
 
+def cuda_is_left_out(config: pytest.Config) -> bool:
+    """Without a device, unless `-m` speaks of it."""
+    return not torch.cuda.is_available() and "cuda" not in config.option.markexpr
+
+
 def chosen_backends(config: pytest.Config) -> list[str]:
-    """Those asked for; else all, but `cuda` only where there is a device or `-m` speaks of it."""
-    without_device = not torch.cuda.is_available() and "cuda" not in config.option.markexpr
-    default = [name for name in BACKENDS if not (name == "cuda" and without_device)]
+    """Those asked for; else all that can run here."""
+    default = [name for name in BACKENDS if not (name == "cuda" and cuda_is_left_out(config))]
     return config.getoption("backend") or default
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    note = "" if torch.cuda.is_available() else " (no CUDA device: 'cuda' is left out)"
+    left_out = cuda_is_left_out(config)
+    note = " (no CUDA device: all that is marked 'cuda' is left out)" if left_out else ""
     return f"backends: {', '.join(chosen_backends(config))}{note}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
-        marks = {"cuda": [pytest.mark.cuda]}
-        names = [pytest.param(n, marks=marks.get(n, [])) for n in chosen_backends(metafunc.config)]
-        metafunc.parametrize("backend", names, indirect=True)
+        names = chosen_backends(metafunc.config)
+        for mark in metafunc.definition.iter_markers("backends"):
+            names = [name for name in names if name in mark.args]
+        cuda = pytest.param("cuda", marks=pytest.mark.cuda)
+        values = [cuda if name == "cuda" else name for name in names]
+        metafunc.parametrize("backend", values, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if cuda_is_left_out(config):
+        left_out = [item for item in items if item.get_closest_marker("cuda")]
+        items[:] = [item for item in items if not item.get_closest_marker("cuda")]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture

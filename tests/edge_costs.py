@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from point2mask.ops._grid import OFFSETS
+from point2mask.grid import OFFSETS
 
 
 def pairs(height, width):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from backends import has_gradient_operators
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,14 +53,9 @@ def test_equals_the_reference(backend, shapes, channels, seed):
     np.testing.assert_allclose(got, reference.deformable_attention(*case), rtol=0, atol=1e-12)
 
 
-def skip_without_gradient(backend):
-    if backend.name in ("reference", "numpy"):
-        pytest.skip("has no gradient operators")
-
-
+@has_gradient_operators
 @given(shapes=SHAPES, channels=st.sampled_from([1, 4, 12, 17, 33]), seed=st.integers(0, 99))
 def test_equals_grid_sample_with_its_gradients(backend, shapes, channels, seed):
-    skip_without_gradient(backend)
     case = problem(shapes, channels=channels, seed=seed)
     *inputs, sizes = tensors(case)
     inputs = [t.requires_grad_() for t in inputs]
@@ -95,8 +91,8 @@ def test_outside_and_nan_read_nothing(backend):
             assert not got.any()
 
 
+@has_gradient_operators
 def test_points_outside_and_nan_have_finite_gradients(backend):
-    skip_without_gradient(backend)
     value, where, weight, shapes = problem([(2, 3)])
     where[:, 0] = np.nan
     where[:, 1, ..., 0] = 1e30
@@ -107,10 +103,10 @@ def test_points_outside_and_nan_have_finite_gradients(backend):
     assert not grads[2][:, :2].any()
 
 
+@has_gradient_operators
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_points_on_the_kinks_take_the_same_side_as_on_the_cpu(backend, dtype):
     """Centres and borders of cells and the floats beside them, where gradients jump."""
-    skip_without_gradient(backend)
     shapes = [(3, 7)]
     kinks = np.unique(
         np.concatenate([np.arange(-1, 2 * w + 2) / (2 * w) for w in shapes[0]])
@@ -130,9 +126,9 @@ def test_points_on_the_kinks_take_the_same_side_as_on_the_cpu(backend, dtype):
         np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=tolerance)
 
 
+@has_gradient_operators
 @pytest.mark.parametrize("sizes", [{"queries": 0}, {"points": 0}, {"channels": 0}, {"heads": 0}])
 def test_empty_input_has_empty_gradients(backend, sizes):
-    skip_without_gradient(backend)
     case = problem([(2, 3), (0, 4)], **sizes)
     output = backend.deformable_attention(*case)
     assert not output.any()
@@ -176,11 +172,10 @@ def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
         assert torch.equal(torch.cat(parts), whole)
 
 
+@pytest.mark.backends("numpy", "cpu", "cuda")  # neither the reference nor a launcher checks
 def test_rejects_bad_arguments(backend):
     value, where, weight, shapes = problem([(2, 3)])
     call = backend.deformable_attention
-    if backend.name in ("reference", "simt"):
-        pytest.skip("neither the reference nor a launcher checks; the bindings do")
     with pytest.raises(ValueError, match=r"value must have shape \[B, S, M, C\], got \[6, 2, 5\]"):
         call(value[0], where, weight, shapes)
     with pytest.raises(ValueError, match=r"where must have shape \[B=2, Q, M=2, L, P, xy=2\]"):

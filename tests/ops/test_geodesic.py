@@ -4,6 +4,7 @@ import edge_costs
 import numpy as np
 import pytest
 import torch
+from backends import values_are_checked
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -226,11 +227,10 @@ def test_empty_input(backend, shape, targets_points):
     assert np.isinf(distance).all()
 
 
+@values_are_checked
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [-1.0, -1e-30, np.nan, -np.inf])
 def test_rejects_costs_that_are_none(backend, value, dtype):
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     edge_cost = np.ones((3, 8, 4, 5), dtype)
     edge_cost[1, 7, 1, 3] = value
     message = "edge_cost must not be negative or NaN" + (
@@ -240,10 +240,9 @@ def test_rejects_costs_that_are_none(backend, value, dtype):
         backend.geodesic_distance(edge_cost, np.zeros((3, 1, 1), np.int32))
 
 
+@values_are_checked
 @pytest.mark.parametrize("seed", [-2, 20])
 def test_rejects_seeds_outside_the_image(backend, seed):
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     seeds = np.zeros((2, 3, 2), np.int32)
     seeds[1, 2, 1] = seed
     with pytest.raises(ValueError, match=r"seeds must lie in \[-1, 20\)"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from backends import values_are_checked
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -49,10 +50,9 @@ def test_empty_maps_give_zeros(backend, shape):
     assert not box.any()
 
 
+@values_are_checked
 @pytest.mark.parametrize("label", [-2, 3])
 def test_rejects_labels_out_of_range(backend, label):
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     labels = np.zeros((2, 3, 3), np.int32)
     labels[1, 2, 2] = label
     with pytest.raises(ValueError, match=r"labels must lie in \[-1, 3\)"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import unfolded
+from backends import values_are_checked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,22 +151,20 @@ def test_no_pairs_give_zero(backend, shape):
     assert not gradients(ops.boundary_loss, boundary, torch.ones(shape[0]), *labels).any()
 
 
+@values_are_checked
 @pytest.mark.parametrize("value", [np.nan, -0.01, 1.01, np.inf])
 def test_rejects_boundaries_outside_the_unit_interval(backend, value):
     boundary, *labels = make_case(0, (2, 19, 5))
     boundary[1, 18, 4] = value
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     with pytest.raises(ValueError, match=r"boundary must lie in \[0, 1\].*image 1"):
         backend.boundary_loss(boundary, *labels)
 
 
+@values_are_checked
 @pytest.mark.parametrize("argument", ["instance", "semantic"])
 def test_rejects_labels_below_minus_one(backend, argument):
     case = dict(zip(("boundary", "instance", "semantic"), make_case(0, (2, 3, 5)), strict=True))
     case[argument][1, 2, 4] = -2
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     message = f"{argument} must be -1 or a non-negative label, got -2 in image 1"
     with pytest.raises(ValueError, match=message):
         backend.boundary_loss(**case)

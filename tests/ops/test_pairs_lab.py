@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import unfolded
+from backends import values_are_checked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,13 +223,12 @@ def test_rejects_parameters(backend, parameters, message):
         backend.lab_affinity_loss(logits, lab, **parameters)
 
 
+@values_are_checked
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("argument", ["logits", "lab"])
 def test_rejects_values_that_are_not_finite(backend, argument, value):
     logits, lab, _ = make_case(0, (2, 3, 7, 5))
     {"logits": logits, "lab": lab}[argument][1, 2, 6, 4] = value
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     with pytest.raises(ValueError, match=f"{argument} must be finite.*in image 1"):
         backend.lab_affinity_loss(logits, lab)
 

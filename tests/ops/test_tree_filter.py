@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from backends import values_are_checked
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -232,10 +233,9 @@ def test_gradients_of_nothing_are_zero(shape):
     assert not similarity.grad.any()
 
 
+@values_are_checked
 @pytest.mark.parametrize("bad", [-1e-6, 1.0 + 1e-6, np.nan])
 def test_rejects_similarities_outside_0_1(backend, bad):
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     feature, order, parent, similarity = (t.numpy() for t in random_inputs(2, 1, 5))
     similarity[:, 0] = np.nan  # the root's is not read
     backend.tree_filter(feature, order, parent, similarity)
@@ -244,6 +244,7 @@ def test_rejects_similarities_outside_0_1(backend, bad):
         backend.tree_filter(feature, order, parent, similarity)
 
 
+@values_are_checked
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
@@ -255,8 +256,6 @@ def test_rejects_similarities_outside_0_1(backend, bad):
     ],
 )
 def test_rejects_what_is_no_tree(backend, argument, value, message):
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     feature, order, parent, similarity = (t.numpy() for t in random_inputs(2, 1, 5))
     {"order": order, "parent": parent}[argument][1, 3] = value
     with pytest.raises(ValueError, match=message):

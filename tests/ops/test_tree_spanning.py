@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from backends import values_are_checked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
@@ -132,11 +133,10 @@ def test_float32_and_float64_give_the_same_tree(backend, edge_weight):
     )
 
 
+@values_are_checked
 @settings(max_examples=30)
 @given(bad=st.sampled_from([np.nan, np.inf, -np.inf]), place=st.integers(0, 3 * 4 - 1))
 def test_rejects_weights_that_are_not_finite(backend, bad, place):
-    if not backend.checks_values:
-        pytest.skip("values are not checked on the device")
     edge_weight = np.zeros((2, 2, 4, 5), np.float32)
     edge_weight[1, place % 2, place // 4, place % 4] = bad
     with pytest.raises(ValueError, match=r"edge_weight must be finite.* image 1"):
