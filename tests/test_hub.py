@@ -60,7 +60,17 @@ def test_predict_takes_a_saved_folder(predictor, saved, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (*runs.SIZE, 3), np.uint8)
     picture, out = tmp_path / "picture.png", tmp_path / "out"
     Image.fromarray(pixels).save(picture)
-    command = ["predict", "--checkpoint", saved, "--images", picture, "--out", out, "--cpu"]
+    command = [
+        "predict",
+        "--checkpoint",
+        saved,
+        "--images",
+        picture,
+        "--out",
+        out,
+        "--device",
+        "cpu",
+    ]
     assert main([*map(str, command)]) == 0
     (image,) = read_panoptic(out / "panoptic.json").images
     _, segments = predictor.predict(pixels)

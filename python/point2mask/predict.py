@@ -1,19 +1,34 @@
 """A network's panoptic maps of a folder of pictures, as COCO panoptic files, and their quality."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from point2mask.data.augment import AugmentConfig, resize_image, target_size
+from point2mask.data.errors import BrokenPictureError, DataError
 from point2mask.data.files import resolve_inside
-from point2mask.data.panoptic import PanopticDataset, write_panoptic
-from point2mask.data.png import read_rgb, write_rgb
+from point2mask.data.making import (
+    ONE_PROCESS,
+    Made,
+    MadePicture,
+    Outcome,
+    Spreading,
+    make_pictures,
+    make_results,
+)
+from point2mask.data.panoptic import PanopticDataset
+from point2mask.data.png import read_rgb
 from point2mask.data.records import Category, ImageRecord, Segment
+from point2mask.data.results import Making, ResultFolder
 from point2mask.data.training import MULTIPLE, class_channels
 from point2mask.evaluation import PanopticStatistics, image_statistics
 from point2mask.models import MergeConfig, PointNetwork, predict
@@ -37,16 +52,49 @@ class Predictor:
     merge: MergeConfig
     supervision: SupervisionConfig  # how masks are grown from clicks
 
+    def digest(self) -> str:
+        """32 hexadecimal digits that stand for the weights and all settings."""
+        hashed = hashlib.sha256()
+        for part in (self.categories, self.augmentation, self.merge, self.supervision):
+            hashed.update(repr(part).encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            hashed.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
+        return hashed.hexdigest()[:32]
+
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int32], list[Segment]]:
         """Segment map ``[H, W]``, 0 where there is no segment, of a picture ``[H, W, 3]``."""
-        image = torch.from_numpy(pixels).permute(2, 0, 1)
-        original = (image.shape[1], image.shape[2])
-        size = target_size(original, self.augmentation.test_short_side, self.augmentation.max_side)
-        batch = self._normalise(resize_image(image, size))
-        (prediction,) = predict(self.network, batch, torch.tensor([size]), [original], self.merge)
+        (found,) = self.predict_batch([pixels])
+        return found
+
+    def predict_batch(
+        self, pictures: Sequence[NDArray[np.uint8]]
+    ) -> list[tuple[NDArray[np.int32], list[Segment]]]:
+        """The same of several pictures at once; padding has no influence."""
+        images = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
+        originals = [(image.shape[1], image.shape[2]) for image in images]
+        augmentation = self.augmentation
+        sizes = [
+            target_size(size, augmentation.test_short_side, augmentation.max_side)
+            for size in originals
+        ]
+        parts = [
+            self._normalise(resize_image(image, size))
+            for image, size in zip(images, sizes, strict=True)
+        ]
+        height, width = (max(part.shape[axis] for part in parts) for axis in (2, 3))
+        batch = torch.cat(
+            [F.pad(part, (0, width - part.shape[3], 0, height - part.shape[2])) for part in parts]
+        )
+        found = predict(self.network, batch, torch.tensor(sizes), originals, self.merge)
         ids = list(class_channels(self.categories))
-        segments = [Segment(s.id, ids[s.label], area=s.area) for s in prediction.segments]
-        return prediction.segment_map.cpu().numpy(), segments
+        return [
+            (
+                prediction.segment_map.cpu().numpy(),
+                [Segment(s.id, ids[s.label], area=s.area) for s in prediction.segments],
+            )
+            for prediction in found
+        ]
 
     def _normalise(self, image: Tensor) -> Tensor:
         """``[1, 3, H', W']`` as the backbone wants it, padded to a multiple of its strides."""
@@ -58,7 +106,7 @@ class Predictor:
         normal = (image.to(device).float() / 255 - mean) / std
         height, width = normal.shape[1:]
         padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        return torch.nn.functional.pad(normal, padding)[None]
+        return F.pad(normal, padding)[None]
 
 
 def predictions(
@@ -81,25 +129,86 @@ def predict_folder(
     images_dir: Path,
     records: Sequence[ImageRecord],
     out: Path,
+    spreading: Spreading = ONE_PROCESS,
     progress: Progress = ignore,
     overlays: bool = False,
-) -> PanopticDataset:
-    """Writes ``panoptic/*.png``, ``overlays/*.jpg`` if wanted, and ``panoptic.json`` at the end."""
-    items = predictions(predictor, images_dir, records, progress)
-    if overlays:
-        items = _drawn(items, images_dir, out / "overlays", predictor.categories)
-    return write_panoptic(out / "panoptic.json", out / "panoptic", predictor.categories, items)
+    on_broken: Callable[[BrokenPictureError], None] | None = None,
+) -> Made:
+    """Writes ``panoptic/*.png``, ``overlays/*.jpg`` if wanted, and ``panoptic.json`` at the end.
+
+    Args:
+        predictor: its network is used on the device that it is on.
+        images_dir: the folder that the file names of the images start from.
+        records: the pictures.
+        out: made if need be. Must be empty, or of an earlier run that is resumed.
+        spreading: which pictures, in batches of how many, and by which processes.
+        progress: called after every picture.
+        overlays: whether pictures tinted by their segments are written.
+        on_broken: called for every picture that cannot be read and is left out of the result; None
+            makes the first of them an error.
+
+    Raises:
+        BrokenPictureError: a picture is missing, broken or of another size.
+        DataError: an ``out`` with other results, or no picture that can be read.
+    """
+    device = next(predictor.network.parameters()).device
+    settings = {"network": predictor.digest(), "batch": spreading.batch}
+    making = Making("predict", version("point2mask"), settings, overlays)
+    # A network that goes to other processes goes from the CPU.
+    work = _Prediction(predictor, str(device), images_dir, ResultFolder(out), making)
+    if spreading.workers != 1:
+        predictor.network.cpu()
+    return make_results(
+        out, making, predictor.categories, records, work, records, spreading, progress, on_broken
+    )
 
 
-def _drawn(
-    items: Iterator[Predicted], images_dir: Path, out: Path, categories: Mapping[int, Category]
-) -> Iterator[Predicted]:
-    """The items; on the way, pictures tinted by their segments are written."""
-    for record, ids, segments in items:
-        pixels = read_rgb(resolve_inside(images_dir, record.file_name))
-        name = Path(record.file_name).with_suffix(".jpg").as_posix()
-        write_rgb(resolve_inside(out, name), overlay(pixels, ids, segments, categories))
-        yield record, ids, segments
+@dataclass(frozen=True)
+class _Prediction:
+    """What a process does with a batch of pictures."""
+
+    predictor: Predictor
+    device: str
+    images_dir: Path
+    folder: ResultFolder
+    making: Making
+
+    def __call__(self, records: Sequence[ImageRecord]) -> list[Outcome]:
+        paths = [resolve_inside(self.images_dir, record.file_name) for record in records]
+        sizes = [[path.stat().st_size if path.is_file() else None] for path in paths]
+        return make_pictures(
+            self.folder,
+            self.making,
+            self.predictor.categories,
+            records,
+            sizes,
+            partial(self._make, records, paths),
+        )
+
+    def _make(
+        self, records: Sequence[ImageRecord], paths: Sequence[Path]
+    ) -> list[MadePicture | BrokenPictureError]:
+        pictures: list[NDArray[np.uint8] | BrokenPictureError] = []
+        for record, path in zip(records, paths, strict=True):
+            try:
+                pictures.append(read_rgb(path, (record.height, record.width)))
+            except DataError as error:
+                pictures.append(BrokenPictureError(str(error)))
+        self.predictor.network.to(self.device)
+        whole = [picture for picture in pictures if not isinstance(picture, DataError)]
+        found = iter(self.predictor.predict_batch(whole) if whole else ())
+        return [
+            picture if isinstance(picture, DataError) else self._made(picture, *next(found))
+            for picture in pictures
+        ]
+
+    def _made(
+        self, picture: NDArray[np.uint8], ids: NDArray[np.int32], segments: list[Segment]
+    ) -> MadePicture:
+        drawn = None
+        if self.making.overlays:
+            drawn = overlay(picture, ids, segments, self.predictor.categories)
+        return ids, segments, drawn
 
 
 def evaluate(

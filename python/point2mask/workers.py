@@ -1,6 +1,7 @@
 """Work that is spread over processes: results as they come, a bounded number under way."""
 
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -37,7 +38,8 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) 
     # Fresh processes, as forking one with threads (torch's, say) can hang.
     context = get_context("spawn")
     remaining = iter(tasks)
-    with ProcessPoolExecutor(workers, context, _start, (work,)) as pool:
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(workers, context, _start, (pickle.dumps(work), threads)) as pool:
         running: set[Future[Any]] = set()
         try:
             while True:
@@ -57,9 +59,11 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) 
                 future.cancel()
 
 
-def _start(work: Callable[[Any], Any]) -> None:
+def _start(work: bytes, threads: int) -> None:
     global _work
-    _work = work
+    # Before numerical libraries are loaded, which happens when the work is unpickled.
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    _work = pickle.loads(work)
     # A parent that is killed cannot say goodbye: whoever outlives it would work on unseen.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,6 +1,7 @@
 """Prediction: files that can be scored, at the pictures' own sizes."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,16 @@ import torch
 from networks import shake
 
 from point2mask.cli import main
-from point2mask.data import DataError, read_panoptic, read_rgb, write_rgb
+from point2mask.data import (
+    BrokenPictureError,
+    DataError,
+    Spreading,
+    read_panoptic,
+    read_rgb,
+    write_rgb,
+)
 from point2mask.data.augment import AugmentConfig
+from point2mask.data.results import INDEX
 from point2mask.data.sources import find_pictures
 from point2mask.data.training import class_channels
 from point2mask.evaluation import panoptic_quality, read_predictions
@@ -47,7 +56,8 @@ def test_a_folder_can_be_scored_and_agrees_with_evaluate(root, truth, predictor,
     images = root / "images/val"
     records = [image.record for image in truth.images]
     calls = []
-    predict_folder(predictor, images, records, tmp_path, lambda *n: calls.append(n), overlays=True)
+    watch = lambda *n: calls.append(n)  # noqa: E731
+    predict_folder(predictor, images, records, tmp_path, progress=watch, overlays=True)
     assert calls == [(1, 3), (2, 3), (3, 3)]
     written = read_predictions(tmp_path, truth)
     assert any(image.segments for image in written.images)
@@ -60,6 +70,53 @@ def test_a_folder_can_be_scored_and_agrees_with_evaluate(root, truth, predictor,
     np.testing.assert_equal(quality, panoptic_quality(truth, written))
     counts = [q.false_positives + q.true_positives for q in quality.per_category.values()]
     assert sum(counts) > 0
+
+
+def test_a_picture_does_not_mind_its_company(root, truth, predictor):
+    """Pictures of other sizes beside it, and so padding, change nothing."""
+    whole = read_rgb(root / "images/val/000001.png")
+    pictures = [whole, whole[:, :30], whole[5:25].repeat(2, 1)]
+    for picture, (ids, segments) in zip(pictures, predictor.predict_batch(pictures), strict=True):
+        alone, segments_alone = predictor.predict(picture)
+        np.testing.assert_array_equal(ids, alone)
+        assert segments == segments_alone
+        assert segments
+
+
+def masks(folder):
+    """The bytes of all masks, and the index."""
+    return {path.name: path.read_bytes() for path in [*folder.rglob("*.png"), folder / INDEX]}
+
+
+def test_batches_processes_and_interruptions_change_nothing(root, truth, predictor, tmp_path):
+    images, records = root / "images/val", [image.record for image in truth.images]
+    predict_folder(predictor, images, records, tmp_path / "plain")
+    spreadings = {
+        "batches": Spreading(batch=2),
+        "processes": Spreading(workers=2),
+        "again": Spreading(batch=3, resume=True),
+    }
+    for name, spreading in spreadings.items():
+        predict_folder(predictor, images, records, tmp_path / name, spreading)
+        assert masks(tmp_path / name) == masks(tmp_path / "plain")
+
+
+def test_pictures_that_cannot_be_read_are_left_out_where_that_is_asked_for(
+    root, truth, predictor, tmp_path
+):
+    records = [image.record for image in truth.images]
+    images = tmp_path / "images"
+    shutil.copytree(root / "images/val", images)
+    (images / records[1].file_name).write_bytes(b"cut")
+    with pytest.raises(BrokenPictureError, match=records[1].file_name):
+        predict_folder(predictor, images, records, tmp_path / "out")
+    broken, spreading = [], Spreading(batch=3, resume=True)
+    made = predict_folder(
+        predictor, images, records, tmp_path / "out", spreading, on_broken=broken.append
+    )
+    assert (made.images, list(made.left_out)) == (2, [records[1].file_name])
+    assert len(broken) == 1
+    assert len(read_panoptic(tmp_path / "out" / INDEX).images) == 2
 
 
 def test_a_perfect_network_is_perfect(root, truth):
@@ -184,7 +241,7 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
     assert main([*command, "--resume"]) == 0
     capsys.readouterr()
 
-    arguments = ["--checkpoint", out, "--images", root / "images/val", "--cpu"]
+    arguments = ["--checkpoint", out, "--images", root / "images/val", "--device", "cpu"]
     annotations = root / "annotations/panoptic_val.json"
     predicted = tmp_path / "predicted"
     command = ["predict", *arguments, "--out", predicted, "--annotations", annotations]
@@ -196,6 +253,16 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
     quality = json.loads(capsys.readouterr().out)
     result = json.loads((out / "result.json").read_text())
     assert quality["all"] == result["quality"]["all"]
+
+    before = {path: path.read_bytes() for path in predicted.rglob("*.*")}
+    assert main(list(map(str, predict_command))) == 2
+    assert "holds results of an earlier run" in capsys.readouterr().err
+    assert main([*map(str, predict_command), "--resume"]) == 0
+    assert "in 3 images, 3 of them kept," in capsys.readouterr().err
+    after = {path: path.read_bytes() for path in predicted.rglob("*.*")}
+    assert {p: c for p, c in after.items() if p.name != "summary.json"} == {
+        p: c for p, c in before.items() if p.name != "summary.json"
+    }
 
     two = [*predict_command[1:], "--out", tmp_path / "z", "--images", predicted, tmp_path]
     assert main(["predict", *map(str, two)]) == 2
@@ -211,7 +278,8 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
         "annotations": str(plain / "panoptic.json"),
         "images": 3,
         "segments": segments,
-        "device": "cpu",
+        "kept": 0,
+        "left_out": [],
     }
     assert not (plain / "overlays").exists()
     names = {image.record.file_name for image in read_panoptic(plain / "panoptic.json").images}

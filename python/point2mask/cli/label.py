@@ -14,6 +14,7 @@ from point2mask.cli.command import (
     progress_bar,
 )
 from point2mask.cli.making import (
+    add_skip_broken,
     add_spreading,
     leaving_out_broken,
     report_made,
@@ -118,12 +119,8 @@ def _add_options(parser: Parser) -> None:
         default=True,
         help="write pictures tinted by their masks (default: yes)",
     )
-    parser.add_argument(
-        "--skip-broken",
-        action="store_true",
-        help="leave images out whose picture is missing, broken or of another size, or whose edge "
-        "map is broken, and list them at the end (default: stop at the first; run again once it "
-        "is mended)",
+    add_skip_broken(
+        parser, "picture is missing, broken or of another size, or whose edge map is broken"
     )
     add_json(parser)
 

@@ -12,9 +12,18 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    positive,
     progress_bar,
     share,
-    write_result,
+)
+from point2mask.cli.making import (
+    add_device,
+    add_skip_broken,
+    add_spreading,
+    device_of,
+    leaving_out_broken,
+    report_made,
+    spreading_of,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +77,8 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="gets panoptic.json, panoptic/*.png and overlays/*.jpg",
+        help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json; must be new or "
+        "empty, or with --resume from an earlier run",
     )
     parser.add_argument(
         "--overlays",
@@ -83,13 +93,21 @@ def add_parser(subparsers: Subparsers) -> None:
         help="leave segments out whose quality, in [0, 1], is below this (default: merge.quality_* "
         "of the run)",
     )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="pictures that the network sees at once, of near sizes (default: %(default)s; a GPU "
+        "wants 8 or more)",
+    )
+    add_device(parser)
+    add_spreading(parser, "1, whose network uses all CPUs, or the GPU")
+    add_skip_broken(parser, "picture is missing, broken or of another size")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
     from point2mask.data import read_panoptic
     from point2mask.data.sources import find_pictures
     from point2mask.hub import load_predictor
@@ -108,32 +126,16 @@ def run(args: argparse.Namespace) -> int:
     if args.quality is not None:
         merge = replace(predictor.merge, quality_things=args.quality, quality_stuff=args.quality)
         predictor = replace(predictor, merge=merge)
-    device = "cuda" if torch.cuda.is_available() and not args.cpu else "cpu"
-    predictor.network.to(device)
+    predictor.network.to(device_of(args))
+    spreading = replace(spreading_of(args, 1), batch=args.batch)
     start = time.perf_counter()
-    with progress_bar("prediction") as progress:
-        dataset = predict_folder(
-            predictor, folder, records, args.out, progress, overlays=args.overlays
+    with leaving_out_broken(args.skip_broken) as on_broken, progress_bar("prediction") as progress:
+        made = predict_folder(
+            predictor, folder, records, args.out, spreading, progress, args.overlays, on_broken
         )
-    seconds = time.perf_counter() - start
-    segments = sum(len(image.segments) for image in dataset.images)
-    path = args.out / "panoptic.json"
-    print(
-        f"{segments} segments in {len(records)} images in {seconds:.1f} s: {path}",
-        file=sys.stderr,
-    )
-    if not segments:
+    report_made(args, made, "segments", time.perf_counter() - start)
+    if not made.segments:
         print(f"point2mask: warning: {nothing_found(predictor.merge)}", file=sys.stderr)
-    write_result(
-        args.json,
-        {
-            "annotations": str(path),
-            "images": len(records),
-            "segments": segments,
-            "seconds": seconds,
-            "device": device,
-        },
-    )
     return 0
 
 

@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,11 +40,13 @@ class Spreading:
         workers: processes, None for one a CPU. The result does not depend on it.
         shard: the part of the list.
         resume: whether results that are there are gone on with, rather than an error.
+        batch: pictures that are handed to a worker at once.
     """
 
     workers: int | None = 1
     shard: Shard = WHOLE
     resume: bool = False
+    batch: int = 1
 
 
 ONE_PROCESS = Spreading()
@@ -69,33 +72,43 @@ class Made:
     left_out: dict[str, str] = field(default_factory=dict)  # why images are broken, by name
 
 
-def make_picture(
+def make_pictures(
     folder: ResultFolder,
     making: Making,
     categories: Mapping[int, Category],
-    record: ImageRecord,
-    inputs: Sequence[object],
-    make: Callable[[], MadePicture],
-) -> Outcome:
-    """Makes the result of one picture, unless it is there.
+    records: Sequence[ImageRecord],
+    inputs: Sequence[Sequence[object]],
+    make: Callable[[], Sequence[MadePicture | BrokenPictureError]],
+) -> list[Outcome]:
+    """Makes the results of a few pictures that go together, unless all of them are there.
 
     Args:
         folder: of the results.
         making: how.
         categories: by id.
-        record: the picture.
-        inputs: plain values; where one of them is another than before, the result is made again.
-        make: does it. A :class:`BrokenPictureError` becomes part of the outcome.
+        records: the pictures.
+        inputs: plain values of each; where one of them is another than before, the result is made
+            again.
+        make: does it, for all the pictures, so that they always keep each other company.
     """
-    signature = making.signature(image_to_json(record), *inputs)
-    segments = folder.has(record, signature, making.overlays)
-    if segments is not None:
-        return Outcome(record, segments, kept=True)
-    try:
-        ids, found, overlay = make()
-    except BrokenPictureError as error:
-        return Outcome(record, broken=str(error))
-    return Outcome(record, folder.put(record, signature, ids, found, categories, overlay))
+    pairs = zip(records, inputs, strict=True)
+    signatures = [making.signature(image_to_json(record), *values) for record, values in pairs]
+    there = [
+        folder.has(record, signature, making.overlays)
+        for record, signature in zip(records, signatures, strict=True)
+    ]
+    if None not in there:
+        return [Outcome(r, n or 0, kept=True) for r, n in zip(records, there, strict=True)]
+    outcomes = []
+    for record, signature, count, made in zip(records, signatures, there, make(), strict=True):
+        if count is not None:
+            outcomes.append(Outcome(record, count, kept=True))
+        elif isinstance(made, BrokenPictureError):
+            outcomes.append(Outcome(record, broken=str(made)))
+        else:
+            count = folder.put(record, signature, *made, categories=categories)
+            outcomes.append(Outcome(record, count))
+    return outcomes
 
 
 def make_results(
@@ -103,8 +116,8 @@ def make_results(
     making: Making,
     categories: Mapping[int, Category],
     records: Sequence[ImageRecord],
-    work: Callable[[Task], Outcome],
-    task: Callable[[int], Task],
+    work: Callable[[Sequence[Task]], list[Outcome]],
+    tasks: Sequence[Task],
     spreading: Spreading = ONE_PROCESS,
     progress: Progress = ignore,
     on_broken: Callable[[BrokenPictureError], None] | None = None,
@@ -116,8 +129,8 @@ def make_results(
         making: how the pictures are made.
         categories: by id.
         records: all pictures.
-        work: makes one, by :func:`make_picture`, in any process.
-        task: what ``work`` is handed for the picture at a position.
+        work: makes a batch, by :func:`make_pictures`, in any process.
+        tasks: what ``work`` is handed for every picture.
         spreading: which pictures, by whom.
         progress: called after every picture.
         on_broken: called for every picture that cannot be used; None makes the first an error.
@@ -133,7 +146,8 @@ def make_results(
     with open_results(
         out, making, categories, records, spreading.shard, spreading.resume
     ) as folder:
-        outcomes = spread(work, map(task, positions), workers)
+        batches = ([tasks[i] for i in batch] for batch in batched(records, positions, spreading))
+        outcomes = chain.from_iterable(spread(work, batches, workers))
         for done, outcome in enumerate(outcomes, start=1):
             _count(made, outcome, folder, on_broken)
             progress(done, len(positions))
@@ -145,6 +159,24 @@ def make_results(
             gathered = write_index(folder, run)
             write_json(out / SUMMARY, _summary(making, gathered, time.perf_counter() - start))
     return made
+
+
+def batched(
+    records: Sequence[ImageRecord], positions: range, spreading: Spreading
+) -> Iterator[list[int]]:
+    """Positions of pictures of near sizes, so that little of a batch is padding.
+
+    What is there already plays no part: the batches of a run that is resumed are the same.
+    """
+    window = 32 * spreading.batch
+    for start in range(0, len(positions), window):
+        near = sorted(positions[start : start + window], key=lambda i: _shape(records[i]))
+        for first in range(0, len(near), spreading.batch):
+            yield near[first : first + spreading.batch]
+
+
+def _shape(record: ImageRecord) -> tuple[float, int]:
+    return record.height / record.width, record.height
 
 
 def _count(

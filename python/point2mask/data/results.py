@@ -188,8 +188,8 @@ class ResultFolder:
         signature: str,
         ids: NDArray[np.integer],
         segments: Sequence[Segment],
-        categories: Mapping[int, Category],
         overlay: NDArray[np.uint8] | None,
+        categories: Mapping[int, Category],
     ) -> int:
         """Writes a picture's mask and overlay, and last its record.
 
@@ -198,8 +198,8 @@ class ResultFolder:
             signature: of :meth:`Making.signature`.
             ids: segment map ``[H, W]``, 0 = void.
             segments: of the map; areas and boxes are computed from it.
-            categories: by id.
             overlay: ``uint8 [H, W, 3]``, None for none.
+            categories: by id.
 
         Returns:
             The number of segments.

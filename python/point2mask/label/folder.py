@@ -1,6 +1,6 @@
 """Clicks on a folder of pictures to a COCO panoptic data set, picture by picture, in processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -27,7 +27,7 @@ from point2mask.data.making import (
     MadePicture,
     Outcome,
     Spreading,
-    make_picture,
+    make_pictures,
     make_results,
 )
 from point2mask.data.png import PICTURE_SUFFIXES
@@ -125,7 +125,7 @@ def label_folder(
         categories,
         [record for record, _ in labels.images],
         work,
-        labels.images.__getitem__,
+        labels.images,
         spreading,
         progress,
         on_broken,
@@ -183,9 +183,9 @@ def _label_item(
     making: Making,
     categories: dict[int, Category],
     options: LabelOptions,
-    item: Item,
-) -> Outcome:
-    record, targets = item
+    items: Sequence[Item],
+) -> list[Outcome]:
+    ((record, targets),) = items
     path = resolve_inside(images_dir, record.file_name)
     edges_path = None if options.edges_dir is None else find_edges(record, options.edges_dir)
     used = {target.category_id: categories[target.category_id] for target in targets}
@@ -195,7 +195,7 @@ def _label_item(
         [_size(path), None if edges_path is None else _size(edges_path)],
     )
     make = partial(_make, path, edges_path, record, targets, categories, options)
-    return make_picture(folder, making, categories, record, inputs, make)
+    return make_pictures(folder, making, categories, [record], [inputs], make)
 
 
 def _size(path: Path) -> int | None:
@@ -210,12 +210,12 @@ def _make(
     targets: list[PointTarget],
     categories: dict[int, Category],
     options: LabelOptions,
-) -> MadePicture:
+) -> list[MadePicture | BrokenPictureError]:
     try:
         image = read_rgb(path, (record.height, record.width))
         edges = None if edges_path is None else read_edges(edges_path)
     except DataError as error:
-        raise BrokenPictureError(str(error)) from error
+        return [BrokenPictureError(str(error))]
     try:
         index = _target_of_pixels(image, targets, categories, edges, options)
     except ValueError as error:
@@ -224,7 +224,7 @@ def _make(
     ids = np.array([target.id for target in targets] + [0], np.int32)[index]
     segments = [Segment(t.id, t.category_id, t.iscrowd) for t in targets]
     picture = overlay(image, ids, segments, categories, targets) if options.overlays else None
-    return ids, segments, picture
+    return [(ids, segments, picture)]
 
 
 def _target_of_pixels(

@@ -1,6 +1,5 @@
 """Masks from clicks with what a trained network knows: the pseudo-masks that it is trained with."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -34,6 +33,7 @@ class TrainedNetwork:
             short_side: pixels that pictures are resized to for the network, the longer side at most
                 in the proportion of the run; by default as the run's test images.
         """
+        self.predictor = predictor
         self.categories = dict(predictor.categories)
         augment = predictor.augmentation
         self.short_side = short_side or augment.test_short_side
@@ -46,13 +46,8 @@ class TrainedNetwork:
         self.channels = {(c.name, c.isthing): channels[c.id] for c in self.categories.values()}
 
     def digest(self) -> str:
-        """32 hexadecimal digits that stand for the weights and for how masks are grown."""
-        hashed = hashlib.sha256(repr((self.short_side, self.max_side, self.options)).encode())
-        hashed.update(repr((self.categories, self.grower.supervision)).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            hashed.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
-        return hashed.hexdigest()[:32]
+        """Stands for the weights, for how masks are grown, and for the size of pictures."""
+        return f"{self.predictor.digest()} at {self.short_side}"
 
     def channel_of(self, category: Category) -> int:
         """Its place among the network's classes.
