@@ -121,6 +121,15 @@ def test_targets_without_clicks_get_nothing():
     assert (label_image(image, [target(9)]) == -1).all()
 
 
+def test_targets_may_be_clicks_alone():
+    image, _ = disc_picture()
+    expected = label_image(image, DISC_TARGETS, is_thing=IS_THING)
+    for make in (list, tuple, np.array):
+        clicks = [make([list(point) for point in target.points]) for target in DISC_TARGETS]
+        labels = label_image(image, clicks, is_thing=IS_THING)
+        np.testing.assert_array_equal(labels, expected)
+
+
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 ONE = [target(1, (0.0, 0.0))]
 
@@ -153,6 +162,11 @@ ONE = [target(1, (0.0, 0.0))]
         ({"targets": [target(7, (np.inf, 0.0))]}, r"inside 6 x 4 .*, got \(inf, 0.0\) of target 7"),
         ({"targets": [target(7, (0.0,))]}, r"points must be \(x, y\), got \(0.0,\) of target 7"),
         ({"targets": [target(7, (6.0, 0.0))]}, r"inside 6 x 4 .*, got \(6.0, 0.0\) of target 7"),
+        ({"targets": [target(7, 3.0)]}, r"points must be \(x, y\), got 3.0 of target 7"),
+        ({"targets": [(3, 2)]}, r"PointTargets or lists of clicks \[.*, got \(3, 2\) at index 0"),
+        ({"targets": [*ONE, 5]}, "PointTargets or lists of clicks .*, got 5 at index 1"),
+        ({"targets": [[("3", 2)]]}, r"lists of clicks .*, got \[\('3', 2\)\] at index 0"),
+        ({"targets": [[(3, 9)]]}, r"inside 6 x 4 pixels, got \(3, 9\) of target 1"),
         ({"targets": [*ONE, target(2, (0.5, 0.5))]}, r"must not share a pixel, got \(0, 0\)"),
     ],
 )

@@ -1,8 +1,11 @@
 """What the bindings make of dtypes, layouts and bad arguments, whatever the operator."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from point2mask import _core, ops
 
@@ -105,3 +108,18 @@ def test_errors_of_the_torch_bindings_name_no_source_file():
         ops.mask_statistics(torch.zeros(1, 2, 2, dtype=torch.bfloat16), 1)
     with pytest.raises(ValueError, match=r"^mask_statistics: targets must not be negative, got -1"):
         ops.mask_statistics(torch.zeros(1, 2, 2, dtype=torch.int32), -1)
+
+
+@pytest.mark.parametrize("name", [n for n in ops.__all__ if inspect.isfunction(getattr(ops, n))])
+def test_arrays_in_place_of_tensors_are_named(name):
+    """Not by torch, whose message has all values of the array."""
+    function = getattr(ops, name)
+    parameters = inspect.signature(function).parameters
+    tensors = [key for key, parameter in parameters.items() if parameter.annotation is Tensor]
+    assert tensors
+    for tensor in tensors:
+        arguments = dict.fromkeys(parameters, 1.0) | {key: torch.ones(1) for key in tensors}
+        with pytest.raises(TypeError) as error:
+            function(**arguments | {tensor: np.ones((2, 1000))})
+        said = f"{name}: {tensor} must be a torch.Tensor, got numpy.ndarray; torch.from_numpy makes"
+        assert str(error.value) == f"{said} one"

@@ -5,6 +5,7 @@ from point2mask.label.pipeline import (
     ASSIGNERS,
     DEFAULT_ASSIGNER,
     DEFAULT_MAX_SIDE,
+    AssignerName,
     PreparedImage,
     label_image,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "ASSIGNERS",
     "DEFAULT_ASSIGNER",
     "DEFAULT_MAX_SIDE",
+    "AssignerName",
     "LabelOptions",
     "PreparedImage",
     "label_folder",

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from point2mask.data.making import (
 )
 from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.results import Making, ResultFolder
-from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_image
+from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, AssignerName, label_image
 from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
 
@@ -43,7 +43,7 @@ Item = tuple[ImageRecord, list[PointTarget]]
 # In the order they are looked for: beside name.jpg in one folder the edges are name.png.
 EDGE_SUFFIXES = (".png", *(suffix for suffix in PICTURE_SUFFIXES if suffix != ".png"))
 
-NETWORK = "network"  # the assigner that leaves everything to a trained network
+NETWORK: Literal["network"] = "network"  # the assigner that leaves everything to a trained network
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class LabelOptions:
         network_side: pixels of the short side that the network sees; by default as its test images.
     """
 
-    assigner: str = DEFAULT_ASSIGNER
+    assigner: AssignerName | Literal["network"] = DEFAULT_ASSIGNER
     edges_dir: Path | None = None
     max_side: int = DEFAULT_MAX_SIDE
     overlays: bool = True
@@ -235,11 +235,13 @@ def _target_of_pixels(
     options: LabelOptions,
 ) -> NDArray[np.int32]:
     """The index of every pixel's target, -1 for none."""
+    maps = None
     if options.checkpoint is not None:
         maps = _network(options.checkpoint, options.network_side).prepare(image)
-        if options.assigner == NETWORK:
-            return maps.label(targets, categories)
         edges = maps.edges()
+    if options.assigner == "network":
+        assert maps is not None  # LabelOptions sees to it
+        return maps.label(targets, categories)
     return label_image(
         image,
         targets,

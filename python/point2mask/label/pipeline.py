@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +16,23 @@ from point2mask.label.regions import merge, watershed
 from point2mask.label.scene import Scene, enlarged, make_scene
 
 Assigner = Callable[[Scene], NDArray[np.int32]]  # the target [h, w] of every pixel
+AssignerName = Literal["merge", "watershed", "shortest_path", "transport"]
+Clicks = Sequence[tuple[float, float]]  # (x, y) of one target
 
-ASSIGNERS: dict[str, Assigner] = {
+ASSIGNERS: dict[AssignerName, Assigner] = {
     "merge": merge,
     "watershed": watershed,
     "shortest_path": shortest_path,
     "transport": transport,
 }
-DEFAULT_ASSIGNER = "merge"
+DEFAULT_ASSIGNER: AssignerName = "merge"
 DEFAULT_MAX_SIDE = 640
 
 
 def label_image(
     image: NDArray[np.uint8],
-    targets: Sequence[PointTarget],
-    assigner: str = DEFAULT_ASSIGNER,
+    targets: Sequence[PointTarget | Clicks],
+    assigner: AssignerName = DEFAULT_ASSIGNER,
     edges: NDArray[np.floating] | None = None,
     max_side: int = DEFAULT_MAX_SIDE,
     is_thing: Sequence[bool] | None = None,
@@ -38,8 +41,9 @@ def label_image(
 
     Args:
         image: ``uint8 [H, W, 3]``, RGB.
-        targets: K targets with their clicks; targets without a click get no pixel. Areas are looked
-            at by ``transport`` alone.
+        targets: K targets, each a sequence of clicks (x, y) in pixels, or a
+            :class:`~point2mask.data.PointTarget`; targets without a click get no pixel. Areas are
+            looked at by ``transport`` alone.
         assigner: one of :data:`ASSIGNERS`.
         edges: edge strength ``[h, w]`` >= 0 of any size and scale, of a learned detector say, to be
             averaged with the built-in one.
@@ -55,6 +59,14 @@ def label_image(
         ValueError: an array of another shape or dtype, a click that is not finite or outside the
             picture, clicks of two targets in one pixel, an area that is not finite and positive,
             edges that are negative or not finite in float32, or an unknown assigner.
+
+    Two halves of a picture, a click on each:
+
+    >>> image = np.zeros((20, 40, 3), np.uint8)
+    >>> image[:, 20:] = 200
+    >>> labels = label_image(image, [[(5, 10)], [(30, 10)]])
+    >>> labels[0, ::5].tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1]
     """
     return PreparedImage(image, edges, max_side).label(targets, assigner, is_thing)
 
@@ -87,8 +99,8 @@ class PreparedImage:
 
     def label(
         self,
-        targets: Sequence[PointTarget],
-        assigner: str = DEFAULT_ASSIGNER,
+        targets: Sequence[PointTarget | Clicks],
+        assigner: AssignerName = DEFAULT_ASSIGNER,
         is_thing: Sequence[bool] | None = None,
     ) -> NDArray[np.int32]:
         """What :func:`label_image` returns, to the same bits."""
@@ -97,16 +109,17 @@ class PreparedImage:
             raise ValueError(f"assigner must be one of {', '.join(ASSIGNERS)}, got {assigner!r}")
         if len(things) != len(targets):
             raise ValueError(f"is_thing must have {len(targets)} entries, got {len(things)}")
-        _check_targets(targets, *self.shape)
+        given = [_as_target(index, target) for index, target in enumerate(targets)]
+        _check_targets(given, *self.shape)
         labels = np.full(self.shape, -1, np.int32)
-        clicked = [index for index, target in enumerate(targets) if target.points]
+        clicked = [index for index, target in enumerate(given) if target.points]
         if not clicked:
             return labels
-        chosen = [targets[index] for index in clicked]
+        chosen = [given[index] for index in clicked]
         scene = make_scene(self.picture, self.shape, chosen, [things[index] for index in clicked])
         assigned = enlarged(ASSIGNERS[assigner](scene), labels.shape)
         labels = np.array(clicked, np.int32)[assigned]
-        for index, target in enumerate(targets):
+        for index, target in enumerate(given):
             for x, y in target.pixels:
                 labels[y, x] = index
         return labels
@@ -148,7 +161,7 @@ def _check_targets(targets: Sequence[PointTarget], height: int, width: int) -> N
                 f"target {target.id}"
             )
         for point in target.points:
-            if len(point) != 2 or not all(map(_is_real, point)):
+            if not _is_point(point):
                 raise ValueError(f"points must be (x, y), got {point!r} of target {target.id}")
             x, y = point
             if not (0 <= x < width and 0 <= y < height):
@@ -159,6 +172,24 @@ def _check_targets(targets: Sequence[PointTarget], height: int, width: int) -> N
             pixel = int(x), int(y)
             if owner.setdefault(pixel, index) != index:
                 raise ValueError(f"points of two targets must not share a pixel, got {pixel}")
+
+
+def _as_target(index: int, target: PointTarget | Clicks) -> PointTarget:
+    """A target that is given by its clicks alone gets its number as its id."""
+    if isinstance(target, PointTarget):
+        return target
+    if not isinstance(target, Sequence | np.ndarray) or not all(map(_is_point, target)):
+        raise ValueError(
+            f"targets must be PointTargets or lists of clicks [(x, y), ...], got {target!r} at "
+            f"index {index}"
+        )
+    return PointTarget(index + 1, 0, tuple((x, y) for x, y in target))
+
+
+def _is_point(value: object) -> bool:
+    return (
+        isinstance(value, Sequence | np.ndarray) and len(value) == 2 and all(map(_is_real, value))
+    )
 
 
 def _is_real(value: object) -> bool:

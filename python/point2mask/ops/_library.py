@@ -2,14 +2,19 @@
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from importlib.util import find_spec
-from typing import Any
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import torch
+from torch import Tensor
 
 from point2mask import _core
 
 NAMESPACE = "point2mask"
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 # By spec, not by path: in an editable install the library lies in the build tree.
 _spec = find_spec("point2mask._ops")
@@ -111,3 +116,26 @@ def run_in_float32(name: str) -> None:
     """Makes autocast cast half and bfloat16 inputs of an operator to float32."""
     for device in ("cpu", "cuda"):
         torch.library.register_autocast(f"{NAMESPACE}::{name}", device, torch.float32)
+
+
+def takes_tensors(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorator: says in a sentence which argument is no tensor; torch prints all of its values.
+
+    The wrapped function raises TypeError for an argument annotated as a tensor that is none.
+    """
+    parameters = signature(function).parameters
+    tensors = [Tensor in (p.annotation, *get_args(p.annotation)) for p in parameters.values()]
+    checked = {name for name, is_tensor in zip(parameters, tensors, strict=True) if is_tensor}
+
+    @wraps(function)
+    def checking(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
+            if name in checked and not (value is None or isinstance(value, Tensor)):
+                kind = f"{type(value).__module__}.{type(value).__qualname__}"
+                hint = "; torch.from_numpy makes one" if kind == "numpy.ndarray" else ""
+                raise TypeError(
+                    f"{function.__name__}: {name} must be a torch.Tensor, got {kind}{hint}"
+                )
+        return function(*args, **kwargs)
+
+    return checking

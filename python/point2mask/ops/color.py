@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from point2mask.ops._library import takes_tensors
+
 # Linear sRGB to CIE XYZ (IEC 61966-2-1), and the white point D65 at 2 degrees.
 _RGB_TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
@@ -12,6 +14,7 @@ _RGB_TO_XYZ = (
 _WHITE = (0.95047, 1.0, 1.08883)
 
 
+@takes_tensors
 def rgb_to_lab(image: Tensor) -> Tensor:
     """CIE LAB colours of an sRGB image.
 

@@ -5,9 +5,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import NAMESPACE, first_order_only, register_fake, run_in_float32
+from point2mask.ops._library import (
+    NAMESPACE,
+    first_order_only,
+    register_fake,
+    run_in_float32,
+    takes_tensors,
+)
 
 
+@takes_tensors
 def deformable_attention(value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor) -> Tensor:
     """Weighted bilinear reads of every query and head on several maps (Zhu et al., ICLR 2021).
 

@@ -5,9 +5,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import NAMESPACE, first_order_only, register_fake, run_in_float32
+from point2mask.ops._library import (
+    NAMESPACE,
+    first_order_only,
+    register_fake,
+    run_in_float32,
+    takes_tensors,
+)
 
 
+@takes_tensors
 def geodesic_distance(edge_cost: Tensor, seeds: Tensor) -> Tensor:
     """Cost of the cheapest path from the seeds of every target to every pixel.
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import register_fake
+from point2mask.ops._library import register_fake, takes_tensors
 
 
 class MaskStatistics(NamedTuple):
@@ -16,6 +16,7 @@ class MaskStatistics(NamedTuple):
     box: Tensor  # int32 [B, K, 4], x0, y0, x1, y1 with exclusive ends
 
 
+@takes_tensors
 def mask_statistics(labels: Tensor, targets: int) -> MaskStatistics:
     """Area, centroid and bounding box of every target of every image.
 

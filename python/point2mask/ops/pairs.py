@@ -8,9 +8,16 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import NAMESPACE, first_order_only, register_fake, run_in_float32
+from point2mask.ops._library import (
+    NAMESPACE,
+    first_order_only,
+    register_fake,
+    run_in_float32,
+    takes_tensors,
+)
 
 
+@takes_tensors
 def neighbor_difference(
     feature: Tensor, directions: int = 8, norm: Literal["l1", "l2", "squared_l2"] = "l1"
 ) -> Tensor:
@@ -38,6 +45,7 @@ def neighbor_difference(
     return difference
 
 
+@takes_tensors
 def lab_affinity_loss(
     logits: Tensor,
     lab: Tensor,
@@ -79,6 +87,7 @@ def lab_affinity_loss(
     return cast(Tensor, loss)
 
 
+@takes_tensors
 def boundary_loss(
     boundary: Tensor, instance: Tensor, semantic: Tensor, kernel_size: int = 3, dilation: int = 1
 ) -> Tensor:

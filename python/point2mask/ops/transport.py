@@ -16,12 +16,12 @@ no part: ragged batches are padded with zero masses.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import first_order_only, register_fake, run_in_float32
+from point2mask.ops._library import first_order_only, register_fake, run_in_float32, takes_tensors
 
 
 class Transport(NamedTuple):
@@ -32,6 +32,7 @@ class Transport(NamedTuple):
     marginal_error: Tensor  # [B], share of the total supply that the last iteration moved
 
 
+@takes_tensors
 def sinkhorn(
     cost: Tensor,
     supply: Tensor,
@@ -42,7 +43,7 @@ def sinkhorn(
     supply_relaxation: float = math.inf,
     demand_relaxation: float = math.inf,
     initial_potential: Tensor | None = None,
-    method: str = "sinkhorn",
+    method: Literal["sinkhorn", "newton"] = "sinkhorn",
 ) -> Transport:
     """Target potentials of entropic optimal transport (Point2Mask, supplement Eq. 1-3).
 
@@ -121,6 +122,7 @@ def sinkhorn(
     )
 
 
+@takes_tensors
 def transport_plan(
     cost: Tensor,
     potential: Tensor,
@@ -152,6 +154,7 @@ def transport_plan(
     return plan
 
 
+@takes_tensors
 def transport_labels(cost: Tensor, potential: Tensor, demand: Tensor) -> Tensor:
     """The target that gets most of each pixel's mass, without forming the plan.
 

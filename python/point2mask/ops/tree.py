@@ -10,7 +10,13 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import NAMESPACE, first_order_only, register_fake, run_in_float32
+from point2mask.ops._library import (
+    NAMESPACE,
+    first_order_only,
+    register_fake,
+    run_in_float32,
+    takes_tensors,
+)
 from point2mask.ops.pairs import neighbor_difference
 
 
@@ -23,6 +29,7 @@ class SpanningTree(NamedTuple):
     weight: Tensor  # [B, N], weight of that edge; 0 at the root
 
 
+@takes_tensors
 def spanning_tree(edge_weight: Tensor) -> SpanningTree:
     """The minimum spanning tree of the 4- or 8-connected pixel grid, rooted at pixel 0.
 
@@ -46,6 +53,7 @@ def spanning_tree(edge_weight: Tensor) -> SpanningTree:
     return SpanningTree(*torch.ops.point2mask.spanning_tree.default(edge_weight))
 
 
+@takes_tensors
 def minimum_spanning_tree(
     guide: Tensor, connectivity: Literal[4, 8] = 4, offset: float = 0.0
 ) -> SpanningTree:
@@ -69,6 +77,7 @@ def minimum_spanning_tree(
     return spanning_tree(neighbor_difference(guide, connectivity // 2, "squared_l2") + offset)
 
 
+@takes_tensors
 def tree_filter(
     feature: Tensor, order: Tensor, parent: Tensor, similarity: Tensor, normalize: bool = True
 ) -> Tensor:

@@ -1,6 +1,7 @@
 """Reference of :mod:`point2mask.ops.transport`: both potentials, in the log domain throughout."""
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +132,7 @@ def sinkhorn(
     supply_relaxation: float = math.inf,
     demand_relaxation: float = math.inf,
     initial_potential: Array | None = None,
-    method: str = "sinkhorn",
+    method: Literal["sinkhorn", "newton"] = "sinkhorn",
 ) -> tuple[Array, NDArray[np.int32], Array]:
     """Potentials [B, K], iterations [B] and marginal errors [B]."""
     cost, supply, demand = (np.asarray(x, np.float64) for x in (cost, supply, demand))
