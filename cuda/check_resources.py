@@ -1,74 +1,63 @@
 #!/usr/bin/env python3
 """Holds every kernel to its budget of registers and shared memory, without a GPU.
 
-Compiles ``cuda/src/*.cu`` with ptxas reporting and compares with ``cuda/resources.json``: a spill
-or a stack frame always fails, so does a kernel above its budget or without one. Registers are
+Reads what cuobjdump says about the compiled library and compares it with ``cuda/resources.json``: a
+spill or a stack frame always fails, so does a kernel above its budget or without one. Registers are
 budgeted in steps of 8, as the hardware hands them out; a kernel's budget is the most that any
-architecture below may take. usage: check_resources.py [--update]
+architecture below may take. usage: check_resources.py [--update] [LIBRARY]
 """
 
 import argparse
-import hashlib
 import json
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-CUDA = Path(__file__).resolve().parent
-BUDGET = CUDA / "resources.json"
-CACHE = CUDA.parent / "build" / "resources"
-ARCHITECTURES = ("sm_80", "sm_90")
-INCLUDES = (CUDA / "include", CUDA / "src", CUDA.parent / "cpp" / "include")
+BUDGET = Path(__file__).resolve().parent / "resources.json"
+ARCHITECTURES = ("sm_80", "sm_90")  # the budget is theirs
+RESERVED = {"sm_90": 1024}  # bytes of shared memory that the system takes of a block that has any
 
 
 @dataclass
 class Usage:
     kernel: str
     architecture: str
-    stack: int = 0
-    spills: int = 0
     registers: int = 0
     shared: int = 0
+    stack: int = 0  # bytes, spilled registers among them
 
 
-def report_of(source: Path) -> str:
-    """What ptxas says about one source; kept under the hash of what was compiled."""
-    files = (f for folder in INCLUDES for f in folder.rglob("*.*"))
-    headers = sorted(f for f in files if f.suffix in (".cuh", ".hpp"))
-    digest = hashlib.sha256(b"".join(f.read_bytes() for f in (Path(__file__), source, *headers)))
-    cached = CACHE / f"{source.stem}-{digest.hexdigest()[:16]}.txt"
-    if not cached.exists():
-        command = ["nvcc", "-std=c++17", "-O3", "-Xptxas=-v", "-c", str(source), "-o", "/dev/null"]
-        command += [f"-I{folder}" for folder in INCLUDES]
-        for name in ARCHITECTURES:
-            command += ["-gencode", f"arch={name.replace('sm', 'compute')},code={name}"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(done.stderr)
-        demangled = subprocess.run(
-            ["c++filt"], input=done.stderr, capture_output=True, text=True, check=True
-        )
-        CACHE.mkdir(parents=True, exist_ok=True)
-        cached.write_text(demangled.stdout)
-    return cached.read_text()
+def cuobjdump() -> str | None:
+    """NVIDIA's, or that of the triton that comes with torch."""
+    triton = find_spec("triton")
+    folders = [
+        Path(f) / "backends/nvidia/bin"
+        for f in (triton and triton.submodule_search_locations) or []
+    ]
+    return shutil.which("cuobjdump") or next(
+        (str(f / "cuobjdump") for f in folders if (f / "cuobjdump").exists()), None
+    )
 
 
 def parse(report: str) -> list[Usage]:
-    """One entry a kernel and architecture."""
+    """One entry a kernel and architecture, of cuobjdump's (demangled) report."""
     usages: list[Usage] = []
+    architecture = ""
     for line in report.splitlines():
-        if entry := re.search(r"Compiling entry function '(.*)' for '(sm_\w+)'", line):
+        if entry := re.match(r"arch = (sm_\w+)", line):
+            architecture = entry[1]
+        elif entry := re.match(r" ?Function (.*):$", line):
             name = re.sub(r"point2mask::cuda::|\(anonymous namespace\)::|^void ", "", entry[1])
-            usages.append(Usage(name.split("(")[0], entry[2]))
-        elif entry := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", line):
-            usages[-1].stack, usages[-1].spills = int(entry[1]), int(entry[2])
-        elif entry := re.search(r"Used (\d+) registers", line):
-            usages[-1].registers = int(entry[1])
-            if shared := re.search(r"(\d+) bytes smem", line):
-                usages[-1].shared = int(shared[1])
+            usages.append(Usage(name.split("(")[0], architecture))
+        elif entry := re.match(r" *REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", line):
+            registers, stack, shared, local = map(int, entry.groups())
+            reserved = RESERVED.get(architecture, 0) if shared else 0
+            usages[-1].registers, usages[-1].shared = registers, shared - reserved
+            usages[-1].stack = stack + local
     return usages
 
 
@@ -80,8 +69,8 @@ def complaints(usages: list[Usage], budget: dict[str, dict[str, int]]) -> list[s
     ]
     for u in usages:
         where = f"{u.kernel} on {u.architecture}"
-        if u.stack or u.spills:
-            found.append(f"{where}: {u.stack} bytes of stack, {u.spills} bytes spilled")
+        if u.stack:
+            found.append(f"{where}: {u.stack} bytes of stack or spilled")
         if u.kernel not in budget:
             found.append(f"{where}: has no budget in {BUDGET.name}")
             continue
@@ -100,19 +89,30 @@ def tightest_budget(usages: list[Usage]) -> dict[str, dict[str, int]]:
     return budget
 
 
-def measure() -> list[Usage]:
-    """Usage of every kernel of every source."""
-    return [u for source in sorted((CUDA / "src").glob("*.cu")) for u in parse(report_of(source))]
+def measure(library: Path) -> list[Usage]:
+    """Usage of every kernel of a compiled library on the architectures of the budget; none if there
+    are no kernels in it."""
+    command = [cuobjdump() or sys.exit("check_resources: cuobjdump not found"), "-res-usage"]
+    report = subprocess.run([*command, str(library)], capture_output=True, text=True)
+    demangled = subprocess.run(
+        ["c++filt"], input=report.stdout, capture_output=True, text=True, check=True
+    )
+    return [u for u in parse(demangled.stdout) if u.architecture in ARCHITECTURES]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--update", action="store_true", help="write the tightest budget")
-    update = parser.parse_args().update
-    if not shutil.which("nvcc"):
-        sys.exit("check_resources: nvcc not found")
-    usages = measure()
-    if update:
+    parser.add_argument("library", nargs="?", type=Path, help="default: the installed _ops")
+    args = parser.parse_args()
+    installed = find_spec("point2mask._ops")
+    library = args.library or (installed and Path(str(installed.origin)))
+    if not library:
+        sys.exit("check_resources: no library given and point2mask is not installed")
+    usages = measure(library)
+    if not usages:
+        sys.exit(f"check_resources: {library} has no kernels for {' or '.join(ARCHITECTURES)}")
+    if args.update:
         lines = [f'  "{k}": {json.dumps(b)}' for k, b in tightest_budget(usages).items()]
         BUDGET.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     found = complaints(usages, json.loads(BUDGET.read_text()))

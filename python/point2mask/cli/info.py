@@ -53,7 +53,7 @@ def gather() -> dict[str, object]:
         "torch": torch.__version__,
         "torch cuda": torch.version.cuda,
         "gpus": [torch.cuda.get_device_name(device) for device in devices],
-        "kernels for cuda architectures": [a for a in _core.cuda_architectures.split(";") if a],
+        "kernels for cuda architectures": _core.cuda_architectures.split(),
         "cpu level": _core.cpu_level(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
