@@ -38,7 +38,7 @@ install: $(VENV)/build.done ## Virtual environment, dependencies and an editable
 demo: install ## Generated images: points -> masks -> panoptic quality and pictures in out/demo
 	$(BIN)/point2mask demo --out out/demo
 
-test: lint docs test-cpp test-python test-instructions test-wheel ## Everything: lint, site, C++ and Python tests, CUDA compile, wheels
+test: lint docs test-cpp test-python test-instructions test-wheel ## Everything: lint, site, C++ and Python tests, wheels and CUDA kernels
 
 test-python: install ## Python tests
 	POINT2MASK_CHROMIUM=$$(bash .ci/browser build/chromium) $(BIN)/python -m pytest -q
@@ -48,7 +48,7 @@ test-cpp: install ## The C++ engine alone, under AddressSanitizer and UBSan
 	cmake --build --preset asan --target cpp_tests
 	ctest --preset asan
 
-test-wheel: install ## A wheel from a clean build: stable ABI, and the same binary on the oldest torch
+test-wheel: install ## A wheel from a clean build: stable ABI, and the same binary on the oldest and the newest torch
 	bash .ci/wheel $(abspath $(BIN))
 
 test-instructions: install ## No operator executes more instructions than recorded; needs valgrind

@@ -66,9 +66,8 @@ def bad_distance():
     return cost, torch.zeros(1, 1, 1, dtype=torch.int32)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.torch.jit.script_method:DeprecationWarning"
-)  # torch 2.11's own
+# torch 2.11 warns of what it does itself.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
 @pytest.mark.parametrize("compiler", ["eager", "aot_eager", "inductor"])
 def test_a_bad_value_is_a_value_error_in_compiled_code(compiler):
     compiled = torch.compile(ops.geodesic_distance, fullgraph=True, backend=compiler)
