@@ -1,7 +1,8 @@
 """Options, backends and data folders shared by all tests."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("cuda")]
         items[:] = [item for item in items if not item.get_closest_marker("cuda")]
         config.hook.pytest_deselected(items=left_out)
+
+
+class SkipFilesThatNeedMore:
+    """`-m cuda` is for machines that may have torch alone: files that need more are skipped."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        error = re.search(r"ModuleNotFoundError: No module named '([^']+)'", str(report.longrepr))
+        if report.failed and error and not error[1].startswith("point2mask"):
+            report.outcome = "skipped"
+            reason = f"Skipped: {error[1]} is not installed"
+            report.longrepr = (str(collector.path), 0, reason)
+        return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "cuda" in config.option.markexpr:
+        # Registered, so that it also holds for a folder whose own conftest needs more.
+        config.pluginmanager.register(SkipFilesThatNeedMore())
 
 
 @pytest.fixture

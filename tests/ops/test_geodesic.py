@@ -7,8 +7,6 @@ import torch
 from backends import values_are_checked
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from point2mask import _core, ops
 from point2mask.grid import OFFSETS
@@ -64,6 +62,8 @@ def test_equals_dijkstra_where_sweeps_converge_slowly(backend):
 
 @pytest.mark.parametrize("name", ["white_noise", "heavy_tailed", "smooth", "integers"])
 def test_equals_scipy(backend, name):
+    sparse = pytest.importorskip("scipy.sparse")
+    csgraph = pytest.importorskip("scipy.sparse.csgraph")
     edge_cost = make(name, 30, 45, np.float64)
     seeds = np.array([0, 44, 700, 1349], np.int32)
     index = np.arange(30 * 45).reshape(30, 45)
@@ -73,7 +73,7 @@ def test_equals_scipy(backend, name):
         end.append(index[there].ravel())
         cost.append(edge_cost[0, d][here].ravel())
     edges = np.concatenate(cost), (np.concatenate(origin), np.concatenate(end))
-    expected = dijkstra(csr_array(edges, shape=(1350, 1350)), indices=seeds)
+    expected = csgraph.dijkstra(sparse.csr_array(edges, shape=(1350, 1350)), indices=seeds)
     distance = backend.geodesic_distance(edge_cost, seeds[None, :, None])
     # Its order of addition is the same, but which of two rounded paths wins may differ.
     np.testing.assert_allclose(distance.reshape(4, -1), expected, rtol=1e-12)

@@ -6,8 +6,6 @@ import torch
 from backends import values_are_checked
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import minimum_spanning_tree
 from trees import distinct_weights, edge_weights
 
 from point2mask import _core, ops
@@ -32,13 +30,15 @@ def test_equals_the_reference(backend, edge_weight):
 @pytest.mark.parametrize("directions", [2, 4])
 @pytest.mark.parametrize("shape", [(9, 14), (31, 24), (2, 40)])
 def test_equals_scipy_for_distinct_weights(backend, shape, directions):
+    sparse = pytest.importorskip("scipy.sparse")
+    csgraph = pytest.importorskip("scipy.sparse.csgraph")
     pixels = shape[0] * shape[1]
     edge_weight = distinct_weights(3, (1, directions, *shape))
     edges = grid_edges(edge_weight[0])
     weight, identity, a, b = (np.array(part) for part in zip(*edges, strict=True))
     # SciPy takes a weight of zero for no edge: shift them all above it.
-    tree = minimum_spanning_tree(
-        coo_matrix((weight - weight.min() + 1, (a, b)), shape=(pixels, pixels))
+    tree = csgraph.minimum_spanning_tree(
+        sparse.coo_matrix((weight - weight.min() + 1, (a, b)), shape=(pixels, pixels))
     ).tocoo()
     id_of = dict(zip(zip(a, b, strict=True), identity, strict=True))
     expected = sorted(int(id_of[pair]) for pair in zip(tree.row, tree.col, strict=True))
