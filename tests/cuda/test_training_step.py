@@ -148,6 +148,7 @@ def test_pseudo_masks_give_the_same_bits_in_every_run(seed, device):
 
 def step(device: str, kind: str) -> tuple[dict[str, float], Tensor]:
     """Losses and the gradient of all parameters in float64, after one step from fixed weights."""
+    pytest.importorskip("timm")
     supervision = SupervisionConfig(
         kind="masks" if kind == "masks" else "points",
         pseudo_masks=PseudoMaskOptions(assigner="transport"),
