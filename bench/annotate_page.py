@@ -106,7 +106,7 @@ def opened(browser: Any, url: str) -> Iterator[Any]:
     page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(url)
-    page.wait_for_selector("#pictures li.current")
+    page.wait_for_selector("#pictures .current")
     yield page
     page.close()
     assert not faults, faults

@@ -148,7 +148,7 @@ def measure(folder: Path, changes: int, browser: Any | None) -> dict[str, Any]:
             with opened(browser, url) as page:
                 page.locator("#title", has_text=" — ").wait_for()
                 result["open_page_ms"] = 1e3 * (time.perf_counter() - start)
-                page.locator("#pictures li").first.click()
+                page.locator("#pictures .picture").first.click()
                 page.locator("#latency", has_text="masks in").wait_for()
                 result["browser_ms"] = {
                     a: summary(browser_times(page, a, changes, rng)) for a in ASSIGNERS

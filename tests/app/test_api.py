@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from point2mask.data import read_points, read_rgb
+from point2mask.cli import main
+from point2mask.data import read_panoptic, read_points, read_rgb
 from point2mask.label import label_image
 
 TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[app]").TestClient
@@ -57,7 +58,7 @@ DISC, GROUND = target(1, (20.0, 15.0)), target(2, (3.0, 3.0), (37.5, 26.0), cate
 
 def put(client, targets, revision=0, index=0):
     body = {"revision": revision, "segments_info": targets}
-    return client.put(f"/api/images/{index}/targets", json=body)
+    return client.put(f"/api/images/{index}/marks", json=body)
 
 
 def error(response, status=422):
@@ -171,15 +172,69 @@ def test_a_replaced_picture_is_noticed(client, folder):
     assert (before != after).any()
 
 
-def test_pictures_are_shown_as_stored(client, folder):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff"])
+def test_stored_pixels_and_how_they_are_turned(folder, suffix):
     tag = Image.Exif()
-    tag[0x0112] = 6  # viewers turn it
-    Image.new("RGB", (40, 30), "red").save(folder / "c.jpg", exif=tag)
-    answer = client.get("/api/images/1/picture")
-    shown = Image.open(io.BytesIO(answer.content))
-    assert shown.size == (40, 30)
-    assert not shown.getexif()
+    tag[0x0112] = 6  # viewers turn it by a quarter
+    name = f"turned.{suffix}"
+    picture = Image.new("RGB", (40, 30), "red")
+    picture.paste("blue", (0, 0, 20, 30))
+    picture.save(folder / name, exif=tag)
+    client = serve(folder)
+    index = [i["name"] for i in client.get("/api/state").json()["images"]].index(name)
+    said = client.get(f"/api/images/{index}").json()
+    # Pillow turns a TIFF as it reads it.
+    stored = (1, 30, 40) if suffix == "tiff" else (6, 40, 30)
+    assert (said["orientation"], said["width"], said["height"]) == stored
+    answer = client.get(f"/api/images/{index}/picture")
+    sent = Image.open(io.BytesIO(answer.content))  # which browsers do not turn
+    assert sent.size == stored[1:]
+    assert not sent.getexif()
+    corner = (5, 15) if suffix == "tiff" else (15, 5)
+    assert np.abs(np.array(sent, int)[corner] - (0, 0, 255)).max() < 20
     assert answer.headers["x-content-type-options"] == "nosniff"
+    small = Image.open(io.BytesIO(client.get(f"/api/images/{index}/thumbnail").content))
+    assert small.size == (30, 40)  # upright
+    assert np.abs(np.array(small, int)[5, 15] - (0, 0, 255)).max() < 20
+
+
+def test_a_jpeg_is_sent_as_it_is(folder):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    tag = Image.Exif()
+    tag[0x0112] = 3
+    Image.fromarray(pixels).save(folder / "c.jpg", exif=tag, quality=30)
+    sent = serve(folder).get("/api/images/1/picture").content
+    np.testing.assert_array_equal(
+        np.array(Image.open(io.BytesIO(sent))), read_rgb(folder / "c.jpg")
+    )
+
+
+def test_broken_jpegs_and_four_colours(folder):
+    content = (folder / "c.jpg").read_bytes()
+    (folder / "c.jpg").write_bytes(content[: len(content) // 2])
+    Image.new("CMYK", (8, 8)).save(folder / "d.jpg")
+    client = serve(folder)
+    assert "expected a complete image" in error(client.get("/api/images/1/picture"))
+    assert "expected a complete image" in error(client.get("/api/images/1/thumbnail"))
+    sent = client.get("/api/images/2/picture").content
+    assert Image.open(io.BytesIO(sent)).mode == "RGB"
+
+
+def test_what_is_left_out_is_said(folder):
+    (folder / "e.heic").touch()
+    (folder / "line\nbreak.png").touch()
+    (folder / os.fsdecode(b"not-utf8-\xff.png")).touch()
+    Image.new("RGB", (5, 5)).save(folder / "overlay.png")
+    (folder / "predicted").mkdir()
+    (folder / "predicted" / "panoptic.json").touch()
+    Image.new("RGB", (5, 5)).save(folder / "predicted" / "mask.png")
+    state = serve(folder).get("/api/state").json()
+    assert [i["name"] for i in state["images"]] == ["a.png", "c.jpg", "overlay.png", "sub/b.png"]
+    said = "\n".join(state["notes"])
+    assert "left out 1 of the kind .heic" in said
+    assert "left out 2 whose names hold control characters or are not UTF-8" in said
+    assert "left out the folder predicted" in said
+    assert said.isascii()
 
 
 @pytest.mark.parametrize(
@@ -228,11 +283,11 @@ def test_a_file_changed_by_somebody_else_is_not_overwritten(client, folder):
 def test_a_failed_save_changes_nothing(client, folder, monkeypatch):
     put(client, [DISC])
 
-    def full(source, target):
-        raise OSError(28, "No space left on device", str(target))
+    def full(_):
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", full)
+        patch.setattr(os, "fdatasync", full)
         assert "No space left" in error(put(client, [GROUND], 1), 500)
     assert client.get("/api/images/0").json()["revision"] == 1
     assert put(client, [GROUND], 1).json()["segments_info"] == [GROUND]
@@ -253,9 +308,135 @@ def test_categories(client, folder):
     assert (category.name, category.color) == ("ball", (1, 2, 3))
     put(client, [], 1)
     assert [c["id"] for c in client.delete("/api/categories/1").json()] == [2]
-    # The clicks of that category cannot come back.
-    assert "nothing to undo" in error(client.post("/api/images/0/undo", json={"revision": 2}))
+    # The clicks of that category come back with it.
+    undo = "/api/images/0/undo"
+    assert "was removed since" in error(client.post(undo, json={"revision": 2}))
+    assert [c["id"] for c in client.post("/api/categories/undo").json()] == [1, 2]
+    assert client.post(undo, json={"revision": 2}).json()["segments_info"] == [DISC]
+    assert [c["id"] for c in client.delete("/api/categories/2").json()] == [1]
+    assert [c["id"] for c in client.post("/api/categories/undo").json()] == [1, 2]
+    assert [c["id"] for c in client.post("/api/categories/redo").json()] == [1]
+    assert "no change of the categories" in error(client.post("/api/categories/redo"))
     assert "id of a category, got 9" in error(client.delete("/api/categories/9"))
+
+
+def test_a_new_category_is_undone_unless_it_is_used(client):
+    put(client, [DISC])
+    for _ in range(2):  # the stuff, then the thing, which has a target
+        answer = client.post("/api/categories/undo")
+    assert "disc has some" in error(answer)
+
+
+def test_stuff_is_one_target_a_picture(client, folder):
+    other = target(3, (30.0, 20.0), category=2)
+    assert "one target of ground, which is stuff" in error(put(client, [GROUND, other]))
+    put(client, [DISC, target(3, (30.0, 20.0))])
+    client.put("/api/categories/1", json={"name": "disc", "isthing": 0})  # two things become one
+    (merged,) = client.get("/api/images/0").json()["segments_info"]
+    assert (merged["id"], merged["points"]) == (1, [[20.0, 15.0], [30.0, 20.0]])
+    assert [t.points for t in stored(folder)["a.png"]] == [((20.0, 15.0), (30.0, 20.0))]
+
+
+def test_two_targets_of_stuff_in_a_file_become_one(folder):
+    images = [{"id": 1, "file_name": "a.png", "height": 30, "width": 40}]
+    targets = [target(1, (1.0, 1.0)), target(2, (5.0, 5.0))]
+    content = {
+        "images": images,
+        "annotations": [{"image_id": 1, "segments_info": targets}],
+        "categories": [{"id": 1, "name": "ground", "isthing": 0}],
+    }
+    (folder / "points.json").write_text(json.dumps(content))
+    client = serve(folder)
+    (merged,) = client.get("/api/images/0").json()["segments_info"]
+    assert merged["points"] == [[1.0, 1.0], [5.0, 5.0]]
+    assert any("joined another" in note for note in client.get("/api/state").json()["notes"])
+
+
+def mark(client, targets, revision=0, index=0, **marks):
+    body = {"revision": revision, "segments_info": targets, **marks}
+    return client.put(f"/api/images/{index}/marks", json=body)
+
+
+STROKE = {"segment_id": 1, "shape": "line", "radius": 2.0, "points": [[5.0, 25.0], [12.0, 25.0]]}
+ERASED = {"segment_id": 0, "shape": "polygon", "points": [[18, 13], [23, 13], [23, 18], [18, 18]]}
+
+
+def test_corrections_bind_the_masks(client, folder, tmp_path):
+    answer = mark(client, [DISC, GROUND], rest=[[36.5, 3.5]], strokes=[STROKE, ERASED]).json()
+    assert answer["rest"] == [[36.5, 3.5]]
+    assert [s["segment_id"] for s in answer["strokes"]] == [1, 0]
+    ids = decode(client.get("/api/images/0/masks?revision=1").content)
+    assert (ids[24:26, 4:12] == 1).all()  # painted, whatever the colours say
+    assert (ids[13:18, 18:23] == 0).all()  # erased, with the click in it
+    assert ids[3, 36] == 0
+    # What the page shows, the command line makes.
+    run = ["label", "--images", str(folder), "--points", str(folder / "points.json")]
+    assert main([*run, "--out", str(tmp_path / "labels"), "--workers", "1"]) == 0
+    dataset = read_panoptic(tmp_path / "labels" / "panoptic.json")
+    np.testing.assert_array_equal(dataset.segment_map(dataset.images[0]), ids)
+    answer = client.post("/api/images/0/undo", json={"revision": 1}).json()
+    assert (answer["rest"], answer["strokes"], answer["segments_info"]) == ([], [], [])
+    answer = client.post("/api/images/0/redo", json={"revision": 2}).json()
+    assert [s["segment_id"] for s in answer["strokes"]] == [1, 0]
+    again = serve(folder).get("/api/images/0").json()
+    assert (again["strokes"], again["rest"]) == (answer["strokes"], answer["rest"])
+
+
+@pytest.mark.parametrize(
+    ("marks", "message"),
+    [
+        ({"rest": [[40.0, 3.0]]}, "rest clicks inside 40 x 30"),
+        ({"rest": [[20.2, 15.9]]}, "at most one point in a pixel"),
+        ({"strokes": [{**STROKE, "segment_id": 9}]}, "one of 9"),
+        ({"strokes": [{**ERASED, "points": [[1, 1], [2, 2]]}]}, "at least 3 points"),
+        ({"strokes": [{**STROKE, "points": [[1, 1e9]]}]}, "strokes near the image"),
+        ({"strokes": [{**STROKE, "shape": "circle"}]}, "strokes[0].shape"),
+        ({"strokes": [{**STROKE, "radius": -1}]}, "strokes[0].radius"),
+    ],
+)
+def test_refuses_marks(client, folder, marks, message):
+    put(client, [DISC])
+    assert message in error(mark(client, [DISC], 1, **marks))
+    assert client.get("/api/images/0").json()["revision"] == 1
+
+
+def test_only_people_need_be_clicked(client):
+    """What a click on nothing takes belongs to nobody."""
+    mark(client, [DISC], rest=[[3.0, 3.0]])
+    ids = decode(client.get("/api/images/0/masks?revision=1").content)
+    assert ids[15, 20] == 1
+    assert (ids == 0).mean() > 0.5
+
+
+def test_status_is_kept_and_skipped_pictures_are_not_exported(client, folder):
+    put(client, [DISC])
+    put(client, [DISC], index=1)
+    answer = client.put("/api/images/1/status", json={"revision": 1, "status": "skip"}).json()
+    assert (answer["status"], answer["undo"]) == ("skip", 1)
+    assert client.post("/api/images/1/undo", json={"revision": 2}).json()["status"] == "skip"
+    client.post("/api/images/1/redo", json={"revision": 3})
+    assert [i["status"] for i in serve(folder).get("/api/state").json()["images"]] == [
+        "",
+        "skip",
+        "",
+    ]
+    project = Project(folder)
+    assert [record.file_name for record, _ in project.labels().images] == ["a.png"]
+    assert [record.file_name for record, _ in project.labels([1]).images] == ["c.jpg"]
+    wrong = client.put("/api/images/1/status", json={"revision": 4, "status": "perhaps"})
+    assert "status" in error(wrong)
+
+
+def test_another_folder_is_noticed(client):
+    body = {"name": "b.png", "revision": 0, "segments_info": [DISC]}
+    assert "load the page again" in error(client.put("/api/images/0/marks", json=body), 409)
+
+
+def test_category_counts(client):
+    put(client, [DISC, GROUND])
+    put(client, [DISC], index=1)
+    assert [c["targets"] for c in client.get("/api/state").json()["categories"]] == [2, 1]
+    assert put(client, [GROUND], 1, index=1).json()["category_counts"] == {"1": 1, "2": 2}
 
 
 def test_only_our_own_names_and_pages(client):
@@ -268,7 +449,7 @@ def test_only_our_own_names_and_pages(client):
     assert state(origin="http://127.0.0.1:8642") == 200
     assert state(origin="https://evil.example") == 403
     assert state(origin="null") == 403
-    refusal = client.put("/api/images/0/targets", json={}, headers={"host": "evil.example"})
+    refusal = client.put("/api/images/0/marks", json={}, headers={"host": "evil.example"})
     assert "expected a host of" in error(refusal, 403)
 
 
@@ -282,13 +463,13 @@ def test_beyond_loopback_numbers_are_names_too(folder):
 def test_requests_are_limited(client, folder):
     large = json.dumps({"revision": 0, "segments_info": [], "x": "y" * MAX_BODY})
     assert f"at most {MAX_BODY} bytes" in error(
-        client.put("/api/images/0/targets", content=large), 413
+        client.put("/api/images/0/marks", content=large), 413
     )
     chunks = (b" " * 2**16 for _ in range(20))  # without a length
-    assert error(client.put("/api/images/0/targets", content=chunks), 413)
-    deep = client.put("/api/images/0/targets", content=b"[" * 100_000)
+    assert error(client.put("/api/images/0/marks", content=chunks), 413)
+    deep = client.put("/api/images/0/marks", content=b"[" * 100_000)
     assert deep.status_code in (400, 422)
-    assert "request: body" in error(client.put("/api/images/0/targets", json=[]))
+    assert "request: body" in error(client.put("/api/images/0/marks", json=[]))
 
 
 def test_paths_lead_nowhere_else(client, folder, tmp_path):
@@ -308,7 +489,7 @@ def test_links_that_lead_out_of_the_folder(folder, tmp_path):
     (folder / "inner.png").symlink_to(folder / "a.png")
     (folder / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
     project = Project(folder)
-    assert project.outside == ["link.png"]
+    assert project.notes == ["left out 1 links that lead out of the folder, such as link.png"]
     assert project.names == ["a.png", "c.jpg", "inner.png", "sub/b.png"]
     client = serve(folder)
     (folder / "a.png").unlink()

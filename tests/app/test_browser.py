@@ -89,7 +89,9 @@ def test_click_drag_undo_export(page, folder, capsys):
     page.mouse.up()
     wait_for_masks(page, 0, 4)
     np.testing.assert_allclose(stored(folder)["a.png"][0][0], (62.5, 54.5), atol=0.5)
-    assert page.locator("#targets li").all_inner_texts()[0].split()[:3] == ["disc", "1", "click"]
+    said = page.locator("#targets li").all_inner_texts()[0].split()
+    assert said[:4] == ["#1", "disc", "1", "click"]
+    assert said[4:6] == ["15", "%"]  # a disc of 24 pixels in 128 x 96
 
     page.keyboard.press("Control+z")
     wait_for_masks(page, 0, 5)
@@ -134,7 +136,7 @@ def test_keys_and_removal(page, folder):
     page.mouse.click(*at(page, 50, 48), button="right")
     wait_for_masks(page, 0, 4)
     assert "a.png" not in stored(folder)
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("]")
     page.locator("#title", has_text="b.png — 128").wait_for()
     page.mouse.click(*at(page, 50, 48))
     wait_for_masks(page, 1, 1)

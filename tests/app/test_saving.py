@@ -14,7 +14,7 @@ from point2mask.data import DataError, PointTarget, read_points
 
 pytest.importorskip("fastapi", reason="needs point2mask[app]")
 
-from point2mask.app import ConflictError, Project
+from point2mask.app import ConflictError, Project, storage
 
 # Saves without end; the number of clicks is the number of the save.
 SAVER = """
@@ -54,17 +54,103 @@ def test_killed_while_saving(folder, milliseconds):
     assert read_points(folder / "points.json").images[0][1][0].points == ((3.0, 3.0),)
 
 
-def test_killed_between_writing_and_renaming(folder):
-    program = SAVER.replace(
-        "for revision",
-        "import os\nos.replace = lambda *names: os.kill(os.getpid(), 9)\nfor revision",
-    )
+@pytest.mark.parametrize("moment", ["replace", "fsync", "unlink"])
+def test_killed_while_the_file_is_written_anew(folder, moment):
+    program = f"""
+import os, sys
+from pathlib import Path
+from point2mask.app import Project
+from point2mask.data import PointTarget
+project = Project(Path(sys.argv[1]))
+project.add_category("thing", True)
+project.change(0, 0, [PointTarget(1, 1, ((1.0, 1.0),))])
+project._storage.settle()
+project.change(0, 1, [PointTarget(1, 1, ((2.0, 1.0),))])
+os.{moment} = lambda *_: os.kill(os.getpid(), 9)
+project.close()
+"""
     saver = subprocess.run([sys.executable, "-c", program, folder], capture_output=True)
-    assert saver.returncode == -signal.SIGKILL
-    assert len(list(folder.glob(".*.tmp"))) == 1  # what was being written
-    labels = read_points(folder / "points.json")
-    assert (len(labels.categories), labels.images) == (1, [])
-    assert Project(folder).names == ["a.png"]
+    assert saver.returncode == -signal.SIGKILL, saver.stderr
+    for _ in range(2):
+        ((_, (only,)),) = read_points(folder / "points.json").images
+        assert only.points == ((2.0, 1.0),)
+        Project(folder).close()  # reads, and tidies up
+    assert not list(folder.glob("*.journal"))
+
+
+def test_a_change_while_the_file_is_written_anew_is_not_lost(folder, monkeypatch):
+    project = Project(folder)
+    project.add_category("thing", True)
+    replace = os.replace
+
+    def late(*names):  # after the content was made, before it has its name
+        replace(*names)
+
+    encode = storage.encode_points
+
+    def click_meanwhile(*args):
+        content = encode(*args)
+        project.change(0, 0, [PointTarget(1, 1, ((2.0, 1.0),))])
+        return content
+
+    monkeypatch.setattr(storage, "encode_points", click_meanwhile)
+    monkeypatch.setattr(os, "replace", late)
+    project._storage.settle()
+    (journal,) = folder.glob("*.journal")
+    assert len(journal.read_bytes().splitlines()) == 1
+    ((_, (only,)),) = read_points(folder / "points.json").images
+    assert only.points == ((2.0, 1.0),)
+    monkeypatch.undo()
+    project.close()
+    assert not list(folder.glob("*.journal"))
+    assert read_points(folder / "points.json").images[0][1] == [only]
+
+
+def test_half_a_line_does_not_count_and_a_broken_one_is_named(folder):
+    project = Project(folder)
+    project.add_category("thing", True)
+    project.close()
+    project = Project(folder)
+    project.change(0, 0, [PointTarget(1, 1, ((2.0, 1.0),))])
+    (journal,) = folder.glob("*.journal")
+    line = journal.read_bytes()
+    journal.write_bytes(line + line[:-20])
+    assert read_points(folder / "points.json").images[0][1][0].points == ((2.0, 1.0),)
+    journal.write_bytes(b"{\n" + line)
+    with pytest.raises(DataError, match="line 1: expected a JSON object"):
+        read_points(folder / "points.json")
+
+
+def test_a_journal_of_another_file_is_left_alone(folder):
+    project = Project(folder)
+    project.add_category("thing", True)
+    project.close()
+    first = (folder / "points.json").read_bytes()
+    project = Project(folder)
+    project.change(0, 0, [PointTarget(1, 1, ((2.0, 1.0),))])
+    (journal,) = folder.glob("*.journal")
+    (folder / "points.json").write_bytes(first + b"\n")  # somebody else's
+    assert read_points(folder / "points.json").images == []
+    again = Project(folder)
+    assert any(journal.name in note for note in again.notes)
+    again.close()
+    assert journal.exists()
+
+
+def test_a_save_costs_the_same_in_a_large_folder(tmp_path):
+    """The line that is written speaks of one image, whatever else there is."""
+    for number in range(50):
+        Image.new("RGB", (60, 20)).save(tmp_path / f"{number:02}.png")
+    project = Project(tmp_path)
+    project.add_category("thing", True)
+    sizes = []
+    for index in range(50):
+        before = sum(path.stat().st_size for path in tmp_path.glob("*.journal"))
+        project.change(index, 0, [PointTarget(1, 1, ((2.0, 1.0),))])
+        sizes.append(sum(path.stat().st_size for path in tmp_path.glob("*.journal")) - before)
+    assert max(sizes) < 300
+    project.close()
+    assert len(read_points(tmp_path / "points.json").images) == 50
 
 
 def test_what_the_file_held_stays(folder):
@@ -83,7 +169,7 @@ def test_what_the_file_held_stays(folder):
     }
     (folder / "points.json").write_text(json.dumps(content))
     project = Project(folder)
-    assert project.strangers == 1
+    assert project.notes == ["1 images of points.json are not in the folder; they stay as they are"]
     target = PointTarget(9, 3, ((5.0, 6.0),), area=12.5, iscrowd=True)
     project.change(0, 0, [target])
     (other, theirs), (mine, targets) = read_points(folder / "points.json").images

@@ -2,8 +2,9 @@
 
 from point2mask.app.export import FORMATS
 from point2mask.app.masks import Cues, Masks
-from point2mask.app.project import POINTS_NAME, ConflictError, Project
+from point2mask.app.project import POINTS_NAME, Project
 from point2mask.app.server import create_app
+from point2mask.app.storage import ConflictError
 
 __all__ = [
     "FORMATS",

@@ -1,45 +1,114 @@
-"""The pictures of a folder: their names, and files that never lie outside of it."""
+"""The pictures of a folder: names of files that never lie outside of it, and what is left out."""
 
 import os
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import resolve_inside
+from point2mask.data.files import check_text, resolve_inside
 from point2mask.data.png import PICTURE_SUFFIXES
 
+# Pictures that are not read here: whoever has them should know that they are missing.
+OTHER_PICTURES = (".heic", ".heif", ".avif", ".gif", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".psd")
+HEIC = (".heic", ".heif")
+RESULTS = ("export.json", "summary.json", "panoptic.json")  # in folders that this program wrote
+MADE = ("panoptic", "overlays")  # by label and predict, beside the JSON
 
-def list_names(folder: Path, without: Path | None = None) -> tuple[list[str], list[str]]:
-    """Names of the pictures in a folder and its folders, relative with ``/``, in their order.
 
-    Hidden files and folders are not looked at, and links to folders are not entered.
+@dataclass
+class Found:
+    """Pictures of a folder.
+
+    Attributes:
+        names: relative with ``/``, in their order.
+        outside: links that lead out of the folder and are left out.
+        unread: pictures of a kind that is not read, by suffix.
+        unnamed: pictures whose names are no printable text, shown with escapes.
+        results: folders of results of this program.
+    """
+
+    names: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
+    unnamed: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        """A line for everything that is left out."""
+        said = []
+        for suffix, count in sorted(self.unread.items()):
+            hint = "; pip install 'point2mask[heic]' reads them" if suffix in HEIC else ""
+            said.append(f"left out {count} of the kind {suffix}{hint}")
+        if self.outside:
+            said.append(
+                f"left out {len(self.outside)} links that lead out of the folder, such as "
+                f"{self.outside[0]}"
+            )
+        if self.unnamed:
+            said.append(
+                f"left out {len(self.unnamed)} whose names hold control characters or are not "
+                f"UTF-8, such as {self.unnamed[0]}; rename them"
+            )
+        said.extend(f"left out the folder {name}, which holds results" for name in self.results)
+        return said
+
+
+def find_pictures(folder: Path, without: Path | None = None) -> Found:
+    """The pictures in a folder and its folders.
+
+    Hidden files and folders are not looked at, links to folders are not entered, and results of
+    this program are no pictures to label.
 
     Args:
         folder: where.
-        without: a folder that is left out: our own results are no pictures to label.
-
-    Returns:
-        The names, and those of links that lead out of the folder and are left out.
+        without: a folder that is left out.
     """
     if not folder.is_dir():
         fault = "it is not a folder" if folder.exists() else "there is no such folder"
         raise DataError(f"{folder}: expected the folder of the pictures, but {fault}")
     skipped = None if without is None else without.resolve()
-    names, outside = [], []
+    found = Found()
     for root, folders, files in os.walk(folder):
+        place = Path(root)
+        below = place.relative_to(folder).as_posix()
+        if any(name in files for name in RESULTS):
+            # Beside the pictures themselves a command leaves folders of results only.
+            made = [below] if below != "." else [name for name in MADE if name in folders]
+            found.results.extend(made)
+            folders[:] = [] if below != "." else [name for name in folders if name not in MADE]
+            if below != ".":
+                continue
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and Path(root, name).resolve() != skipped
+            if not name.startswith(".") and (skipped is None or (place / name).resolve() != skipped)
         )
+        start = "" if below == "." else f"{below}/"
         for file in files:
-            path = Path(root, file)
-            if file.startswith(".") or path.suffix.lower() not in PICTURE_SUFFIXES:
-                continue
-            name = path.relative_to(folder).as_posix()
-            try:
-                resolve_inside(folder, name)
-            except DataError:
-                outside.append(name)
-            else:
-                names.append(name)
-    return sorted(names), sorted(outside)
+            if not file.startswith("."):
+                _sort_in(found, folder, start + file)
+    found.names.sort()
+    found.outside.sort()
+    return found
+
+
+def _sort_in(found: Found, folder: Path, name: str) -> None:
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in PICTURE_SUFFIXES:
+        if suffix in OTHER_PICTURES:
+            found.unread[suffix] += 1
+        return
+    try:
+        check_text(name, folder)
+    except DataError:
+        found.unnamed.append(ascii(name)[1:-1])
+        return
+    # Only a link can lead elsewhere, as links to folders are not entered.
+    if os.path.islink(folder / name):
+        try:
+            resolve_inside(folder, name)
+        except DataError:
+            found.outside.append(name)
+            return
+    found.names.append(name)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from point2mask.app.project import ConflictError
+from point2mask.app.storage import ConflictError
 from point2mask.data.errors import DataError
 from point2mask.progress import Progress
 

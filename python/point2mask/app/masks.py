@@ -10,15 +10,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.app.project import ConflictError
+from point2mask.app.storage import ConflictError
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
+from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import read_rgb
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.segments import runs
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, PreparedImage
 from point2mask.label.folder import find_edges, read_edges
+from point2mask.label.picture import reduced_shape
+from point2mask.label.scene import enlarged
 
 BUILT_IN, EDGE_MAPS, NETWORK = "built-in", "edge maps", "checkpoint"
 KEPT = 4  # pictures whose click-independent part stays in memory: 15 to 35 MB each
@@ -30,7 +33,10 @@ class PreparedMaps(Protocol):
     """What a trained network says of one picture."""
 
     def label(
-        self, targets: Sequence[PointTarget], categories: Mapping[int, Category]
+        self,
+        targets: Sequence[PointTarget],
+        categories: Mapping[int, Category],
+        marks: Marks = NO_MARKS,
     ) -> Labels: ...
 
 
@@ -98,11 +104,22 @@ class Masks:
         cue: str = BUILT_IN,
         assigner: str = DEFAULT_ASSIGNER,
         wanted: Callable[[], bool] = lambda: True,
+        marks: Marks = NO_MARKS,
+        small: bool = False,
     ) -> Labels:
         """Ids of the targets ``[H, W]``, 0 where nobody owns a pixel.
 
         The built-in cue and the edge maps give what ``point2mask label`` gives for these clicks.
-        ``wanted`` is asked when it is this request's turn: clicks may come faster than masks.
+
+        Args:
+            record: of the picture.
+            targets: with their clicks.
+            categories: of the targets.
+            cue: one of ``cues.names``.
+            assigner: one of :data:`point2mask.label.ASSIGNERS`.
+            wanted: asked when it is this request's turn: clicks may come faster than masks.
+            marks: clicks on nothing, and corrections.
+            small: at the size that masks are made at, which is enough to be looked at.
 
         Raises:
             ConflictError: the map is not wanted any more.
@@ -119,9 +136,14 @@ class Masks:
             try:
                 if isinstance(prepared, PreparedImage):
                     things = [categories[target.category_id].isthing for target in targets]
-                    index = prepared.label(targets, assigner, things)
+                    label = prepared.label_small if small else prepared.label
+                    index = label(targets, assigner, things, marks)
                 else:
-                    index = prepared.label(targets, categories)
+                    index = prepared.label(targets, categories, marks)
+                    if small:
+                        index = enlarged(
+                            index, reduced_shape((record.height, record.width), self.cues.max_side)
+                        )
             except ValueError as error:
                 raise DataError(f"{record.file_name}: {error}") from error
             kept.used.add(assigner)

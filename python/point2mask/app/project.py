@@ -1,48 +1,69 @@
-"""The labels of a folder: its pictures, categories and clicks, saved at every change."""
+"""The labels of a folder: its pictures, categories and marks, saved at every change."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from point2mask.app.folder import list_names
+import msgspec
+
+from point2mask.app.folder import find_pictures
+from point2mask.app.storage import ConflictError, Storage
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
+from point2mask.data.marks import NO_MARKS, Marks, Status
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
 from point2mask.data.points import (
     PointLabels,
     PointTarget,
+    check_image_marks,
     check_targets,
     read_points,
-    write_points,
 )
-from point2mask.data.records import Category, ImageId, ImageRecord, default_color
+from point2mask.data.records import Category, ImageRecord, default_color
 
 POINTS_NAME = "points.json"
-HISTORY = 200  # steps of an image that can be undone
+HISTORY = 200  # steps of an image, or of the categories, that can be undone
 MAX_POINTS = 2000  # on one image
+MAX_STROKES = 2000
 MAX_CATEGORIES = 1000
 
-Targets = tuple[PointTarget, ...]
+State = tuple[tuple[PointTarget, ...], Marks]
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 
 
-class ConflictError(DataError):
-    """Somebody else was faster: what the caller knows is no longer so."""
+@dataclass(frozen=True)
+class Clicks:
+    """What is said of one image, and how that came about."""
+
+    record: ImageRecord
+    targets: tuple[PointTarget, ...] = ()
+    marks: Marks = NO_MARKS
+    noted: bool = False  # in the file from the start, where it then stays, clicks or not
+    revision: int = 0  # grows with every change
+    past: tuple[State, ...] = ()
+    future: tuple[State, ...] = ()
+
+    @property
+    def state(self) -> State:
+        return self.targets, self.marks
+
+    @property
+    def kept(self) -> bool:
+        """Whether the file holds the image."""
+        return bool(self.targets) or self.noted or self.marks != NO_MARKS
 
 
 @dataclass
-class Clicks:
-    """The clicks on one image, and how they came about."""
+class _Categories:
+    """The categories, and how they came about."""
 
-    record: ImageRecord
-    targets: Targets = ()
-    noted: bool = False  # in the file from the start, where it then stays, clicks or not
-    revision: int = 0  # grows with every change
-    past: list[Targets] = field(default_factory=list)
-    future: list[Targets] = field(default_factory=list)
+    now: dict[int, Category]
+    past: list[dict[int, Category]] = field(default_factory=list)
+    future: list[dict[int, Category]] = field(default_factory=list)
 
 
 def _locked(
@@ -61,14 +82,15 @@ def _locked(
 class Project:
     """A folder of pictures with its ``points.json``. Threads may share it.
 
-    The file is the one truth: it is written, beside itself and then renamed, before a change
-    counts. It holds the images that have clicks, and those that it held from the start.
+    What is on the disk is the one truth: a change is written before it counts, see
+    :class:`~point2mask.app.storage.Storage`. The file holds the images of which something is said,
+    and those that it held from the start.
 
     Attributes:
         folder: of the pictures.
         path: of the JSON.
         names: of the pictures; images are spoken of by their index in it.
-        outside: names left out since they are links that lead out of the folder.
+        notes: what was left out, a line each.
     """
 
     def __init__(
@@ -89,40 +111,76 @@ class Project:
             DataError: no such folder, no picture in it, or a ``points.json`` that cannot be read.
         """
         self.folder = folder
-        self.names, self.outside = list_names(folder, without)
+        found = find_pictures(folder, without)
+        self.names, self.notes = found.names, found.notes()
         if not self.names:
-            raise DataError(f"{folder}: expected pictures to label, got none")
+            more = "".join(f"; {note}" for note in self.notes)
+            raise DataError(f"{folder}: expected pictures to label, got none{more}")
         self.path = resolve_inside(folder, POINTS_NAME)
         self._limit = limit
         self._lock = threading.RLock()
-        self._categories = dict(categories or {})
+        self._categories = _Categories(dict(categories or {}))
         self._clicks: dict[str, Clicks] = {}
+        self._counts: Counter[int] = Counter()  # targets of every category
         self._measured: set[str] = set()
-        self._stamp = self._file_stamp()
-        if self._stamp is not None:
-            labels = read_points(self.path, limit)
-            self._categories = dict(labels.categories)
-            for record, targets in labels.images:
-                if record.file_name in self._clicks:
-                    raise DataError(
-                        f"{self.path}: expected every image once, got {record.file_name} again"
-                    )
-                self._clicks[record.file_name] = Clicks(record, tuple(targets), True)
+        self._last_id = 0
+        self._storage = Storage(self.path, self._lock, self._everything)
+        if self._storage.exists:
+            self._take(read_points(self.path, limit))
+            self._storage.settle()
+        self.notes.extend(self._storage.notes)
+
+    def _take(self, labels: PointLabels) -> None:
+        self._categories = _Categories(dict(labels.categories))
+        merged = 0
+        for record, given in labels.images:
+            if record.file_name in self._clicks:
+                raise DataError(
+                    f"{self.path}: expected every image once, got {record.file_name} again"
+                )
+            targets, marks = _merged(given, labels.marks.get(record.id, NO_MARKS), self.categories)
+            merged += len(given) - len(targets)
+            self._clicks[record.file_name] = Clicks(record, targets, marks, True)
+            self._counts.update(target.category_id for target in targets)
+            if isinstance(record.id, int):
+                self._last_id = max(self._last_id, record.id)
+        if merged:
+            self.notes.append(
+                f"{merged} targets joined another of the same stuff category on their picture"
+            )
+        if strangers := len(self._clicks.keys() - set(self.names)):
+            self.notes.append(
+                f"{strangers} images of {POINTS_NAME} are not in the folder; they stay as they are"
+            )
+
+    def name_of(self, index: int) -> str:
+        """The name of a picture.
+
+        Raises:
+            DataError: there is no such picture.
+        """
+        if not 0 <= index < len(self.names):
+            raise DataError(f"expected a picture from 0 to {len(self.names) - 1}, got {index}")
+        return self.names[index]
 
     @property
     @_locked
     def categories(self) -> dict[int, Category]:
-        return dict(self._categories)
+        return dict(self._categories.now)
 
     @_locked
-    def counts(self) -> list[int]:
-        """The number of targets of every picture."""
-        return [len(self._clicks[n].targets) if n in self._clicks else 0 for n in self.names]
+    def category_counts(self) -> dict[int, int]:
+        """The number of targets of every category, over all images."""
+        return {key: self._counts[key] for key in self._categories.now}
 
-    @property
-    def strangers(self) -> int:
-        """Images of the JSON that are not in the folder; they stay in the file as they are."""
-        return len(self._clicks.keys() - set(self.names))
+    @_locked
+    def overview(self) -> list[tuple[str, int, Status]]:
+        """Name, number of targets and status of every picture."""
+        known = (self._clicks.get(name) for name in self.names)
+        return [
+            (name, 0, "") if clicks is None else (name, len(clicks.targets), clicks.marks.status)
+            for name, clicks in zip(self.names, known, strict=True)
+        ]
 
     @_locked
     def clicks(self, index: int) -> Clicks:
@@ -131,15 +189,13 @@ class Project:
         Raises:
             DataError: no such picture, or it is broken, too large or of another size than noted.
         """
-        if not 0 <= index < len(self.names):
-            raise DataError(f"expected a picture from 0 to {len(self.names) - 1}, got {index}")
-        name = self.names[index]
+        name = self.name_of(index)
         if name not in self._measured:
             path = resolve_inside(self.folder, name)
             height, width = picture_size(path, self._limit)
             if name not in self._clicks:
-                record = ImageRecord(self._new_image_id(), name, height, width)
-                self._clicks[name] = Clicks(record)
+                self._last_id += 1
+                self._clicks[name] = Clicks(ImageRecord(self._last_id, name, height, width))
             record = self._clicks[name].record
             if (record.height, record.width) != (height, width):
                 raise DataError(
@@ -150,21 +206,37 @@ class Project:
         return self._clicks[name]
 
     @_locked
-    def change(self, index: int, revision: int, targets: Sequence[PointTarget]) -> Clicks:
-        """Gives a picture other targets and saves.
+    def change(
+        self, index: int, revision: int, targets: Sequence[PointTarget], marks: Marks = NO_MARKS
+    ) -> Clicks:
+        """Gives a picture other targets and marks, and saves; its status stays.
 
         Raises:
             ConflictError: the picture is not at ``revision``, or the file was written by another
                 program.
-            DataError: targets that :func:`~point2mask.data.write_points` refuses, or too many.
+            DataError: targets that :func:`~point2mask.data.write_points` refuses, two of one
+                category of stuff, or too many.
         """
         clicks = self._at(index, revision)
-        points = sum(len(target.points) for target in targets)
+        marks = msgspec.structs.replace(marks, status=clicks.marks.status)
+        points = sum(len(target.points) for target in targets) + len(marks.rest)
         if points > MAX_POINTS:
             raise DataError(f"expected at most {MAX_POINTS} clicks on an image, got {points}")
-        check_targets(clicks.record, list(targets), self._categories, clicks.record.file_name)
-        past = [*clicks.past, clicks.targets][-HISTORY:]
-        return self._replace(clicks, tuple(targets), past, [])
+        if len(marks.strokes) > MAX_STROKES:
+            raise DataError(f"expected at most {MAX_STROKES} corrections on an image")
+        name = clicks.record.file_name
+        check_targets(clicks.record, list(targets), self._categories.now, name)
+        check_image_marks(clicks.record, marks, targets, name)
+        check_stuff(targets, self._categories.now, name)
+        past = (*clicks.past, clicks.state)[-HISTORY:]
+        return self._replace(clicks, (tuple(targets), marks), past, ())
+
+    @_locked
+    def set_status(self, index: int, revision: int, status: Status) -> Clicks:
+        """Notes how far a picture is; no step that is undone. Errors as for :meth:`change`."""
+        clicks = self._at(index, revision)
+        marks = msgspec.structs.replace(clicks.marks, status=status)
+        return self._replace(clicks, (clicks.targets, marks), clicks.past, clicks.future)
 
     @_locked
     def undo(self, index: int, revision: int) -> Clicks:
@@ -172,8 +244,8 @@ class Project:
         clicks = self._at(index, revision)
         if not clicks.past:
             raise DataError(f"{clicks.record.file_name}: there is nothing to undo")
-        future = [*clicks.future, clicks.targets]
-        return self._replace(clicks, clicks.past[-1], clicks.past[:-1], future)
+        future = (*clicks.future, clicks.state)
+        return self._replace(clicks, _step(clicks, clicks.past[-1]), clicks.past[:-1], future)
 
     @_locked
     def redo(self, index: int, revision: int) -> Clicks:
@@ -181,51 +253,86 @@ class Project:
         clicks = self._at(index, revision)
         if not clicks.future:
             raise DataError(f"{clicks.record.file_name}: there is nothing to redo")
-        past = [*clicks.past, clicks.targets]
-        return self._replace(clicks, clicks.future[-1], past, clicks.future[:-1])
+        past = (*clicks.past, clicks.state)
+        return self._replace(clicks, _step(clicks, clicks.future[-1]), past, clicks.future[:-1])
 
     @_locked
     def add_category(self, name: str, isthing: bool) -> Category:
         """A new category with the next free id and a colour of its own."""
         self._check_name(name)
-        if len(self._categories) >= MAX_CATEGORIES:
+        if len(self._categories.now) >= MAX_CATEGORIES:
             raise DataError(f"expected at most {MAX_CATEGORIES} categories")
-        identity = max(self._categories, default=0) + 1
+        identity = max(self._categories.now, default=0) + 1
         category = Category(identity, name, isthing, default_color(identity))
-        self._save_categories({**self._categories, identity: category})
+        self._change_categories({**self._categories.now, identity: category})
         return category
 
     @_locked
     def change_category(
-        self, identity: int, name: str, color: tuple[int, int, int] | None = None
+        self,
+        identity: int,
+        name: str,
+        color: tuple[int, int, int] | None = None,
+        isthing: bool | None = None,
     ) -> Category:
-        """Another name and, if given, another colour for a category."""
+        """Another name and, if given, another colour and kind for a category.
+
+        Where a thing becomes stuff, its targets on a picture become one.
+        """
         category = self._category(identity)
         self._check_name(name, but=identity)
-        category = replace(category, name=name, color=color or category.color)
-        self._save_categories({**self._categories, identity: category})
+        isthing = category.isthing if isthing is None else isthing
+        category = replace(category, name=name, color=color or category.color, isthing=isthing)
+        self._change_categories({**self._categories.now, identity: category})
         return category
 
     @_locked
     def remove_category(self, identity: int) -> None:
-        """Removes a category that no target has; changes that speak of it can't be undone."""
+        """Removes a category that no target has."""
         category = self._category(identity)
-        used = sum(t.category_id == identity for c in self._clicks.values() for t in c.targets)
-        if used:
+        if used := self._counts[identity]:
             raise DataError(f"expected a category without targets, but {category.name} has {used}")
-        left = {key: value for key, value in self._categories.items() if key != identity}
-        self._save_categories(left)
-        for clicks in self._clicks.values():
-            steps = (*clicks.past, *clicks.future)
-            if any(target.category_id == identity for step in steps for target in step):
-                clicks.past, clicks.future = [], []
+        now = {key: value for key, value in self._categories.now.items() if key != identity}
+        self._change_categories(now)
 
     @_locked
-    def labels(self) -> PointLabels:
-        """The pictures of the folder that have clicks, in the order of the names."""
-        known = [self._clicks[name] for name in self.names if name in self._clicks]
-        chosen = [(clicks.record, list(clicks.targets)) for clicks in known if clicks.targets]
-        return PointLabels(dict(self._categories), chosen)
+    def undo_categories(self) -> None:
+        """The last change of the categories undone.
+
+        Raises:
+            DataError: there is none, or a target has a category that would be gone.
+        """
+        self._step_categories(self._categories.past, self._categories.future)
+
+    @_locked
+    def redo_categories(self) -> None:
+        """The last change of the categories undone done again; errors as when it is undone."""
+        self._step_categories(self._categories.future, self._categories.past)
+
+    @_locked
+    def labels(self, images: Iterable[int] | None = None) -> PointLabels:
+        """The pictures of the folder that have clicks, in the order of the names.
+
+        Args:
+            images: indices of those that are wanted; by default all but those to skip.
+        """
+        names = self.names if images is None else [self.names[index] for index in images]
+        known = [self._clicks[name] for name in names if name in self._clicks]
+        chosen = [
+            clicks
+            for clicks in known
+            if clicks.targets and (images is not None or clicks.marks.status != "skip")
+        ]
+        for clicks in chosen:
+            check_stuff(clicks.targets, self._categories.now, clicks.record.file_name)
+        return _labels(self._categories.now, chosen)
+
+    def close(self) -> None:
+        """Brings all changes into the file."""
+        self._storage.close()
+
+    def _everything(self) -> PointLabels:
+        return _labels(self._categories.now, [c for c in self._clicks.values() if c.kept])
 
     def _at(self, index: int, revision: int) -> Clicks:
         clicks = self.clicks(index)
@@ -236,44 +343,126 @@ class Project:
         return clicks
 
     def _replace(
-        self, clicks: Clicks, targets: Targets, past: list[Targets], future: list[Targets]
+        self, clicks: Clicks, state: State, past: tuple[State, ...], future: tuple[State, ...]
     ) -> Clicks:
+        targets, marks = state
+        used = {target.category_id for target in targets}
+        if missing := used - self._categories.now.keys():
+            raise DataError(f"expected a known category, but {min(missing)} was removed since")
+        targets, marks = _merged(targets, marks, self._categories.now)
         changed = replace(
-            clicks, targets=targets, revision=clicks.revision + 1, past=past, future=future
+            clicks,
+            targets=targets,
+            marks=marks,
+            revision=clicks.revision + 1,
+            past=past,
+            future=future,
         )
-        self._save(self._categories, {**self._clicks, clicks.record.file_name: changed})
+        self._storage.save_image(clicks.record, targets, marks, changed.kept)
+        self._counts.subtract(target.category_id for target in clicks.targets)
+        self._counts.update(target.category_id for target in targets)
+        self._clicks[clicks.record.file_name] = changed
         return changed
 
-    def _save_categories(self, categories: dict[int, Category]) -> None:
-        self._save(categories, self._clicks)
+    def _change_categories(self, now: dict[int, Category]) -> None:
+        before = self._categories
+        past = [*before.past, before.now][-HISTORY:]
+        self._save_categories(now)
+        self._categories = _Categories(now, past, [])
+        self._merge_stuff()
 
-    def _save(self, categories: dict[int, Category], clicks: dict[str, Clicks]) -> None:
-        """Writes the file and, if that went well, takes over what it says."""
-        if self._file_stamp() != self._stamp:
-            raise ConflictError(
-                f"{self.path}: another program has changed it; start again to go on from there"
-            )
-        kept = [(c.record, list(c.targets)) for c in clicks.values() if c.targets or c.noted]
-        write_points(self.path, PointLabels(categories, kept))
-        self._stamp = self._file_stamp()
-        self._categories, self._clicks = categories, clicks
+    def _step_categories(
+        self, source: list[dict[int, Category]], other: list[dict[int, Category]]
+    ) -> None:
+        if not source:
+            raise DataError("there is no change of the categories to undo or do again")
+        now = source[-1]
+        for key in self._categories.now.keys() - now.keys():
+            if self._counts[key]:
+                name = self._categories.now[key].name
+                raise DataError(f"expected a category without targets, but {name} has some")
+        self._save_categories(now)
+        other.append(self._categories.now)
+        self._categories.now = source.pop()
+        self._merge_stuff()
 
-    def _file_stamp(self) -> tuple[int, int, int] | None:
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+    def _save_categories(self, now: dict[int, Category]) -> None:
+        self._storage.save_categories(now)
 
-    def _new_image_id(self) -> ImageId:
-        known = [c.record.id for c in self._clicks.values()]
-        return max((key for key in known if isinstance(key, int)), default=0) + 1
+    def _merge_stuff(self) -> None:
+        """Where a thing has become stuff: one target of it a picture."""
+        for clicks in list(self._clicks.values()):
+            if _merged(clicks.targets, clicks.marks, self._categories.now)[0] != clicks.targets:
+                past = (*clicks.past, clicks.state)[-HISTORY:]
+                self._replace(clicks, clicks.state, past, ())
 
     def _category(self, identity: int) -> Category:
-        if identity not in self._categories:
+        if identity not in self._categories.now:
             raise DataError(f"expected the id of a category, got {identity}")
-        return self._categories[identity]
+        return self._categories.now[identity]
 
     def _check_name(self, name: str, but: int | None = None) -> None:
-        if any(c.name == name and c.id != but for c in self._categories.values()):
+        if any(c.name == name and c.id != but for c in self._categories.now.values()):
             raise DataError(f"expected a new name for the category, but {name!r} exists")
+
+
+def check_stuff(
+    targets: Sequence[PointTarget], categories: Mapping[int, Category], place: object
+) -> None:
+    """That there is one target at most of every category of stuff.
+
+    Raises:
+        DataError: there are two.
+    """
+    seen: set[int] = set()
+    for target in targets:
+        category = categories[target.category_id]
+        if not category.isthing and category.id in seen and not target.iscrowd:
+            raise DataError(
+                f"{place}: expected one target of {category.name}, which is stuff, got two"
+            )
+        seen.add(category.id)
+
+
+def _step(clicks: Clicks, state: State) -> State:
+    """A state of the past or the future, with the status of now."""
+    targets, marks = state
+    return targets, msgspec.structs.replace(marks, status=clicks.marks.status)
+
+
+def _merged(
+    targets: Sequence[PointTarget], marks: Marks, categories: Mapping[int, Category]
+) -> State:
+    """One target a category of stuff: the first one takes the clicks and strokes of the others."""
+    kept: dict[int, PointTarget] = {}
+    first: dict[int, int] = {}  # by category
+    moved: dict[int, int] = {}  # ids of those that are gone
+    for target in targets:
+        category = categories.get(target.category_id)
+        into = first.get(target.category_id)
+        if category is None or category.isthing or target.iscrowd or into is None:
+            kept[target.id] = target
+            if not target.iscrowd:
+                first.setdefault(target.category_id, target.id)
+            continue
+        one = kept[into]
+        areas = (one.area, target.area)
+        area = None if None in areas else sum(a for a in areas if a is not None)
+        kept[into] = PointTarget(one.id, one.category_id, (*one.points, *target.points), area)
+        moved[target.id] = into
+    if not moved:
+        return tuple(targets), marks
+    strokes = tuple(
+        msgspec.structs.replace(s, segment_id=moved.get(s.segment_id, s.segment_id))
+        for s in marks.strokes
+    )
+    return tuple(kept.values()), msgspec.structs.replace(marks, strokes=strokes)
+
+
+def _labels(categories: Mapping[int, Category], images: Iterable[Clicks]) -> PointLabels:
+    images = list(images)
+    return PointLabels(
+        dict(categories),
+        [(clicks.record, list(clicks.targets)) for clicks in images],
+        {clicks.record.id: clicks.marks for clicks in images if clicks.marks != NO_MARKS},
+    )

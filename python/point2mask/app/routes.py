@@ -1,20 +1,22 @@
 """What the page asks of the server: JSON over HTTP, a picture is spoken of by its number."""
 
-import io
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import Response
 
 from point2mask.app.export import FORMATS, export
 from point2mask.app.jobs import ExportJob
 from point2mask.app.masks import BUILT_IN, Masks, packed
-from point2mask.app.project import Clicks, ConflictError, Project
+from point2mask.app.pictures import encoded, orientation, thumbnail
+from point2mask.app.project import Clicks, Project
+from point2mask.app.storage import ConflictError
 from point2mask.data.files import Fields, Place, resolve_inside
-from point2mask.data.png import read_rgb
+from point2mask.data.marks import Marks
 from point2mask.data.points import target_to_json, targets_from_json
 from point2mask.data.records import categories_to_json
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER
@@ -56,12 +58,11 @@ def read_state(desk: At) -> Json:
         "file": str(project.path),
         "out": str(desk.out),
         "images": [
-            {"name": name, "targets": count}
-            for name, count in zip(project.names, project.counts(), strict=True)
+            {"name": name, "targets": count, "status": status}
+            for name, count, status in project.overview()
         ],
-        "outside": len(project.outside),
-        "strangers": project.strangers,
-        "categories": categories_to_json(project.categories),
+        "notes": project.notes,
+        "categories": _categories_json(project),
         "cues": masks.cues.names,
         "assigners": list(ASSIGNERS),
         "formats": list(FORMATS),
@@ -70,33 +71,40 @@ def read_state(desk: At) -> Json:
 
 @router.get("/images/{index}")
 def read_clicks(desk: At, index: int) -> Json:
-    return _clicks_json(desk.project.clicks(index))
+    return _clicks_json(desk, desk.project.clicks(index))
 
 
 @router.get("/images/{index}/picture")
 def read_picture(desk: At, index: int) -> Response:
-    from PIL import Image
-
     record = desk.project.clicks(index).record
     path = resolve_inside(desk.project.folder, record.file_name)
-    pixels = read_rgb(path, (record.height, record.width))
-    # Encoded anew: a browser would turn the file by its EXIF orientation, and clicks with it.
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=95)
-    return Response(file.getvalue(), media_type="image/jpeg")
+    return Response(encoded(path, (record.height, record.width)), media_type="image/jpeg")
+
+
+@router.get("/images/{index}/thumbnail")
+def read_thumbnail(desk: At, index: int) -> Response:
+    path = resolve_inside(desk.project.folder, desk.project.name_of(index))
+    # The browser may keep it for the hour: scrolling asks again and again.
+    return Response(
+        thumbnail(path), media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"}
+    )
 
 
 @router.get("/images/{index}/masks")
 def read_masks(
     desk: At, index: int, revision: int, cue: str = BUILT_IN, assigner: str = DEFAULT_ASSIGNER
 ) -> Response:
+    """At the size that they are made at, however large the picture is."""
+
     def wanted() -> bool:
         return desk.project.clicks(index).revision == revision
 
     clicks, categories = desk.project.clicks(index), desk.project.categories
     if clicks.revision != revision:
         raise ConflictError("the clicks have changed since")
-    ids = desk.masks.segment_map(clicks.record, clicks.targets, categories, cue, assigner, wanted)
+    ids = desk.masks.segment_map(
+        clicks.record, clicks.targets, categories, cue, assigner, wanted, clicks.marks, small=True
+    )
     return Response(packed(ids), media_type="application/octet-stream")
 
 
@@ -106,38 +114,62 @@ def warm(desk: At, index: int, cue: str = BUILT_IN, assigner: str = DEFAULT_ASSI
     return {}
 
 
-@router.put("/images/{index}/targets")
+@router.put("/images/{index}/marks")
 def change(desk: At, index: int, asked: Asked) -> Json:
+    _check_name(desk, index, asked)
     targets = list(targets_from_json(asked, desk.project.categories))
-    return _clicks_json(desk.project.change(index, _revision(asked), targets))
+    marks = asked.convert(Marks)
+    return _clicks_json(desk, desk.project.change(index, _revision(asked), targets, marks))
+
+
+@router.put("/images/{index}/status")
+def set_status(desk: At, index: int, asked: Asked) -> Json:
+    _check_name(desk, index, asked)
+    status = asked.convert(Marks).status
+    return _clicks_json(desk, desk.project.set_status(index, _revision(asked), status))
 
 
 @router.post("/images/{index}/undo")
 def undo(desk: At, index: int, asked: Asked) -> Json:
-    return _clicks_json(desk.project.undo(index, _revision(asked)))
+    _check_name(desk, index, asked)
+    return _clicks_json(desk, desk.project.undo(index, _revision(asked)))
 
 
 @router.post("/images/{index}/redo")
 def redo(desk: At, index: int, asked: Asked) -> Json:
-    return _clicks_json(desk.project.redo(index, _revision(asked)))
+    _check_name(desk, index, asked)
+    return _clicks_json(desk, desk.project.redo(index, _revision(asked)))
 
 
 @router.post("/categories")
 def add_category(desk: At, asked: Asked) -> list[Json]:
     desk.project.add_category(asked.text("name"), asked.flag("isthing"))
-    return categories_to_json(desk.project.categories)
+    return _categories_json(desk.project)
 
 
 @router.put("/categories/{identity}")
 def change_category(desk: At, identity: int, asked: Asked) -> list[Json]:
-    desk.project.change_category(identity, asked.text("name"), asked.color("color"))
-    return categories_to_json(desk.project.categories)
+    isthing = asked.flag("isthing") if "isthing" in asked else None
+    desk.project.change_category(identity, asked.text("name"), asked.color("color"), isthing)
+    return _categories_json(desk.project)
 
 
 @router.delete("/categories/{identity}")
 def remove_category(desk: At, identity: int) -> list[Json]:
     desk.project.remove_category(identity)
-    return categories_to_json(desk.project.categories)
+    return _categories_json(desk.project)
+
+
+@router.post("/categories/undo")
+def undo_categories(desk: At) -> list[Json]:
+    desk.project.undo_categories()
+    return _categories_json(desk.project)
+
+
+@router.post("/categories/redo")
+def redo_categories(desk: At) -> list[Json]:
+    desk.project.redo_categories()
+    return _categories_json(desk.project)
 
 
 @router.post("/export")
@@ -159,16 +191,38 @@ def export_status(desk: At) -> Json:
     return asdict(desk.job.status)
 
 
-def _clicks_json(clicks: Clicks) -> Json:
+def _clicks_json(desk: Desk, clicks: Clicks) -> Json:
+    record = clicks.record
     return {
-        "name": clicks.record.file_name,
-        "width": clicks.record.width,
-        "height": clicks.record.height,
+        "name": record.file_name,
+        "width": record.width,
+        "height": record.height,
+        "orientation": orientation(resolve_inside(desk.project.folder, record.file_name)),
         "revision": clicks.revision,
         "segments_info": [target_to_json(target) for target in clicks.targets],
+        "rest": clicks.marks.rest,
+        "strokes": [msgspec.to_builtins(stroke) for stroke in clicks.marks.strokes],
+        "status": clicks.marks.status,
+        "category_counts": desk.project.category_counts(),
         "undo": len(clicks.past),
         "redo": len(clicks.future),
     }
+
+
+def _categories_json(project: Project) -> list[Json]:
+    counts = project.category_counts()
+    return [
+        {**entry, "targets": counts[category.id]}
+        for entry, category in zip(
+            categories_to_json(project.categories), project.categories.values(), strict=True
+        )
+    ]
+
+
+def _check_name(desk: Desk, index: int, asked: Fields) -> None:
+    """That the page means the picture that has the number here: it may be of an earlier server."""
+    if "name" in asked and asked.text("name") != desk.project.name_of(index):
+        raise ConflictError("another folder is served now: load the page again")
 
 
 def _revision(fields: Fields) -> int:

@@ -12,7 +12,8 @@ from point2mask.app import routes
 from point2mask.app.guard import Guard
 from point2mask.app.jobs import ExportJob
 from point2mask.app.masks import Masks
-from point2mask.app.project import ConflictError, Project
+from point2mask.app.project import Project
+from point2mask.app.storage import ConflictError
 from point2mask.data.errors import DataError
 
 STATIC = Path(__file__).parent / "static"

@@ -127,21 +127,19 @@ def run(args: argparse.Namespace) -> int:
             server.run(sockets=[listener])
         except KeyboardInterrupt:  # the usual way to stop; all is saved
             pass
+        finally:
+            project.close()
     return 0
 
 
 def _report(project: "Project", url: str) -> None:
-    done = sum(count > 0 for count in project.counts())
+    done = sum(count > 0 for _, count, _ in project.overview())
     print(
         f"{len(project.names)} pictures, {done} with clicks; labels in {project.path}",
         file=sys.stderr,
     )
-    if project.outside:
-        print(
-            f"left out {len(project.outside)} links that lead out of {project.folder}, such as "
-            f"{project.outside[0]}",
-            file=sys.stderr,
-        )
+    for note in project.notes:
+        print(note, file=sys.stderr)
     print(f"open {url} (stop with Ctrl-C)", file=sys.stderr, flush=True)
 
 

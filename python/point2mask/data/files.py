@@ -8,10 +8,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO, TypeGuard
+from typing import BinaryIO, TypeGuard, TypeVar
+
+import msgspec
 
 from point2mask.data.errors import DataError
 
+Kind = TypeVar("Kind")
 MAX_JSON = 2**31  # bytes; the largest published file has half a gigabyte
 
 
@@ -250,6 +253,13 @@ class Fields:
         ):
             raise self.error(key, "a list of lists of numbers")
         return value
+
+    def convert(self, kind: type[Kind]) -> Kind:
+        """The entries that a msgspec struct names, checked by its types."""
+        try:
+            return msgspec.convert(self._data, kind)
+        except msgspec.ValidationError as error:
+            raise DataError(f"{self.place}: {error}") from error
 
     def keys(self) -> list[str]:
         return list(self._data)

@@ -22,7 +22,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 _EXIF_QUARTER_TURNS = (5, 6, 7, 8)  # these exchange width and height
 
 
@@ -194,7 +194,7 @@ def _decoding(
 
 def _turned(image: "Image.Image", size: tuple[int, int]) -> str:
     """What to say of a picture that has the expected size only as viewers show it."""
-    orientation = image.getexif().get(_EXIF_ORIENTATION)
+    orientation = image.getexif().get(EXIF_ORIENTATION)
     if orientation not in _EXIF_QUARTER_TURNS or (image.width, image.height) != size:
         return ""
     return (

@@ -1,15 +1,28 @@
 """Point labels: clicks on targets, as JSON or as the published PNGs, and a sampler of clicks."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import Fields, read_json, resolve_inside, write_json
+from point2mask.data.files import (
+    MAX_JSON,
+    Fields,
+    Place,
+    open_replacing,
+    read_bounded,
+    read_json,
+    resolve_inside,
+)
+from point2mask.data.journal import read_with_journal
+from point2mask.data.marks import NO_MARKS, Marks, check_marks
 from point2mask.data.panoptic import (
     PanopticDataset,
     PanopticImage,
@@ -57,6 +70,7 @@ class PointTarget:
 class PointLabels:
     categories: dict[int, Category]
     images: list[tuple[ImageRecord, list[PointTarget]]]
+    marks: dict[ImageId, Marks] = field(default_factory=dict)  # of images that have any
 
 
 def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabels:
@@ -70,32 +84,75 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
         DataError: the file is not of the layout, a point lies outside its image, or two points of
             an image lie in one pixel.
     """
-    root = read_json(Path(path), "a JSON of point labels")
+    root = _read_with_changes(Path(path))
     categories = read_categories(root)
     records = read_images(root, limit)
     targets: dict[ImageId, list[PointTarget]] = {identity: [] for identity in records}
+    marks: dict[ImageId, Marks] = {}
     for fields, record in read_annotations(root, records):
         targets[record.id] = list(targets_from_json(fields, categories))
         check_targets(record, targets[record.id], categories, fields.place)
-    return PointLabels(categories, [(record, targets[key]) for key, record in records.items()])
+        given = fields.convert(Marks)
+        if given != NO_MARKS:
+            check_image_marks(record, given, targets[record.id], fields.place)
+            marks[record.id] = given
+    images = [(record, targets[key]) for key, record in records.items()]
+    return PointLabels(categories, images, marks)
 
 
 def write_points(path: str | Path, labels: PointLabels) -> None:
     """Writes point labels as JSON, atomically; :func:`read_points` gives them back."""
     path = Path(path)
+    with open_replacing(path) as file:
+        file.write(encode_points(labels, path))
+
+
+def encode_points(labels: PointLabels, place: object) -> bytes:
+    """The content of a JSON of point labels; ``place`` is what errors speak of."""
     annotations = []
     for record, targets in labels.images:
-        check_targets(record, targets, labels.categories, f"{path}: image {record.id!r}")
-        segments = list(map(target_to_json, targets))
-        annotations.append({"image_id": record.id, "segments_info": segments})
-    write_json(
-        path,
-        {
-            "images": [image_to_json(record) for record, _ in labels.images],
-            "annotations": annotations,
-            "categories": categories_to_json(labels.categories),
-        },
+        check_targets(record, targets, labels.categories, f"{place}: image {record.id!r}")
+        marks = labels.marks.get(record.id, NO_MARKS)
+        check_image_marks(record, marks, targets, f"{place}: image {record.id!r}")
+        annotations.append(annotation_to_json(record, targets, marks))
+    content = {
+        "images": [image_to_json(record) for record, _ in labels.images],
+        "annotations": annotations,
+        "categories": categories_to_json(labels.categories),
+    }
+    return msgspec.json.encode(content) + b"\n"
+
+
+def annotation_to_json(
+    record: ImageRecord, targets: Sequence[PointTarget], marks: Marks
+) -> dict[str, object]:
+    """An entry of ``annotations``."""
+    segments = [target_to_json(target) for target in targets]
+    return {"image_id": record.id, "segments_info": segments, **msgspec.structs.asdict(marks)}
+
+
+def _read_with_changes(path: Path) -> Fields:
+    """The JSON of a file, together with its journal where there is one."""
+    layout = "a JSON of point labels"
+    content, changes = read_with_journal(
+        path, partial(read_bounded, expected=layout, limit=MAX_JSON)
     )
+    if not changes:
+        return read_json(path, layout)
+    root = msgspec.json.decode(content, type=dict[str, Any])
+    images = {entry["id"]: entry for entry in root["images"]}
+    annotations = {entry["image_id"]: entry for entry in root["annotations"]}
+    for change in changes:
+        if "categories" in change:
+            root["categories"] = change["categories"]
+            continue
+        image, annotation = change["image"], change["annotation"]
+        images.pop(image["id"], None)
+        annotations.pop(image["id"], None)
+        if annotation is not None:
+            images[image["id"]], annotations[image["id"]] = image, annotation
+    root["images"], root["annotations"] = [*images.values()], [*annotations.values()]
+    return Fields(root, Place(str(path)))
 
 
 def read_point_pngs(
@@ -224,6 +281,16 @@ def _draw(population: int, count: int, key: str) -> list[int]:
         drawn.append(moved.get(j, j))
         moved[j] = moved.get(i, i)
     return drawn
+
+
+def check_image_marks(
+    record: ImageRecord, marks: Marks, targets: Sequence[PointTarget], place: object
+) -> None:
+    """That marks fit an image and its targets; see :func:`check_marks`."""
+    if marks is not NO_MARKS:
+        pixels = {pixel for target in targets for pixel in target.pixels}
+        size = record.height, record.width
+        check_marks(marks, size, {target.id for target in targets}, pixels, place)
 
 
 def _point_map(

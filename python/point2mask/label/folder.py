@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +31,7 @@ from point2mask.data.making import (
     make_pictures,
     make_results,
 )
+from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.results import Making, ResultFolder
 from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, AssignerName, label_image
@@ -39,7 +41,7 @@ from point2mask.visualize import overlay
 if TYPE_CHECKING:
     from point2mask.label.network import TrainedNetwork
 
-Item = tuple[ImageRecord, list[PointTarget]]
+Item = tuple[ImageRecord, list[PointTarget], Marks]
 # In the order they are looked for: beside name.jpg in one folder the edges are name.png.
 EDGE_SUFFIXES = (".png", *(suffix for suffix in PICTURE_SUFFIXES if suffix != ".png"))
 
@@ -125,7 +127,7 @@ def label_folder(
         categories,
         [record for record, _ in labels.images],
         work,
-        labels.images,
+        [_item(labels, index) for index in range(len(labels.images))],
         spreading,
         progress,
         on_broken,
@@ -149,6 +151,11 @@ def _settings(labels: PointLabels, options: LabelOptions) -> dict[str, object]:
             for key in sorted(_used(labels)):
                 network.channel_of(labels.categories[key])
     return settings
+
+
+def _item(labels: PointLabels, index: int) -> Item:
+    record, targets = labels.images[index]
+    return record, targets, labels.marks.get(record.id, NO_MARKS)
 
 
 def _used(labels: PointLabels) -> set[int]:
@@ -185,16 +192,18 @@ def _label_item(
     options: LabelOptions,
     items: Sequence[Item],
 ) -> list[Outcome]:
-    ((record, targets),) = items
+    (item,) = items
+    record, targets, marks = item
     path = resolve_inside(images_dir, record.file_name)
     edges_path = None if options.edges_dir is None else find_edges(record, options.edges_dir)
     used = {target.category_id: categories[target.category_id] for target in targets}
     inputs = (
         [asdict(target) for target in targets],
         [asdict(category) for category in used.values()],
+        msgspec.to_builtins((marks.rest, marks.strokes)),
         [_size(path), None if edges_path is None else _size(edges_path)],
     )
-    make = partial(_make, path, edges_path, record, targets, categories, options)
+    make = partial(_make, path, edges_path, item, categories, options)
     return make_pictures(folder, making, categories, [record], [inputs], make)
 
 
@@ -206,18 +215,18 @@ def _size(path: Path) -> int | None:
 def _make(
     path: Path,
     edges_path: Path | None,
-    record: ImageRecord,
-    targets: list[PointTarget],
+    item: Item,
     categories: dict[int, Category],
     options: LabelOptions,
 ) -> list[MadePicture | BrokenPictureError]:
+    record, targets, marks = item
     try:
         image = read_rgb(path, (record.height, record.width))
         edges = None if edges_path is None else read_edges(edges_path)
     except DataError as error:
         return [BrokenPictureError(str(error))]
     try:
-        index = _target_of_pixels(image, targets, categories, edges, options)
+        index = _target_of_pixels(image, targets, marks, categories, edges, options)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     # Entry -1, the last, is void.
@@ -230,6 +239,7 @@ def _make(
 def _target_of_pixels(
     image: NDArray[np.uint8],
     targets: list[PointTarget],
+    marks: Marks,
     categories: dict[int, Category],
     edges: NDArray[np.floating] | None,
     options: LabelOptions,
@@ -241,7 +251,7 @@ def _target_of_pixels(
         edges = maps.edges()
     if options.assigner == "network":
         assert maps is not None  # LabelOptions sees to it
-        return maps.label(targets, categories)
+        return maps.label(targets, categories, marks)
     return label_image(
         image,
         targets,
@@ -249,6 +259,7 @@ def _target_of_pixels(
         edges=edges,
         max_side=options.max_side,
         is_thing=[categories[target.category_id].isthing for target in targets],
+        marks=marks,
     )
 
 

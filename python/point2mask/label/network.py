@@ -10,6 +10,7 @@ from torch import Tensor
 
 from point2mask.data.augment import resize_image, target_size
 from point2mask.data.errors import DataError
+from point2mask.data.marks import NO_MARKS, NOBODY, Marks, draw_strokes
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category
 from point2mask.data.training import MULTIPLE, class_channels, thing_channels
@@ -105,9 +106,15 @@ class NetworkMaps:
         return self.output.boundary_logits[0, :rows, :columns].float().sigmoid().numpy()
 
     def label(
-        self, targets: Sequence[PointTarget], categories: Mapping[int, Category]
+        self,
+        targets: Sequence[PointTarget],
+        categories: Mapping[int, Category],
+        marks: Marks = NO_MARKS,
     ) -> NDArray[np.int32]:
         """The target ``[H, W]`` of every pixel, -1 where the network is not sure.
+
+        Clicks on what belongs to no target keep their own pixel free, no more: what the network
+        grows from clicks it knows by their classes.
 
         Raises:
             DataError: a category that the network does not know.
@@ -134,4 +141,8 @@ class NetworkMaps:
         for index, target in enumerate(targets):
             for x, y in target.pixels:
                 labels[y, x] = index
+        for point in marks.rest:
+            labels[int(point[1]), int(point[0])] = -1
+        values = {NOBODY: -1, **{target.id: index for index, target in enumerate(targets)}}
+        draw_strokes(labels, marks.strokes, values)
         return labels

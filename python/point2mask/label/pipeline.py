@@ -1,7 +1,7 @@
 """Clicks on one picture to the target of every pixel."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from numbers import Real
 from typing import Literal
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data import PointTarget
+from point2mask.data.marks import NO_MARKS, NOBODY, Marks, draw_strokes
 from point2mask.label.paths import shortest_path, transport
 from point2mask.label.picture import Picture, make_picture
 from point2mask.label.regions import merge, watershed
@@ -27,6 +28,7 @@ ASSIGNERS: dict[AssignerName, Assigner] = {
 }
 DEFAULT_ASSIGNER: AssignerName = "merge"
 DEFAULT_MAX_SIDE = 640
+REST_CATEGORY = -1  # of clicks on what belongs to no target
 
 
 def label_image(
@@ -36,6 +38,7 @@ def label_image(
     edges: NDArray[np.floating] | None = None,
     max_side: int = DEFAULT_MAX_SIDE,
     is_thing: Sequence[bool] | None = None,
+    marks: Marks = NO_MARKS,
 ) -> NDArray[np.int32]:
     """Panoptic masks from clicks, without a trained network.
 
@@ -50,15 +53,19 @@ def label_image(
         max_side: pixels of the longer side to work at; larger pictures are reduced.
         is_thing: for every target whether its category is a thing; by default all are. Things are
             taken to lie near their clicks, stuff is not.
+        marks: clicks on what belongs to no target, which compete for pixels like those of stuff,
+            and corrections by hand, which are written over all else.
 
     Returns:
-        ``int32 [H, W]``, the index of every pixel's target; -1 everywhere if there is no click. The
-        pixels of the clicks always belong to their targets. Deterministic.
+        ``int32 [H, W]``, the index of every pixel's target, -1 for none; -1 everywhere if there is
+        no click. The pixels of the clicks belong to their targets, unless they were corrected by
+        hand. Deterministic.
 
     Raises:
         ValueError: an array of another shape or dtype, a click that is not finite or outside the
-            picture, clicks of two targets in one pixel, an area that is not finite and positive,
-            edges that are negative or not finite in float32, or an unknown assigner.
+            picture, clicks of two targets in one pixel, a stroke of another target, an area that
+            is not finite and positive, edges that are negative or not finite in float32, or an
+            unknown assigner.
 
     Two halves of a picture, a click on each:
 
@@ -68,7 +75,7 @@ def label_image(
     >>> labels[0, ::5].tolist()
     [0, 0, 0, 0, 1, 1, 1, 1]
     """
-    return PreparedImage(image, edges, max_side).label(targets, assigner, is_thing)
+    return PreparedImage(image, edges, max_side).label(targets, assigner, is_thing, marks)
 
 
 class PreparedImage:
@@ -102,27 +109,67 @@ class PreparedImage:
         targets: Sequence[PointTarget | Clicks],
         assigner: AssignerName = DEFAULT_ASSIGNER,
         is_thing: Sequence[bool] | None = None,
+        marks: Marks = NO_MARKS,
     ) -> NDArray[np.int32]:
         """What :func:`label_image` returns, to the same bits."""
+        given = [_as_target(index, target) for index, target in enumerate(targets)]
+        labels = enlarged(self._assign(given, assigner, is_thing, marks), self.shape)
+        for value, points in _clicks(given, marks):
+            for x, y in points:
+                labels[int(y), int(x)] = value
+        draw_strokes(labels, marks.strokes, _values(given))
+        return labels
+
+    def label_small(
+        self,
+        targets: Sequence[PointTarget],
+        assigner: AssignerName = DEFAULT_ASSIGNER,
+        is_thing: Sequence[bool] | None = None,
+        marks: Marks = NO_MARKS,
+    ) -> NDArray[np.int32]:
+        """The same at the size that is worked at, which is quicker for large pictures to show."""
+        labels = self._assign(targets, assigner, is_thing, marks)
+        draw_strokes(labels, marks.strokes, _values(targets), self.shape)
+        return labels
+
+    def _assign(
+        self,
+        targets: Sequence[PointTarget],
+        assigner: AssignerName,
+        is_thing: Sequence[bool] | None,
+        marks: Marks,
+    ) -> NDArray[np.int32]:
+        """The target of every pixel at working resolution, -1 for none, before the strokes."""
         things = [True] * len(targets) if is_thing is None else list(is_thing)
         if assigner not in ASSIGNERS:
             raise ValueError(f"assigner must be one of {', '.join(ASSIGNERS)}, got {assigner!r}")
         if len(things) != len(targets):
             raise ValueError(f"is_thing must have {len(targets)} entries, got {len(things)}")
-        given = [_as_target(index, target) for index, target in enumerate(targets)]
-        _check_targets(given, *self.shape)
-        labels = np.full(self.shape, -1, np.int32)
-        clicked = [index for index, target in enumerate(given) if target.points]
+        _check_targets(targets, *self.shape)
+        _check_marks(targets, marks, *self.shape)
+        clicked = [index for index, target in enumerate(targets) if target.points]
         if not clicked:
-            return labels
-        chosen = [given[index] for index in clicked]
-        scene = make_scene(self.picture, self.shape, chosen, [things[index] for index in clicked])
-        assigned = enlarged(ASSIGNERS[assigner](scene), labels.shape)
-        labels = np.array(clicked, np.int32)[assigned]
-        for index, target in enumerate(given):
-            for x, y in target.pixels:
-                labels[y, x] = index
-        return labels
+            return np.full(self.picture.shape, -1, np.int32)
+        chosen = [targets[index] for index in clicked]
+        kinds = [things[index] for index in clicked]
+        if marks.rest:  # a target like stuff, of a category of its own, that nobody hears of
+            chosen.append(PointTarget(0, REST_CATEGORY, marks.rest))
+            kinds.append(False)
+        scene = make_scene(self.picture, self.shape, chosen, kinds)
+        return np.array([*clicked, -1], np.int32)[ASSIGNERS[assigner](scene)]
+
+
+def _clicks(
+    targets: Sequence[PointTarget], marks: Marks
+) -> Iterator[tuple[int, Sequence[tuple[float, float]]]]:
+    for index, target in enumerate(targets):
+        yield index, target.points
+    yield -1, marks.rest
+
+
+def _values(targets: Sequence[PointTarget]) -> dict[int, int]:
+    """What a map of indices says for every segment id."""
+    return {NOBODY: -1, **{target.id: index for index, target in enumerate(targets)}}
 
 
 def _check_image(
@@ -184,6 +231,14 @@ def _as_target(index: int, target: PointTarget | Clicks) -> PointTarget:
             f"index {index}"
         )
     return PointTarget(index + 1, 0, tuple((x, y) for x, y in target))
+
+
+def _check_marks(targets: Sequence[PointTarget], marks: Marks, height: int, width: int) -> None:
+    pixels = {pixel for target in targets for pixel in target.pixels}
+    try:
+        check_marks(marks, (height, width), _values(targets), pixels, "marks")
+    except DataError as error:
+        raise ValueError(str(error)) from error
 
 
 def _is_point(value: object) -> bool:

@@ -23,29 +23,40 @@ async function request(method, path, body, signal) {
 }
 
 const json = async (...args) => (await request(...args)).json();
+const image = (index) => `/api/images/${index}`;
 
 export const readState = () => json("GET", "/api/state");
-export const readClicks = (index) => json("GET", `/api/images/${index}`);
-export const readPicture = async (index) =>
-  createImageBitmap(await (await request("GET", `/api/images/${index}/picture`)).blob());
-export const writeTargets = (index, revision, targets) =>
-  json("PUT", `/api/images/${index}/targets`, { revision, segments_info: targets });
-export const undo = (index, revision) => json("POST", `/api/images/${index}/undo`, { revision });
-export const redo = (index, revision) => json("POST", `/api/images/${index}/redo`, { revision });
+export const readClicks = (index) => json("GET", image(index));
+export const readPicture = async (index) => createImageBitmap(
+  await (await request("GET", `${image(index)}/picture`)).blob());
+export const thumbnail = (index) => `${image(index)}/thumbnail`;
+
+// The name goes along: another folder may be served by now, where the number is another picture.
+export const writeMarks = (index, { name, revision }, marks) => json("PUT", `${image(index)}/marks`, {
+  name, revision, segments_info: marks.targets, rest: marks.rest, strokes: marks.strokes,
+});
+export const writeStatus = (index, { name, revision }, status) => (
+  json("PUT", `${image(index)}/status`, { name, revision, status }));
+export const undo = (index, { name, revision }) => (
+  json("POST", `${image(index)}/undo`, { name, revision }));
+export const redo = (index, { name, revision }) => (
+  json("POST", `${image(index)}/redo`, { name, revision }));
+
 export const addCategory = (name, isthing) => json("POST", "/api/categories", { name, isthing });
-export const renameCategory = (id, name) => json("PUT", `/api/categories/${id}`, { name });
+export const changeCategory = (id, change) => json("PUT", `/api/categories/${id}`, change);
 export const removeCategory = (id) => json("DELETE", `/api/categories/${id}`);
-export const startExport = (format, how) => json("POST", "/api/export", { format, ...how });
+export const undoCategories = () => json("POST", "/api/categories/undo", {});
+export const redoCategories = () => json("POST", "/api/categories/redo", {});
+
+export const startExport = (asked) => json("POST", "/api/export", asked);
 export const exportStatus = () => json("GET", "/api/export");
 
-export function warm(index, how) {
-  return json("POST", `/api/images/${index}/warm?${new URLSearchParams(how)}`);
-}
+export const warm = (index, how) => json("POST", `${image(index)}/warm?${new URLSearchParams(how)}`);
 
-// The id of the target of every pixel: { width, height, ids: Uint32Array }.
+// The id of the target of every pixel, at the size that masks are made at: { width, height, ids }.
 export async function readMasks(index, revision, how, signal) {
   const query = new URLSearchParams({ revision, ...how });
-  const response = await request("GET", `/api/images/${index}/masks?${query}`, undefined, signal);
+  const response = await request("GET", `${image(index)}/masks?${query}`, undefined, signal);
   const numbers = new Uint32Array(await response.arrayBuffer());
   const [height, width, count] = numbers;
   const ids = new Uint32Array(height * width);

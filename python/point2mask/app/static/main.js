@@ -1,293 +1,384 @@
-// The page: what is shown, and what the user does to it. The server holds the truth.
+// The page: its parts put together, and what the user does to it.
 
 import * as api from "./api.js";
+import { css, REST_COLOR, targetColors } from "./colors.js";
+import { $, fillSelect } from "./dom.js";
+import { listenToExports } from "./exports.js";
+import { listenToKeys } from "./keys.js";
+import { editCategory, showCategories, showTargets } from "./labels.js";
 import {
-  $, fillSelect, filterPictures, showCategories, showCurrent, showMessage, showPictures,
-  showProgress, showSaved, showTargets,
-} from "./panels.js";
-import {
-  targetColors, withCategory, withClick, withMoved, withoutClick, withoutTarget,
-} from "./targets.js";
-import { listen } from "./input.js";
+  insidePoint, REST, scaled, withCategory, withClick, withMoved, withoutClick, withoutStrokes,
+  withoutTarget, withStroke,
+} from "./marks.js";
+import { MaskLoader } from "./masks.js";
+import { FILTERS, PictureList } from "./pictures.js";
+import { listenToPointers } from "./pointer.js";
+import { Session } from "./session.js";
+import { keepSettings, readPlace, readSettings, writePlace } from "./settings.js";
 import { View } from "./view.js";
 
 const view = new View($("canvas"));
-let images = [];
-let categories = [];
-let index = 0;
-let clicks = null; // what the server says of the picture
-let category = null;
-let selected = { id: null, point: null };
+const settings = readSettings();
+let tool = "click";
 let masksShown = true;
-let queue = Promise.resolve(); // changes go one after the other
-let pending = null; // an AbortController of the masks that are on their way
-let idle = 0;
 
 const how = () => ({ cue: $("cue").value, assigner: $("assigner").value });
-
-// Work on the server, after what was asked for before; a failure is shown.
-function run(work) {
-  queue = queue.then(work).catch((error) => {
-    if (error.name !== "AbortError") showMessage(error.message);
-  });
-  return queue;
-}
+const session = new Session({
+  shown: refresh,
+  marked: () => {
+    masks.load(); // on their way while the page draws
+    pictures.showProgress();
+    refresh();
+  },
+  opened: showPicture,
+  message: showMessage,
+  saved: (text, busy) => {
+    $("saved").textContent = text;
+    $("saved").classList.toggle("busy", busy);
+  },
+});
+const colors = () => ({
+  ...targetColors(session.clicks?.segments_info || [], session.categories), [REST]: REST_COLOR,
+});
+const masks = new MaskLoader(session, view, how, colors, {
+  loaded: (text) => {
+    $("latency").textContent = text;
+    refresh();
+  },
+  failed: showMessage,
+});
+const pictures = new PictureList((index) => {
+  session.open(index);
+  closeDrawers();
+});
 
 function refresh() {
-  const targets = clicks ? clicks.segments_info : [];
-  const colors = targetColors(targets, categories);
-  view.clicks = targets.flatMap((target) => target.points.map(([x, y], point) => ({
-    x: Math.floor(x) + 0.5, y: Math.floor(y) + 0.5, color: colors[target.id], target: target.id,
-    point, selected: target.id === selected.id,
-  })));
+  const marks = session.clicks ? session.marks : { targets: [], rest: [], strokes: [] };
+  const { selected, hovered, categories } = session;
+  const painted = colors();
+  view.clicks = [{ id: REST, points: marks.rest }, ...marks.targets].flatMap(({ id, points }) => (
+    points.map(([x, y], point) => ({
+      x: Math.floor(x) + 0.5, y: Math.floor(y) + 0.5, color: painted[id], target: id, point,
+      selected: id === selected.id, hovered: id === hovered,
+    }))));
   view.opacity = masksShown ? $("opacity").value / 100 : 0;
-  showTargets(targets, categories, colors, selected.id, {
-    select: (target) => select(target.id, 0),
-    remove: (target) => change((list) => withoutTarget(list, target.id)),
+  showTargets({
+    marks, categories, colors: painted, shares: masks.shares, selected: selected.id, hovered,
+  }, {
+    select: (id) => session.select(id),
+    hover: (id) => session.hover(id),
+    remove: (id) => session.change((now) => withoutTarget(now, id)),
   });
-  showCategories(categories, category?.id, {
-    choose: chooseCategory,
-    rename: renameCategory,
-    remove: (c) => changeCategories(() => api.removeCategory(c.id)),
+  showCategories(categories, session.category?.id, {
+    choose: (category) => session.choose(category),
+    edit: edit,
   });
-  $("undo").disabled = !clicks?.undo;
-  $("redo").disabled = !clicks?.redo;
+  $("now").textContent = session.category?.name || "no category yet";
+  $("now-color").style.backgroundColor = session.category ? css(session.category.color) : "";
+  $("undo").disabled = !session.can("undo");
+  $("redo").disabled = !session.can("redo");
+  $("status").value = session.clicks?.status || "";
+  $("remove-strokes").hidden = !marks.strokes.length;
+  $("hidden-masks").hidden = masksShown || !marks.targets.length;
+  masks.tint();
+}
+
+function showPicture(picture, clicks) {
+  const { index, image, images } = session;
+  masks.stop();
+  view.show(picture, clicks?.orientation);
+  $("title").textContent = clicks
+    ? `${clicks.name} — ${view.width} × ${view.height}` : image.name;
+  if (clicks) return;
+  pictures.showCurrent(index);
+  $("previous").disabled = index === 0;
+  $("next").disabled = index === images.length - 1;
+  remember();
+  refresh();
+}
+
+function showMessage(text) {
+  $("message-text").textContent = text || "";
+  $("message").classList.toggle("shown", Boolean(text));
+}
+
+function remember() {
+  writePlace({ picture: session.image.name, ...how() });
+}
+
+function chooseTool(name) {
+  tool = name;
+  view.draft = null;
+  view.brush = null;
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    const chosen = button.dataset.tool === name;
+    button.setAttribute("aria-checked", chosen);
+    button.tabIndex = chosen ? 0 : -1;
+  }
+  $("brush-size").hidden = !["brush", "eraser"].includes(name);
   view.draw();
 }
 
-function take(answer) {
-  clicks = answer;
-  if (!clicks.segments_info.some((target) => target.id === selected.id)) {
-    selected = { id: null, point: null };
-  }
-  images[index].targets = clicks.segments_info.length;
-  loadMasks(); // on their way while the page draws
-  showProgress(images, index);
-  refresh();
-}
-
-async function loadMasks() {
-  pending?.abort();
-  clearTimeout(idle);
-  const mine = (pending = new AbortController());
-  const shown = { index, revision: clicks.revision };
-  $("canvas").dataset.masks = "waiting";
-  if (!clicks.segments_info.length) {
-    view.clearMasks();
-    $("latency").textContent = "";
-    $("canvas").dataset.masks = `${shown.index}/${shown.revision}`;
-    if ($("canvas").dataset.warmed !== String(index)) warm(index);
-    return;
-  }
-  const start = performance.now();
-  try {
-    const masks = await api.readMasks(index, clicks.revision, how(), mine.signal);
-    if (mine.signal.aborted) return;
-    view.setMasks(masks, targetColors(clicks.segments_info, categories));
-    $("latency").textContent = `masks in ${Math.round(performance.now() - start)} ms`;
-    $("canvas").dataset.masks = `${shown.index}/${shown.revision}`;
-    if (index + 1 < images.length) idle = setTimeout(() => warm(index + 1), 1500);
-  } catch (error) {
-    if (error.name === "AbortError" || error.status === 409) return;
-    view.clearMasks();
-    showMessage(error.message);
-  }
-}
-
-// What does not depend on clicks, while the user still looks.
-function warm(which) {
-  $("canvas").dataset.warmed = which;
-  api.warm(which, how()).catch(() => {}); // opening the picture says what is wrong with it
-}
-
-// `make` turns the targets into { list, id, point }, or null for no change.
-function change(make) {
-  return run(async () => {
-    if (!clicks) return;
-    const made = make(clicks.segments_info);
-    if (!made) return refresh();
-    await save(() => api.writeTargets(index, clicks.revision, made.list), made);
+function edit(category) {
+  editCategory(category, {
+    change: (change) => session.changeCategories(() => api.changeCategory(category.id, change)),
+    remove: () => session.changeCategories(() => api.removeCategory(category.id)),
   });
 }
 
-async function save(work, select = selected) {
-  showSaved("saving …", true);
-  try {
-    const answer = await work();
-    selected = { id: select.id, point: select.point };
-    showMessage("");
-    showSaved("saved", false);
-    take(answer);
-  } catch (error) {
-    showSaved("not saved", true);
-    if (error.status === 409) take(await api.readClicks(index));
-    refresh();
-    throw error;
+// Who gets a click or a stroke: null is a new target.
+function receiver(event) {
+  if (event.altKey || tool === "rest") return REST;
+  if (tool === "more" || event.shiftKey) return session.selected.id;
+  return null;
+}
+
+const painter = () => (session.selected.id === REST ? null : session.selected.id);
+const brushRadius = () => Number($("brush").value) / 2 / view.scale * (window.devicePixelRatio || 1);
+
+function click(point, event) {
+  if (event.ctrlKey || event.metaKey) {
+    const id = masks.at(point);
+    return id ? session.select(id) : session.selectNone();
   }
+  const id = receiver(event);
+  if (tool === "more" && id === null) return showMessage("select a target first: click on one of its clicks");
+  if (id === null && !session.category) return needCategory();
+  session.change((marks) => withClick(marks, point, session.category, id));
 }
 
-const step = (what) => run(async () => {
-  const left = what === "undo" ? clicks?.undo : clicks?.redo;
-  if (left) await save(() => api[what](index, clicks.revision));
-});
-
-function select(id, point) {
-  selected = { id, point };
-  refresh();
+function needCategory() {
+  showMessage("choose a category first, or make one (N)");
 }
 
-function chooseCategory(chosen) {
-  category = chosen;
-  refresh();
+function endPolygon() {
+  const points = view.draft?.points || [];
+  view.draft = null;
+  view.draw();
+  if (points.length < 3) return;
+  const stroke = { shape: "polygon", radius: 0, points };
+  session.change((marks) => withStroke(marks, stroke, painter(), session.category, insidePoint(points)));
 }
 
-function open(next) {
-  if (next < 0 || next >= images.length) return queue;
-  return run(async () => {
-    pending?.abort();
-    clearTimeout(idle);
-    index = next;
-    clicks = null;
-    selected = { id: null, point: null };
-    view.show(null);
-    showCurrent(index);
-    showMessage("");
-    $("title").textContent = images[index].name;
-    $("previous").disabled = index === 0;
-    $("next").disabled = index === images.length - 1;
-    refresh();
-    const [answer, picture] = await Promise.all([api.readClicks(index), api.readPicture(index)]);
-    view.show(picture);
-    take(answer);
-    $("title").textContent = `${answer.name} — ${answer.width} × ${answer.height}`;
-  });
-}
-
-function openUnlabelled() {
-  const order = images.map((_, i) => (index + 1 + i) % images.length);
-  const next = order.find((i) => images[i].targets === 0);
-  if (next === undefined) showMessage("every picture has clicks");
-  else open(next);
-}
-
-function changeCategories(work) {
-  return run(async () => {
-    categories = await work();
-    category = categories.find((c) => c.id === category?.id) || categories.at(-1) || null;
-    showMessage("");
-    refresh();
-  });
-}
-
-function renameCategory(old) {
-  const name = window.prompt(`Another name for ${old.name}`, old.name);
-  if (name && name !== old.name) changeCategories(() => api.renameCategory(old.id, name.trim()));
-}
-
-$("new-category").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const name = $("category-name").value.trim();
-  changeCategories(async () => {
-    const all = await api.addCategory(name, Number($("category-kind").value));
-    category = all.at(-1);
-    $("category-name").value = "";
-    $("category-name").blur();
-    return all;
-  });
-});
-
-$("export").addEventListener("click", () => run(async () => {
-  const say = (text, wrong = false) => {
-    $("export-status").textContent = text;
-    $("export-status").classList.toggle("error", wrong);
-    $("export-status").scrollIntoView({ block: "nearest" });
-  };
-  $("export").disabled = true;
-  try {
-    let status = await api.startExport($("format").value, how());
-    watch(status);
-  } catch (error) {
-    say(error.message, true);
-    $("export").disabled = false;
-  }
-
-  async function watch(status) {
-    while (status.state === "running") {
-      say(status.total ? `${status.done} of ${status.total} …` : "working …");
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      try {
-        status = await api.exportStatus();
-      } catch (error) {
-        status = { state: "failed", error: error.message };
-      }
+const act = {
+  click,
+  brushRadius,
+  endPolygon,
+  refresh,
+  select: (id, point) => session.select(id, point),
+  move: (id, at, point) => session.change((marks) => withMoved(marks, id, at, point)),
+  removeClick: (id, point) => session.change((marks) => withoutClick(marks, id, point)),
+  hover: (point) => session.hover(masks.at(point) || null),
+  startStroke: (point) => {
+    if (tool === "brush" && painter() === null && !session.category) {
+      needCategory();
+      return null;
     }
-    if (status.state === "done") say(`written to ${status.path}`);
-    else say(status.error, true);
-    $("export").disabled = false;
-  }
-}));
+    const color = tool === "eraser" ? REST_COLOR
+      : colors()[painter()] || session.category.color;
+    return { points: [point], radius: brushRadius(), color };
+  },
+  endStroke: (draft) => {
+    if (!draft) return;
+    const stroke = { shape: "line", radius: Math.max(0.5, draft.radius), points: thinned(draft) };
+    const id = tool === "eraser" ? REST : painter();
+    session.change((marks) => withStroke(marks, stroke, id, session.category, draft.points[0]));
+  },
+  addCorner: (point) => {
+    if (painter() === null && !session.category) return needCategory();
+    const color = colors()[painter()] || session.category.color;
+    view.draft = view.draft || { points: [], polygon: true, color };
+    view.draft.points.push(point);
+    view.draw();
+  },
+};
 
-for (const id of ["cue", "assigner"]) {
-  $(id).addEventListener("change", () => {
-    $("assigner").disabled = $("cue").value === "checkpoint"; // it brings its own
-    if (clicks) loadMasks();
+// A stroke without the points that its width hides.
+function thinned({ points, radius }) {
+  const kept = [points[0]];
+  for (const point of points) {
+    const [x, y] = kept.at(-1);
+    if (Math.hypot(point[0] - x, point[1] - y) > radius / 4) kept.push(point);
+  }
+  return kept;
+}
+
+async function copyPrevious() {
+  const from = session.index - 1;
+  if (from < 0) return showMessage("there is no picture before this one");
+  session.run(async () => {
+    const there = await api.readClicks(from);
+    if (!there.segments_info.length) return showMessage(`${there.name} has no clicks to copy`);
+    const here = session.clicks;
+    if (here.segments_info.length) return showMessage("clicks are copied to a picture without any");
+    const given = { targets: there.segments_info, rest: there.rest };
+    session.change(() => ({ marks: scaled(given, there, here), id: null, point: null }));
   });
 }
-$("opacity").addEventListener("input", refresh);
-$("filter").addEventListener("input", () => filterPictures($("filter").value));
+
+function open(index, otherwise) {
+  if (index === undefined) showMessage(otherwise);
+  else session.open(index);
+}
 
 const actions = {
-  undo: () => step("undo"),
-  redo: () => step("redo"),
-  previous: () => open(index - 1),
-  next: () => open(index + 1),
-  unlabelled: openUnlabelled,
+  undo: () => session.step("undo"),
+  redo: () => session.step("redo"),
+  previous: () => session.open(session.index - 1),
+  next: () => session.open(session.index + 1),
+  unlabelled: () => open(session.find(FILTERS["without clicks"]), "every picture has clicks"),
+  done: () => {
+    session.setStatus("done");
+    session.run(async () => open(
+      session.find((image) => !image.status), "every picture has a status"));
+  },
+  copyPrevious,
   fit: () => view.fit(),
+  zoomIn: () => view.zoom(1.25),
+  zoomOut: () => view.zoom(0.8),
+  hold: (on) => pointers.hold(on),
   help: () => $("keys").showModal(),
+  tool: chooseTool,
   masks: () => {
     masksShown = !masksShown;
     refresh();
   },
-  category: (number) => categories[number] && chooseCategory(categories[number]),
-  newCategory: () => $("category-name").focus(),
-  recategorise: () => category
-    && change((list) => withCategory(list, selected.id, category)),
-  selectNext: () => {
-    const ids = clicks?.segments_info.map((target) => target.id) || [];
-    if (ids.length) select(ids[(ids.indexOf(selected.id) + 1) % ids.length], 0);
+  category: (number) => session.categories[number] && session.choose(session.categories[number]),
+  newCategory: () => {
+    openDrawer("right");
+    $("category-name").focus();
   },
-  selectNone: () => select(null, null),
-  select,
-  click: (point, grow) => {
-    if (!category) return showMessage("choose a category first, or make one (N)");
-    const id = grow ? selected.id : null;
-    change((list) => withClick(list, point, category, id));
+  recategorise: () => session.category
+    && session.change((marks) => withCategory(marks, session.selected.id, session.category)),
+  selectNext: () => session.selectNext(1),
+  selectPrevious: () => session.selectNext(-1),
+  crosshair: (dx, dy) => view.moveCrosshair(dx, dy),
+  clickAtCrosshair: (event) => {
+    if (!view.crosshair) return view.moveCrosshair(0, 0);
+    if (tool === "polygon") return act.addCorner(view.crosshair);
+    if (["brush", "eraser"].includes(tool)) return act.endStroke(act.startStroke(view.crosshair));
+    return click(view.crosshair, event);
   },
-  move: (id, at, point) => change((list) => withMoved(list, id, at, point)),
-  removeClick: (id = selected.id, point = selected.point) => {
-    if (id !== null) change((list) => withoutClick(list, id, point));
+  escape: () => {
+    closeDrawers();
+    if (view.draft) view.draft = null;
+    else session.selectNone();
+    view.draw();
   },
-  removeTarget: () => selected.id !== null && change((list) => withoutTarget(list, selected.id)),
+  removeClick: () => {
+    const { id, point } = session.selected;
+    if (id !== null) session.change((marks) => withoutClick(marks, id, point));
+  },
+  removeTarget: () => {
+    const { id } = session.selected;
+    if (id !== null) session.change((marks) => withoutTarget(marks, id));
+  },
+  removeStrokes: () => {
+    const { id } = session.selected;
+    session.change((marks) => withoutStrokes(marks, id ?? REST));
+  },
 };
-for (const id of ["undo", "redo", "previous", "next", "unlabelled", "fit", "help"]) {
-  $(id).addEventListener("click", () => {
-    actions[id]();
-    $(id).blur(); // keys belong to the picture
+
+function openDrawer(side) {
+  document.body.dataset.drawer = side;
+  for (const name of ["left", "right"]) $(`show-${name}`).setAttribute("aria-expanded", name === side);
+}
+
+function closeDrawers() {
+  openDrawer("");
+}
+
+function listenToControls() {
+  const buttons = ["undo", "redo", "previous", "next", "unlabelled", "fit", "help"];
+  for (const id of buttons) $(id).addEventListener("click", () => actions[id]());
+  $("copy-previous").addEventListener("click", copyPrevious);
+  $("hidden-masks").addEventListener("click", actions.masks);
+  $("message-close").addEventListener("click", () => showMessage(""));
+  $("remove-strokes").addEventListener("click", actions.removeStrokes);
+  $("status").addEventListener("change", () => session.setStatus($("status").value));
+  for (const side of ["left", "right"]) {
+    $(`show-${side}`).addEventListener("click", () => (
+      openDrawer(document.body.dataset.drawer === side ? "" : side)));
+  }
+  $("stage").addEventListener("pointerdown", closeDrawers);
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.addEventListener("click", () => chooseTool(button.dataset.tool));
+  }
+  $("draw").addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const all = [...document.querySelectorAll("[data-tool]")];
+    const next = all[(all.findIndex((b) => b.dataset.tool === tool) + step + all.length) % all.length];
+    chooseTool(next.dataset.tool);
+    next.focus();
+  });
+  for (const id of ["cue", "assigner"]) {
+    $(id).addEventListener("change", () => {
+      chosen();
+      keepSettings(how());
+      if (session.clicks) masks.load();
+    });
+  }
+  $("opacity").addEventListener("input", () => {
+    keepSettings({ opacity: $("opacity").value });
+    refresh();
+  });
+  $("theme").addEventListener("change", () => {
+    keepSettings({ theme: $("theme").value });
+    document.documentElement.dataset.theme = $("theme").value;
+  });
+  $("new-category").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = $("category-name").value.trim();
+    session.changeCategories(async () => {
+      const all = await api.addCategory(name, Number($("category-kind").value));
+      $("category-name").value = "";
+      $("canvas").focus({ preventScroll: true });
+      return all;
+    }, (all) => all.at(-1));
   });
 }
-listen(view, actions);
 
-run(async () => {
-  const state = await api.readState();
-  images = state.images;
-  categories = state.categories;
-  category = categories[0] || null;
-  $("folder").textContent = `clicks: ${state.file}`;
+function chosen() {
+  $("assigner").disabled = $("cue").value === "checkpoint"; // it brings its own
+  if (session.images.length) remember();
+}
+
+// What was chosen the last time, as far as it is still on offer.
+function restore(state) {
   fillSelect($("cue"), state.cues);
   fillSelect($("assigner"), state.assigners);
   fillSelect($("format"), state.formats);
-  showPictures(images, open);
-  showProgress(images, null);
-  const first = images.findIndex((image) => image.targets === 0);
-  setTimeout(() => open(Math.max(0, first)));
+  const place = readPlace();
+  const among = (values, ...wanted) => wanted.find((value) => values.includes(value)) || values[0];
+  $("cue").value = among(state.cues, place.cue, settings.cue);
+  $("assigner").value = among(state.assigners, place.assigner, settings.assigner);
+  $("opacity").value = settings.opacity ?? 50;
+  $("theme").value = settings.theme || "";
+  document.documentElement.dataset.theme = settings.theme || "";
+  $("folder").textContent = `clicks: ${state.file}`;
+  $("notes").replaceChildren(...state.notes.map((text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
+    return item;
+  }));
+  const at = session.images.findIndex((image) => image.name === place.picture);
+  const empty = session.images.findIndex(FILTERS["without clicks"]);
+  return at >= 0 ? at : Math.max(0, empty);
+}
+
+const pointers = listenToPointers(view, () => tool, act);
+fillSelect($("status-filter"), Object.keys(FILTERS));
+listenToKeys($("canvas"), actions);
+listenToControls();
+listenToExports(session, how);
+chooseTool("click");
+session.run(async () => {
+  const state = await session.load();
+  pictures.show(session.images);
+  const first = restore(state);
+  chosen();
+  pictures.showProgress();
+  setTimeout(() => session.open(first));
 });

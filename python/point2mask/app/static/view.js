@@ -1,20 +1,42 @@
-// The canvas: picture, masks and clicks, and where the mouse is on the picture.
+// The canvas: picture, masks, clicks and strokes, and where the pointer is on the picture.
+// Everything is kept in the pixels of the stored file; one matrix turns them upright and onto the screen.
 
 const RADIUS = 7; // of a click, in pixels of the screen
+const MARGIN = 0.96; // of the canvas that a fitted picture fills
+const HIGHLIGHT = "#ffe14d";
+
+// From the stored pixels of a picture to upright ones, for every EXIF orientation.
+function turned(orientation, width, height) {
+  const turns = {
+    2: [-1, 0, 0, 1, width, 0],
+    3: [-1, 0, 0, -1, width, height],
+    4: [1, 0, 0, -1, 0, height],
+    5: [0, 1, 1, 0, 0, 0],
+    6: [0, 1, -1, 0, height, 0],
+    7: [0, -1, -1, 0, height, width],
+    8: [0, -1, 1, 0, 0, width],
+  };
+  return new DOMMatrix(turns[orientation] || [1, 0, 0, 1, 0, 0]);
+}
 
 export class View {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.picture = null;
-    this.tint = document.createElement("canvas");
-    this.tinted = false;
-    this.clicks = []; // { x, y, color, selected, target, point }
+    this.layer = null; // of masks: { canvas, outlines, highlight, width, height }
+    this.clicks = []; // { x, y, color, selected, hovered, target, point }
+    this.strokes = []; // { points, radius, polygon, color }
+    this.draft = null; // the stroke or polygon that is being drawn
+    this.crosshair = null; // [x, y] on the picture, moved by keys
+    this.brush = null; // { at: event place, radius in pixels of the picture }
     this.opacity = 0.5;
+    this.turn = new DOMMatrix();
     this.scale = 1;
     this.left = 0;
     this.top = 0;
     this.fitted = true;
+    this.asked = 0;
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
@@ -23,94 +45,84 @@ export class View {
     this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
     this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
     if (this.fitted) this.fit();
-    else this.draw();
+    else this.paint();
   }
 
-  show(picture) {
+  show(picture, orientation = 1) {
     this.picture = picture;
-    this.tinted = false;
-    if (picture) this.fit();
-    else this.draw();
+    this.layer = null;
+    this.draft = null;
+    this.crosshair = null;
+    if (!picture) return this.draw();
+    this.turn = turned(orientation, picture.width, picture.height);
+    const quarter = orientation > 4;
+    this.width = quarter ? picture.height : picture.width; // upright
+    this.height = quarter ? picture.width : picture.height;
+    this.fit();
   }
 
-  // Colours { id: [r, g, b] }; pixels beside another target's are the contour.
-  setMasks(masks, colors) {
-    const { width, height, ids } = masks;
-    this.tint.width = width;
-    this.tint.height = height;
-    const context = this.tint.getContext("2d");
-    const image = context.createImageData(width, height);
-    const packed = new Uint32Array(image.data.buffer);
-    const little = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-    const pack = ([r, g, b], a) => (little ? (a << 24) | (b << 16) | (g << 8) | r
-      : (r << 24) | (g << 16) | (b << 8) | a) >>> 0;
-    const table = new Map(Object.entries(colors).map(([id, c]) => [Number(id), pack(c, 255)]));
-    const white = pack([255, 255, 255], 255);
-    let last = -1;
-    let color = 0;
-    for (let y = 0, i = 0; y < height; y++) {
-      for (let x = 0; x < width; x++, i++) {
-        const id = ids[i];
-        if (id !== last) {
-          last = id;
-          color = table.get(id) || 0;
-        }
-        const border = (x + 1 < width && ids[i + 1] !== id) || (y + 1 < height && ids[i + width] !== id);
-        packed[i] = border ? white : color;
-      }
-    }
-    context.putImageData(image, 0, 0);
-    this.tinted = true;
+  setLayer(layer) {
+    this.layer = layer;
     this.draw();
   }
 
-  clearMasks() {
-    this.tinted = false;
-    this.draw();
+  fitScale() {
+    return MARGIN * Math.min(this.canvas.width / this.width, this.canvas.height / this.height);
   }
 
   fit() {
     if (!this.picture) return;
-    const margin = 0.96;
-    const { width, height } = this.picture;
-    this.scale = margin * Math.min(this.canvas.width / width, this.canvas.height / height);
-    this.left = (this.canvas.width - width * this.scale) / 2;
-    this.top = (this.canvas.height - height * this.scale) / 2;
+    this.scale = this.fitScale();
+    this.left = (this.canvas.width - this.width * this.scale) / 2;
+    this.top = (this.canvas.height - this.height * this.scale) / 2;
     this.fitted = true;
-    this.draw();
+    this.paint();
   }
 
-  // Around a place of the canvas, its middle by default.
+  // Around a place of the canvas, its middle by default; not below half of what fits.
   zoom(factor, at = { x: this.canvas.width / 2, y: this.canvas.height / 2 }) {
-    const scale = Math.min(64, Math.max(0.02, this.scale * factor));
+    if (!this.picture) return;
+    const least = Math.min(1, this.fitScale() / 2);
+    const scale = Math.min(64, Math.max(least, this.scale * factor));
     this.left = at.x - ((at.x - this.left) * scale) / this.scale;
     this.top = at.y - ((at.y - this.top) * scale) / this.scale;
     this.scale = scale;
-    this.fitted = false;
-    this.draw();
+    this.moved();
   }
 
   pan(dx, dy) {
     this.left += dx;
     this.top += dy;
+    this.moved();
+  }
+
+  // At least a strip of the picture stays in sight.
+  moved() {
+    const strip = 40 * (window.devicePixelRatio || 1);
+    const clamp = (at, size, room) => Math.min(room - strip, Math.max(strip - size, at));
+    this.left = clamp(this.left, this.width * this.scale, this.canvas.width);
+    this.top = clamp(this.top, this.height * this.scale, this.canvas.height);
     this.fitted = false;
     this.draw();
   }
 
-  // A mouse event's place on the canvas, in its own pixels.
+  matrix() {
+    return new DOMMatrix([this.scale, 0, 0, this.scale, this.left, this.top]).multiply(this.turn);
+  }
+
+  // A pointer event's place on the canvas, in its own pixels.
   place(event) {
     const box = this.canvas.getBoundingClientRect();
     const ratio = this.canvas.width / box.width;
     return { x: (event.clientX - box.left) * ratio, y: (event.clientY - box.top) * ratio };
   }
 
-  // The same on the picture; null outside unless it is to be moved inside.
+  // The same on the picture as stored; null outside unless it is to be moved inside.
   onPicture(event, inside = false) {
     if (!this.picture) return null;
     const { width, height } = this.picture;
     const at = this.place(event);
-    let x = (at.x - this.left) / this.scale;
-    let y = (at.y - this.top) / this.scale;
+    let { x, y } = this.matrix().inverse().transformPoint(at);
     if (inside) {
       x = Math.min(Math.max(x, 0), width - 0.01);
       y = Math.min(Math.max(y, 0), height - 0.01);
@@ -120,48 +132,164 @@ export class View {
     return [Math.floor(x * 100) / 100, Math.floor(y * 100) / 100];
   }
 
-  // The click under the mouse, the last drawn first.
+  onCanvas([x, y]) {
+    const { x: u, y: v } = this.matrix().transformPoint({ x, y });
+    return [u, v];
+  }
+
+  // Moves the crosshair by pixels of the screen; it starts in the middle of the canvas.
+  moveCrosshair(dx, dy) {
+    if (!this.picture) return;
+    const { canvas } = this;
+    const ratio = window.devicePixelRatio || 1;
+    const [x, y] = this.crosshair
+      ? this.onCanvas(this.crosshair) : [canvas.width / 2, canvas.height / 2];
+    const box = canvas.getBoundingClientRect();
+    const clientX = box.left + (x + dx * ratio) * (box.width / canvas.width);
+    const clientY = box.top + (y + dy * ratio) * (box.height / canvas.height);
+    this.crosshair = this.onPicture({ clientX, clientY }, true);
+    const [u, v] = this.onCanvas(this.crosshair);
+    const edge = 30 * ratio;
+    const out = (at, room) => Math.min(0, room - edge - at) + Math.max(0, edge - at);
+    if (!this.fitted) this.pan(out(u, canvas.width), out(v, canvas.height));
+    else this.draw();
+  }
+
+  // The click under the pointer, the last drawn first; a finger reaches further.
   clickAt(event) {
     const at = this.place(event);
-    const reach = (RADIUS + 3) * (window.devicePixelRatio || 1);
+    const reach = (RADIUS + (event.pointerType === "touch" ? 10 : 3)) * (window.devicePixelRatio || 1);
     for (let i = this.clicks.length - 1; i >= 0; i--) {
-      const [x, y] = this.onCanvas(this.clicks[i]);
+      const [x, y] = this.onCanvas([this.clicks[i].x, this.clicks[i].y]);
       if (Math.hypot(x - at.x, y - at.y) <= reach) return this.clicks[i];
     }
     return null;
   }
 
-  onCanvas({ x, y }) {
-    return [this.left + x * this.scale, this.top + y * this.scale];
+  // Once a frame, however often it is asked for.
+  draw() {
+    if (this.asked) return;
+    this.asked = requestAnimationFrame(() => this.paint());
   }
 
-  draw() {
+  paint() {
+    cancelAnimationFrame(this.asked);
+    this.asked = 0;
     const { context, canvas } = this;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!this.picture) return;
-    const { width, height } = this.picture;
-    const box = [this.left, this.top, width * this.scale, height * this.scale];
-    context.imageSmoothingEnabled = this.scale < 2;
-    context.drawImage(this.picture, ...box);
-    if (this.tinted && this.opacity > 0) {
-      context.globalAlpha = this.opacity;
-      context.drawImage(this.tint, ...box);
-      context.globalAlpha = 1;
-    }
     const ratio = window.devicePixelRatio || 1;
-    for (const click of this.clicks) {
-      const [x, y] = this.onCanvas(click);
-      const radius = (click.selected ? RADIUS + 2 : RADIUS) * ratio;
-      context.beginPath();
-      context.arc(x, y, radius, 0, 2 * Math.PI);
-      context.fillStyle = `rgb(${click.color.join(",")})`;
+    const matrix = this.matrix();
+    context.setTransform(matrix);
+    context.imageSmoothingEnabled = this.scale < 2;
+    context.drawImage(this.picture, 0, 0);
+    if (this.layer && this.opacity > 0) this.paintMasks(matrix, ratio);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    if (this.draft) this.paintDraft(this.draft, ratio);
+    for (const click of this.clicks) this.paintClick(click, ratio);
+    if (this.brush) this.paintBrush(ratio);
+    if (this.crosshair) this.paintCrosshair(ratio);
+  }
+
+  paintMasks(matrix, ratio) {
+    const { context, layer } = this;
+    const { width, height } = this.picture;
+    context.globalAlpha = this.opacity;
+    context.imageSmoothingEnabled = true;
+    context.drawImage(layer.canvas, 0, 0, width, height);
+    const across = width / layer.width;
+    context.setTransform(matrix.scale(across, height / layer.height));
+    context.globalAlpha = Math.min(1, this.opacity + 0.35);
+    const pen = ratio / (this.scale * across);
+    context.lineJoin = "round";
+    context.lineWidth = 1.5 * pen;
+    context.strokeStyle = "#fff";
+    context.stroke(layer.outlines);
+    if (layer.highlight) {
+      context.globalAlpha = 1;
+      context.lineWidth = 5 * pen;
+      context.strokeStyle = "#000a";
+      context.stroke(layer.highlight);
+      context.lineWidth = 2.5 * pen;
+      context.strokeStyle = HIGHLIGHT;
+      context.stroke(layer.highlight);
+    }
+    context.globalAlpha = 1;
+  }
+
+  paintClick(click, ratio) {
+    const { context } = this;
+    const [x, y] = this.onCanvas([click.x, click.y]);
+    const radius = (click.selected || click.hovered ? RADIUS + 2 : RADIUS) * ratio;
+    context.beginPath();
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.fillStyle = `rgb(${click.color.join(",")})`;
+    context.fill();
+    context.lineWidth = 4 * ratio;
+    context.strokeStyle = "#000";
+    context.stroke();
+    context.lineWidth = 2 * ratio;
+    context.strokeStyle = click.selected ? HIGHLIGHT : "#fff";
+    context.stroke();
+    if (click.target !== 0) return;
+    const arm = 0.45 * radius; // a cross: nothing is here
+    context.beginPath();
+    context.moveTo(x - arm, y - arm);
+    context.lineTo(x + arm, y + arm);
+    context.moveTo(x + arm, y - arm);
+    context.lineTo(x - arm, y + arm);
+    context.stroke();
+  }
+
+  paintDraft({ points, radius, polygon, color }, ratio) {
+    const { context } = this;
+    context.beginPath();
+    points.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...this.onCanvas(point)));
+    context.lineCap = context.lineJoin = "round";
+    if (polygon) {
+      context.fillStyle = `rgba(${color.join(",")},.4)`;
       context.fill();
-      context.lineWidth = 4 * ratio;
-      context.strokeStyle = "#000";
+    } else {
+      if (points.length === 1) context.lineTo(...this.onCanvas(points[0]));
+      context.globalAlpha = 0.6;
+      context.lineWidth = 2 * radius * this.scale;
+      context.strokeStyle = `rgb(${color.join(",")})`;
       context.stroke();
-      context.lineWidth = 2 * ratio;
-      context.strokeStyle = click.selected ? "#ffe14d" : "#fff";
+      context.globalAlpha = 1;
+      return;
+    }
+    context.lineWidth = 2 * ratio;
+    context.strokeStyle = HIGHLIGHT;
+    context.stroke();
+    const [x, y] = this.onCanvas(points[0]); // where a click closes it
+    context.strokeRect(x - 4 * ratio, y - 4 * ratio, 8 * ratio, 8 * ratio);
+  }
+
+  paintBrush(ratio) {
+    const { context } = this;
+    context.beginPath();
+    context.arc(this.brush.at.x, this.brush.at.y, Math.max(2, this.brush.radius * this.scale), 0, 7);
+    context.lineWidth = 1.5 * ratio;
+    context.strokeStyle = "#fff";
+    context.stroke();
+    context.setLineDash([4 * ratio, 4 * ratio]);
+    context.strokeStyle = "#000";
+    context.stroke();
+    context.setLineDash([]);
+  }
+
+  paintCrosshair(ratio) {
+    const { context } = this;
+    const [x, y] = this.onCanvas(this.crosshair);
+    for (const [color, width] of [["#000", 4], ["#fff", 1.5]]) {
+      context.beginPath();
+      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+        context.moveTo(x + 4 * ratio * dx, y + 4 * ratio * dy);
+        context.lineTo(x + 20 * ratio * dx, y + 20 * ratio * dy);
+      }
+      context.lineWidth = width * ratio;
+      context.strokeStyle = color;
       context.stroke();
     }
   }

@@ -1,0 +1,136 @@
+// Changes of a picture's marks, as pure functions.
+// Marks are { targets, rest, strokes }: clicks on targets, clicks on nothing, and corrections by hand.
+// Every change is { marks, id, point } with what is then selected, or null for none.
+
+export const REST = 0; // the "target" of clicks that belong to nobody
+
+const pixel = ([x, y]) => `${Math.floor(x)},${Math.floor(y)}`;
+const copy = (marks) => structuredClone(marks);
+const freshId = (targets) => Math.max(0, ...targets.map((t) => t.id)) + 1;
+
+function taken(marks, point) {
+  const here = (p) => pixel(p) === pixel(point);
+  return marks.rest.some(here) || marks.targets.some((t) => t.points.some(here));
+}
+
+const pointsOf = (marks, id) => (
+  id === REST ? marks.rest : marks.targets.find((t) => t.id === id)?.points);
+
+// A click grows `id`, or the stuff that is there already, or makes a new target.
+export function withClick(marks, point, category, id = null) {
+  if (taken(marks, point)) return null; // one click a pixel
+  const after = copy(marks);
+  if (id === REST) {
+    after.rest.push(point);
+    return { marks: after, id: REST, point: after.rest.length - 1 };
+  }
+  const grown = after.targets.find((t) => (id === null
+    ? !category.isthing && t.category_id === category.id
+    : t.id === id));
+  if (grown) {
+    grown.points.push(point);
+    return { marks: after, id: grown.id, point: grown.points.length - 1 };
+  }
+  const fresh = freshId(after.targets);
+  after.targets.push({ id: fresh, category_id: category.id, iscrowd: 0, points: [point] });
+  return { marks: after, id: fresh, point: 0 };
+}
+
+export function withMoved(marks, id, index, point) {
+  const after = copy(marks);
+  const points = pointsOf(after, id);
+  if (!points || (taken(marks, point) && pixel(points[index]) !== pixel(point))) return null;
+  points[index] = point;
+  return { marks: after, id, point: index };
+}
+
+// A target without clicks is none.
+export function withoutClick(marks, id, index) {
+  const after = copy(marks);
+  const points = pointsOf(after, id);
+  if (!points || index === null) return null;
+  points.splice(index, 1);
+  if (points.length) return { marks: after, id, point: points.length - 1 };
+  return id === REST ? { marks: after, id: null, point: null } : withoutTarget(marks, id);
+}
+
+export function withoutTarget(marks, id) {
+  const after = copy(marks);
+  if (id === REST) after.rest = [];
+  after.targets = after.targets.filter((t) => t.id !== id);
+  if (id !== REST) after.strokes = after.strokes.filter((s) => s.segment_id !== id);
+  return { marks: after, id: null, point: null };
+}
+
+// There is one target of a category of stuff: the clicks of another join it.
+export function withCategory(marks, id, category) {
+  const after = copy(marks);
+  const target = after.targets.find((t) => t.id === id);
+  if (!target || target.category_id === category.id) return null;
+  const there = category.isthing
+    ? null : after.targets.find((t) => t.category_id === category.id);
+  if (!there) {
+    target.category_id = category.id;
+    return { marks: after, id, point: 0 };
+  }
+  there.points.push(...target.points);
+  for (const stroke of after.strokes) {
+    if (stroke.segment_id === id) stroke.segment_id = there.id;
+  }
+  after.targets = after.targets.filter((t) => t.id !== id);
+  return { marks: after, id: there.id, point: there.points.length - 1 };
+}
+
+// A stroke or polygon for `id` (REST: nobody); with none it begins a new target, clicked at `inside`.
+export function withStroke(marks, stroke, id, category, inside) {
+  let after = copy(marks);
+  let made = { id, point: null };
+  if (id === null) {
+    const begun = withClick(after, inside, category);
+    if (!begun) return null;
+    after = begun.marks;
+    made = begun;
+  }
+  after.strokes.push({ ...stroke, segment_id: made.id });
+  const selected = made.id === REST ? { id: null, point: null } : { id: made.id, point: 0 };
+  return { marks: after, ...selected };
+}
+
+export function withoutStrokes(marks, id) {
+  const after = copy(marks);
+  after.strokes = after.strokes.filter((s) => s.segment_id !== id);
+  return after.strokes.length === marks.strokes.length ? null : { marks: after, id, point: 0 };
+}
+
+// The marks of one picture on another: all in proportion, and at most one click a pixel.
+export function scaled(marks, from, to) {
+  const [across, down] = [to.width / from.width, to.height / from.height];
+  const move = ([x, y]) => [
+    Math.min(x * across, to.width - 0.01), Math.min(y * down, to.height - 0.01)];
+  const seen = new Set();
+  const free = (points) => points.map(move).filter((p) => !seen.has(pixel(p)) && seen.add(pixel(p)));
+  const targets = marks.targets
+    .map((t) => ({ id: t.id, category_id: t.category_id, iscrowd: t.iscrowd, points: free(t.points) }))
+    .filter((t) => t.points.length);
+  return { targets, rest: free(marks.rest), strokes: [] };
+}
+
+// A point inside a polygon: the middle of the widest piece of a horizontal line through it.
+export function insidePoint(points) {
+  const rows = points.map(([, y]) => y);
+  const low = Math.min(...rows), high = Math.max(...rows);
+  let best = { width: -1, at: points[0] };
+  for (let step = 1; step < 16; step++) {
+    const y = low + ((high - low) * step) / 16;
+    const cuts = points.flatMap(([x1, y1], i) => {
+      const [x2, y2] = points[(i + 1) % points.length];
+      return (y1 <= y) !== (y2 <= y) ? [x1 + ((y - y1) / (y2 - y1)) * (x2 - x1)] : [];
+    }).sort((a, b) => a - b);
+    for (let i = 0; i + 1 < cuts.length; i += 2) {
+      if (cuts[i + 1] - cuts[i] > best.width) {
+        best = { width: cuts[i + 1] - cuts[i], at: [(cuts[i] + cuts[i + 1]) / 2, y] };
+      }
+    }
+  }
+  return best.at.map((value) => Math.floor(value * 100) / 100);
+}

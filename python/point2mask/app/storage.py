@@ -1,0 +1,157 @@
+"""Labels of a folder on the disk: a line a change, and the whole file anew in quiet times."""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import open_replacing
+from point2mask.data.journal import Change, Journal, journal_path, journals
+from point2mask.data.marks import Marks
+from point2mask.data.points import (
+    PointLabels,
+    PointTarget,
+    annotation_to_json,
+    encode_points,
+)
+from point2mask.data.records import Category, ImageRecord, categories_to_json, image_to_json
+
+SOON = 2.0  # seconds after a change until the file is written anew
+SHARE = 20  # of the time: writing a large file anew is spread out so that it takes a part of it
+
+
+class ConflictError(DataError):
+    """Somebody else was faster: what the caller knows is no longer so."""
+
+
+class Storage:
+    """A ``points.json`` and its journal (:mod:`point2mask.data.journal`).
+
+    Attributes:
+        exists: whether there is a file to begin with.
+        notes: what was found beside it, a line each.
+    """
+
+    def __init__(
+        self, path: Path, lock: threading.RLock, everything: Callable[[], PointLabels]
+    ) -> None:
+        """
+        Args:
+            path: of the JSON.
+            lock: held by whoever calls; taken here for the file to be written in quiet times.
+            everything: all that the file should hold, asked for under the lock.
+        """
+        self._path, self._lock, self._everything = path, lock, everything
+        self._timer: threading.Timer | None = None
+        self._since: list[Change] = []  # changes since the file was last begun
+        self._taken = 0.0  # seconds that it took
+        self._writing = threading.Lock()  # one writer of the whole file
+        content = path.read_bytes() if path.exists() else b""
+        self._stamp = self._file_stamp()
+        self._journal = Journal(journal_path(path, content))
+        others = [other for other in journals(path) if other != self._journal.path]
+        self.exists = bool(content) or self._journal.path.exists()
+        self.notes = [
+            f"{other.name} holds changes of another {path.name} than this one; it is left alone"
+            for other in others
+        ]
+
+    def save_image(
+        self, record: ImageRecord, targets: Sequence[PointTarget], marks: Marks, kept: bool
+    ) -> None:
+        """Notes what is said of an image now, on the disk.
+
+        Raises:
+            ConflictError: the file was written by another program.
+            OSError: it cannot be written; nothing has changed.
+        """
+        annotation = annotation_to_json(record, targets, marks) if kept else None
+        self._note({"image": image_to_json(record), "annotation": annotation})
+
+    def save_categories(self, categories: Mapping[int, Category]) -> None:
+        """The same for the categories."""
+        self._note({"categories": categories_to_json(categories)})
+
+    def _note(self, change: Change) -> None:
+        if self._file_stamp() != self._stamp:
+            raise ConflictError(
+                f"{self._path}: another program has changed it; start again to go on from there"
+            )
+        if not self.exists:
+            self._begin()
+        self._journal.append(change)
+        self._since.append(change)
+        if self._timer is None:
+            self._timer = threading.Timer(max(SOON, SHARE * self._taken), self._settle_quietly)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _begin(self) -> None:
+        """Makes the file, with the categories that there were from the start."""
+        content = encode_points(self._everything(), self._path)
+        with open_replacing(self._path) as file:
+            file.write(content)
+        self._stamp, self.exists = self._file_stamp(), True
+        self._journal = Journal(journal_path(self._path, content))
+
+    def settle(self) -> None:
+        """Writes the file anew with all changes, which only then leave the journal.
+
+        Clicks do not wait meanwhile, but for the renaming: the next journal is there first, with
+        the changes that came while the file was written.
+        """
+        with self._writing:
+            with self._lock:
+                if not self._journal.path.exists() or self._file_stamp() != self._stamp:
+                    return
+                start = time.monotonic()
+                old, labels = self._journal, self._everything()
+                self._since, self._timer = [], None
+            content = encode_points(labels, self._path)
+            beside = self._path.with_name(f".{secrets.token_hex(8)}.tmp")
+            try:
+                with beside.open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                with self._lock:
+                    self._exchange(old, content, beside)
+            finally:
+                beside.unlink(missing_ok=True)
+                self._taken = time.monotonic() - start
+
+    def _exchange(self, old: Journal, content: bytes, beside: Path) -> None:
+        if self._file_stamp() != self._stamp:
+            return  # another program's file stays; the journal is noted at the next start
+        path = journal_path(self._path, content)
+        if path != old.path:
+            path.unlink(missing_ok=True)
+            self._journal = Journal(path)
+            for change in self._since:
+                self._journal.append(change)
+        os.replace(beside, self._path)
+        self._stamp = self._file_stamp()
+        if path != old.path or not self._since:
+            old.path.unlink(missing_ok=True)
+
+    def _settle_quietly(self) -> None:
+        try:
+            self.settle()
+        except (OSError, DataError):
+            pass  # all is in the journal; the next change says what is wrong with the disk
+
+    def close(self) -> None:
+        """Writes the file a last time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.settle()
+
+    def _file_stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
