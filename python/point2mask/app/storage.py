@@ -53,7 +53,7 @@ class Storage:
         self._stamp = self._file_stamp()
         self._journal = Journal(journal_path(path, content))
         others = [other for other in journals(path) if other != self._journal.path]
-        self.exists = bool(content) or self._journal.path.exists()
+        self.exists = path.exists()
         self.notes = [
             f"{other.name} holds changes of another {path.name} than this one; it is left alone"
             for other in others

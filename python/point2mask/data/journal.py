@@ -23,22 +23,22 @@ Change = dict[str, Any]
 
 
 def journal_path(path: Path, content: bytes) -> Path:
-    """The journal of ``path`` while that holds ``content`` (nothing where there is no file)."""
+    """The journal of ``path`` while that holds ``content``."""
     return path.with_name(f"{path.stem}.{hashlib.sha256(content).hexdigest()[:16]}{SUFFIX}")
 
 
 def read_with_journal(path: Path, read: Callable[[Path], bytes]) -> tuple[bytes, list[Change]]:
     """The content of ``path`` and the changes that are not in it yet, in their order.
 
-    Where there is no file yet but a journal, the content is empty. Somebody may write meanwhile.
+    Somebody may write meanwhile. ``read`` gives the content of a file.
     """
     while True:
-        content = b"" if not path.exists() and journal_path(path, b"").exists() else read(path)
+        content = read(path)
         try:
             return content, list(read_changes(journal_path(path, content)))
         except FileNotFoundError:
             # None, or the changes have just come into the file.
-            if not path.exists() or read(path) == content:
+            if read(path) == content:
                 return content, []
 
 
@@ -86,7 +86,7 @@ class Journal:
         Raises:
             OSError: it cannot be written.
         """
-        line = msgspec.json.encode(change) + b"\n"
+        line = msgspec.json.encode(change, enc_hook=float) + b"\n"
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             length = os.fstat(descriptor).st_size

@@ -120,7 +120,7 @@ def encode_points(labels: PointLabels, place: object) -> bytes:
         "annotations": annotations,
         "categories": categories_to_json(labels.categories),
     }
-    return msgspec.json.encode(content) + b"\n"
+    return msgspec.json.encode(content, enc_hook=float) + b"\n"  # the numbers may be NumPy's
 
 
 def annotation_to_json(
@@ -128,7 +128,7 @@ def annotation_to_json(
 ) -> dict[str, object]:
     """An entry of ``annotations``."""
     segments = [target_to_json(target) for target in targets]
-    return {"image_id": record.id, "segments_info": segments, **msgspec.structs.asdict(marks)}
+    return {"image_id": record.id, "segments_info": segments, **msgspec.to_builtins(marks)}
 
 
 def _read_with_changes(path: Path) -> Fields:
