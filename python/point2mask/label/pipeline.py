@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.data import PointTarget
-from point2mask.data.marks import NO_MARKS, NOBODY, Marks, draw_strokes
+from point2mask.data import DataError, PointTarget
+from point2mask.data.marks import NO_MARKS, NOBODY, Marks, check_marks, draw_strokes
 from point2mask.label.paths import shortest_path, transport
 from point2mask.label.picture import Picture, make_picture
 from point2mask.label.regions import merge, watershed
