@@ -28,7 +28,7 @@ class Image:
     """One image's maps and thing/stuff clicks: ``targets[k] = (class, [(x, y), ...])``."""
 
     semantic: Array  # [C, H, W] class probabilities
-    boundary: Array | None  # [h, w]
+    boundary: Array | None  # [h, w] logits
     feature: Array | None  # [D, h, w]
     targets: Sequence[tuple[int, Sequence[tuple[float, float]]]]
 
@@ -54,7 +54,9 @@ def graph(image: Image, p: Array) -> coo_matrix:
     """Directed 8-neighbour edge costs at stride 16 (b.4)."""
     rows, columns = p.shape[1] // STRIDE, p.shape[2] // STRIDE
     p = resize(p, rows, columns)
-    b = None if image.boundary is None else resize(image.boundary[None], rows, columns)[0]
+    b = None
+    if image.boundary is not None:
+        b = 1 / (1 + np.exp(-resize(image.boundary[None], rows, columns)[0]))
     f = None if image.feature is None else resize(image.feature, rows, columns)
     source, target, cost = [], [], []
     for y in range(rows):
@@ -151,7 +153,9 @@ def pseudo_masks(
     first = likely(raw)
     centres = []
     for j, (_, points) in enumerate(things):
-        x, y = (int(value) for value in points[0])
+        # The points come from an image, by rows; they are known by their cells from here on.
+        y, x = min((int(y), int(x)) for x, y in points)
+        y, x = min(y // STRIDE, rows - 1) * STRIDE, min(x // STRIDE, columns - 1) * STRIDE
         mask = first == j
         if mask.any():
             cy, cx = (int(value.mean()) for value in np.nonzero(mask))

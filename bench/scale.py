@@ -133,7 +133,7 @@ def step(height: int, width: int, images: int = 1, targets: int = 20) -> Point:
     pixels = images * height * width
 
     def call() -> Any:
-        return pseudo_masks(semantic, points, is_thing, boundary=boundary, feature=feature)
+        return pseudo_masks(semantic, points, is_thing, boundary_logits=boundary, feature=feature)
 
     return measure("pseudo_masks", "pixels", pixels, pixels * (targets + 1), call)
 

@@ -68,7 +68,7 @@ def main() -> None:
             semantic,
             points,
             is_thing,
-            boundary=boundary,
+            boundary_logits=boundary.logit(1e-6),
             options=PseudoMaskOptions(assigner=name, stride=4, point_size=9),
         ).panoptic[0]
         for name in ("nearest", "transport")

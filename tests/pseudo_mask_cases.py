@@ -17,7 +17,7 @@ def random_case(seed, height=96, width=112, things=4, points=1):
         return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0]
 
     semantic = smooth(CLASSES, 3.0).softmax(0)
-    boundary = smooth(1, 2.0).sigmoid()[0]
+    boundary = smooth(1, 2.0)[0]
     feature = torch.nn.functional.normalize(smooth(8, 1.0), dim=0)
     category = [int(c) for c in torch.randint(0, 4, (things,), generator=g)] + [4, 5]
     where = torch.rand(len(category), points, 2, generator=g) * torch.tensor([width, height])
@@ -31,7 +31,7 @@ def run(case, options=None, **kwargs):
         semantic[None],
         PointBatch.from_lists([targets]),
         IS_THING,
-        boundary=boundary[None],
+        boundary_logits=boundary[None],
         feature=feature[None],
         options=options,
         **kwargs,

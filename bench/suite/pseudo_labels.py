@@ -35,7 +35,7 @@ def make_batch(
         return F.interpolate(coarse, (rows, columns), mode="bicubic")
 
     semantic = (3 * smooth(CLASSES, height, width)).softmax(1)
-    boundary = smooth(1, height // 8, width // 8).sigmoid()[:, 0]
+    boundary = smooth(1, height // 8, width // 8)[:, 0]
     feature = F.normalize(smooth(128, height // 8, width // 8), dim=1)
     targets: Targets = []
     for _ in range(images):
@@ -52,7 +52,7 @@ def case(images: int, things: int, height: int, width: int) -> Case:
     points = PointBatch.from_lists(targets)
 
     def ours() -> Any:
-        return pseudo_masks(semantic, points, is_thing, boundary=boundary, feature=feature)
+        return pseudo_masks(semantic, points, is_thing, boundary_logits=boundary, feature=feature)
 
     def literal() -> list[np.ndarray]:
         return [

@@ -57,7 +57,7 @@ def make_inputs(seed: int, device: str) -> Inputs:
     place = torch.rand(images, TARGETS, 1, 2, generator=generator)
     inputs = {
         "semantic": smooth(CLASSES, 3.0).softmax(1),
-        "boundary": smooth(1, 2.0).sigmoid()[:, 0],
+        "boundary_logits": smooth(1, 2.0)[:, 0],
         "feature": torch.nn.functional.normalize(smooth(8, 1.0), dim=1),
         "xy": place * torch.tensor([width, 80.0]),
         "category": category,
@@ -73,7 +73,7 @@ def grow(inputs: Inputs, options: PseudoMaskOptions) -> PseudoMasks:
         inputs["semantic"],
         PointBatch(inputs["xy"], inputs["category"]),
         inputs["is_thing"],
-        boundary=inputs["boundary"],
+        boundary_logits=inputs["boundary_logits"],
         feature=inputs["feature"],
         image_size=inputs["image_size"],
         areas=inputs["areas"],

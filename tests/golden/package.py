@@ -133,7 +133,7 @@ def _grown() -> dict[str, str]:
             semantic,
             points,
             torch.arange(6) < 4,
-            boundary=smooth(43, 2, 64, 96),
+            boundary_logits=smooth(43, 2, 64, 96),
             feature=feature,
             low_level=smooth(44, 2, 64, 96),
             image_size=torch.tensor([[64, 96], [60, 88]]),

@@ -53,7 +53,7 @@ def test_gives_the_pseudo_masks_of_training(root, network):
         output.geometry.to_pixels(output.semantics.logits[-1]).softmax(1),
         PointBatch.from_lists([clicks]),
         torch.tensor([dataset.categories[key].isthing for key in channels]),
-        boundary=output.boundary_logits.sigmoid(),
+        boundary_logits=output.boundary_logits,
         feature=output.features,
         image_size=size,
         options=network.options,

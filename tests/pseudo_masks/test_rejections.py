@@ -48,8 +48,8 @@ def test_rejects_bad_shapes():
         pseudo_masks(batch, points, IS_THING, image_size=[[96, 112]])
     with pytest.raises(ValueError, match="areas must have shape"):
         pseudo_masks(batch, points, IS_THING, areas=torch.ones(1, 2))
-    with pytest.raises(ValueError, match="boundary must be float"):
-        pseudo_masks(batch, points, IS_THING, boundary=boundary)
+    with pytest.raises(ValueError, match="boundary_logits must be float"):
+        pseudo_masks(batch, points, IS_THING, boundary_logits=boundary)
     with pytest.raises(ValueError, match="feature must hold B=1 images"):
         pseudo_masks(batch, points, IS_THING, feature=feature.expand(2, -1, -1, -1))
     with pytest.raises(ValueError, match="int64 category"):

@@ -85,8 +85,8 @@ def test_points_need_no_truth_and_masks_do():
 
 def test_phases():
     supervision = SupervisionConfig(transport_warmup=5)
-    assert supervision.at(5).assigner == "nearest"
-    assert supervision.at(6).assigner == "transport"
+    assert supervision.at(4).assigner == "nearest"
+    assert supervision.at(5).assigner == "transport"
     psps = replace(supervision, pseudo_masks=PseudoMaskOptions(assigner="shortest_path"))
     assert psps.at(0).assigner == "shortest_path"
     with pytest.raises(ValueError, match="kind must be"):
@@ -105,7 +105,7 @@ def test_maps_that_grow_the_masks(name, monkeypatch):
     monkeypatch.setattr("point2mask.pseudo_masks.grower.pseudo_masks", spy)
     module(POINTS[name])(make_batch(dtype=torch.float32), LATE)
     psps = name == "shortest_path"
-    assert (given["boundary"] is None) == psps
+    assert (given["boundary_logits"] is None) == psps
     assert (given["low_level"] is not None) == psps
     assert given["feature"] is not None
     assert given["options"].assigner == name

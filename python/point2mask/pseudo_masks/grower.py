@@ -54,7 +54,7 @@ class Grower:
             semantic,
             batch.points,
             batch.is_thing,
-            boundary=output.boundary_logits.float().sigmoid() if learned else None,
+            boundary_logits=output.boundary_logits.float() if learned else None,
             feature=output.features.float(),
             low_level=None
             if learned

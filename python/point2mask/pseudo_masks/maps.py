@@ -16,13 +16,13 @@ class Maps:
 
     Attributes:
         semantic: ``[B, C, H, W]`` class probabilities.
-        boundary: ``[B, h, w]`` probability of an instance boundary.
+        boundary_logits: ``[B, h, w]`` logits of an instance boundary.
         feature: ``[B, D, h, w]`` unit-length features.
         low_level: ``[B, h, w]`` edge response in [0, 1].
     """
 
     semantic: Tensor
-    boundary: Tensor | None
+    boundary_logits: Tensor | None
     feature: Tensor | None
     low_level: Tensor | None
 
@@ -32,7 +32,7 @@ class Maps:
         dtype = torch.float32 if half else self.semantic.dtype
         return Maps(
             self.semantic.to(dtype),
-            None if self.boundary is None else self.boundary.to(dtype),
+            None if self.boundary_logits is None else self.boundary_logits.to(dtype),
             None if self.feature is None else self.feature.to(dtype),
             None if self.low_level is None else self.low_level.to(dtype),
         )
@@ -52,7 +52,9 @@ class Maps:
         return replace(
             self,
             semantic=reduce(self.semantic),
-            boundary=None if self.boundary is None else reduce(self.boundary[:, None])[:, 0],
+            boundary_logits=None
+            if self.boundary_logits is None
+            else reduce(self.boundary_logits[:, None])[:, 0],
             feature=None if self.feature is None else reduce(self.feature),
             low_level=None if self.low_level is None else reduce(self.low_level[:, None])[:, 0],
         )
@@ -90,7 +92,7 @@ def check_arguments(
 ) -> None:
     """Raises a ValueError that names the argument, what was expected and what came."""
     images, classes = _check_map("semantic", maps.semantic, "B, C, H, W")[:2]
-    named = {"boundary": "B, h, w", "feature": "B, D, h, w", "low_level": "B, h, w"}
+    named = {"boundary_logits": "B, h, w", "feature": "B, D, h, w", "low_level": "B, h, w"}
     for name, wanted in named.items():
         map_ = getattr(maps, name)
         if map_ is not None and _check_map(name, map_, wanted)[0] != images:

@@ -92,7 +92,7 @@ class SupervisionConfig:
             Beside the supplies of :mod:`point2mask.pseudo_masks` there is ``network``: the areas of
             the masks that the network itself draws
             (:func:`~point2mask.pseudo_masks.areas.network_areas`).
-        transport_warmup: up to this step ``transport`` gives way to ``nearest``, which is what the
+        transport_warmup: so many steps ``transport`` gives way to ``nearest``, which is what the
             published first phase amounts to (b.5). Published: 12000 on VOC, 60000 on COCO.
         refine_sigma: above 0 the semantic map is filtered along the picture's tree before masks are
             grown (:func:`~point2mask.pseudo_masks.refine.refine`). Published: 0, not at all.
@@ -115,6 +115,6 @@ class SupervisionConfig:
 
     def at(self, step: int) -> PseudoMaskOptions:
         """How masks are grown in a step."""
-        if self.pseudo_masks.assigner == "transport" and step <= self.transport_warmup:
+        if self.pseudo_masks.assigner == "transport" and step < self.transport_warmup:
             return replace(self.pseudo_masks, assigner="nearest")
         return self.pseudo_masks

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
+from point2mask.pseudo_masks.points import PointBatch
 from point2mask.pseudo_masks.problem import Problem
 
 
@@ -21,25 +22,39 @@ def label_areas(problem: Problem, label: Tensor) -> Tensor:
 def centroid_supplies(problem: Problem) -> Tensor:
     """The published scheme (b.5): areas of the PSPS labels grown from the masks' centroids.
 
-    A mask's centroid replaces the click only if both lie inside the mask.
+    A mask's centroid replaces the click only if both lie inside the mask. As published, the click
+    is the target's first by rows, and what must lie inside is the first pixel of its cell.
     """
     first = problem.most_likely(problem.distance)
     statistics = ops.mask_statistics(first, problem.is_target.shape[1])
     height, width = first.shape[-2:]
     y, x = (c.long() for c in statistics.centroid.unbind(-1))
-    click_y, click_x = (c[..., 0] for c in problem.points.pixels(height, width))
+    rows, columns = problem.edges.shape[-2:]
+    click_y, click_x = first_by_rows(problem.points, height, width)
+    row, column = cell_of(click_y, rows, problem), cell_of(click_x, columns, problem)
+    corner = row * problem.stride * width + column * problem.stride
     target = torch.arange(problem.is_target.shape[1], device=first.device)
     flat = first.flatten(1)
-    inside = (flat.gather(1, y * width + x) == target) & (
-        flat.gather(1, click_y * width + click_x) == target
-    )
-    rows, columns = problem.edges.shape[-2:]
-    row = torch.where(inside, y, click_y).div(problem.stride, rounding_mode="floor")
-    column = torch.where(inside, x, click_x).div(problem.stride, rounding_mode="floor")
-    cell = row.clamp_max(rows - 1) * columns + column.clamp_max(columns - 1)
+    inside = (flat.gather(1, y * width + x) == target) & (flat.gather(1, corner) == target)
+    row = torch.where(inside, cell_of(y, rows, problem), row)
+    column = torch.where(inside, cell_of(x, columns, problem), column)
+    cell = row * columns + column
     has_point = problem.is_target & problem.points.is_point.any(-1)
     cell = torch.where(has_point, cell, -1).int()
     return label_areas(problem, problem.most_likely(problem.distance_from(cell)))
+
+
+def cell_of(pixel: Tensor, count: int, problem: Problem) -> Tensor:
+    """The cells of pixels on one axis of the reduced grid, of which there are ``count``."""
+    return pixel.div(problem.stride, rounding_mode="floor").clamp_max(count - 1)
+
+
+def first_by_rows(points: PointBatch, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Int64 (y, x) ``[B, K]`` of every target's first point in the order of pixels."""
+    y, x = points.pixels(height, width)
+    pixel = (y * width + x).masked_fill(~points.is_point, height * width)
+    chosen = pixel.argmin(-1, keepdim=True)
+    return y.gather(-1, chosen)[..., 0], x.gather(-1, chosen)[..., 0]
 
 
 def uniform_supplies(problem: Problem) -> Tensor:
