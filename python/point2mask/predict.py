@@ -156,7 +156,7 @@ def predict_folder(
     making = Making("predict", version("point2mask"), settings, overlays)
     # A network that goes to other processes goes from the CPU.
     work = _Prediction(predictor, str(device), images_dir, ResultFolder(out), making)
-    if spreading.workers != 1:
+    if spreading.workers != 1 or spreading.cluster is not None:
         predictor.network.cpu()
     return make_results(
         out, making, predictor.categories, records, work, records, spreading, progress, on_broken

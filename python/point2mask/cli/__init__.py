@@ -35,6 +35,7 @@ EXTRAS = (
         ("accelerate", "safetensors", "scipy", "tensorboard", "timm", "torchvision", "yaml"),
         "train",
     )
+    | {"ray": "ray"}
 )
 
 

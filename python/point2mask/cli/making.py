@@ -18,6 +18,15 @@ def add_spreading(parser: Parser, workers: str) -> None:
         "--workers", type=positive, metavar="N", help=f"processes (default: {workers})"
     )
     parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="work on a Ray cluster, whose machines see the same files at the same paths, in place "
+        "of --workers; without an address one is started on this machine; auto: the one that this "
+        "machine belongs to",
+    )
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="go on with the results in --out: pictures are kept that are there as they would be "
@@ -72,7 +81,9 @@ def spreading_of(args: argparse.Namespace, workers: int | None) -> "Spreading":
         shard = Shard.parse(args.shard)
     except ValueError as error:
         raise UsageError(f"--shard: {error}") from error
-    return Spreading(args.workers or workers, shard, args.resume)
+    if args.ray is not None and args.workers is not None:
+        raise UsageError("--ray and --workers both say who works, leave one of them out")
+    return Spreading(args.workers or workers, shard, args.resume, cluster=args.ray)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from point2mask.cluster import spread_on_ray
 from point2mask.data.errors import BrokenPictureError, DataError
 from point2mask.data.files import write_json
 from point2mask.data.gathering import Gathered, remove_stale, write_index
@@ -41,12 +42,15 @@ class Spreading:
         shard: the part of the list.
         resume: whether results that are there are gone on with, rather than an error.
         batch: pictures that are handed to a worker at once.
+        cluster: address of a Ray cluster that does the work in place of processes of this machine,
+            see :func:`point2mask.cluster.spread_on_ray`. It sees the same files at the same paths.
     """
 
     workers: int | None = 1
     shard: Shard = WHOLE
     resume: bool = False
     batch: int = 1
+    cluster: str | None = None
 
 
 ONE_PROCESS = Spreading()
@@ -142,12 +146,11 @@ def make_results(
     start = time.perf_counter()
     made = Made()
     positions = spreading.shard.of(len(records))
-    workers = min(spreading.workers or os.cpu_count() or 1, len(positions))
     with open_results(
         out, making, categories, records, spreading.shard, spreading.resume
     ) as folder:
         batches = ([tasks[i] for i in batch] for batch in batched(records, positions, spreading))
-        outcomes = chain.from_iterable(spread(work, batches, workers))
+        outcomes = chain.from_iterable(_spread(work, batches, spreading, len(positions)))
         for done, outcome in enumerate(outcomes, start=1):
             _count(made, outcome, folder, on_broken)
             progress(done, len(positions))
@@ -159,6 +162,17 @@ def make_results(
             gathered = write_index(folder, run)
             write_json(out / SUMMARY, _summary(making, gathered, time.perf_counter() - start))
     return made
+
+
+def _spread(
+    work: Callable[[Sequence[Task]], list[Outcome]],
+    batches: Iterator[list[Task]],
+    spreading: Spreading,
+    pictures: int,
+) -> Iterator[list[Outcome]]:
+    if spreading.cluster is not None:
+        return spread_on_ray(work, batches, spreading.cluster)
+    return spread(work, batches, min(spreading.workers or os.cpu_count() or 1, pictures))
 
 
 def batched(
