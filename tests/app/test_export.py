@@ -4,10 +4,13 @@ import base64
 import io
 import json
 import time
+import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.draw import polygon2mask
 
 from point2mask.cli import main
 from point2mask.data import (
@@ -17,6 +20,7 @@ from point2mask.data import (
     read_points,
     read_rgb,
 )
+from point2mask.data.marks import NO_MARKS, Marks, Stroke
 from point2mask.data.png import read_indices
 from point2mask.data.shapes import write_shapes
 
@@ -24,8 +28,11 @@ TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[
 coco = pytest.importorskip("pycocotools.coco", reason="needs point2mask[app]")
 
 from point2mask.app import FORMATS, Masks, Project, create_app  # noqa: E402
-from point2mask.app.export import export  # noqa: E402
+from point2mask.app.export import How, export  # noqa: E402
 from point2mask.app.jobs import ExportJob  # noqa: E402
+from point2mask.app.polygons import outline  # noqa: E402
+
+HOW = How("built-in", "merge")
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +62,11 @@ def write(shown, name, out):
     project, masks, _ = shown
     labels = project.labels()
 
-    def segment_map(record, targets):
-        return masks.segment_map(record, targets, labels.categories)
+    def segment_map(record, targets, marks=NO_MARKS):
+        return masks.segment_map(record, targets, labels.categories, marks=marks)
 
-    return export(name, labels, project.folder, out, segment_map), labels, segment_map
+    folder = export(name, labels, project.folder, out, segment_map, HOW)
+    return folder, labels, segment_map
 
 
 def test_panoptic_is_what_label_writes_and_evaluate_reads(shown, tmp_path, capsys):
@@ -157,6 +165,92 @@ def test_labelme_has_masks_and_clicks(shown, tmp_path):
         assert points == {target.id: list(target.points) for target in targets}
 
 
+@pytest.mark.parametrize("name", ["labelme", "voc", "yolo"])
+def test_exported_pictures_are_files_of_their_own(shown, tmp_path, name):
+    folder, _, _ = write(shown, name, tmp_path)
+    copies = [p for p in folder.rglob("*") if p.suffix in (".jpg", ".png")]
+    assert copies
+    assert all(path.stat().st_nlink == 1 for path in copies)
+
+
+def test_yolo_polygons_are_the_masks(shown, tmp_path):
+    folder, labels, segment_map = write(shown, "yolo", tmp_path)
+    things = [c.id for c in labels.categories.values() if c.isthing]
+    for record, targets in labels.images:
+        ids = segment_map(record, targets)
+        mine = [t for t in targets if t.category_id in things]
+        stem = record.file_name.removesuffix(".png").replace("/", "_").replace(" ", "_")
+        lines = (folder / "labels" / f"{stem}.txt").read_text().splitlines()
+        for target, line in zip(mine, lines, strict=True):
+            number, *shares = line.split()
+            assert things[int(number)] == target.category_id
+            corners = np.array(shares, float).reshape(-1, 2) * (record.width, record.height)
+            drawn = polygon2mask(ids.shape, corners[:, ::-1] - 0.5)
+            np.testing.assert_array_equal(drawn, ids == target.id)
+        assert (folder / "images" / f"{stem}.png").is_file()
+    names = [c.name for c in labels.categories.values() if c.isthing]
+    assert f"names:\n  0: '{names[0]}'" in (folder / "data.yaml").read_text()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_polygon_holds_pieces_and_holes(seed):
+    mask = np.random.default_rng(seed).random((14, 17)) < 0.5
+    np.testing.assert_array_equal(polygon2mask(mask.shape, outline(mask)[:, ::-1] - 0.5), mask)
+
+
+def test_overlays_have_names_on_them(shown, tmp_path):
+    folder, labels, _ = write(shown, "overlays", tmp_path)
+    assert sorted(p.name for p in folder.glob("*.jpg")) == ["000001.jpg", "new_folder_two.jpg"]
+    record, targets = labels.images[0]
+    picture = read_rgb(folder / "000001.jpg", (record.height, record.width))
+    original = read_rgb(shown[0].folder / record.file_name)
+    x, y = targets[0].pixels[0]
+    assert np.abs(picture[y, x].astype(int) - original[y, x]).max() > 30
+
+
+def test_how_masks_were_made_is_noted(shown, tmp_path):
+    folder, _, _ = write(shown, "voc", tmp_path)
+    noted = json.loads((folder / "export.json").read_text())
+    assert noted == {"format": "voc", "images": 2, "cue": "built-in", "assigner": "merge"}
+
+
+def test_corrections_are_exported(shown, tmp_path):
+    project, masks, _ = shown
+    labels = project.labels()
+    record, targets = labels.images[0]
+    stroke = Stroke(targets[0].id, "line", ((1.5, 1.5), (9.5, 1.5)), 1.5)
+    gone = Stroke(0, "polygon", ((0, 20), (64, 20), (64, 48), (0, 48)))
+    marked = replace(labels, marks={record.id: Marks((), (stroke, gone))})
+
+    def segment_map(record, targets, marks):
+        return masks.segment_map(record, targets, labels.categories, marks=marks)
+
+    for name in FORMATS:
+        folder = export(name, marked, project.folder, tmp_path, segment_map, HOW)
+    ids = read_panoptic(tmp_path / "coco_panoptic" / "panoptic.json")
+    first = ids.segment_map(ids.images[0])
+    assert (first[1, 1:10] == targets[0].id).all()
+    assert (first[20:] == 0).all()
+    assert read_points(tmp_path / "points" / "points.json").marks == marked.marks
+    assert folder.name == "points"
+
+
+def test_names_that_differ_by_the_suffix_are_refused_first(tmp_path):
+    for name in ("7.png", "7.jpg"):
+        Image.new("RGB", (5, 5)).save(tmp_path / name)
+    project = Project(tmp_path)
+    project.add_category("thing", True)
+    for index in (0, 1):
+        project.change(index, 0, [PointTarget(1, 1, ((1.0, 1.0),))])
+
+    def never(*_):
+        raise AssertionError
+
+    for name in ("coco_panoptic", "labelme"):
+        with pytest.raises(DataError, match=r"got 7\.jpg and 7\.png"):
+            export(name, project.labels(), tmp_path, tmp_path / "out", never, HOW)
+
+
 def test_points_are_read_back(shown, tmp_path):
     folder, labels, _ = write(shown, "points", tmp_path)
     assert read_points(folder / "points.json") == labels
@@ -179,13 +273,13 @@ def test_an_export_that_fails_leaves_the_earlier_one(shown, tmp_path):
     project, _, _ = shown
     folder, labels, segment_map = write(shown, "coco_panoptic", tmp_path)
 
-    def broken(record, targets):
+    def broken(record, targets, marks):
         if record.file_name != "000001.png":
             raise DataError("broken picture")
-        return segment_map(record, targets)
+        return segment_map(record, targets, marks)
 
     with pytest.raises(DataError, match="broken picture"):
-        export("coco_panoptic", labels, project.folder, tmp_path, broken)
+        export("coco_panoptic", labels, project.folder, tmp_path, broken, HOW)
     assert len(read_panoptic(folder / "panoptic.json").images) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["coco_panoptic"]
 
@@ -213,11 +307,33 @@ def test_exports_over_http(shown, tmp_path):
     assert "a format of coco_panoptic" in status["error"]
 
 
+def test_a_zip_over_http(shown, tmp_path):
+    project, masks, _ = shown
+    client = TestClient(create_app(project, masks, tmp_path / "out"), base_url="http://localhost")
+    how = {"cue": "built-in", "assigner": "merge", "zip": 1, "images": [2]}
+    assert client.get("/api/export/zip").status_code == 422
+    client.post("/api/export", json={"format": "labelme", **how})
+    status = finished(client)
+    assert (status["state"], status["zip"]) == ("done", True)
+    answer = client.get("/api/export/zip")
+    assert "val_labelme.zip" in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == [
+            "labelme/export.json",
+            "labelme/new folder/two.json",
+            "labelme/new folder/two.png",
+        ]
+    assert not (tmp_path / "out").exists()
+    wrong = client.post("/api/export", json={"format": "voc", **how, "images": [9]})
+    assert wrong.status_code == 422
+
+
 def test_nothing_to_export(tmp_path):
     Image.new("RGB", (5, 5)).save(tmp_path / "a.png")
     labels = Project(tmp_path).labels()
     with pytest.raises(DataError, match="no picture has a click"):
-        export("points", labels, tmp_path, tmp_path / "out", lambda *_: None)
+        export("points", labels, tmp_path, tmp_path / "out", lambda *_: None, HOW)
     assert not (tmp_path / "out").exists()
 
 

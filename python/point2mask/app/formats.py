@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import link_or_copy, open_replacing, resolve_inside, write_json
+from point2mask.data.files import open_replacing, resolve_inside, write_json
 from point2mask.data.png import read_rgb, write_rgb
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, ImageRecord, categories_to_json, image_to_json
@@ -65,7 +66,7 @@ def write_voc(
     palette = _voc_palette()
     taken: set[str] = set()
     for record, ids, targets in items:
-        name = _flat_name(record, taken)
+        name = flat_name(record, taken)
         classes = np.full(ids.shape, VOC_VOID, np.uint8)
         objects = np.where(ids == 0, VOC_VOID, 0).astype(np.uint8)
         things = [t for t in targets if categories[t.category_id].isthing]
@@ -102,16 +103,10 @@ def write_labelme(
     folder: Path, images_dir: Path, categories: Mapping[int, Category], items: Iterator[Item]
 ) -> None:
     """``NAME.json`` beside ``NAME.jpg``: a mask a target and its clicks, tied by ``group_id``."""
-    written: set[Path] = set()
     for record, ids, targets in items:
         picture = resolve_inside(folder, record.file_name)
         path = picture.with_suffix(".json")
-        if path in written:
-            raise DataError(
-                f"{record.file_name}: labelme needs pictures that differ by more than the suffix"
-            )
-        written.add(path)
-        link_or_copy(resolve_inside(images_dir, record.file_name), picture)
+        copy_file(resolve_inside(images_dir, record.file_name), picture)
         shapes: list[dict[str, object]] = []
         for target in targets:
             name = categories[target.category_id].name
@@ -155,7 +150,13 @@ def _shape(name: str, group: int, kind: str, points: list[list[float]]) -> dict[
     }
 
 
-def _flat_name(record: ImageRecord, taken: set[str]) -> str:
+def copy_file(source: Path, target: Path) -> None:
+    """A file of its own: who turns a picture in the export does not turn the original."""
+    with source.open("rb") as original, open_replacing(target) as file:
+        shutil.copyfileobj(original, file)
+
+
+def flat_name(record: ImageRecord, taken: set[str]) -> str:
     """A name for VOC's lists, which know neither folders nor spaces; adds it to ``taken``."""
     stem = Path(record.file_name).with_suffix("").as_posix()
     name = plain = re.sub(r"[^A-Za-z0-9_.-]", "_", stem).lstrip(".-") or "image"
@@ -170,7 +171,7 @@ def _flat_name(record: ImageRecord, taken: set[str]) -> str:
 def _write_jpeg(source: Path, folder: Path, name: str) -> None:
     target = folder / "JPEGImages" / f"{name}.jpg"
     if source.suffix.lower() in (".jpg", ".jpeg"):
-        link_or_copy(source, target)
+        copy_file(source, target)
     else:
         write_rgb(target, read_rgb(source))
 

@@ -1,5 +1,6 @@
 """An export in the background, one at a time, and how far it is."""
 
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,14 @@ class ExportJob:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._status = Status()
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def scratch(self) -> Path:
+        """An empty folder for files that are fetched and then forgotten; the last one is gone."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        self._scratch = tempfile.TemporaryDirectory(prefix="point2mask-")
+        return Path(self._scratch.name)
 
     @property
     def status(self) -> Status:

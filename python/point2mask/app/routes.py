@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
+import numpy as np
 from fastapi import APIRouter, Body, Depends, Request
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, Response
+from numpy.typing import NDArray
 
-from point2mask.app.export import FORMATS, export
+from point2mask.app.export import FORMATS, How, export, zipped
 from point2mask.app.jobs import ExportJob
 from point2mask.app.masks import BUILT_IN, Masks, packed
 from point2mask.app.pictures import encoded, orientation, thumbnail
 from point2mask.app.project import Clicks, Project
 from point2mask.app.storage import ConflictError
+from point2mask.data.errors import DataError
 from point2mask.data.files import Fields, Place, resolve_inside
 from point2mask.data.marks import Marks
-from point2mask.data.points import target_to_json, targets_from_json
-from point2mask.data.records import categories_to_json
+from point2mask.data.points import PointTarget, target_to_json, targets_from_json
+from point2mask.data.records import ImageRecord, categories_to_json
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER
+from point2mask.progress import Progress
 
 MAX_REVISION = 2**53
 Json = dict[str, object]
@@ -174,21 +178,44 @@ def redo_categories(desk: At) -> list[Json]:
 
 @router.post("/export")
 def start_export(desk: At, asked: Asked) -> Json:
-    name = asked.text("format")
-    labels = desk.project.labels()
-    make = partial(
-        desk.masks.segment_map,
-        categories=labels.categories,
-        cue=asked.text("cue"),
-        assigner=asked.text("assigner"),
+    name, how = asked.text("format"), How(asked.text("cue"), asked.text("assigner"))
+    wanted = (
+        asked.integers("images", 0, len(desk.project.names) - 1)
+        if asked.has("images", list)
+        else None
     )
-    work = partial(export, name, labels, desk.project.folder, desk.out, make)
+    labels = desk.project.labels(wanted)
+
+    def segment_map(
+        record: ImageRecord, targets: list[PointTarget], marks: Marks
+    ) -> NDArray[np.int32]:
+        return desk.masks.segment_map(
+            record, targets, labels.categories, how.cue, how.assigner, marks=marks
+        )
+
+    def to(out: Path, progress: Progress) -> Path:
+        return export(name, labels, desk.project.folder, out, segment_map, how, progress)
+
+    def to_zip(progress: Progress) -> Path:
+        return zipped(to(desk.job.scratch(), progress))
+
+    work = to_zip if asked.flag("zip", default=False) else partial(to, desk.out)
     return asdict(desk.job.start(name, work))
 
 
 @router.get("/export")
 def export_status(desk: At) -> Json:
-    return asdict(desk.job.status)
+    status = desk.job.status
+    return {**asdict(status), "zip": status.path.endswith(".zip")}
+
+
+@router.get("/export/zip")
+def export_zip(desk: At) -> FileResponse:
+    status = desk.job.status
+    if status.state != "done" or not status.path.endswith(".zip"):
+        raise DataError("there is no zip to load: export one first")
+    name = f"{desk.project.folder.resolve().name}_{status.format}.zip"
+    return FileResponse(status.path, media_type="application/zip", filename=name)
 
 
 def _clicks_json(desk: Desk, clicks: Clicks) -> Json:
