@@ -7,9 +7,12 @@ from typing import Any
 from latex2mathml.converter import convert
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 SECTION = re.compile(r"^<!-- part of (\S+): (.+) -->$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
+# Docstrings name what they speak of as Sphinx does.
+ROLE = re.compile(r":(?:class|data|func|meth|mod):<code>([^<]*)</code>")
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -19,7 +22,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri in PAGES.values():
         name = next(name for name, uri in PAGES.items() if uri == page.file.src_uri)
         markdown = from_root((ROOT / name).read_text(encoding="utf-8"))
-    return LINK.sub(_inside, markdown)
+    folder = (DOCS / page.file.src_uri).parent
+    return LINK.sub(lambda link: _inside(link, folder), markdown)
 
 
 def section(name: str, heading: str) -> str:
@@ -43,13 +47,14 @@ def _from_docs(target: str) -> str:
     return target.removeprefix("docs/") if target.startswith("docs/") else f"../{target}"
 
 
-def _inside(link: re.Match[str]) -> str:
+def _inside(link: re.Match[str], folder: Path) -> str:
     """A link to a file outside of docs leads to its page, or is the name of the file."""
     text, target, anchor = link[1], link[2], link[3] or ""
-    if not target.startswith("../"):
+    place = (folder / target).resolve()
+    if not target.startswith("../") or place.is_relative_to(DOCS):
         return link[0]
-    path = target.removeprefix("../")
-    if not (ROOT / path).exists():
+    path = place.relative_to(ROOT).as_posix()
+    if not place.exists():
         raise ValueError(f"docs: a link leads to {path}, which does not exist")
     if path in PAGES:
         return f"[{text}]({PAGES[path]}{anchor})"
@@ -57,7 +62,8 @@ def _inside(link: re.Match[str]) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Equations as MathML: browsers draw them without a script and without the network."""
+    """Equations as MathML, which browsers draw without a script; names without their roles."""
+    html = ROLE.sub(lambda found: f"<code>{found[1].rpartition('~')[2]}</code>", html)
     return EQUATION.sub(_equation, html)
 
 

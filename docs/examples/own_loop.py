@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# --8<-- [start:added]
+# [added]
 from point2mask import ops
 from point2mask.losses import tree_energy
 from point2mask.pseudo_masks.image_tree import image_tree
@@ -29,7 +29,7 @@ def share_out(logits: Tensor, clicks: Tensor, areas: Tensor) -> Tensor:
     return ops.transport_labels(cost, potential, demand).view(len(logits), *logits.shape[2:])
 
 
-# --8<-- [end:added]
+# [end]
 
 
 def scene(size: int = 48) -> tuple[Tensor, Tensor, Tensor, Tensor]:

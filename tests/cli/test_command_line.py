@@ -191,6 +191,9 @@ def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     assert not (tmp_path / "s").exists()
     assert "point2mask points sample --help" in fails(capsys, "points", "sample")
     assert "COMMAND" in fails(capsys)
+    assert "unrecognized arguments: a=1" in fails(capsys, "info", "a=1")
+    unknown = fails(capsys, "train", "demo", "--cpu", "a=1", "--b=2")
+    assert "unrecognized arguments: a=1 --b=2" in unknown
     assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")
     read_panoptic(shapes)  # the failed commands left the data set alone
 

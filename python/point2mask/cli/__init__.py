@@ -44,7 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell asks how a command line could go on
         _complete(parser)
-    args = parser.parse_args(arguments)
+    # argparse ends a list of positionals at the first option: KEY=VALUE may follow one.
+    args, rest = parser.parse_known_args(arguments)
+    values = [word for word in rest if "=" in word and not word.startswith("-")]
+    if rest != values or (rest and not hasattr(args, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides += rest
     try:
         code: int = args.run(args)
         sys.stdout.flush()

@@ -25,6 +25,8 @@ class MaskScore(NamedTuple):
 
 @dataclass(frozen=True)
 class MaskQuality:
+    """Quality of the targets' own masks, of all, of things and of stuff."""
+
     all: MaskScore
     things: MaskScore
     stuff: MaskScore

@@ -50,6 +50,8 @@ class CategoryQuality(NamedTuple):
 
 @dataclass(frozen=True)
 class PanopticQuality:
+    """Panoptic quality of all categories, of things, of stuff, and of each category by its id."""
+
     all: Quality
     things: Quality
     stuff: Quality
