@@ -164,7 +164,7 @@ def test_no_file_is_a_pickle(whole):
     ("file", "content", "message"),
     [
         (checkpoint.STATE, b"{}", "expected an entry 'config'"),
-        (checkpoint.STATE, b"[1]", "expected a JSON object"),
+        (checkpoint.STATE, b"[1]", "expected a JSON of a checkpoint, got a JSON list"),
         (checkpoint.STATE, b"{", "expected a JSON of a checkpoint"),
         (checkpoint.MODEL, b"123", "expected tensors of a checkpoint"),
     ],

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular, write_json
+from point2mask.data.json_files import read_json
 
 MODEL, AVERAGE, OPTIMIZER, STATE = (
     "model.safetensors",
@@ -174,17 +175,7 @@ def load_random_state(folder: Path, rank: int) -> None:
 
 def read_json_value(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint."""
-    import json
-
-    with open_regular(path, "a JSON of a checkpoint") as file:
-        content = file.read()
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected a JSON of a checkpoint ({error})") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object")
-    return value
+    return read_json(path, dict[str, Any], "a JSON of a checkpoint")
 
 
 def _sync(path: Path) -> None:

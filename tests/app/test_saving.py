@@ -183,7 +183,7 @@ def test_what_the_file_held_stays(folder):
 def test_refuses_files_that_do_not_fit(folder):
     path = folder / "points.json"
     path.write_text("{}")
-    with pytest.raises(DataError, match="categories: expected a list"):
+    with pytest.raises(DataError, match="annotations: expected an entry, got none"):
         Project(folder)
     image = {"id": 1, "file_name": "a.png", "height": 20, "width": 61}
     content = {"images": [image], "annotations": [], "categories": []}

@@ -8,12 +8,12 @@ from PIL import Image
 
 from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic, write_rgb
-from point2mask.data.ade20k import THINGS
-from point2mask.data.ade20k import read_segments as ade_segments
-from point2mask.data.ade20k import read_splits as ade_splits
-from point2mask.data.cityscapes import read_segments as city_segments
-from point2mask.data.cityscapes import read_splits as city_splits
-from point2mask.data.conversion import convert_split
+from point2mask.data.formats.ade20k import THINGS
+from point2mask.data.formats.ade20k import read_segments as ade_segments
+from point2mask.data.formats.ade20k import read_splits as ade_splits
+from point2mask.data.formats.cityscapes import read_segments as city_segments
+from point2mask.data.formats.cityscapes import read_splits as city_splits
+from point2mask.data.formats.conversion import convert_split
 
 SIZE = (4, 6)
 STEM = "aachen/aachen_000000_000019"

@@ -5,7 +5,7 @@ from click_files import CATEGORIES, HEAD, HEIGHT, WIDTH, point_labels, table
 from hypothesis import given
 
 from point2mask.data import Category, DataError, ImageRecord, PointTarget
-from point2mask.data.point_files import Pictures, read_csv, to_labels, write_csv
+from point2mask.data.formats import Pictures, read_csv, to_labels, write_csv
 from point2mask.data.records import default_color
 
 

@@ -5,7 +5,7 @@ from click_files import CATEGORIES, HEIGHT, WIDTH, point_labels
 from hypothesis import given
 
 from point2mask.data import DataError
-from point2mask.data.point_files import Pictures, read_cvat, to_labels
+from point2mask.data.formats import Pictures, read_cvat, to_labels
 
 
 def cvat(*images):

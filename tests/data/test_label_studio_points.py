@@ -6,8 +6,8 @@ import pytest
 from click_files import HEIGHT, WIDTH
 
 from point2mask.data import DataError, PointTarget
-from point2mask.data.point_files import Pictures, read_label_studio, to_labels
-from point2mask.data.point_files.label_studio import picture_name
+from point2mask.data.formats import Pictures, read_label_studio, to_labels
+from point2mask.data.formats.label_studio import picture_name
 
 
 def key_point(label, x, y, **more):
@@ -66,7 +66,10 @@ def test_names_of_pictures_in_label_studio(address, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"type": "rectanglelabels"}, r"entry\[0\]\..*result\[0\]\.type: expected 'keypointl"),
+        (
+            {"type": "rectanglelabels"},
+            r"\[0\]\.annotations\.result\[0\]\.type: expected 'keypointl",
+        ),
         ({"image_rotation": 90}, "image_rotation: expected 0"),
         ({"original_width": 9}, "expected the size of .*, 8 x 5, got 9 x 5"),
         ({"original_width": None}, "original_width: expected an integer"),
@@ -76,7 +79,7 @@ def test_names_of_pictures_in_label_studio(address, name):
             "value: expected a point inside",
         ),
         ({"value": {"x": 1, "y": 0, "keypointlabels": ["a", "b"]}}, "keypointlabels: expected one"),
-        ({"value": {"x": 1, "y": 0}}, "keypointlabels: expected a list of non-empty strings"),
+        ({"value": {"x": 1, "y": 0}}, "keypointlabels: expected one label, got 0"),
     ],
 )
 def test_label_studio_that_is_none(photos, tmp_path, change, message):

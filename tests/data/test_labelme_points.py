@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from point2mask.data import DataError, ImageRecord, PointLabels, PointTarget
-from point2mask.data.point_files import Pictures, read_labelme, to_labels, write_labelme
+from point2mask.data.formats import Pictures, read_labelme, to_labels, write_labelme
 
 
 @given(labels=point_labels(), look=st.booleans())
@@ -64,9 +64,12 @@ def test_labelme_by_hand(photos, tmp_path):
         (labelme([shape(), shape(shape_type="polygon")]), r"shapes\[1\]\.shape_type: expected 'po"),
         (labelme([shape(shape_type="circle")]), r"shapes\[0\]\.shape_type: expected 'point'"),
         (labelme([shape(points=[[1, 2], [3, 4]])]), r"shapes\[0\]\.points: expected one \[x, y\]"),
-        (labelme([shape(points=[[1, "2"]])]), r"shapes\[0\]\.points: expected a list of"),
+        (
+            labelme([shape(points=[[1, "2"]])]),
+            r"shapes\[0\]\.points\[0\]\[1\]: expected a number, got '2'",
+        ),
         (labelme([shape(group_id=-1)]), r"shapes\[0\]\.group_id: expected an integer"),
-        (labelme([shape(label="")]), r"shapes\[0\]\.label: expected a non-empty string"),
+        (labelme([shape(label="")]), r"shapes\[0\]\.label: expected text that is not empty"),
         (labelme([shape(points=[[8, 0]])]), r"shapes\[0\]: expected a point inside 8 x 5"),
         (
             labelme([shape()], imageHeight=6),
@@ -74,7 +77,7 @@ def test_labelme_by_hand(photos, tmp_path):
         ),
         (labelme([shape()], imagePath=".."), "imagePath: expected a relative path inside"),
         (labelme([shape()], imagePath="no.png"), r"no\.png: expected a picture"),
-        ({"shapes": []}, "imagePath: expected a non-empty string"),
+        ({"shapes": []}, "imagePath: expected an entry, got none"),
         ([], "expected a JSON of labelme, got a JSON list"),
     ],
 )

@@ -136,8 +136,8 @@ def segments_of(root):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.pop("images"), "images: expected a list of objects, got nothing"),
-        (lambda r: r.update(annotations={}), "annotations: expected a list of objects"),
+        (lambda r: r.pop("images"), "images: expected a list, got none"),
+        (lambda r: r.update(annotations={}), "annotations: expected a list, got an object"),
         (lambda r: r["annotations"].append(3), r"annotations\[1\]: expected an object, got 3"),
         (
             lambda r: r["annotations"].clear(),
@@ -146,25 +146,40 @@ def segments_of(root):
         (lambda r: r["annotations"].append(r["annotations"][0]), "one annotation an image"),
         (lambda r: r["annotations"][0].update(image_id=1), "image_id: expected the id of one of"),
         (lambda r: r["images"].append(r["images"][0]), "unique image ids, got 42 again"),
-        (lambda r: r["images"][0].update(id=None), "id: expected a 64-bit integer or a string"),
-        (lambda r: r["images"][0].update(id=True), "id: expected a 64-bit integer or a string"),
-        (lambda r: r["images"][0].update(height=0), r"height: expected an integer in \[1, 16384\]"),
-        (lambda r: r["images"][0].update(width=20000), r"width: expected an integer in \[1, 163"),
+        (
+            lambda r: r["images"][0].update(id=None),
+            r"images\[0\]\.id: expected an integer or text, got",
+        ),
+        (
+            lambda r: r["images"][0].update(id=True),
+            r"images\[0\]\.id: expected an integer or text, got",
+        ),
+        (lambda r: r["images"][0].update(height=0), "height: expected an integer >= 1, got 0"),
+        (
+            lambda r: r["images"][0].update(width=20000),
+            "at most 16384 pixels a side .* got 20000 x 3",
+        ),
         (lambda r: r["images"][0].update(width=4.0), r"images\[0\].width: expected an integer"),
         (
             lambda r: r["images"][0].update(width=16384, height=16384),
             r"images\[0\]: expected at most 16384 pixels a side and 100000000 in all",
         ),
         (lambda r: r["categories"].append(r["categories"][0]), "unique category ids, got 1 again"),
-        (lambda r: r["categories"][0].update(isthing=2), r"categories\[0\].isthing: expected 0 or"),
-        (lambda r: r["categories"][0].update(color=[1, 2, 256]), "color: expected a list of 3"),
+        (
+            lambda r: r["categories"][0].update(isthing=2),
+            r"categories\[0\].isthing: expected an integer <= 1",
+        ),
+        (
+            lambda r: r["categories"][0].update(color=[1, 2, 256]),
+            r"color\[2\]: expected an integer <= 255",
+        ),
         (lambda r: r["categories"][0].update(name="\x1b[31m"), "name: .* without control charac"),
-        (lambda r: r["categories"][0].update(name="\ud800"), "name: .* without control charac"),
+        (lambda r: r["categories"][0].update(name="\ud800"), "end of escaped utf-16 surrogate"),
         (lambda r: segments_of(r)[0].update(id=0), r"segments_info\[0\].id: expected an integer"),
-        (lambda r: segments_of(r)[0].update(id=2**24), r"id: expected an integer in \[1, 16777215"),
+        (lambda r: segments_of(r)[0].update(id=2**24), "id: expected an integer <= 16777215, got"),
         (lambda r: segments_of(r)[1].update(id=5), "unique segment ids in an image, got 5 again"),
         (lambda r: segments_of(r)[1].update(category_id=3), "category_id: expected the id of one"),
-        (lambda r: segments_of(r)[1].update(area=-1), "area: expected a number >= 0, got -1"),
+        (lambda r: segments_of(r)[1].update(area=-1), "area: expected an integer >= 0, got -1"),
         (lambda r: segments_of(r)[1].update(iscrowd="no"), "iscrowd: expected 0 or 1, got 'no'"),
     ],
 )
@@ -195,7 +210,7 @@ def test_rejects_files_that_are_no_json_object(tmp_path, content):
 def test_rejects_paths_that_leave_the_folder(tmp_path, name, place):
     write_example(tmp_path)
     path = edit(tmp_path, lambda root: root[place][0].update(file_name=name))
-    with pytest.raises(DataError, match=r"file_name: expected a (relative path|non-empty string)"):
+    with pytest.raises(DataError, match=r"file_name: expected (a relative path|text)"):
         read_panoptic(path)
 
 

@@ -7,12 +7,12 @@ from click_files import CATEGORIES, HEAD, table
 
 from point2mask.cli import main
 from point2mask.data import Category, DataError, read_points, write_point_pngs, write_points
-from point2mask.data.point_files import Pictures, read_csv, to_labels
+from point2mask.data.formats import Pictures, read_csv, to_labels
 
 
 def test_files_that_are_too_large(photos, tmp_path, monkeypatch):
     path = table(tmp_path, HEAD + "a.png,1,1,cat\n")
-    monkeypatch.setattr("point2mask.data.point_files.table.MAX_FILE", 10)
+    monkeypatch.setattr("point2mask.data.formats.table.MAX_FILE", 10)
     with pytest.raises(DataError, match="expected a CSV of points of at most 10 bytes, got more"):
         read_csv(path, Pictures(photos))
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from torch.utils.data import DataLoader
 
 from point2mask.data import (
@@ -181,7 +182,7 @@ def test_broken_images(root):
 def test_clicks_must_fit_the_annotations(root):
     labels = sample_points(read_panoptic(root / ANNOTATIONS))
     record, targets = labels.images[0]
-    wrong = [replace(targets[0], id=77), *targets[1:]]
+    wrong = [structs.replace(targets[0], id=77), *targets[1:]]
     write_points(root / "p.json", replace(labels, images=[(record, wrong)]))
     with pytest.raises(DataError, match=r"p\.json: expected targets .* got 77 in image 1"):
         TrainingSet(data(root, points="p.json"), PLAIN)
@@ -189,7 +190,7 @@ def test_clicks_must_fit_the_annotations(root):
     write_points(root / "p.json", replace(labels, categories=categories))
     with pytest.raises(DataError, match="expected the categories of the annotations"):
         TrainingSet(data(root, points="p.json"), PLAIN)
-    other = replace(record, id=99, file_name="x.png")
+    other = structs.replace(record, id=99, file_name="x.png")
     write_points(root / "p.json", replace(labels, images=[(other, [])]))
     with pytest.raises(DataError, match="expected images of the annotations, got 99"):
         TrainingSet(data(root, points="p.json"), PLAIN)

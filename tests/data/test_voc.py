@@ -30,16 +30,16 @@ from point2mask.data import (
     sample_points,
 )
 from point2mask.data.augment import AugmentConfig
-from point2mask.data.conversion import convert_split
 from point2mask.data.files import link_or_copy
-from point2mask.data.training import TrainingSet, class_channels, thing_channels
-from point2mask.data.voc import (
+from point2mask.data.formats.conversion import convert_split
+from point2mask.data.formats.voc import (
     BACKGROUND,
     BACKGROUND_SEGMENT,
     CATEGORIES,
     read_splits,
     voc_segments,
 )
+from point2mask.data.training import TrainingSet, class_channels, thing_channels
 from point2mask.evaluation import panoptic_quality
 from point2mask.train.config import load_config
 

@@ -88,7 +88,7 @@ ONES = np.ones(SIZE, np.uint8)
         ("sbd/val.txt", lists(b"../x"), "got '../x'"),
         ("sbd/img/2008_000004.jpg", cut, "expected a complete image, but decoding failed"),
         (INSTANCES, Path.unlink, "but it cannot be read (No such file"),
-        (INSTANCES, cut, "expected a MATLAB 5 file with a struct GTinst of Segmentation, Categ"),
+        (INSTANCES, cut, "expected a MATLAB 5 file with a struct GTinst of Segmentation and Categ"),
         (INSTANCES, numbers(ONES[1:], [[1.0]]), "expected 32 x 24 pixels as the picture has, got"),
         (INSTANCES, numbers(ONES, [[21.0]]), "Categories: expected integers in [1, 20]"),
         (INSTANCES, numbers(ONES, [[1.5]]), "Categories: expected integers in [1, 20]"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 
 from point2mask.cli import label as command
@@ -273,7 +274,7 @@ def test_every_assigner_with_edges_and_areas(shapes, tmp_path, assigner):
         PointLabels(
             labels.categories,
             [
-                (record, [replace(t, area=areas[record.id][t.id]) for t in targets])
+                (record, [structs.replace(t, area=areas[record.id][t.id]) for t in targets])
                 for record, targets in labels.images
             ],
         ),

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from point2mask.app.formats import Item, write_coco_instances, write_labelme, write_voc
 from point2mask.app.polygons import write_overlays, write_yolo
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_replacing, read_json, write_json
+from point2mask.data.files import open_replacing, write_json
+from point2mask.data.json_files import read_json
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.panoptic import write_panoptic
 from point2mask.data.points import PointLabels, PointTarget, write_points
@@ -132,7 +133,7 @@ def _check_stems(records: list[ImageRecord], format_name: str) -> None:
 
 def _is_export(folder: Path) -> bool:
     try:
-        return "format" in read_json(folder / MARK, "what was exported")
+        return "format" in read_json(folder / MARK, dict[str, object], "what was exported")
     except DataError:
         return False
 

@@ -3,12 +3,13 @@
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import numpy as np
 from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import FileResponse, Response
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from point2mask.app.export import FORMATS, How, export, zipped
@@ -18,10 +19,11 @@ from point2mask.app.pictures import encoded, orientation, thumbnail
 from point2mask.app.project import Clicks, Project
 from point2mask.app.storage import ConflictError
 from point2mask.data.errors import DataError
-from point2mask.data.files import Fields, Place, resolve_inside
-from point2mask.data.marks import Marks
-from point2mask.data.points import PointTarget, target_to_json, targets_from_json
-from point2mask.data.records import ImageRecord, categories_to_json
+from point2mask.data.files import resolve_inside
+from point2mask.data.json_files import Color, Flag, Text, convert
+from point2mask.data.marks import Marks, Status
+from point2mask.data.points import PointTarget, target_to_json
+from point2mask.data.records import ImageRecord, categories_to_json, check_entries
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER
 from point2mask.progress import Progress
 
@@ -45,12 +47,41 @@ def _desk(request: Request) -> Desk:
     return desk
 
 
-def _fields(body: Annotated[Json, Body()]) -> Fields:
-    return Fields(body, Place("request"))
+class _Step(Struct):
+    revision: Annotated[int, Meta(ge=0, le=MAX_REVISION)]
+    name: Text | None = None  # of the picture that the page means
 
 
+class _Status(_Step):
+    status: Status = ""
+
+
+class _Change(_Step):
+    segments_info: list[PointTarget] = msgspec.field(default_factory=list)
+
+
+class _NewCategory(Struct):
+    name: Text
+    isthing: Flag
+
+
+class _ChangedCategory(Struct):
+    name: Text
+    isthing: Flag | None = None
+    color: Color | None = None
+
+
+class _Export(Struct):
+    format: Text
+    cue: Text
+    assigner: Text
+    images: list[Annotated[int, Meta(ge=0)]] | None = None  # by number; all by default
+    zip: Flag = False
+
+
+Step = TypeVar("Step", bound=_Step)
 At = Annotated[Desk, Depends(_desk)]
-Asked = Annotated[Fields, Depends(_fields)]
+Asked = Annotated[Json, Body()]
 router = APIRouter(prefix="/api")
 
 
@@ -120,41 +151,43 @@ def warm(desk: At, index: int, cue: str = BUILT_IN, assigner: str = DEFAULT_ASSI
 
 @router.put("/images/{index}/marks")
 def change(desk: At, index: int, asked: Asked) -> Json:
-    _check_name(desk, index, asked)
-    targets = list(targets_from_json(asked, desk.project.categories))
-    marks = asked.convert(Marks)
-    return _clicks_json(desk, desk.project.change(index, _revision(asked), targets, marks))
+    wanted = _step(desk, index, asked, _Change)
+    check_entries(wanted.segments_info, desk.project.categories, "request")
+    marks = convert(asked, Marks, "request")
+    changed = desk.project.change(index, wanted.revision, wanted.segments_info, marks)
+    return _clicks_json(desk, changed)
 
 
 @router.put("/images/{index}/status")
 def set_status(desk: At, index: int, asked: Asked) -> Json:
-    _check_name(desk, index, asked)
-    status = asked.convert(Marks).status
-    return _clicks_json(desk, desk.project.set_status(index, _revision(asked), status))
+    wanted = _step(desk, index, asked, _Status)
+    return _clicks_json(desk, desk.project.set_status(index, wanted.revision, wanted.status))
 
 
 @router.post("/images/{index}/undo")
 def undo(desk: At, index: int, asked: Asked) -> Json:
-    _check_name(desk, index, asked)
-    return _clicks_json(desk, desk.project.undo(index, _revision(asked)))
+    wanted = _step(desk, index, asked, _Step)
+    return _clicks_json(desk, desk.project.undo(index, wanted.revision))
 
 
 @router.post("/images/{index}/redo")
 def redo(desk: At, index: int, asked: Asked) -> Json:
-    _check_name(desk, index, asked)
-    return _clicks_json(desk, desk.project.redo(index, _revision(asked)))
+    wanted = _step(desk, index, asked, _Step)
+    return _clicks_json(desk, desk.project.redo(index, wanted.revision))
 
 
 @router.post("/categories")
 def add_category(desk: At, asked: Asked) -> list[Json]:
-    desk.project.add_category(asked.text("name"), asked.flag("isthing"))
+    wanted = convert(asked, _NewCategory, "request")
+    desk.project.add_category(wanted.name, bool(wanted.isthing))
     return _categories_json(desk.project)
 
 
 @router.put("/categories/{identity}")
 def change_category(desk: At, identity: int, asked: Asked) -> list[Json]:
-    isthing = asked.flag("isthing") if "isthing" in asked else None
-    desk.project.change_category(identity, asked.text("name"), asked.color("color"), isthing)
+    wanted = convert(asked, _ChangedCategory, "request")
+    isthing = None if wanted.isthing is None else bool(wanted.isthing)
+    desk.project.change_category(identity, wanted.name, wanted.color, isthing)
     return _categories_json(desk.project)
 
 
@@ -178,13 +211,11 @@ def redo_categories(desk: At) -> list[Json]:
 
 @router.post("/export")
 def start_export(desk: At, asked: Asked) -> Json:
-    name, how = asked.text("format"), How(asked.text("cue"), asked.text("assigner"))
-    wanted = (
-        asked.integers("images", 0, len(desk.project.names) - 1)
-        if asked.has("images", list)
-        else None
-    )
-    labels = desk.project.labels(wanted)
+    wanted = convert(asked, _Export, "request")
+    name, how = wanted.format, How(wanted.cue, wanted.assigner)
+    if wanted.images and max(wanted.images) >= len(desk.project.names):
+        raise DataError(f"request: images: expected numbers of pictures, got {max(wanted.images)}")
+    labels = desk.project.labels(wanted.images)
 
     def segment_map(
         record: ImageRecord, targets: list[PointTarget], marks: Marks
@@ -199,7 +230,7 @@ def start_export(desk: At, asked: Asked) -> Json:
     def to_zip(progress: Progress) -> Path:
         return zipped(to(desk.job.scratch(), progress))
 
-    work = to_zip if asked.flag("zip", default=False) else partial(to, desk.out)
+    work = to_zip if wanted.zip else partial(to, desk.out)
     return asdict(desk.job.start(name, work))
 
 
@@ -246,11 +277,9 @@ def _categories_json(project: Project) -> list[Json]:
     ]
 
 
-def _check_name(desk: Desk, index: int, asked: Fields) -> None:
-    """That the page means the picture that has the number here: it may be of an earlier server."""
-    if "name" in asked and asked.text("name") != desk.project.name_of(index):
+def _step(desk: Desk, index: int, asked: Json, kind: type[Step]) -> Step:
+    """What is asked of the picture that has the number here: the page may be an older one."""
+    wanted = convert(asked, kind, "request")
+    if wanted.name is not None and wanted.name != desk.project.name_of(index):
         raise ConflictError("another folder is served now: load the page again")
-
-
-def _revision(fields: Fields) -> int:
-    return fields.integer("revision", 0, MAX_REVISION)
+    return wanted

@@ -29,8 +29,8 @@ COMMANDS = (
     "demo",
 )
 EXTRAS = (
-    dict.fromkeys(("PIL", "rich", "skimage"), "label")
-    | dict.fromkeys(("fastapi", "pycocotools", "starlette", "uvicorn"), "app")
+    dict.fromkeys(("PIL", "msgspec", "pycocotools", "rich", "skimage"), "label")
+    | dict.fromkeys(("fastapi", "starlette", "uvicorn"), "app")
     | dict.fromkeys(
         ("accelerate", "safetensors", "scipy", "tensorboard", "timm", "torchvision", "yaml"),
         "train",

@@ -89,7 +89,6 @@ def run(args: argparse.Namespace) -> int:
     import uvicorn
 
     from point2mask.app import Cues, Masks, Project, create_app
-    from point2mask.data.files import read_json
     from point2mask.data.records import read_categories
 
     out = args.out or args.folder.resolve().with_name(f"{args.folder.resolve().name}_exports")
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         network = TrainedNetwork(load_predictor(args.checkpoint))
         categories = network.categories
     if args.categories is not None:
-        categories = read_categories(read_json(args.categories, "a JSON with categories"))
+        categories = read_categories(args.categories)
     project = Project(args.folder, categories, without=out)
     masks = Masks(args.folder, Cues(args.edges, network, args.max_side))
     with _listen(args.host, args.port) as listener:

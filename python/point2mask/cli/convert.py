@@ -19,7 +19,7 @@ from point2mask.cli.command import (
 
 if TYPE_CHECKING:
     from point2mask.data import PanopticDataset
-    from point2mask.data.conversion import Split
+    from point2mask.data.formats.conversion import Split
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -181,13 +181,13 @@ def _add_output(parser: Parser, stem: str) -> None:
 
 
 def run_voc(args: argparse.Namespace) -> int:
-    from point2mask.data.voc import read_splits
+    from point2mask.data.formats.voc import read_splits
 
     return _convert(args, read_splits(args.voc, args.sbd))
 
 
 def run_coco(args: argparse.Namespace) -> int:
-    from point2mask.data.coco import read_split
+    from point2mask.data.formats.coco import read_split
 
     name = args.name or args.images.resolve().name
     split = read_split(args.instances, args.images, name, args.stuff, args.background)
@@ -195,19 +195,19 @@ def run_coco(args: argparse.Namespace) -> int:
 
 
 def run_cityscapes(args: argparse.Namespace) -> int:
-    from point2mask.data.cityscapes import read_splits
+    from point2mask.data.formats.cityscapes import read_splits
 
     return _convert(args, read_splits(args.cityscapes))
 
 
 def run_ade20k(args: argparse.Namespace) -> int:
-    from point2mask.data.ade20k import read_splits
+    from point2mask.data.formats.ade20k import read_splits
 
     return _convert(args, read_splits(args.ade20k))
 
 
 def _convert(args: argparse.Namespace, splits: Iterable["Split"]) -> int:
-    from point2mask.data.conversion import convert_split
+    from point2mask.data.formats.conversion import convert_split
 
     results = []
     for split in splits:
@@ -236,6 +236,8 @@ def write_points(
     dataset: "PanopticDataset", prefix: Path, counts: list[int], seed: int
 ) -> list[Path]:
     """Folders of PNGs with each number of points; masks are read once."""
+    from msgspec import structs
+
     from point2mask.data import sample_points, write_point_pngs
 
     folders = []
@@ -243,7 +245,7 @@ def write_points(
         most = sample_points(dataset, counts[-1], seed, progress)
     for count in counts:
         images = [
-            (record, [replace(target, points=target.points[:count]) for target in targets])
+            (record, [structs.replace(target, points=target.points[:count]) for target in targets])
             for record, targets in most.images
         ]
         folder = prefix.with_name(f"{prefix.name}_{count}pnt_uniform")

@@ -19,7 +19,7 @@ from point2mask.cli.command import (
 
 if TYPE_CHECKING:
     from point2mask.data import PointLabels
-    from point2mask.data.point_files import ClickedImage, Pictures
+    from point2mask.data.formats import ClickedImage, Pictures
 
     Reader = Callable[[Path, Pictures], list[ClickedImage]]
 
@@ -197,38 +197,37 @@ def _add_export(actions: Subparsers) -> None:
 
 
 def run_csv(args: argparse.Namespace) -> int:
-    from point2mask.data.point_files import read_csv
+    from point2mask.data.formats import read_csv
 
     return _import(args, read_csv)
 
 
 def run_labelme(args: argparse.Namespace) -> int:
-    from point2mask.data.point_files import read_labelme
+    from point2mask.data.formats import read_labelme
 
     return _import(args, read_labelme)
 
 
 def run_cvat(args: argparse.Namespace) -> int:
-    from point2mask.data.point_files import read_cvat
+    from point2mask.data.formats import read_cvat
 
     return _import(args, read_cvat)
 
 
 def run_label_studio(args: argparse.Namespace) -> int:
-    from point2mask.data.point_files import read_label_studio
+    from point2mask.data.formats import read_label_studio
 
     return _import(args, read_label_studio)
 
 
 def _import(args: argparse.Namespace, read: "Reader") -> int:
     from point2mask.data import write_points
-    from point2mask.data.files import read_json
-    from point2mask.data.point_files import Pictures, to_labels
+    from point2mask.data.formats import Pictures, to_labels
     from point2mask.data.records import read_categories
 
     known = None
     if args.categories is not None:
-        known = read_categories(read_json(args.categories, "a JSON with categories"))
+        known = read_categories(args.categories)
     images = read(args.source, Pictures(args.images))
     labels = to_labels(images, args.source, known, args.stuff)
     write_points(args.out, labels)
@@ -245,7 +244,7 @@ def run_pngs(args: argparse.Namespace) -> int:
 
 def run_export_csv(args: argparse.Namespace) -> int:
     from point2mask.data import read_points
-    from point2mask.data.point_files import write_csv
+    from point2mask.data.formats import write_csv
 
     labels = read_points(args.points)
     write_csv(args.out, labels)
@@ -254,7 +253,7 @@ def run_export_csv(args: argparse.Namespace) -> int:
 
 def run_export_labelme(args: argparse.Namespace) -> int:
     from point2mask.data import read_points
-    from point2mask.data.point_files import write_labelme
+    from point2mask.data.formats import write_labelme
 
     labels = read_points(args.points)
     write_labelme(args.out, labels)

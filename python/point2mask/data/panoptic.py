@@ -1,27 +1,30 @@
 """COCO panoptic layout: a JSON of categories, images and segments, and a PNG of ids an image."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_relative, read_json, resolve_inside, write_json
+from point2mask.data.files import normal_name, resolve_inside, write_json
+from point2mask.data.json_files import Identifier, Text, read_json
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
 from point2mask.data.records import (
     Category,
+    CategoryEntry,
     ImageId,
     ImageRecord,
     Segment,
+    categories_by_id,
     categories_to_json,
+    check_entries,
     check_segment_ids,
+    image_of,
     image_to_json,
-    read_annotations,
-    read_categories,
-    read_images,
-    read_segment_head,
+    images_by_id,
 )
 from point2mask.data.segments import check_segments, segment_boxes, segment_labels
 
@@ -69,6 +72,18 @@ class PanopticDataset:
         return ids
 
 
+class _Annotation(Struct):
+    image_id: Identifier
+    file_name: Text
+    segments_info: tuple[Segment, ...]
+
+
+class _File(Struct):
+    annotations: list[_Annotation]
+    categories: list[CategoryEntry] | None = None
+    images: list[ImageRecord] | None = None
+
+
 def read_panoptic(
     json_path: str | Path,
     masks_dir: str | Path | None = None,
@@ -89,26 +104,27 @@ def read_panoptic(
         DataError: the file is not of the layout; the message names the entry.
     """
     json_path = Path(json_path)
-    root = read_json(json_path, "a COCO panoptic JSON")
-    if layout_of is not None and "categories" not in root:
+    root = read_json(json_path, _File, "a COCO panoptic JSON")
+    if root.categories is not None:
+        categories = categories_by_id(root.categories, json_path)
+    elif layout_of is not None:
         categories = layout_of.categories
     else:
-        categories = read_categories(root)
-    if layout_of is not None and "images" not in root:
+        raise DataError(f"{json_path}: categories: expected a list, got none")
+    if root.images is not None:
+        records = images_by_id(root.images, json_path, limit)
+    elif layout_of is not None:
         records = {image.record.id: image.record for image in layout_of.images}
     else:
-        records = read_images(root, limit)
+        raise DataError(f"{json_path}: images: expected a list, got none")
     images = []
-    for fields, record in read_annotations(root, records):
-        seen: set[int] = set()
-        segments = []
-        for entry in fields.objects("segments_info"):
-            identity, category, crowd = read_segment_head(entry, categories, seen)
-            area = entry.size("area")
-            segments.append(
-                Segment(identity, category, crowd, None if area is None else round(area))
-            )
-        images.append(PanopticImage(record, fields.relative_path("file_name"), tuple(segments)))
+    seen: set[ImageId] = set()
+    for index, entry in enumerate(root.annotations):
+        place = f"{json_path}: annotations[{index}]"
+        record = image_of(entry.image_id, records, seen, place)
+        check_entries(entry.segments_info, categories, place)
+        name = normal_name(entry.file_name, f"{place}.file_name")
+        images.append(PanopticImage(record, name, entry.segments_info))
     if layout_of is None and len(images) != len(records):
         missing = records.keys() - {image.record.id for image in images}
         raise DataError(
@@ -198,8 +214,8 @@ def write_mask(
 
 def mask_name(record: ImageRecord) -> str:
     """The name of an image's mask in files written here: the image's with the suffix .png."""
-    check_relative(record.file_name, f"image {record.id!r}")
-    return Path(record.file_name).with_suffix(".png").as_posix()
+    name = normal_name(record.file_name, f"image {record.id!r}")
+    return Path(name).with_suffix(".png").as_posix()
 
 
 def _measure(
@@ -213,7 +229,7 @@ def _measure(
     areas = check_segments(ids, [segment.id for segment in segments], place)
     labels = segment_labels(ids, [segment.id for segment in segments], place)
     boxes = segment_boxes(labels, len(segments))
-    measured = tuple(replace(segment, area=areas[segment.id]) for segment in segments)
+    measured = tuple(structs.replace(segment, area=areas[segment.id]) for segment in segments)
     infos: list[dict[str, object]] = [
         {
             "id": segment.id,

@@ -1,27 +1,30 @@
 """Point labels: clicks on targets, as JSON or as the published PNGs, and a sampler of clicks."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import (
-    MAX_JSON,
-    Fields,
-    Place,
-    open_replacing,
-    read_bounded,
-    read_json,
-    resolve_inside,
-)
+from point2mask.data.files import open_replacing, read_bounded, resolve_inside
 from point2mask.data.journal import read_with_journal
+from point2mask.data.json_files import (
+    MAX_JSON,
+    CategoryId,
+    Flag,
+    Identifier,
+    Point,
+    SegmentId,
+    convert,
+    decode_json,
+)
 from point2mask.data.marks import NO_MARKS, Marks, check_marks
 from point2mask.data.panoptic import (
     PanopticDataset,
@@ -34,31 +37,30 @@ from point2mask.data.panoptic import (
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
 from point2mask.data.records import (
     Category,
+    CategoryEntry,
     ImageId,
     ImageRecord,
+    categories_by_id,
     categories_to_json,
+    check_entries,
     check_segment_ids,
+    image_of,
     image_to_json,
-    read_annotations,
-    read_categories,
-    read_images,
-    read_segment_head,
+    images_by_id,
 )
 from point2mask.data.segments import segment_labels
 from point2mask.progress import Progress, counted, ignore
 
-Point = tuple[float, float]
 
-
-@dataclass(frozen=True, slots=True)
-class PointTarget:
+class PointTarget(Struct, frozen=True, gc=False):
     """One target of an image, an instance of a thing or a stuff class, and the clicks on it."""
 
-    id: int  # in [1, 2^24), unique in its image
-    category_id: int
+    id: SegmentId  # unique in its image
+    category_id: CategoryId
     points: tuple[Point, ...]  # (x, y); the point lies in pixel (floor x, floor y)
-    area: float | None = None  # pixels, where somebody knows or guessed it
-    iscrowd: bool = False
+    # Pixels, where somebody knows or guessed it.
+    area: Annotated[float, Meta(gt=0)] | None = None
+    iscrowd: Flag = False
 
     @property
     def pixels(self) -> tuple[tuple[int, int], ...]:
@@ -73,6 +75,17 @@ class PointLabels:
     marks: dict[ImageId, Marks] = field(default_factory=dict)  # of images that have any
 
 
+class _Annotation(Marks, frozen=True, kw_only=True):
+    image_id: Identifier
+    segments_info: list[PointTarget]
+
+
+class _File(Struct):
+    annotations: list[_Annotation]
+    categories: list[CategoryEntry]
+    images: list[ImageRecord]
+
+
 def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabels:
     """Reads point labels from JSON. An image without annotation has no targets.
 
@@ -85,16 +98,20 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
             an image lie in one pixel.
     """
     root = _read_with_changes(Path(path))
-    categories = read_categories(root)
-    records = read_images(root, limit)
+    categories = categories_by_id(root.categories, path)
+    records = images_by_id(root.images, path, limit)
     targets: dict[ImageId, list[PointTarget]] = {identity: [] for identity in records}
     marks: dict[ImageId, Marks] = {}
-    for fields, record in read_annotations(root, records):
-        targets[record.id] = list(targets_from_json(fields, categories))
-        check_targets(record, targets[record.id], categories, fields.place)
-        given = fields.convert(Marks)
+    seen: set[ImageId] = set()
+    for index, entry in enumerate(root.annotations):
+        place = f"{path}: annotations[{index}]"
+        record = image_of(entry.image_id, records, seen, place)
+        check_entries(entry.segments_info, categories, place)
+        check_targets(record, entry.segments_info, categories, place)
+        targets[record.id] = entry.segments_info
+        given = Marks(entry.rest, entry.strokes, entry.status)
         if given != NO_MARKS:
-            check_image_marks(record, given, targets[record.id], fields.place)
+            check_image_marks(record, given, targets[record.id], place)
             marks[record.id] = given
     images = [(record, targets[key]) for key, record in records.items()]
     return PointLabels(categories, images, marks)
@@ -131,15 +148,15 @@ def annotation_to_json(
     return {"image_id": record.id, "segments_info": segments, **msgspec.to_builtins(marks)}
 
 
-def _read_with_changes(path: Path) -> Fields:
+def _read_with_changes(path: Path) -> _File:
     """The JSON of a file, together with its journal where there is one."""
     layout = "a JSON of point labels"
     content, changes = read_with_journal(
         path, partial(read_bounded, expected=layout, limit=MAX_JSON)
     )
     if not changes:
-        return read_json(path, layout)
-    root = msgspec.json.decode(content, type=dict[str, Any])
+        return decode_json(content, path, _File, layout)
+    root = decode_json(content, path, dict[str, Any], layout)
     images = {entry["id"]: entry for entry in root["images"]}
     annotations = {entry["image_id"]: entry for entry in root["annotations"]}
     for change in changes:
@@ -152,7 +169,7 @@ def _read_with_changes(path: Path) -> Fields:
         if annotation is not None:
             images[image["id"]], annotations[image["id"]] = image, annotation
     root["images"], root["annotations"] = [*images.values()], [*annotations.values()]
-    return Fields(root, Place(str(path)))
+    return convert(root, _File, path)
 
 
 def read_point_pngs(
@@ -319,20 +336,6 @@ def target_to_json(target: PointTarget) -> dict[str, object]:
     if target.area is not None:
         entry["area"] = target.area
     return entry
-
-
-def targets_from_json(
-    annotation: Fields, categories: Mapping[int, Category]
-) -> Iterator[PointTarget]:
-    """The targets of an annotation; :func:`check_targets` says whether they fit an image."""
-    seen: set[int] = set()
-    for fields in annotation.objects("segments_info"):
-        identity, category, crowd = read_segment_head(fields, categories, seen)
-        points = tuple((float(x), float(y)) for x, y in fields.pairs("points"))
-        area = fields.size("area")
-        if area == 0:
-            raise fields.error("area", "a number > 0")
-        yield PointTarget(identity, category, points, area, crowd)
 
 
 def check_targets(

@@ -1,15 +1,29 @@
 """Records that the panoptic and the point files share, and their part of the JSON."""
 
 import colorsys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+from msgspec import Meta, Struct, structs
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import Fields
+from point2mask.data.files import normal_name, show
+from point2mask.data.json_files import (
+    MAX_SEGMENT_ID,
+    CategoryId,
+    Color,
+    Flag,
+    Identifier,
+    Pixels,
+    SegmentId,
+    Text,
+    read_json,
+)
 from point2mask.data.png import SizeLimit
 
 ImageId = int | str
-MAX_SEGMENT_ID = 2**24 - 1  # what R + 256 G + 65536 B can hold; 0 is void
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +34,34 @@ class Category:
     color: tuple[int, int, int]  # red, green, blue in [0, 255]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    id: ImageId
-    file_name: str  # relative to the folder of images
-    height: int  # pixels
-    width: int  # pixels
+class ImageRecord(Struct, frozen=True, gc=False):
+    id: Identifier
+    file_name: Text  # relative to the folder of images, in normal form
+    height: Pixels
+    width: Pixels
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    id: int  # in [1, 2^24), unique in its image
-    category_id: int
-    iscrowd: bool = False
-    area: int | None = None  # pixels; None where a file does not say
+class Segment(Struct, frozen=True, gc=False):
+    id: SegmentId  # unique in its image
+    category_id: CategoryId
+    iscrowd: Flag = False
+    # Pixels; None where a file does not say.
+    area: Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)] | None = None
+
+
+class CategoryEntry(Struct):
+    """A category as files have it."""
+
+    id: CategoryId
+    name: Text
+    isthing: Flag | None = None
+    color: Color | None = None
+
+
+class CategoryFile(Struct):
+    """Any JSON that has categories."""
+
+    categories: list[CategoryEntry]
 
 
 def default_color(category_id: int) -> tuple[int, int, int]:
@@ -44,65 +72,89 @@ def default_color(category_id: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def read_categories(root: Fields, isthing: bool | None = None) -> dict[int, Category]:
+def read_categories(path: Path) -> dict[int, Category]:
+    """The categories of a panoptic or a point JSON by id."""
+    return categories_by_id(
+        read_json(path, CategoryFile, "a JSON with categories").categories, path
+    )
+
+
+def categories_by_id(
+    entries: Iterable[CategoryEntry], place: object, isthing: bool | None = None
+) -> dict[int, Category]:
     """Categories by id; ``isthing`` is what they are if the file does not say."""
     categories: dict[int, Category] = {}
-    for fields in root.objects("categories"):
-        identity = fields.integer("id", 0, 2**31 - 1)
-        if identity in categories:
-            raise DataError(f"{fields.place}: expected unique category ids, got {identity} again")
-        categories[identity] = Category(
-            id=identity,
-            name=fields.text("name"),
-            isthing=fields.flag("isthing", isthing),
-            color=fields.color("color") or default_color(identity),
-        )
+    for index, entry in enumerate(entries):
+        if entry.id in categories:
+            raise DataError(
+                f"{place}: categories[{index}]: expected unique category ids, got {entry.id} again"
+            )
+        thing = isthing if entry.isthing is None else bool(entry.isthing)
+        if thing is None:
+            raise DataError(f"{place}: categories[{index}].isthing: expected 0 or 1, got none")
+        color = entry.color or default_color(entry.id)
+        categories[entry.id] = Category(entry.id, entry.name, thing, color)
     return categories
 
 
-def read_images(root: Fields, limit: SizeLimit) -> dict[ImageId, ImageRecord]:
+def images_by_id(
+    records: Iterable[ImageRecord], place: object, limit: SizeLimit
+) -> dict[ImageId, ImageRecord]:
+    """Images by id, their names in normal form."""
     images: dict[ImageId, ImageRecord] = {}
-    for fields in root.objects("images"):
-        identity = fields.identifier("id")
-        if identity in images:
-            raise DataError(f"{fields.place}: expected unique image ids, got {identity!r} again")
-        height, width = (fields.integer(key, 1, limit.side) for key in ("height", "width"))
-        limit.check(height, width, fields.place)
-        images[identity] = ImageRecord(identity, fields.relative_path("file_name"), height, width)
+    for index, record in enumerate(records):
+        if record.id in images:
+            raise DataError(
+                f"{place}: images[{index}]: expected unique image ids, got {record.id!r} again"
+            )
+        limit.check(record.height, record.width, f"{place}: images[{index}]")
+        name = record.file_name
+        normal = normal_name(name, f"{place}: images[{index}].file_name")
+        images[record.id] = record if name == normal else structs.replace(record, file_name=normal)
     return images
 
 
-def read_annotations(
-    root: Fields, images: Mapping[ImageId, ImageRecord]
-) -> Iterator[tuple[Fields, ImageRecord]]:
-    """The annotations with their images; every image is annotated at most once."""
-    seen: set[ImageId] = set()
-    for fields in root.objects("annotations"):
-        identity = fields.identifier("image_id")
-        if identity not in images:
-            raise fields.error("image_id", "the id of one of the images")
-        if identity in seen:
-            raise DataError(
-                f"{fields.place}: expected one annotation an image, got {identity!r} again"
-            )
-        seen.add(identity)
-        yield fields, images[identity]
-
-
-def read_segment_head(
-    fields: Fields, categories: Mapping[int, Category], seen: set[int]
-) -> tuple[int, int, bool]:
-    """Segment id, category id and iscrowd; adds the id to ``seen``."""
-    identity = fields.integer("id", 1, MAX_SEGMENT_ID)
-    if identity in seen:
+def image_of(
+    identity: ImageId, images: Mapping[ImageId, ImageRecord], seen: set[ImageId], place: object
+) -> ImageRecord:
+    """The image that an annotation speaks of, for the first time; adds it to ``seen``."""
+    if identity not in images:
         raise DataError(
-            f"{fields.place}: expected unique segment ids in an image, got {identity} again"
+            f"{place}.image_id: expected the id of one of the images, got {show(identity)}"
         )
+    if identity in seen:
+        raise DataError(f"{place}: expected one annotation an image, got {identity!r} again")
     seen.add(identity)
-    category = fields.integer("category_id", 0, 2**31 - 1)
-    if category not in categories:
-        raise fields.error("category_id", "the id of one of the categories")
-    return identity, category, fields.flag("iscrowd", default=False)
+    return images[identity]
+
+
+class _Entry(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def category_id(self) -> int: ...
+
+
+def check_entries(
+    entries: Sequence[_Entry], categories: Mapping[int, Category], place: object
+) -> None:
+    """That the ``segments_info`` of an annotation have ids of their own and known categories."""
+    if len({entry.id for entry in entries}) < len(entries) or not all(
+        entry.category_id in categories for entry in entries
+    ):
+        seen: set[int] = set()
+        for index, entry in enumerate(entries):
+            entry_place = f"{place}.segments_info[{index}]"
+            if entry.id in seen:
+                raise DataError(
+                    f"{entry_place}: expected unique segment ids in an image, got {entry.id} again"
+                )
+            if entry.category_id not in categories:
+                raise DataError(
+                    f"{entry_place}.category_id: expected the id of one of the categories, "
+                    f"got {entry.category_id}"
+                )
+            seen.add(entry.id)
 
 
 def check_segment_ids(

@@ -263,7 +263,7 @@ class TrainingSet(Dataset[Loaded | Broken]):
 
     def _is_crowd_thing(self, target: PointTarget) -> bool:
         """A region of many instances, which no instance mask can be made of."""
-        return target.iscrowd and self.categories[target.category_id].isthing
+        return bool(target.iscrowd) and self.categories[target.category_id].isthing
 
     def _has_thing(
         self, targets: Sequence[PointTarget] | None, image: PanopticImage | None

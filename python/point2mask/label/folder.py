@@ -198,7 +198,7 @@ def _label_item(
     edges_path = None if options.edges_dir is None else find_edges(record, options.edges_dir)
     used = {target.category_id: categories[target.category_id] for target in targets}
     inputs = (
-        [asdict(target) for target in targets],
+        [msgspec.structs.asdict(target) for target in targets],
         [asdict(category) for category in used.values()],
         msgspec.to_builtins((marks.rest, marks.strokes)),
         [_size(path), None if edges_path is None else _size(edges_path)],

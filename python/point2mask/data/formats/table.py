@@ -6,7 +6,7 @@ from pathlib import Path
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, open_replacing, read_bounded
-from point2mask.data.point_files.clicks import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.formats.clicks import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.points import PointLabels
 
 COLUMNS = ("image", "x", "y", "category")

@@ -5,7 +5,7 @@ from xml.parsers import expat
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, read_bounded
-from point2mask.data.point_files.clicks import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.formats.clicks import MAX_FILE, Click, ClickedImage, Pictures
 
 
 def read_cvat(path: Path, pictures: Pictures) -> list[ClickedImage]:

@@ -1,10 +1,14 @@
 """Clicks as labelme stores them: a JSON for every picture, shapes of the type "point"."""
 
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import Fields, read_json, resolve_inside, write_json
-from point2mask.data.point_files.clicks import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.files import resolve_inside, write_json
+from point2mask.data.formats.clicks import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.json_files import Pixels, Point, Text, read_json
 from point2mask.data.points import PointLabels
 
 VERSION = "5.0.0"  # of labelme, whose files look like ours
@@ -26,31 +30,43 @@ def read_labelme(path: Path, pictures: Pictures) -> list[ClickedImage]:
     return [_read(folder, file.relative_to(folder).as_posix(), pictures) for file in files]
 
 
+class _Shape(Struct):
+    label: Text
+    points: list[Point]
+    shape_type: Text
+    group_id: Annotated[int, Meta(ge=0)] | None = None
+
+
+class _File(Struct):
+    imagePath: Text
+    shapes: list[_Shape]
+    imageHeight: Pixels | None = None
+    imageWidth: Pixels | None = None
+
+
 def _read(folder: Path, name: str, pictures: Pictures) -> ClickedImage:
-    root = read_json(resolve_inside(folder, name), "a JSON of labelme", MAX_FILE)
+    path = resolve_inside(folder, name)
+    root = read_json(path, _File, "a JSON of labelme", MAX_FILE)
     # From the folder of the JSON, and by backslashes where labelme ran on Windows.
-    last = PurePosixPath(root.text("imagePath").replace("\\", "/")).name
-    height, width = (
-        root.integer(key, 1, pictures.limit.side) if root.has(key, int) else None
-        for key in ("imageHeight", "imageWidth")
-    )
+    last = PurePosixPath(root.imagePath.replace("\\", "/")).name
     image_name = (PurePosixPath(name).parent / last).as_posix()
-    image = pictures.find(image_name, f"{root.place}: imagePath", height, width)
-    for number, shape in enumerate(root.objects("shapes")):
-        image.clicks.append(_click(shape, number))
+    image = pictures.find(image_name, f"{path}: imagePath", root.imageHeight, root.imageWidth)
+    for number, shape in enumerate(root.shapes):
+        image.clicks.append(_click(shape, number, f"{path}: shapes[{number}]"))
     return image
 
 
-def _click(shape: Fields, number: int) -> Click:
-    kind = shape.text("shape_type")
-    if kind != "point":
-        raise shape.error("shape_type", "'point', as other shapes are no clicks")
-    points = shape.pairs("points")
-    if len(points) != 1:
-        raise shape.error("points", "one [x, y]")
-    group = str(shape.integer("group_id", 0, 2**63)) if shape.has("group_id", int) else None
-    ((x, y),) = points
-    return Click(str(shape.place), x, y, shape.text("label"), number, group)
+def _click(shape: _Shape, number: int, place: str) -> Click:
+    if shape.shape_type != "point":
+        raise DataError(
+            f"{place}.shape_type: expected 'point', as other shapes are no clicks, "
+            f"got {shape.shape_type!r}"
+        )
+    if len(shape.points) != 1:
+        raise DataError(f"{place}.points: expected one [x, y], got {len(shape.points)}")
+    ((x, y),) = shape.points
+    group = None if shape.group_id is None else str(shape.group_id)
+    return Click(place, x, y, shape.label, number, group)
 
 
 def write_labelme(folder: Path, labels: PointLabels) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from point2mask.data.conversion import Labelled, Picture, Size, Split, list_files
 from point2mask.data.errors import DataError
 from point2mask.data.files import read_bounded, resolve_inside
+from point2mask.data.formats.conversion import Labelled, Picture, Size, Split, list_files
 from point2mask.data.png import read_ids, read_indices
 from point2mask.data.records import Category, Segment, default_color
 

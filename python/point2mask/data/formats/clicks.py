@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_relative, check_text, resolve_inside
+from point2mask.data.files import check_text, normal_name, resolve_inside
+from point2mask.data.json_files import MAX_SEGMENT_ID
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
 from point2mask.data.points import PointLabels, PointTarget
-from point2mask.data.records import MAX_SEGMENT_ID, Category, ImageRecord, default_color
+from point2mask.data.records import Category, ImageRecord, default_color
 
 MAX_FILE = 2**28  # bytes of a file of clicks
 
@@ -44,7 +45,7 @@ class Pictures:
         Raises:
             DataError: a path out of the folder, no picture, another size, or no size at all.
         """
-        check_relative(check_text(name, place), place)
+        name = normal_name(check_text(name, place), place)
         size = None if height is None or width is None else (height, width)
         if self.folder is not None:
             try:

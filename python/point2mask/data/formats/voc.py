@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.data import sbd
-from point2mask.data.conversion import Labelled, Picture, Size, Split
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular, resolve_inside
+from point2mask.data.formats import sbd
+from point2mask.data.formats.conversion import Labelled, Picture, Size, Split
 from point2mask.data.png import read_indices
 from point2mask.data.records import Category, Segment, default_color
 

@@ -1,0 +1,19 @@
+"""Point labels of annotation tools and tables, to ours and back."""
+
+from point2mask.data.formats.clicks import ClickedImage, Pictures, to_labels
+from point2mask.data.formats.cvat import read_cvat
+from point2mask.data.formats.label_studio import read_label_studio
+from point2mask.data.formats.labelme import read_labelme, write_labelme
+from point2mask.data.formats.table import read_csv, write_csv
+
+__all__ = [
+    "ClickedImage",
+    "Pictures",
+    "read_csv",
+    "read_cvat",
+    "read_label_studio",
+    "read_labelme",
+    "to_labels",
+    "write_csv",
+    "write_labelme",
+]

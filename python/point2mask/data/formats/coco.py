@@ -1,0 +1,217 @@
+"""Instances as COCO has them (one JSON), alone, over stuff or before a background, and back.
+
+Instances may overlap; a panoptic map cannot. Every instance lies over the larger ones, of equals
+the later one, and crowds under all of them; stuff is under all things. What is hidden wholly has no
+segment, and neither has an annotation without mask: where its box lies there is no background.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import normal_name, show
+from point2mask.data.formats.coco_masks import Size, read_mask
+from point2mask.data.formats.conversion import Labelled, Picture, Split
+from point2mask.data.json_files import (
+    MAX_SEGMENT_ID,
+    CategoryId,
+    Flag,
+    Identifier,
+    NotNegative,
+    decode,
+    read_json,
+)
+from point2mask.data.png import DEFAULT_LIMIT, SizeLimit
+from point2mask.data.records import (
+    Category,
+    CategoryEntry,
+    ImageId,
+    ImageRecord,
+    Segment,
+    categories_by_id,
+    default_color,
+    images_by_id,
+)
+from point2mask.data.report import Report
+from point2mask.data.segments import segment_areas
+
+OTHER = "other"  # the class of COCO's stuff that means "things": void where there is none
+Box = tuple[float, float, NotNegative, NotNegative]  # x, y, width, height
+
+
+class _Annotation(Struct):
+    image_id: Identifier
+    category_id: CategoryId
+    iscrowd: Flag | None = None
+    # Decoded when it is the picture's turn; until then a part of the file's bytes.
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
+    bbox: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _File(Struct):
+    images: list[ImageRecord]
+    annotations: list[_Annotation]
+    categories: list[CategoryEntry]
+
+
+@dataclass(slots=True)
+class _Annotations:
+    """What is known of one image, each with its place in the file."""
+
+    things: list[tuple[str, _Annotation]] = field(default_factory=list)
+    stuff: list[tuple[str, _Annotation]] = field(default_factory=list)
+
+
+def read_split(
+    instances: Path,
+    images: Path,
+    name: str,
+    stuff: Path | None = None,
+    background: str | None = None,
+    limit: SizeLimit = DEFAULT_LIMIT,
+    report: Report | None = None,
+) -> Split:
+    """The images of a JSON of instances; all of them are for training.
+
+    Args:
+        instances: COCO instances JSON.
+        images: the folder of pictures.
+        name: of the folder of pictures in the converted set, whose JSON is panoptic_NAME.json.
+        stuff: JSON of the same layout, of stuff; its class "other" is void.
+        background: the name of one class of stuff that is all pixels without instance.
+        limit: the largest image accepted.
+        report: gets what is left out.
+
+    Raises:
+        DataError: a file is not of the layout; the message names the entry.
+    """
+    report = report or Report()
+    if "/" in (name := normal_name(name, "the name of the set")):
+        raise DataError(f"the name of the set: expected one folder, got {name!r}")
+    root = read_json(instances, _File, "a COCO instances JSON")
+    categories = _categories(root.categories, instances, isthing=True)
+    records = images_by_id(root.images, instances, limit)
+    found = {key: _Annotations() for key in records}
+    for place, entry in _checked(root.annotations, instances, records, categories):
+        found[entry.image_id].things.append((place, entry))
+    below: dict[int, Category] = {}
+    if stuff is not None:
+        stuff_root = read_json(stuff, _File, "a COCO JSON of stuff")
+        below = _categories(stuff_root.categories, stuff, isthing=False)
+        for place, entry in _checked(stuff_root.annotations, stuff, records, below):
+            found[entry.image_id].stuff.append((place, entry))
+        for key in below.keys() & categories.keys():
+            raise DataError(f"{stuff}: expected other category ids than in {instances}, got {key}")
+    elif background is not None:
+        key = max(categories, default=0) + 1
+        below = {key: Category(key, background, isthing=False, color=default_color(key))}
+    void = {key for key, category in below.items() if stuff is not None and category.name == OTHER}
+    under = None if background is None else max(below)
+    pictures = [
+        Picture(
+            record.id,
+            record.file_name,
+            images,
+            partial(_segments, found[record.id], void, under, report),
+            (record.height, record.width),
+        )
+        for record in records.values()
+    ]
+    kept = {key: category for key, category in below.items() if key not in void}
+    return Split(name, f"panoptic_{name}", {**categories, **kept}, pictures, trained=True)
+
+
+def _categories(entries: list[CategoryEntry], place: Path, isthing: bool) -> dict[int, Category]:
+    """All of them things, or all stuff, whatever the file says."""
+    for entry in entries:
+        entry.isthing = isthing
+    return categories_by_id(entries, place)
+
+
+def _checked(
+    annotations: Iterable[_Annotation],
+    path: Path,
+    records: Mapping[ImageId, ImageRecord],
+    categories: Mapping[int, Category],
+) -> Iterable[tuple[str, _Annotation]]:
+    for index, entry in enumerate(annotations):
+        place = f"{path}: annotations[{index}]"
+        if entry.image_id not in records:
+            raise DataError(
+                f"{place}.image_id: expected the id of one of the images, "
+                f"got {show(entry.image_id)}"
+            )
+        if entry.category_id not in categories:
+            raise DataError(
+                f"{place}.category_id: expected the id of one of the categories, "
+                f"got {entry.category_id}"
+            )
+        yield place, entry
+
+
+def _segments(
+    annotations: _Annotations,
+    void: set[int],
+    background: int | None,
+    report: Report,
+    size: Size,
+) -> Labelled:
+    """Segments are numbered as they stand in the file, things first."""
+    ids = np.zeros(size, np.int32)
+    segments: dict[int, Segment] = {}
+    classes: dict[int, int] = {}  # the segment of each class of stuff
+    first = len(annotations.things) + 1
+    if first + len(annotations.stuff) > MAX_SEGMENT_ID:
+        raise DataError(f"expected at most {MAX_SEGMENT_ID} annotations an image, got more")
+    for place, entry in annotations.stuff:
+        mask = read_mask(entry.segmentation, size, f"{place}.segmentation", report)
+        if mask is None:
+            report.leave_out("annotations without a mask", place)
+            continue
+        number = classes.setdefault(entry.category_id, first + len(classes))
+        if entry.category_id not in void:
+            segments[number] = Segment(number, entry.category_id)
+        ids[mask] = 0 if entry.category_id in void else number
+    if background is not None:
+        segments[first] = Segment(first, background)
+        ids[:] = first
+    # The area of what lies on top so far, so that one mask is in memory at a time.
+    top = np.full(size, np.iinfo(np.int64).max)
+    for number, (place, entry) in enumerate(annotations.things, start=1):
+        mask = read_mask(entry.segmentation, size, f"{place}.segmentation", report)
+        if mask is None:
+            report.leave_out("annotations without a mask", place)
+            if background is not None:
+                _clear_box(entry, size, place, ids, top)
+            continue
+        crowd = bool(entry.iscrowd)
+        area = int(mask.sum()) + crowd * mask.size
+        mask &= area <= top
+        ids[mask], top[mask] = number, area
+        segments[number] = Segment(number, entry.category_id, crowd)
+    visible = segment_areas(ids)
+    for number, (place, _) in enumerate(annotations.things, start=1):
+        if number in segments and number not in visible:
+            report.leave_out("annotations that others cover or that have no pixel", place)
+    return ids, [segments[number] for number in sorted(segments) if number in visible]
+
+
+def _clear_box(
+    entry: _Annotation, size: Size, place: str, ids: NDArray[np.int32], top: NDArray[np.int64]
+) -> None:
+    """What no mask covers of the box of an object without mask is not background: it is void."""
+    box = decode(entry.bbox, Box | None, f"{place}.bbox")
+    if box is None:
+        return
+    x, y, width, height = box
+    columns = slice(*np.clip([np.floor(x), np.ceil(x + width)], 0, size[1]).astype(int))
+    rows = slice(*np.clip([np.floor(y), np.ceil(y + height)], 0, size[0]).astype(int))
+    uncovered = top[rows, columns] == np.iinfo(np.int64).max
+    ids[rows, columns][uncovered] = 0
