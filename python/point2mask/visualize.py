@@ -73,7 +73,11 @@ def segment_colors(
 
 
 def contours(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Pixels ``[H, W]`` whose right or lower neighbour has another label: lines one pixel thin."""
+    """Pixels ``[H, W]`` whose right or lower neighbour has another label: lines one pixel thin.
+
+    >>> contours(np.array([[1, 1, 2]]))
+    array([[False,  True, False]])
+    """
     border = np.zeros(labels.shape, np.bool_)
     border[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     border[:-1] |= labels[:-1] != labels[1:]

@@ -77,7 +77,11 @@ def augment(sample: Sample, config: AugmentConfig, generator: random.Random) -> 
 
 
 def target_size(size: tuple[int, int], short: int, longest: int) -> tuple[int, int]:
-    """Height and width of the same shape with a given short side, the long one within a limit."""
+    """Height and width of the same shape with a given short side, the long one within a limit.
+
+    >>> target_size((480, 640), 240, 1333), target_size((480, 640), 480, 320)
+    ((240, 320), (240, 320))
+    """
     scale = min(short / min(size), longest / max(size))
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 

@@ -9,7 +9,11 @@ from point2mask.data.errors import DataError
 
 
 def runs(values: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-    """Values and lengths of the runs of equal values of an array in row-major order."""
+    """Values and lengths of the runs of equal values of an array in row-major order.
+
+    >>> runs(np.array([[4, 4, 0], [0, 7, 7]]))
+    (array([4, 0, 7]), array([2, 2, 2]))
+    """
     flat = values.ravel()
     if not flat.size:
         return flat, np.zeros(0, np.int64)
@@ -18,7 +22,11 @@ def runs(values: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.i
 
 
 def segment_areas(ids: NDArray[np.integer]) -> dict[int, int]:
-    """Pixels of every id of a segment map, in ascending order of ids; 0 is void."""
+    """Pixels of every id of a segment map, in ascending order of ids; 0 is void.
+
+    >>> segment_areas(np.array([[4, 4, 0], [0, 7, 7]]))
+    {0: 2, 4: 2, 7: 2}
+    """
     values, lengths = runs(ids)
     unique, inverse = np.unique(values, return_inverse=True)
     areas = np.bincount(inverse, weights=lengths, minlength=len(unique))  # exact below 2^53
@@ -67,6 +75,9 @@ def segment_boxes(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     """Tight boxes ``[count, 4]`` (x, y, width, height) of the labels 1 to ``count`` of a map.
 
     A label without pixels has the box 0, 0, 0, 0.
+
+    >>> segment_boxes(np.array([[0, 1, 1], [0, 0, 1]], np.int32), 1)
+    array([[1, 0, 2, 2]])
     """
     boxes = np.zeros((count, 4), np.int64)
     for axis in (0, 1):  # along rows: extent in y; along columns: extent in x

@@ -118,7 +118,12 @@ class Collated:
 
 
 def class_channels(categories: Mapping[int, Category]) -> dict[int, int]:
-    """The network's class of every category id: things first, each kind in the file's order."""
+    """The network's class of every category id: things first, each kind in the file's order.
+
+    >>> sky, cat = Category(7, "sky", False, (0, 0, 9)), Category(9, "cat", True, (9, 0, 0))
+    >>> class_channels({7: sky, 9: cat})
+    {9: 0, 7: 1}
+    """
     order = sorted(categories.values(), key=lambda category: not category.isthing)
     return {category.id: channel for channel, category in enumerate(order)}
 

@@ -49,7 +49,11 @@ class SegmentPairs(NamedTuple):
 
 
 def segment_pairs(truth: NDArray[np.integer], prediction: NDArray[np.integer]) -> SegmentPairs:
-    """Intersections in pixels of two segment maps ``[H, W]`` of ids in [0, 2^24)."""
+    """Intersections in pixels of two segment maps ``[H, W]`` of ids in [0, 2^24).
+
+    >>> segment_pairs(np.array([[1, 1, 0]]), np.array([[5, 0, 0]]))
+    SegmentPairs(truth=[0, 1, 1], prediction=[0, 0, 5], pixels=[1, 1, 1])
+    """
     if truth.shape != prediction.shape:
         raise DataError(
             "expected segment maps of one size, "

@@ -145,6 +145,11 @@ def image_statistics(
 
     Raises:
         DataError: sizes differ, an id of a map has no segment, or an unknown category.
+
+    >>> categories = {1: Category(1, "cat", True, (200, 40, 60))}
+    >>> truth, found = np.array([[7, 7, 7, 0]]), np.array([[4, 4, 0, 0]])
+    >>> image_statistics(truth, [Segment(7, 1)], found, [Segment(4, 1)], categories).iou
+    array([0.66666667])
     """
     pairs = segment_pairs(truth, prediction)
     by_id = {segment.id: segment for segment in truth_segments}

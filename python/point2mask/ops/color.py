@@ -26,6 +26,9 @@ def rgb_to_lab(image: Tensor) -> Tensor:
 
     Raises:
         ValueError: wrong shape or dtype.
+
+    >>> rgb_to_lab(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)).flatten().round().int()
+    tensor([53, 80, 67], dtype=torch.int32)
     """
     if image.dim() != 4 or image.shape[1] != 3:
         raise ValueError(f"rgb_to_lab: image must have shape [B, 3, H, W], got {list(image.shape)}")

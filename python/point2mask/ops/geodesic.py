@@ -42,6 +42,12 @@ def geodesic_distance(edge_cost: Tensor, seeds: Tensor) -> Tensor:
     Raises:
         ValueError: wrong shape or dtype, a negative or NaN cost of a step inside the image, or a
             seed outside ``[-1, H·W)``.
+
+    Steps of cost 1, seeds in two corners of 2 x 4 pixels:
+
+    >>> seeds = torch.tensor([[[0], [7]]], dtype=torch.int32)
+    >>> geodesic_distance(torch.ones(1, 8, 2, 4), seeds)[0].int().tolist()
+    [[[0, 1, 2, 3], [1, 1, 2, 3]], [[3, 2, 1, 1], [3, 2, 1, 0]]]
     """
     distance: Tensor = torch.ops.point2mask.geodesic_distance.default(edge_cost, seeds)
     return distance

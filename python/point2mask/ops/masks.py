@@ -30,6 +30,10 @@ def mask_statistics(labels: Tensor, targets: int) -> MaskStatistics:
     Raises:
         ValueError: wrong shape or dtype, or a label outside ``[-1, K)``; on CUDA such labels
             count as -1 instead, because rejecting them would have to wait for the device.
+
+    >>> labels = torch.tensor([[[0, 0, 1], [0, -1, 1]]], dtype=torch.int32)
+    >>> mask_statistics(labels, 2).area
+    tensor([[3, 2]])
     """
     return MaskStatistics(*torch.ops.point2mask.mask_statistics.default(labels, targets))
 

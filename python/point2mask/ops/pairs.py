@@ -40,6 +40,9 @@ def neighbor_difference(
 
     Raises:
         ValueError: wrong shape, dtype, number of directions or norm.
+
+    >>> neighbor_difference(torch.tensor([[[[0.0, 0, 1], [0, 1, 1]]]]), 2).int().tolist()
+    [[[[0, 1, 0], [0, 0, 0]], [[0, 1, 0], [1, 0, 0]]]]
     """
     difference: Tensor = torch.ops.point2mask.neighbor_difference.default(feature, directions, norm)
     return difference

@@ -93,6 +93,13 @@ def sinkhorn(
             a parameter out of range; an unknown method, or Newton's with a relaxation; with both
             marginals fixed, totals of supply and demand that
             differ by more than 1e-4 of the larger (unless K or N is 0).
+
+    Four pixels between two targets, of which the second is to get three:
+
+    >>> cost = torch.tensor([[[0.0, 1, 2, 3], [3, 2, 1, 0]]])
+    >>> solution = sinkhorn(cost, torch.tensor([[1.0, 3]]), torch.ones(1, 4), epsilon=0.1)
+    >>> transport_labels(cost, solution.potential, torch.ones(1, 4))
+    tensor([[0, 1, 1, 1]], dtype=torch.int32)
     """
     if method == "newton":
         if not supply_relaxation == demand_relaxation == math.inf:

@@ -71,6 +71,9 @@ def minimum_spanning_tree(
     Raises:
         ValueError: a connectivity other than 4 and 8, wrong shape or dtype, or a guide that is not
             finite.
+
+    >>> minimum_spanning_tree(torch.tensor([[[[0.0, 0, 1], [0, 1, 1]]]])).weight.sum()
+    tensor(1.)
     """
     if connectivity not in (4, 8):
         raise ValueError(f"minimum_spanning_tree: connectivity must be 4 or 8, got {connectivity}")

@@ -100,6 +100,16 @@ def pseudo_masks(
 
     Raises:
         ValueError: shapes that do not fit together, an unknown assigner or scheme.
+
+    Two things of class 0 where the map says thing everywhere: the nearer click decides.
+
+    >>> semantic = torch.zeros(1, 2, 16, 32)
+    >>> semantic[:, 0] = 1
+    >>> points = PointBatch.from_lists([[(0, [(4, 8)]), (0, [(27, 8)])]])
+    >>> options = PseudoMaskOptions(assigner="nearest", stride=4, point_size=3, step_weight=0.1)
+    >>> masks = pseudo_masks(semantic, points, torch.tensor([True, False]), options=options)
+    >>> masks.instance[0, 8, ::4].tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1]
     """
     options = options or PseudoMaskOptions()
     maps = Maps(semantic, boundary_logits, feature, low_level)

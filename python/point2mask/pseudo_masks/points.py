@@ -26,7 +26,12 @@ class PointBatch:
         images: Sequence[Sequence[tuple[int, Sequence[tuple[float, float]]]]],
         device: torch.device | str = "cpu",
     ) -> "PointBatch":
-        """Pads ``images[b][k] = (category, [(x, y), ...])``."""
+        """Pads ``images[b][k] = (category, [(x, y), ...])``.
+
+        >>> PointBatch.from_lists([[(3, [(1, 2), (5, 6)]), (0, [(7, 8)])], []]).category
+        tensor([[ 3,  0],
+                [-1, -1]])
+        """
         targets = max((len(image) for image in images), default=0)
         points = max((len(xy) for image in images for _, xy in image), default=0)
         xy = torch.full((len(images), targets, points, 2), -1.0)
@@ -91,7 +96,11 @@ class PointBatch:
 
 
 def class_presence(points: PointBatch, classes: int) -> Tensor:
-    """Bool ``[B, C]``: the classes that have a point, i.e. image-level tags (method b.1)."""
+    """Bool ``[B, C]``: the classes that have a point, i.e. image-level tags (method b.1).
+
+    >>> class_presence(PointBatch.from_lists([[(2, [(1, 2)])]]), 4)
+    tensor([[False, False,  True, False]])
+    """
     shape = (points.category.shape[0], classes + 1)
     presence = points.category.new_zeros(shape, dtype=torch.bool)
     pointed = points.is_point.any(-1)
