@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,24 @@ def add_parser(subparsers: Subparsers) -> None:
           point2mask convert ade20k --ade20k ADEChallengeData2016 --out data/ade20k
         """,
     )
-    kinds = parser.add_subparsers(title="layouts", metavar="LAYOUT", required=True)
+    kinds = parser.add_subparsers(title="layouts", metavar="LAYOUT", required=True, dest="layout")
     _add_voc(kinds)
     _add_coco(kinds)
-    _add_cityscapes(kinds)
-    _add_ade20k(kinds)
+    _add_folder(
+        kinds,
+        "cityscapes",
+        "Convert Cityscapes' fine annotations: 8 things and 11 classes of stuff.",
+        "cityscapes",
+        "with leftImg8bit and gtFine, each with train and val",
+    )
+    _add_folder(
+        kinds,
+        "ade20k",
+        "Convert ADE20K as its challenges published it: 100 things and 50 classes of stuff.",
+        "ADEChallengeData2016",
+        "ADEChallengeData2016, with images, annotations, objectInfo150.txt and, from an archive of "
+        "its own, annotations_instance",
+    )
 
 
 def _add_voc(kinds: Subparsers) -> None:
@@ -116,45 +130,19 @@ def _add_coco(kinds: Subparsers) -> None:
     _add_output(coco, "panoptic_NAME")
 
 
-def _add_cityscapes(kinds: Subparsers) -> None:
-    cityscapes = add_command(
-        kinds,
-        "cityscapes",
-        run_cityscapes,
-        "Convert Cityscapes' fine annotations: 8 things and 11 classes of stuff.",
-        """
-          point2mask convert cityscapes --cityscapes cityscapes --out data/cityscapes --points 1
-        """,
-    )
-    cityscapes.add_argument(
-        "--cityscapes",
+def _add_folder(kinds: Subparsers, name: str, summary: str, folder: str, contents: str) -> None:
+    """A layout that is one folder of the published name and contents."""
+    example = f"point2mask convert {name} --{name} {folder} --out data/{name} --points 1"
+    parser = add_command(kinds, name, run_folder, summary, example)
+    parser.add_argument(
+        f"--{name}",
         type=Path,
         required=True,
         metavar="DIR",
-        help="the folder with leftImg8bit and gtFine, each with train and val",
+        dest="folder",
+        help=f"the folder {contents}",
     )
-    _add_output(cityscapes, "cityscapes_panoptic_train")
-
-
-def _add_ade20k(kinds: Subparsers) -> None:
-    ade20k = add_command(
-        kinds,
-        "ade20k",
-        run_ade20k,
-        "Convert ADE20K as its challenges published it: 100 things and 50 classes of stuff.",
-        """
-          point2mask convert ade20k --ade20k ADEChallengeData2016 --out data/ade20k --points 1
-        """,
-    )
-    ade20k.add_argument(
-        "--ade20k",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="the folder ADEChallengeData2016, with images, annotations, objectInfo150.txt and, "
-        "from an archive of its own, annotations_instance",
-    )
-    _add_output(ade20k, "ade20k_panoptic_train")
+    _add_output(parser, f"{name}_panoptic_train")
 
 
 def _add_output(parser: Parser, stem: str) -> None:
@@ -194,16 +182,9 @@ def run_coco(args: argparse.Namespace) -> int:
     return _convert(args, [split])
 
 
-def run_cityscapes(args: argparse.Namespace) -> int:
-    from point2mask.data.formats.cityscapes import read_splits
-
-    return _convert(args, read_splits(args.cityscapes))
-
-
-def run_ade20k(args: argparse.Namespace) -> int:
-    from point2mask.data.formats.ade20k import read_splits
-
-    return _convert(args, read_splits(args.ade20k))
+def run_folder(args: argparse.Namespace) -> int:
+    reader = import_module(f"point2mask.data.formats.{args.layout}")
+    return _convert(args, reader.read_splits(args.folder))
 
 
 def _convert(args: argparse.Namespace, splits: Iterable["Split"]) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,6 @@ from point2mask.cli.command import (
 
 if TYPE_CHECKING:
     from point2mask.data import PointLabels
-    from point2mask.data.formats import ClickedImage, Pictures
-
-    Reader = Callable[[Path, Pictures], list[ClickedImage]]
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -95,15 +91,15 @@ def _add_import(actions: Subparsers) -> None:
           docs/data_formats.md says what each format must look like.
         """,
     )
-    formats = parser.add_subparsers(title="formats", metavar="FORMAT", required=True)
-    for name, run, summary, source in (
-        ("csv", run_csv, "Read clicks of a table: image,x,y,category[,instance].", "clicks.csv"),
-        ("labelme", run_labelme, "Read points of labelme, a JSON or a folder of them.", "photos"),
-        ("cvat", run_cvat, "Read points of 'CVAT for images 1.1'.", "annotations.xml"),
-        ("label-studio", run_label_studio, "Read key points of Label Studio.", "export.json"),
+    formats = parser.add_subparsers(title="formats", metavar="FORMAT", required=True, dest="format")
+    for name, summary, source in (
+        ("csv", "Read clicks of a table: image,x,y,category[,instance].", "clicks.csv"),
+        ("labelme", "Read points of labelme, a JSON or a folder of them.", "photos"),
+        ("cvat", "Read points of 'CVAT for images 1.1'.", "annotations.xml"),
+        ("label-studio", "Read key points of Label Studio.", "export.json"),
     ):
         example = f"point2mask points import {name} {source} --images photos --out points.json"
-        command = add_command(formats, name, run, summary, example)
+        command = add_command(formats, name, run_import, summary, example)
         command.add_argument("source", type=Path, metavar="PATH", help="what to read")
         command.add_argument(
             "--images",
@@ -169,18 +165,16 @@ def _add_export(actions: Subparsers) -> None:
           point2mask points export labelme --points points.json --out photos
         """,
     )
-    formats = parser.add_subparsers(title="formats", metavar="FORMAT", required=True)
-    for name, run, summary, out, help_text in (
+    formats = parser.add_subparsers(title="formats", metavar="FORMAT", required=True, dest="format")
+    for name, summary, out, help_text in (
         (
             "csv",
-            run_export_csv,
             "Write a table: image,x,y,category,instance.",
             "clicks.csv",
             "the table; images without clicks, areas and crowds are not in it",
         ),
         (
             "labelme",
-            run_export_labelme,
             "Write a JSON of labelme for every image.",
             "photos",
             "folder that gets a JSON for every image; beside the pictures labelme finds them. "
@@ -188,7 +182,7 @@ def _add_export(actions: Subparsers) -> None:
         ),
     ):
         example = f"point2mask points export {name} --points points.json --out {out}"
-        command = add_command(formats, name, run, summary, example)
+        command = add_command(formats, name, run_export, summary, example)
         command.add_argument(
             "--points", type=Path, required=True, metavar="JSON", help="clicks, as JSON"
         )
@@ -196,39 +190,15 @@ def _add_export(actions: Subparsers) -> None:
         add_json(command)
 
 
-def run_csv(args: argparse.Namespace) -> int:
-    from point2mask.data.formats import read_csv
-
-    return _import(args, read_csv)
-
-
-def run_labelme(args: argparse.Namespace) -> int:
-    from point2mask.data.formats import read_labelme
-
-    return _import(args, read_labelme)
-
-
-def run_cvat(args: argparse.Namespace) -> int:
-    from point2mask.data.formats import read_cvat
-
-    return _import(args, read_cvat)
-
-
-def run_label_studio(args: argparse.Namespace) -> int:
-    from point2mask.data.formats import read_label_studio
-
-    return _import(args, read_label_studio)
-
-
-def _import(args: argparse.Namespace, read: "Reader") -> int:
+def run_import(args: argparse.Namespace) -> int:
     from point2mask.data import write_points
-    from point2mask.data.formats import Pictures, to_labels
+    from point2mask.data.formats import READERS, Pictures, to_labels
     from point2mask.data.records import read_categories
 
     known = None
     if args.categories is not None:
         known = read_categories(args.categories)
-    images = read(args.source, Pictures(args.images))
+    images = READERS[args.format](args.source, Pictures(args.images))
     labels = to_labels(images, args.source, known, args.stuff)
     write_points(args.out, labels)
     return _report(args, labels)
@@ -242,21 +212,12 @@ def run_pngs(args: argparse.Namespace) -> int:
     return _report(args, labels)
 
 
-def run_export_csv(args: argparse.Namespace) -> int:
+def run_export(args: argparse.Namespace) -> int:
     from point2mask.data import read_points
-    from point2mask.data.formats import write_csv
+    from point2mask.data.formats import WRITERS
 
     labels = read_points(args.points)
-    write_csv(args.out, labels)
-    return _report(args, labels)
-
-
-def run_export_labelme(args: argparse.Namespace) -> int:
-    from point2mask.data import read_points
-    from point2mask.data.formats import write_labelme
-
-    labels = read_points(args.points)
-    write_labelme(args.out, labels)
+    WRITERS[args.format](args.out, labels)
     return _report(args, labels)
 
 

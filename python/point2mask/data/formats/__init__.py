@@ -6,7 +6,18 @@ from point2mask.data.formats.label_studio import read_label_studio
 from point2mask.data.formats.labelme import read_labelme, write_labelme
 from point2mask.data.formats.table import read_csv, write_csv
 
+# By the names that the commands have for formats.
+READERS = {
+    "csv": read_csv,
+    "labelme": read_labelme,
+    "cvat": read_cvat,
+    "label-studio": read_label_studio,
+}
+WRITERS = {"csv": write_csv, "labelme": write_labelme}
+
 __all__ = [
+    "READERS",
+    "WRITERS",
     "ClickedImage",
     "Pictures",
     "read_csv",
