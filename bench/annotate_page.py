@@ -70,7 +70,7 @@ class Server:
     def change(self, targets: list[dict[str, Any]], revision: int, assigner: str) -> bytes:
         """The masks of other clicks, as the page asks for them."""
         body = {"revision": revision, "segments_info": targets}
-        changed = json.loads(self.ask("PUT", "/api/images/0/targets", body))
+        changed = json.loads(self.ask("PUT", "/api/images/0/marks", body))
         how = urlencode({"revision": changed["revision"], "assigner": assigner})
         return self.ask("GET", f"/api/images/0/masks?{how}")
 

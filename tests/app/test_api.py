@@ -446,9 +446,18 @@ def test_only_our_own_names_and_pages(client):
     assert [state(host=name) for name in ("localhost:1", "127.0.0.1", "[::1]:8642")] == [200] * 3
     for name in ("evil.example", "127.0.0.1.evil.example", "192.168.1.5", "", "["):
         assert state(host=name) == 403
-    assert state(origin="http://127.0.0.1:8642") == 200
-    assert state(origin="https://evil.example") == 403
-    assert state(origin="null") == 403
+    here = {"host": "127.0.0.1:8642"}
+    assert state(origin="http://127.0.0.1:8642", **here) == 200
+    for origin in (
+        "http://127.0.0.1:8643",  # another server of this machine
+        "http://127.0.0.1",
+        "https://127.0.0.1:8642",
+        "http://localhost:8642",
+        "https://evil.example",
+        "null",
+        "",
+    ):
+        assert state(origin=origin, **here) == 403
     refusal = client.put("/api/images/0/marks", json={}, headers={"host": "evil.example"})
     assert "expected a host of" in error(refusal, 403)
 

@@ -1,6 +1,7 @@
 """``point2mask annotate`` from outside: where it listens, what it says, how it stops."""
 
 import json
+import signal
 import socket
 import urllib.request
 
@@ -37,6 +38,22 @@ def test_serves_on_loopback_until_interrupted(folder):
             with pytest.raises(OSError, match=r"refused|timed out"):
                 other.connect(("127.0.0.2", port))
     assert server.returncode == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_an_open_request_does_not_keep_the_server(folder, how):
+    with served(folder) as (url, server):
+        host, port = url.removeprefix("http://").rstrip("/").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                f"PUT /api/images/0/marks HTTP/1.1\r\nHost: {host}:{port}\r\n"
+                "Content-Type: application/json\r\nContent-Length: 900\r\n\r\n{".encode()
+            )
+            with urllib.request.urlopen(f"{url}api/state") as answer:  # it has been seen by then
+                assert answer.status == 200
+            server.send_signal(how)
+            # The connection stays open; without a limit the server would wait for ever.
+            server.wait(timeout=60)
 
 
 def test_answers_do_not_wait_for_a_confirmation():

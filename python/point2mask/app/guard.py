@@ -23,7 +23,8 @@ class Guard:
     """ASGI middleware that refuses foreign hosts, foreign pages and large bodies.
 
     A page from elsewhere could have its name resolve to this machine (DNS rebinding), and then ask
-    under its own name: only our names count, in ``Host`` and, where there is one, in ``Origin``.
+    under its own name: only our names count in ``Host``. ``Origin``, where there is one, must be
+    the scheme, the name and the port that was asked: another server of this machine is foreign too.
     """
 
     def __init__(self, app: ASGIApp, host: str, max_body: int = MAX_BODY) -> None:
@@ -51,7 +52,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self._refusal(Headers(scope=scope))
+        refusal = self._refusal(Headers(scope=scope), scope["scheme"])
         body: list[Message] = []
         if refusal is None:
             refusal = await self._read(receive, body)
@@ -66,16 +67,18 @@ class Guard:
 
         await self._app(scope, replay, send_with_headers)
 
-    def _refusal(self, headers: Headers) -> tuple[int, str] | None:
-        if not self._is_ours("//" + headers.get("host", "")):
+    def _refusal(self, headers: Headers, scheme: str) -> tuple[int, str] | None:
+        host = headers.get("host", "").lower()
+        if not self._is_ours(host):
             return 403, f"expected a host of {', '.join(sorted(self._names))}"
-        if "origin" in headers and not self._is_ours(headers["origin"]):
+        # Browsers leave the scheme's own port out of both.
+        if "origin" in headers and headers["origin"].lower() != f"{scheme}://{host}":
             return 403, "expected a request of this server's own page"
         return None
 
-    def _is_ours(self, url: str) -> bool:
+    def _is_ours(self, host: str) -> bool:
         try:
-            name = urlsplit(url).hostname or ""
+            name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
         return name in self._names or (self._any_number and _is_number(name))

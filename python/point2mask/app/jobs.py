@@ -1,7 +1,9 @@
 """An export in the background, one at a time, and how far it is."""
 
+import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +33,15 @@ class ExportJob:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._status = Status()
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: weakref.finalize[..., "ExportJob"] | None = None  # removes it
 
     def scratch(self) -> Path:
         """An empty folder for files that are fetched and then forgotten; the last one is gone."""
         if self._scratch is not None:
-            self._scratch.cleanup()
-        self._scratch = tempfile.TemporaryDirectory(prefix="point2mask-")
-        return Path(self._scratch.name)
+            self._scratch()
+        path = Path(tempfile.mkdtemp(prefix="point2mask-"))
+        self._scratch = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+        return path
 
     @property
     def status(self) -> Status:

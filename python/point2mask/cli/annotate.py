@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PORT = 8642
 LOOPBACK = "127.0.0.1"
+PATIENCE = 2  # seconds that open requests get when the server is stopped
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -117,7 +118,10 @@ def run(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
         app = create_app(project, masks, out, args.host)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=PATIENCE
+        )
+        server = uvicorn.Server(config)
         if args.open:
             import webbrowser
 
