@@ -12,7 +12,7 @@ CXX_FILES := $(shell find cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o -name
 EDITABLE = $(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) --editable
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 
-.PHONY: help install demo test test-python test-cpp test-instructions test-wheel lint docs bench bench-gpu sanitize-gpu clean
+.PHONY: help install demo test test-python test-cpp test-instructions test-wheel lint docs bench gpu-day clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -76,11 +76,8 @@ bench: $(VENV)/bench.done ## Every operator beside its peers and the machine's f
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/scale.py
 
-bench-gpu: install ## The same on a GPU, beside the roof of the device; bench/results/gpu.json
-	$(BIN)/python bench/bench_gpu.py
-
-sanitize-gpu: install ## The kernels on a GPU under compute-sanitizer
-	bash bench/compute_sanitizer.sh $(abspath $(BIN))/python
+gpu-day: install ## Tests, times, sanitizers and counters on a GPU, in ten minutes, into out/gpu_day
+	$(BIN)/python bench/gpu_day.py --out out/gpu_day
 
 clean: ## Remove builds (the virtual environment stays)
 	rm -rf build dist out

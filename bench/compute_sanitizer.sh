@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# The CUDA tests under NVIDIA's compute-sanitizer: memcheck, racecheck, initcheck and synccheck over
-# every kernel of the package, at the small sizes of the emulated cases.
-# usage: bench/compute_sanitizer.sh PYTHON [TOOL ...]
+# Every operator once, at a tiny size, under NVIDIA's compute-sanitizer.
+# usage: bench/compute_sanitizer.sh PYTHON [TOOL ...]   (memcheck racecheck initcheck synccheck)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?usage: bench/compute_sanitizer.sh PYTHON [TOOL ...]}
@@ -30,8 +29,7 @@ failed=()
 for tool in "${tools[@]}"; do
   echo "== $tool"
   "$sanitizer" --tool "$tool" --kernel-regex kns=point2mask --error-exitcode 9 \
-    "$python" -m pytest -q -p no:cacheprovider -m cuda tests/cuda/test_operators.py \
-    -k 'test_equals_the_cpu and not working' || failed+=("$tool")
+    "$python" bench/gpu_smoke.py || failed+=("$tool")
 done
 if [ ${#failed[@]} -gt 0 ]; then
   echo "compute_sanitizer.sh: findings or failures under: ${failed[*]}" >&2

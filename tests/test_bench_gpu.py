@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
@@ -71,24 +72,56 @@ def test_the_roof_is_the_slower_of_memory_and_exponentials():
 
 def test_dry_run(tmp_path):
     run = partial(subprocess.run, capture_output=True, text=True, timeout=300)
-    out = tmp_path / "gpu.json"
+    out = tmp_path / "times.jsonl"
     command = [sys.executable, SCRIPT, "--device", "cpu", "--repeats", "2", "--out", out]
     done = run(
         [*command, "--operators", "transport_plan", "transport_plan_backward", "spanning_tree"]
     )
     assert done.returncode == 0, done.stderr
-    report = json.loads(out.read_text())
-    assert [row["operator"] for row in report["results"]][:2] == [
-        "transport_plan",
-        "transport_plan_backward",
-    ]
-    plan = report["results"][0]
+    about, plan, backward, tree = map(json.loads, out.read_text().splitlines())
+    assert about["device"].endswith("(dry run)")
+    assert (plan["operator"], backward["operator"]) == ("transport_plan", "transport_plan_backward")
     assert plan["floor_exponentials"] == 2 * 70 * 3
     assert plan["seconds"] > 0
+    assert plan["graph"] == {"reason": "not on a GPU"}
     assert "seconds" in plan["peers"]["eager"]
     assert "seconds" in plan["peers"]["compile"]
-    assert report["results"][2]["peers"]["cuGraph"] == {"reason": "not installed"}
-    assert "Gexp/s" in done.stdout
+    assert tree["peers"]["cuGraph"] == {"reason": "not installed"}
+    assert done.stdout.count("GB/s") == 3
+
+
+def rows(*arguments):
+    parser = {"operators": None, "sizes": None, "device": "cpu", "repeats": 1, "peers": "none"}
+    return list(bench_gpu.bench(Namespace(**parser | dict(arguments))))
+
+
+def test_past_the_budget_no_row_is_begun():
+    _, *left_out = rows(("operators", ["mask_statistics", "sinkhorn"]), ("budget", -1.0))
+    assert [row["operator"] for row in left_out] == ["mask_statistics", "sinkhorn"]
+    assert all(row["reason"] == "the budget was spent" for row in left_out)
+
+
+def test_an_operator_that_fails_is_a_row(monkeypatch):
+    def broken(*_):
+        raise MemoryError("none left\nat all")
+
+    problem = gpu_problems.PROBLEMS["sinkhorn"]._replace(make=broken)
+    monkeypatch.setitem(gpu_problems.PROBLEMS, "sinkhorn", problem)
+    _, failed, good = rows(("operators", ["sinkhorn", "mask_statistics"]), ("budget", 60.0))
+    assert failed["failed"]
+    assert failed["reason"] == "MemoryError: none left"
+    assert good["seconds"] > 0
+
+
+def test_the_first_size_of_all_operators_comes_first():
+    order = [(o, s) for o, s, _ in bench_gpu.in_turn(["transport_plan", "boundary_loss"], None)]
+    assert order[:4] == [
+        ("transport_plan", "1x16384x20"),
+        ("boundary_loss", "8x21x128"),
+        ("transport_plan", "1x65536x20"),
+        ("boundary_loss", "8x21x256"),
+    ]
+    assert len(order) == 6
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
