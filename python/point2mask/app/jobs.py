@@ -33,7 +33,7 @@ class ExportJob:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._status = Status()
-        self._scratch: weakref.finalize[..., "ExportJob"] | None = None  # removes it
+        self._scratch: weakref.finalize[..., ExportJob] | None = None  # removes it
 
     def scratch(self) -> Path:
         """An empty folder for files that are fetched and then forgotten; the last one is gone."""
