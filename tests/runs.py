@@ -13,6 +13,7 @@ from point2mask.data import read_panoptic
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.shapes import write_shapes
 from point2mask.data.training import DataConfig, SourceConfig
+from point2mask.losses import Mask2FormerLossConfig, SegformerLossConfig
 from point2mask.models import BackboneConfig, MergeConfig, PanopticNetwork
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks import SupervisionConfig
@@ -43,6 +44,7 @@ def config(root: Path, **changes: Any) -> RunConfig:
             ),
         ),
         augment=AugmentConfig(short_sides=(32, 40), max_side=64, test_short_side=32),
+        loss=SegformerLossConfig(),
         schedule=ScheduleConfig(epochs=3, milestones=(1,), batch_size=2),
         report=ReportConfig(log_steps=2),
     )
@@ -58,7 +60,7 @@ def mask2former(config: RunConfig) -> RunConfig:
         num_stuff=own.num_stuff,
         backbone=own.backbone,
     )
-    return replace(config, network=network)
+    return replace(config, network=network, loss=Mask2FormerLossConfig())
 
 
 def predictor(root: Path, augmentation: AugmentConfig, merge: MergeConfig) -> Predictor:

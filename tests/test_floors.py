@@ -9,7 +9,7 @@ import point2mask
 PACKAGE = Path(point2mask.__file__).parent
 # From below; those on one floor do not know of each other.
 FLOORS = (
-    ("_core", "grid", "cluster", "progress", "workers"),
+    ("_core", "grid", "cluster", "progress", "ranges", "workers"),
     ("ops",),
     ("models",),
     ("pseudo_masks",),

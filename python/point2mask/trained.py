@@ -20,10 +20,11 @@ from point2mask.data.records import Category
 from point2mask.models import AnyNetworkConfig, MergeConfig, PointNetwork, make_network
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks import SupervisionConfig
+from point2mask.ranges import Checked
 
 
 @dataclass(frozen=True)
-class TrainedConfig:
+class TrainedConfig(Checked):
     """The parts of a run's configuration that a trained network keeps."""
 
     network: AnyNetworkConfig

@@ -10,6 +10,7 @@ from networks import shake, tiny
 from torch import Tensor
 from training import make_batch
 
+from point2mask.losses import SegformerLossConfig
 from point2mask.models import PanopticNetwork
 from point2mask.pseudo_masks import (
     ASSIGNERS,
@@ -154,7 +155,8 @@ def step(device: str, kind: str) -> tuple[dict[str, float], Tensor]:
         pseudo_masks=PseudoMaskOptions(assigner="transport"),
     )
     torch.manual_seed(0)
-    training = TrainingModule(shake(PanopticNetwork(tiny(dropout=0.0))), None, supervision)
+    network = shake(PanopticNetwork(tiny(dropout=0.0)))
+    training = TrainingModule(network, SegformerLossConfig(), supervision)
     training = training.double().to(device)
     losses, _ = training(make_batch().to(torch.device(device)), 10**6)
     sum(losses.values()).backward()

@@ -190,9 +190,9 @@ def test_target_size_is_the_published_rule():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"short_sides": ()}, "short_sides must have an entry"),
-        ({"crop": (0, 3)}, "at least 1 pixel, got 0"),
-        ({"flip": 1.5}, "flip must be a probability"),
+        ({"short_sides": ()}, r"^short_sides: expected a list of 1 to 1000, got \(\)$"),
+        ({"crop": (0, 3)}, r"^crop\[0\]: expected an integer in \[1, 32768\], got 0$"),
+        ({"flip": 1.5}, r"^flip: expected a number in \[0, 1\], got 1.5$"),
     ],
 )
 def test_wrong_configurations(values, message):

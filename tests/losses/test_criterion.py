@@ -8,12 +8,10 @@ from networks import TINY_MASK2FORMER, shake, tiny
 from training import CANVAS, NUM_THINGS, SCENE, SIZES, make_batch
 
 from point2mask.losses import (
-    LOSSES,
     Criterion,
-    LossConfig,
-    check_finite,
     mask_targets,
     point_targets,
+    published_losses,
     true_masks,
 )
 from point2mask.losses.counts import divisor, over_processes
@@ -26,13 +24,17 @@ CONFIGS = {
     "mask2former": TINY_MASK2FORMER,
 }
 NETWORKS = {name: shake(make_network(config).double()).eval() for name, config in CONFIGS.items()}
-PUBLISHED = LossConfig()
 LATE = 10**6
 GUIDE = torch.tensor([[0.5] * 3, [0.2] * 3], dtype=torch.float64)
 
 
-def run(batch, config=PUBLISHED, step=LATE, network=NETWORKS["relu"], complete=False):
-    """Losses with the true masks in place of pseudo masks."""
+def published(network, **changes):
+    return replace(published_losses(network.config.architecture), **changes)
+
+
+def run(batch, config=None, step=LATE, network=NETWORKS["relu"], complete=False):
+    """Losses with the true masks in place of pseudo masks; published weights by default."""
+    config = config or published(network)
     output = network((batch.images - 0.5) / 0.2, batch.image_size)
     valid = output.geometry.finest
     if complete:
@@ -58,10 +60,11 @@ def test_names_are_those_of_the_weights():
     kinds = {name.partition("_")[0] for name in names["mask2former"]}
     assert kinds == {"segment", "semantic", "contrast", "boundary"}
     assert names["relu"] | {"thing_entropy", "stuff_entropy"} == names["sigmoid"]
-    assert names["sigmoid"] | names["mask2former"] == set(LOSSES)
-    shared = {"thing_entropy": "mask_entropy", "stuff_entropy": "mask_entropy"}
-    fields_of = {field.name for field in fields(LossConfig)}
-    assert {shared.get(name, name) for name in LOSSES} <= fields_of
+    for name in ("sigmoid", "mask2former"):
+        config = published(NETWORKS[name])
+        assert names[name] == set(config.names()) <= {field.name for field in fields(config)}
+    with pytest.raises(ValueError, match="losses must be those of mask2former, got those of pan"):
+        Criterion(published(NETWORKS["relu"]), NETWORKS["mask2former"].config)
 
 
 @torch.no_grad()
@@ -70,7 +73,7 @@ def test_losses_of_segments_have_their_weights_and_shares(network, whole):
     batch = make_batch()
     output = network((batch.images - 0.5) / 0.2, batch.image_size)
     targets = point_targets(batch, true_masks(batch), output.geometry.finest, 17)
-    found = Criterion(PUBLISHED, network.config).segments(network, output, targets)
+    found = Criterion(published(network), network.config).segments(network, output, targets)
     assert found.counts.tolist() == [6, 2]
     weights = {
         **{"thing_class": 2, "thing_box": 5, "thing_giou": 2, "thing_dice": 2, "thing_entropy": 2},
@@ -84,17 +87,18 @@ def test_losses_of_segments_have_their_weights_and_shares(network, whole):
 
 
 def test_warm_up_spares_the_published_losses(network, whole):
-    half = run(make_batch(), step=PUBLISHED.warmup_iterations // 2, network=network)
-    share = (PUBLISHED.warmup_iterations // 2) / PUBLISHED.warmup_iterations
+    steps = published(network).warmup_iterations
+    half = run(make_batch(), step=steps // 2, network=network)
+    share = (steps // 2) / steps
     warm = {"thing_box", "thing_giou", "thing_dice", "thing_entropy"}
     warm |= {"stuff_class", "stuff_dice", "stuff_entropy", "segment_dice", "segment_entropy"}
     warm |= {"semantic_tree", "boundary"}
     for name, loss in whole.items():
         factor = share if name in warm else 1.0
         torch.testing.assert_close(half[name], factor * loss)
-    with pytest.raises(ValueError, match=r"warmup_exempt must be of .*, got 'loss_cl'"):
-        LossConfig(warmup_exempt=("contrast", "loss_cl"))
-    first = run(make_batch(), replace(PUBLISHED, warmup_iterations=0), step=0, network=network)
+    with pytest.raises(ValueError, match=r"warmup_exempt\[1\]: expected one of .*, got 'loss_cl'"):
+        published(network, warmup_exempt=("contrast", "loss_cl"))
+    first = run(make_batch(), published(network, warmup_iterations=0), step=0, network=network)
     torch.testing.assert_close(first, whole)
 
 
@@ -103,8 +107,8 @@ def test_weights_scale_their_loss_alone(network, whole):
     for name in whole:
         if name.startswith("segment_") or name in ("thing_entropy", "stuff_entropy"):
             continue
-        weights = {name: 3 * getattr(PUBLISHED, name)}
-        scaled = run(make_batch(), replace(PUBLISHED, **weights), network=network)
+        weights = {name: 3 * getattr(published(network), name)}
+        scaled = run(make_batch(), published(network, **weights), network=network)
         for other, loss in whole.items():
             torch.testing.assert_close(scaled[other], (3 if other == name else 1) * loss)
 
@@ -200,10 +204,3 @@ def test_half_precision_output_gives_float32_losses(name):
     with torch.autocast("cpu", torch.bfloat16):
         losses = run(make_batch(dtype=torch.float32), network=network)
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
-
-
-def test_check_finite_names_loss_and_image():
-    losses = {"a": torch.ones(2), "b": torch.tensor([1.0, torch.nan])}
-    check_finite({"a": losses["a"]}, ("first", "second"), 7)
-    with pytest.raises(FloatingPointError, match=r"step 7: not finite: b of second$"):
-        check_finite(losses, ("first", "second"), 7)

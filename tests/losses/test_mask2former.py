@@ -8,10 +8,10 @@ from networks import TINY_MASK2FORMER, shake
 from scipy.optimize import linear_sum_assignment
 from training import NUM_STUFF, NUM_THINGS, SCENE, SIZES, make_batch
 
-from point2mask.losses import LossConfig, Mask2FormerLosses, point_targets, true_masks
+from point2mask.losses import Mask2FormerLossConfig, Mask2FormerLosses, point_targets, true_masks
 from point2mask.models import Mask2FormerNetwork
 
-CONFIG = LossConfig()
+CONFIG = Mask2FormerLossConfig()
 TARGETS = len(SCENE) + NUM_STUFF  # M
 LABELS = [category for category, _, _ in SCENE] + [NUM_THINGS, NUM_THINGS + 1]
 EXISTS = [True, True, True, False, True, False]  # stuff is found by class, not by click

@@ -6,7 +6,7 @@ from networks import shake, tiny
 from training import NUM_THINGS, SCENE, SIZES, make_batch
 
 from point2mask.losses import (
-    LossConfig,
+    SegformerLossConfig,
     SegformerLosses,
     dice,
     point_targets,
@@ -22,7 +22,7 @@ def run(config, batch):
     network = shake(PanopticNetwork(config).double()).eval()
     output = network((batch.images - 0.5) / 0.2, batch.image_size)
     targets = point_targets(batch, true_masks(batch), output.geometry.finest, 17)
-    segments = SegformerLosses(LossConfig(), config)
+    segments = SegformerLosses(SegformerLossConfig(), config)
     assignment = segments.assign(output.locations, targets)
     queries = assignment.things.queries
     things = network.decode_things(output.encoded, output.locations.queries, queries)

@@ -11,7 +11,7 @@ from point2mask.losses import (
     point_cross_entropy,
     tree_energy,
 )
-from point2mask.losses.affinity import PUBLISHED_KERNELS, SUPPLEMENT_KERNELS
+from point2mask.losses.affinity import PUBLISHED_KERNELS
 from point2mask.pseudo_masks.image_tree import image_tree
 
 L, B, C, H, W = 2, 2, 3, 5, 6
@@ -62,7 +62,7 @@ def lab_loss(p, lab, size, dilation):
     return total / max(pairs, 1)
 
 
-@pytest.mark.parametrize(("kernels", "dilation"), [(PUBLISHED_KERNELS, 2), (SUPPLEMENT_KERNELS, 1)])
+@pytest.mark.parametrize(("kernels", "dilation"), [(PUBLISHED_KERNELS, 2), (((3, 1.0),), 1)])
 def test_lab_affinity(kernels, dilation):
     lab = torch.where(VALID[:, None], randn(B, 3, H, W, seed=2), torch.nan)
     loss = lab_affinity(LOGITS, lab, VALID, kernels, dilation)

@@ -187,10 +187,10 @@ def test_published_sizes_by_default():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"queries": 0}, "queries must be at least 1, got 0"),
-        ({"decoder_layers": 0}, "decoder_layers must be at least 1"),
-        ({"width": 48}, r"width must be a multiple of 32, .*, got 48"),
-        ({"heads": 5}, "width must be a multiple of heads, got 64, 5"),
+        ({"queries": 0}, r"queries: expected an integer in \[1, 10000\], got 0"),
+        ({"decoder_layers": 0}, "decoder_layers: expected an integer in"),
+        ({"width": 48}, "width: expected a multiple of 32, .*, got 48"),
+        ({"heads": 5}, "width: expected a multiple of heads=5, got 64"),
     ],
 )
 def test_impossible_sizes(changes, message):

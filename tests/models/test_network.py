@@ -301,16 +301,16 @@ def test_the_published_network_has_its_size():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_things": 0}, "num_things must be at least 1, got 0"),
-        ({"thing_layers": 0}, "thing_layers must be at least 1, got 0"),
-        ({"width": 30}, "width must be a multiple of heads, got 30, 4"),
-        ({"norm_groups": 5}, "width must be a multiple of norm_groups, got 32, 5"),
-        ({"width": 6, "heads": 2, "norm_groups": 3}, "width must be a multiple of 4, got 6"),
+        ({"num_things": 0}, r"num_things: expected an integer in \[1, 10000\], got 0"),
+        ({"thing_layers": 0}, r"thing_layers: expected an integer in \[1, 100\], got 0"),
+        ({"width": 30}, "width: expected a multiple of heads=4, got 30"),
+        ({"norm_groups": 5}, "width: expected a multiple of norm_groups=5, got 32"),
+        ({"width": 6, "heads": 2, "norm_groups": 3}, "width: expected a multiple of 4, got 6"),
         (
             {"semantic_activation": "sigmoid"},
-            "semantic_activation must be 'relu' or 'softplus', got 'sigmoid'",
+            "semantic_activation: expected one of relu, softplus, got 'sigmoid'",
         ),
-        ({"mask_activation": "tanh"}, "mask_activation must be 'relu' or 'sigmoid', got 'tanh'"),
+        ({"mask_activation": "tanh"}, "mask_activation: expected one of relu, sigmoid, got 'tanh'"),
     ],
 )
 def test_impossible_sizes_are_refused(change, message):

@@ -7,6 +7,7 @@ import torch
 from networks import TINY_MASK2FORMER, shake, tiny
 from training import IS_THING, SCENE, SIZES, make_batch, randn
 
+from point2mask.losses import published_losses
 from point2mask.models import Mask2FormerNetwork, PanopticNetwork, make_network
 from point2mask.models.decoder import Locations
 from point2mask.models.mask2former import QueryMasks
@@ -73,7 +74,9 @@ def test_supplies_by_the_network_train_a_step(config, half):
     options = PseudoMaskOptions(transport=TransportOptions(supplies="network"))
     torch.manual_seed(0)
     network = shake(make_network(config))
-    training = TrainingModule(network, None, SupervisionConfig(pseudo_masks=options))
+    training = TrainingModule(
+        network, published_losses(config.architecture), SupervisionConfig(pseudo_masks=options)
+    )
     for scenes in ((SCENE, SCENE), (SCENE[3:], []), ([], [])):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             losses, masks = training(make_batch(scenes, dtype=torch.float32), 10**6)

@@ -8,6 +8,7 @@ import yaml
 
 from point2mask.data import DataError
 from point2mask.data.fields import parse, to_plain
+from point2mask.losses import Mask2FormerLossConfig
 from point2mask.models import Mask2FormerConfig, NetworkConfig
 from point2mask.train.config import RunConfig, check_resumable, load_config, save_config
 
@@ -79,9 +80,14 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
     assert load_config(tmp_path / "saved.yaml") == config
     with pytest.raises(DataError, match=r"stuff_layers: unknown key of architecture mask2former; "):
         load_config(path, [*overrides, "network.stuff_layers=3"])
-    for change in ("thing_dice=3", "mask_entropy=1", "match_box=1", "warmup_exempt=[thing_class]"):
-        with pytest.raises(DataError, match=r"loss\..*: architecture mask2former has no"):
+    assert config.loss == Mask2FormerLossConfig()
+    for change in ("thing_dice=3", "stuff_entropy=1", "match_box=1"):
+        with pytest.raises(DataError, match=r"^loss\.\w+: unknown key of architecture mask2f"):
             load_config(path, [*overrides, f"loss.{change}"])
+    with pytest.raises(DataError, match=r"^loss\.warmup_exempt\[0\]: .* got 'thing_class'"):
+        load_config(path, [*overrides, "loss.warmup_exempt=[thing_class]"])
+    with pytest.raises(DataError, match=r"^loss\.architecture: expected that of the network"):
+        load_config(tmp_path / "saved.yaml", ["loss={architecture: panoptic_segformer}"])
 
 
 @pytest.mark.parametrize(
@@ -113,16 +119,13 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
             "network.architecture=[x]",
             r"^network\.architecture: .* mask2former, got \['x'\]$",
         ),
-        ("loss.segment_dice=3", r"^configuration: loss\.segment_dice: architecture panoptic_segf"),
-        ("loss.no_object=0.2", r"^configuration: loss\.no_object: architecture panoptic_segformer"),
-        ("loss.warmup_exempt=[segment_class]", r"loss\.warmup_exempt: .* has no segment_class$"),
-        ("merge.max_things=0", r"^merge: max_things must be at least 1, got 0$"),
-        ("network.encoder_layers=0", r"^network: encoder_layers must be at least 1, got 0$"),
+        ("loss.segment_dice=3", r"^loss\.segment_dice: unknown key of architecture panoptic_segf"),
+        ("loss.no_object=0.2", r"^loss\.no_object: unknown key of architecture panoptic_segformer"),
+        ("loss.warmup_exempt=[segment_class]", r"^loss\.warmup_exempt\[0\]: .* 'segment_class'"),
         ("network.decoder_layers=3", r"^network\.decoder_layers: unknown key of architecture pano"),
-        ("network.heads=7", r"^network: width must be a multiple of heads"),
-        ("schedule.epochs=0", r"^schedule: epochs must be at least 1, got 0$"),
+        ("network.heads=7", r"^network\.width: expected a multiple of heads=7, got 256$"),
         ("data.train=5", r"^data\.train: expected keys and values, got 5$"),
-        ("data.val.images=x", r"^data\.val: annotations or points must be given"),
+        ("data.val.images=x", r"^data\.val\.annotations: expected annotations or points"),
         ("seed.x=5", r"^seed\.x: unknown|^seed: expected an integer, got \{'x': 5\}$"),
         ("data.root.x=5", r"^data\.root: expected text, got \{'x': 5\}$"),
         ("network.num_things.x=5", r"^network\.num_things\.x: network\.num_things is a value"),

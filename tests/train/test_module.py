@@ -7,7 +7,7 @@ import torch
 from networks import TINY_MASK2FORMER, shake, tiny
 from training import SIZES, make_batch, take
 
-from point2mask.losses import LossConfig
+from point2mask.losses import SegformerLossConfig, published_losses
 from point2mask.models import PanopticNetwork, make_network
 from point2mask.pseudo_masks import (
     PseudoMaskOptions,
@@ -26,7 +26,10 @@ POINTS = {
 SUPERVISIONS = {"masks": SupervisionConfig(kind="masks"), **POINTS}
 
 
-def module(supervision, losses=None, **network):
+PUBLISHED = SegformerLossConfig()
+
+
+def module(supervision, losses=PUBLISHED, **network):
     torch.manual_seed(0)
     return TrainingModule(shake(PanopticNetwork(tiny(**network))), losses, supervision)
 
@@ -56,7 +59,7 @@ def test_a_step_trains_every_parameter(name, activation):
 def test_a_step_trains_every_parameter_of_mask2former(name):
     torch.manual_seed(0)
     network = shake(make_network(TINY_MASK2FORMER))
-    training = TrainingModule(network, None, SUPERVISIONS[name])
+    training = TrainingModule(network, published_losses("mask2former"), SUPERVISIONS[name])
     losses, masks = training(make_batch(dtype=torch.float32, fill=float("nan")), LATE)
     assert_trained(training, losses)
     assert (masks.area[:, :3] > 0).any()
@@ -89,7 +92,7 @@ def test_phases():
     assert supervision.at(5).assigner == "transport"
     psps = replace(supervision, pseudo_masks=PseudoMaskOptions(assigner="shortest_path"))
     assert psps.at(0).assigner == "shortest_path"
-    with pytest.raises(ValueError, match="kind must be"):
+    with pytest.raises(ValueError, match=r"^kind: expected one of points, masks, got 'boxes'$"):
         SupervisionConfig(kind="boxes")
 
 
@@ -137,7 +140,7 @@ def test_classes_without_a_click_have_no_part_in_masks_and_losses():
 
 
 def test_heads_without_a_loss_are_frozen():
-    training = module(SUPERVISIONS["transport"], LossConfig(boundary=0.0, contrast=0.0))
+    training = module(SUPERVISIONS["transport"], SegformerLossConfig(boundary=0.0, contrast=0.0))
     losses, _ = training(make_batch(dtype=torch.float32), LATE)
     assert not losses.keys() & {"boundary", "contrast"}
     assert not any(p.requires_grad for p in training.network.pseudo_mask_heads.parameters())
@@ -162,7 +165,7 @@ def test_one_picture_is_learned(name, activation):
     supervision = replace(SUPERVISIONS[name], transport_warmup=0)
     torch.manual_seed(0)
     network = PanopticNetwork(tiny(mask_activation=activation, dropout=0.0))
-    training = TrainingModule(network, LossConfig(warmup_iterations=0), supervision)
+    training = TrainingModule(network, SegformerLossConfig(warmup_iterations=0), supervision)
     batch = take(make_batch(dtype=torch.float32), 0)
     optimizer = torch.optim.AdamW(training.parameters(), 2e-3)
     history = []

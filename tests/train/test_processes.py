@@ -14,7 +14,7 @@ from networks import shake
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from point2mask.data import DataError
-from point2mask.losses import LOSSES, LossConfig
+from point2mask.losses import published_losses
 from point2mask.models import make_network
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.train.build import build_module
@@ -23,7 +23,7 @@ from point2mask.train.train import train
 
 MASK2FORMER = "mask2former"
 # Architectures, and the beginnings of the losses' names that they lack.
-LACKING = {"panoptic_segformer": ("segment_",), MASK2FORMER: ("thing_", "stuff_")}
+ARCHITECTURES = ("panoptic_segformer", MASK2FORMER)
 TESTS = Path(__file__).resolve().parents[1]
 # Runs a function of this file in one of two processes.
 SCRIPT = """
@@ -121,7 +121,7 @@ def curve(root, out, architecture):
         config = replace(config, network=sigmoid)
     config = replace(
         config,
-        loss=LossConfig(warmup_iterations=0),
+        loss=replace(config.loss, warmup_iterations=0),
         supervision=SupervisionConfig(transport_warmup=-1),
         schedule=replace(config.schedule, epochs=2, batch_size=4, learning_rate=1e-3),
         report=replace(config.report, log_steps=1),
@@ -129,7 +129,7 @@ def curve(root, out, architecture):
     train(config, out, cpu=True, make_module=Double)
 
 
-@pytest.mark.parametrize("architecture", LACKING)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_two_processes_have_the_loss_curve_of_one(architecture, root, tmp_path, threads):
     """Of the same four images a step, to the rounding of what is told.
 
@@ -146,7 +146,7 @@ def test_two_processes_have_the_loss_curve_of_one(architecture, root, tmp_path, 
         curves.append({tag: [x.value for x in told.Scalars(tag)] for tag in told.Tags()["scalars"]})
         curves[-1].pop("time/seconds_a_step")
     one, two = curves
-    names = [name for name in LOSSES if not name.startswith(LACKING[architecture])]
+    names = published_losses(architecture).names()
     assert one.keys() == two.keys() >= {f"train/{name}" for name in (*names, "gradient_norm")}
     assert len(set(one["train/loss"])) == 4, "the network must move"
     for tag, values in one.items():

@@ -7,7 +7,7 @@ import torch
 
 from point2mask import recipes
 from point2mask.data.errors import DataError
-from point2mask.losses import LossConfig
+from point2mask.losses import SegformerLossConfig
 from point2mask.models import NetworkConfig, make_network
 from point2mask.pseudo_masks import PseudoMaskOptions
 from point2mask.train.config import load_config
@@ -41,7 +41,7 @@ def test_published_schedules(name):
     assert merge.quality_stuff == merge.quality_things
     common = (schedule.weight_decay, schedule.clip_norm, schedule.slow_factor)
     assert common == (1e-4, 0.1, 0.1)
-    assert config.loss == LossConfig()  # whose defaults are the published ones
+    assert config.loss == SegformerLossConfig()  # whose defaults are the published ones
     assert config.supervision.pseudo_masks == PseudoMaskOptions()
     sides = (600,) if name.startswith("voc") else tuple(range(480, 801, 32))
     assert (config.augment.short_sides, config.augment.max_side) == (sides, 1333)

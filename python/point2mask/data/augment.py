@@ -7,31 +7,26 @@ the pixels whose source lies in the segment it takes the nearest to that place.
 
 import random
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from point2mask.ranges import Checked, Length, Range, Share
+
 VOID = -1
+Side = Annotated[int, Range(1, 2**15)]  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """Training images: a random short side, a flip, a crop. The defaults are published for VOC."""
 
-    short_sides: tuple[int, ...] = (600,)  # pixels, one is drawn
-    max_side: int = 1333  # pixels; the longer side is never made larger
-    flip: float = 0.5  # probability of a mirrored image
-    crop: tuple[int, int] | None = None  # height and width of a random window, or none
-    test_short_side: int = 600  # pixels, for images that are predicted
-
-    def __post_init__(self) -> None:
-        if not self.short_sides:
-            raise ValueError("short_sides must have an entry, got none")
-        sides = (*self.short_sides, self.max_side, self.test_short_side, *(self.crop or ()))
-        if min(sides) < 1:
-            raise ValueError(f"sizes must be at least 1 pixel, got {min(sides)}")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip must be a probability in [0, 1], got {self.flip}")
+    short_sides: Annotated[tuple[Side, ...], Length(1, 1000)] = (600,)  # one is drawn
+    max_side: Side = 1333  # the longer side is never made larger
+    flip: Share = 0.5  # probability of a mirrored image
+    crop: tuple[Side, Side] | None = None  # height and width of a random window, or none
+    test_short_side: Side = 600  # for images that are predicted
 
 
 @dataclass(frozen=True)

@@ -1,48 +1,63 @@
-"""Nested dataclasses from plain values (YAML, JSON) with checked keys and types, and back."""
+"""Nested dataclasses from plain values (YAML, JSON) with checked keys and values, and back."""
 
-import difflib
 import math
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from point2mask.data.errors import DataError
+from point2mask.ranges import did_you_mean, fault, hints, shown
 
 T = TypeVar("T")
-VARIANT = "architecture"  # the field, a Literal of one value, that tells dataclasses apart
+# The field, a Literal of one value, that tells dataclasses apart. Parts side by side are of one:
+# what one of them names holds for the others.
+VARIANT = "architecture"
 # YAML 1.1 takes 1e-4 for text, as it wants a dot; JSON has no infinity.
 _NUMBER = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)")
 
 
-def parse(kind: type[T], value: object, place: str = "") -> T:
-    """An instance of a dataclass from a mapping; ``place`` is the path of its key.
+def parse(kind: type[T], value: object, place: str = "", variant: object = None) -> T:
+    """An instance of a dataclass from a mapping.
+
+    Args:
+        kind: the dataclass.
+        value: the mapping.
+        place: the path of its key.
+        variant: the :data:`VARIANT` where the mapping names none.
 
     Raises:
-        DataError: an unknown or a missing key, a value of another type, or one that the dataclass
-            itself refuses. The message has the full path of the key.
+        DataError: an unknown or a missing key, or a value that the dataclass does not allow. The
+            message begins with the full path of the key.
     """
     if not isinstance(value, Mapping):
-        raise DataError(f"{place or 'configuration'}: expected keys and values, got {value!r}")
+        raise DataError(f"{place or 'configuration'}: expected keys and values, got {shown(value)}")
     known = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
     for key in value:
         if key not in known:
-            variant = f" of {VARIANT} {known[VARIANT].default}" if VARIANT in known else ""
-            raise DataError(_unknown(_join(place, str(key)), str(key), list(known), variant))
-    for name, entry in known.items():
-        if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
-            raise DataError(f"{_join(place, name)}: expected a value, got none")
-    hints = get_type_hints(kind)
-    arguments = {
-        key: _convert(hints[key], entry, _join(place, key)) for key, entry in value.items()
-    }
+            raise DataError(_unknown(_join(place, key), key, known))
+    named = [x[VARIANT] for x in value.values() if isinstance(x, Mapping) and VARIANT in x]
+    variant = named[0] if named else variant
+    arguments = {}
+    for name, hint in hints(kind).items():
+        entry, path = known[name], _join(place, name)
+        if name in value:
+            arguments[name] = _convert(hint, value[name], path, variant)
+        elif len(_dataclasses(hint)) > 1:
+            arguments[name] = _convert(hint, {}, path, variant)
+        elif entry.default is MISSING and entry.default_factory is MISSING:
+            raise DataError(f"{path}: expected a value, got none")
+        else:
+            continue
+        if found := fault(hint, arguments[name]):
+            raise DataError(f"{path}{found}")
     try:
         return kind(**arguments)
     except DataError:
         raise
     except ValueError as error:
-        raise DataError(f"{place or 'configuration'}: {error}") from error
+        raise DataError(f"{place}.{error}" if place else str(error)) from error
 
 
 def to_plain(value: object) -> Any:
@@ -60,7 +75,7 @@ def flatten(value: object, place: str = "") -> dict[str, object]:
     """Plain values by the paths of their keys."""
     if not isinstance(value, Mapping):
         return {place: value}
-    parts = (flatten(entry, _join(place, str(key))) for key, entry in value.items())
+    parts = (flatten(entry, _join(place, key)) for key, entry in value.items())
     return {path: leaf for part in parts for path, leaf in part.items()}
 
 
@@ -76,62 +91,62 @@ def override(values: dict[str, Any], path: str, value: object) -> None:
     values[last] = value
 
 
-def _unknown(path: str, key: str, known: Sequence[str], variant: str) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if close:
-        hint = f"did you mean {close[0]!r}?"
-    else:
-        hint = f"known here: {', '.join(known)}"
-    return f"{path}: unknown key{variant}; {hint}"
+def _unknown(path: str, key: object, known: Mapping[str, Any]) -> str:
+    variant = f" of {VARIANT} {known[VARIANT].default}" if VARIANT in known else ""
+    hint = did_you_mean(key, list(known)) or f"; known here: {', '.join(known)}"
+    return f"{path}: unknown key{variant}{hint}"
 
 
-def _join(place: str, key: str) -> str:
-    return f"{place}.{key}" if place else key
+def _join(place: str, key: object) -> str:
+    text = key if isinstance(key, str) and key.isidentifier() else shown(key)
+    return f"{place}.{text}" if place else text
 
 
-def _convert(kind: Any, value: object, place: str) -> object:
-    """A value as the type that a field asks for."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return parse(kind, value, place)  # type: ignore[arg-type]
-    if origin in (Union, types.UnionType):
+def _dataclasses(kind: Any) -> list[Any]:
+    """The dataclasses that a field may hold one of."""
+    parts = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return [part for part in parts if is_dataclass(part)]
+
+
+def _convert(kind: Any, value: object, place: str, variant: object) -> object:
+    """A value as a field has it: lists as tuples, mappings as dataclasses, numbers as floats.
+
+    What is none of them stays as it is, for :func:`~point2mask.ranges.fault` to name.
+    """
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    parts = get_args(kind)
+    if kinds := _dataclasses(kind):
         if value is None and type(None) in parts:
             return None
-        kinds = [part for part in parts if part is not type(None)]
-        return _convert(_variant(kinds, value, place), value, place)
-    if origin is Literal:
-        if value in parts and type(value) in map(type, parts):
+        chosen = _variant(kinds, value, place, variant)
+        return parse(chosen, value, place, variant)
+    if get_origin(kind) in (Union, types.UnionType):
+        return None if value is None else _convert(parts[0], value, place, variant)
+    if get_origin(kind) is tuple and isinstance(value, list | tuple):
+        every = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+        if len(every) != len(value):
+            raise DataError(f"{place}: expected a list of {len(every)}, got {len(value)} entries")
+        pairs = enumerate(zip(every, value, strict=True))
+        return tuple(_convert(part, x, f"{place}[{i}]", variant) for i, (part, x) in pairs)
+    number = isinstance(value, str) and _NUMBER.fullmatch(value)
+    if kind is float and (number or type(value) is int):
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except OverflowError:
             return value
-        raise DataError(f"{place}: expected one of {', '.join(map(str, parts))}, got {value!r}")
-    if origin is tuple:
-        return _convert_tuple(parts, value, place)
-    if kind is float and isinstance(value, str) and _NUMBER.fullmatch(value):
-        return float(value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
-        raise DataError(f"{place}: expected {names.get(kind, kind)}, got {value!r}")
     return value
 
 
-def _variant(kinds: list[Any], value: object, place: str) -> Any:
-    """Of several dataclasses the one whose :data:`VARIANT` the value names, else the first."""
-    if len(kinds) == 1 or not isinstance(value, Mapping) or VARIANT not in value:
+def _variant(kinds: list[Any], value: object, place: str, variant: object) -> Any:
+    """Of several dataclasses the one that :data:`VARIANT` names, else the first."""
+    given = isinstance(value, Mapping) and VARIANT in value
+    if len(kinds) == 1 or (variant is None and not given):
         return kinds[0]
-    names = [get_args(get_type_hints(kind)[VARIANT])[0] for kind in kinds]
-    if value[VARIANT] in names:
-        return kinds[names.index(value[VARIANT])]
-    place = _join(place, VARIANT)
-    raise DataError(f"{place}: expected one of {', '.join(names)}, got {value[VARIANT]!r}")
-
-
-def _convert_tuple(parts: tuple[Any, ...], value: object, place: str) -> tuple[object, ...]:
-    if not isinstance(value, list | tuple):
-        raise DataError(f"{place}: expected a list, got {value!r}")
-    if parts[-1] is Ellipsis:
-        parts = parts[:1] * len(value)
-    if len(parts) != len(value):
-        raise DataError(f"{place}: expected a list of {len(parts)}, got {len(value)} entries")
-    pairs = enumerate(zip(parts, value, strict=True))
-    return tuple(_convert(part, entry, f"{place}[{i}]") for i, (part, entry) in pairs)
+    variant = value[VARIANT] if isinstance(value, Mapping) and given else variant
+    names = [get_args(hints(kind)[VARIANT])[0] for kind in kinds]
+    if variant in names:
+        return kinds[names.index(variant)]
+    hint = did_you_mean(variant, names)
+    known = ", ".join(names)
+    raise DataError(f"{_join(place, VARIANT)}: expected one of {known}, got {shown(variant)}{hint}")

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -32,12 +33,13 @@ from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
+from point2mask.ranges import Checked, Count, PathText, Range, Seed
 
 MULTIPLE = 32  # batches are padded to it, the largest stride of a backbone
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceConfig:
+class SourceConfig(Checked):
     """Images, their truth, and their clicks; paths start from :attr:`DataConfig.root`.
 
     With ``annotations`` alone, clicks are sampled from the true masks. ``points`` is a JSON of
@@ -45,44 +47,37 @@ class SourceConfig:
     and the true masks are read only if ``masks`` is given too.
     """
 
-    images: str
-    annotations: str | None = None  # COCO panoptic JSON
-    masks: str | None = None  # its folder of PNGs; the folder of the JSON's stem by default
-    points: str | None = None
-    points_per_segment: int = 1  # where clicks are sampled
-    point_seed: int = 0
-    first: int | None = None  # only the first so many images of the file
+    images: PathText
+    annotations: PathText | None = None  # COCO panoptic JSON
+    masks: PathText | None = None  # its folder of PNGs; the folder of the JSON's stem by default
+    points: PathText | None = None
+    points_per_segment: Annotated[int, Range(1, 10_000)] = 1  # where clicks are sampled
+    point_seed: Seed = 0
+    first: Count | None = None  # only the first so many images of the file
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.annotations is None and self.points is None:
-            raise ValueError("annotations or points must be given, got neither")
-        if self.first is not None and self.first < 1:
-            raise ValueError(f"first must be at least 1, got {self.first}")
-        if self.points_per_segment < 1:
-            raise ValueError(
-                f"points_per_segment must be at least 1, got {self.points_per_segment}"
-            )
+            raise ValueError("annotations: expected annotations or points, got neither")
         if self.points is not None and self.points_per_segment > 1:
             raise ValueError(
-                "points_per_segment is for clicks sampled from annotations, but points names "
-                "clicks; set points to null to sample them"
+                f"points_per_segment: expected 1 as points names the clicks, got "
+                f"{self.points_per_segment}; set points to null to sample them from annotations"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Checked):
     train: SourceConfig
     val: SourceConfig | None = None
-    root: str = "."
-    workers: int = 2  # processes that load images; 0 loads in the training process
+    root: PathText = "."
+    # Processes that load images; 0 loads in the training process.
+    workers: Annotated[int, Range(0, 128)] = 2
     skip_without_things: bool = True  # as published: images without a thing are not trained on
     skip_broken: bool = False  # go on without images that cannot be read; they are listed
 
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ValueError(f"workers must be at least 0, got {self.workers}")
+    def check(self) -> None:
         if self.val is not None and self.val.annotations is None:
-            raise ValueError("val needs annotations to be scored against")
+            raise ValueError("val.annotations: expected annotations to score against, got none")
 
 
 @dataclass(frozen=True)

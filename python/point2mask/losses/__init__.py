@@ -2,9 +2,14 @@
 
 from point2mask.losses.affinity import lab_affinity
 from point2mask.losses.boundary import boundary_separation
-from point2mask.losses.config import LOSSES, LossConfig
+from point2mask.losses.config import (
+    AnyLossConfig,
+    Mask2FormerLossConfig,
+    SegformerLossConfig,
+    published_losses,
+)
 from point2mask.losses.contrast import point_to_mask_contrast
-from point2mask.losses.criterion import Criterion, check_finite
+from point2mask.losses.criterion import Criterion
 from point2mask.losses.mask2former import Mask2FormerLosses
 from point2mask.losses.panoptic_segformer import Assignment, SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
@@ -14,15 +19,15 @@ from point2mask.losses.targets import Targets, mask_targets, point_targets, true
 from point2mask.losses.tree_energy import tree_energy
 
 __all__ = [
-    "LOSSES",
+    "AnyLossConfig",
     "Assignment",
     "Criterion",
-    "LossConfig",
+    "Mask2FormerLossConfig",
     "Mask2FormerLosses",
+    "SegformerLossConfig",
     "SegformerLosses",
     "Targets",
     "boundary_separation",
-    "check_finite",
     "class_presence_focal",
     "dice",
     "lab_affinity",
@@ -30,6 +35,7 @@ __all__ = [
     "point_cross_entropy",
     "point_targets",
     "point_to_mask_contrast",
+    "published_losses",
     "sigmoid_focal",
     "tree_energy",
     "true_masks",

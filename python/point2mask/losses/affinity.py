@@ -9,7 +9,6 @@ from point2mask import ops
 from point2mask.losses.counts import divisor_of
 
 PUBLISHED_KERNELS = ((3, 0.35), (5, 0.65))  # (size, weight) in the published code, dilation 2
-SUPPLEMENT_KERNELS = ((3, 1.0),)  # the eight neighbours of Eq. 4, with dilation 1
 
 
 def lab_affinity(

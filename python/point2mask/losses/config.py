@@ -1,93 +1,120 @@
-"""Weights and constants of the losses."""
+"""Weights and constants of the losses, of every architecture."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from point2mask.losses.affinity import PUBLISHED_KERNELS
+from point2mask.ranges import Checked, Length, Range, Weight, did_you_mean
 
-# All losses by name. Those of things and stuff are Panoptic SegFormer's, whose entropies exist for
-# sigmoid masks alone; those of segments, things and stuff alike, are Mask2Former's.
-LOSSES = (
-    *("thing_class", "thing_box", "thing_giou", "thing_dice", "thing_entropy"),
-    *("stuff_class", "stuff_dice", "stuff_entropy"),
-    *("segment_class", "segment_dice", "segment_entropy"),  # of Mask2Former
-    *("semantic_presence", "semantic_point", "semantic_lab", "semantic_tree"),
-    *("contrast", "boundary"),
-)
+Architecture = Literal["panoptic_segformer", "mask2former"]
+Kernel = tuple[Annotated[int, Range(3, 99, odd=True)], Weight]  # side of a window, and its weight
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights and constants; the defaults are the published ones.
+class PointLossConfig(Checked):
+    """What every network learns by: its semantic map and the maps that serve the pseudo masks.
 
-    A loss of weight 0 counts nothing; those of colours, boundary and contrast are not computed.
+    The defaults are the published values. A loss of weight 0 counts nothing; those of colours,
+    boundary and contrast are not computed then.
+
+    Attributes:
+        of_things: names of the losses that are scaled by the share of things among the segments to
+            be found, as published.
+        of_stuff: of those that are scaled by the share of stuff.
+        unscaled: of the others.
     """
 
-    thing_class: float = 2.0
-    thing_box: float = 5.0
-    thing_giou: float = 2.0
-    thing_dice: float = 2.0
-    stuff_class: float = 4.0  # published as 2, twice
-    stuff_dice: float = 2.0
-    mask_entropy: float = 2.0  # only of sigmoid masks, which are not the published ones
-    segment_class: float = 2.0  # of Mask2Former, as all of segments
-    segment_dice: float = 5.0
-    segment_entropy: float = 5.0
-    no_object: float = 0.1  # weight of a query that stands for nothing, in its class
-    semantic_presence: float = 2.0
-    semantic_point: float = 1.0
-    semantic_lab: float = 3.0  # λ_color
-    semantic_tree: float = 3.0  # λ_color
-    contrast: float = 1.0
-    boundary: float = 1.0
-    # Over so many steps the losses grow linearly from 0, but for those named. The published choice
-    # (the tree grows, the classes of things do not) follows from substrings of their names there.
-    warmup_iterations: int = 14659
-    warmup_exempt: tuple[str, ...] = (
-        "thing_class",
-        "segment_class",
+    of_things: ClassVar[tuple[str, ...]] = (
         "semantic_presence",
         "semantic_point",
         "semantic_lab",
-        "contrast",
+        "semantic_tree",
     )
-    match_class: float = 2.0
-    match_box: float = 5.0
-    match_giou: float = 2.0
-    # (size, weight) of the LAB windows; ((3, 1.0),) with dilation 1 is the supplement's Eq. 4.
-    lab_kernels: tuple[tuple[int, float], ...] = PUBLISHED_KERNELS
-    lab_dilation: int = 2
-    tree_sigma: float = 0.02  # θ₂
-    temperature: float = 0.07  # τ of the contrast
+    of_stuff: ClassVar[tuple[str, ...]] = ()
+    unscaled: ClassVar[tuple[str, ...]] = ("contrast", "boundary")
 
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.warmup_exempt if name not in LOSSES]
-        if unknown:
-            raise ValueError(f"warmup_exempt must be of {', '.join(LOSSES)}, got {unknown[0]!r}")
+    semantic_presence: Weight = 2.0
+    semantic_point: Weight = 1.0
+    semantic_lab: Weight = 3.0  # λ_color
+    semantic_tree: Weight = 3.0  # λ_color
+    contrast: Weight = 1.0
+    boundary: Weight = 1.0
+    # Over so many steps the losses grow linearly from 0, but for those named. The published choice
+    # (the tree grows, the classes of things do not) follows from substrings of their names there.
+    warmup_iterations: Annotated[int, Range(0, 10**9)] = 14659
+    warmup_exempt: tuple[str, ...] = ()
+    # Of the LAB windows; ((3, 1.0),) with dilation 1 is the supplement's Eq. 4.
+    lab_kernels: Annotated[tuple[Kernel, ...], Length(1, 16)] = PUBLISHED_KERNELS
+    lab_dilation: Annotated[int, Range(1, 64)] = 2
+    tree_sigma: Annotated[float, Range(0, 1e6, open_low=True)] = 0.02  # θ₂
+    temperature: Annotated[float, Range(1e-3, 1e3)] = 0.07  # τ of the contrast
+
+    def check(self) -> None:
+        known = self.names()
+        for index, name in enumerate(self.warmup_exempt):
+            if name not in known:
+                raise ValueError(
+                    f"warmup_exempt[{index}]: expected one of {', '.join(known)}, got {name!r}"
+                    + did_you_mean(name, known)
+                )
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """All losses, each with a weight of its name."""
+        return (*cls.of_things, *cls.of_stuff, *cls.unscaled)
 
 
-# Beginnings of the names in LossConfig that are of one architecture alone.
-_OWN = {
-    "panoptic_segformer": ("thing_", "stuff_", "mask_", "match_"),
-    "mask2former": ("segment_", "no_object"),
-}
+@dataclass(frozen=True, kw_only=True)
+class SegformerLossConfig(PointLossConfig):
+    """Losses of Panoptic SegFormer; the entropies are of sigmoid masks, not the published ones."""
 
-
-def check_losses(config: LossConfig, architecture: str) -> None:
-    """That nothing was changed which has no part in the losses of an architecture.
-
-    Raises:
-        ValueError: names the weight or the exempt loss.
-    """
-    others = tuple(
-        start for name, starts in _OWN.items() if name != architecture for start in starts
+    of_things: ClassVar[tuple[str, ...]] = (
+        *("thing_class", "thing_box", "thing_giou", "thing_dice", "thing_entropy"),
+        *PointLossConfig.of_things,
     )
-    standard = LossConfig()
-    for entry in fields(config):
-        if entry.name.startswith(others):
-            value, default = getattr(config, entry.name), getattr(standard, entry.name)
-            if value != default:
-                raise ValueError(f"loss.{entry.name}: architecture {architecture} has none")
-    if config.warmup_exempt != standard.warmup_exempt:
-        for name in config.warmup_exempt:
-            if name.startswith(others):
-                raise ValueError(f"loss.warmup_exempt: architecture {architecture} has no {name}")
+    of_stuff: ClassVar[tuple[str, ...]] = ("stuff_class", "stuff_dice", "stuff_entropy")
+
+    architecture: Literal["panoptic_segformer"] = "panoptic_segformer"
+    thing_class: Weight = 2.0
+    thing_box: Weight = 5.0
+    thing_giou: Weight = 2.0
+    thing_dice: Weight = 2.0
+    thing_entropy: Weight = 2.0
+    stuff_class: Weight = 4.0  # published as 2, twice
+    stuff_dice: Weight = 2.0
+    stuff_entropy: Weight = 2.0
+    match_class: Weight = 2.0
+    match_box: Weight = 5.0
+    match_giou: Weight = 2.0
+    warmup_exempt: tuple[str, ...] = (
+        *("thing_class", "semantic_presence", "semantic_point", "semantic_lab", "contrast"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask2FormerLossConfig(PointLossConfig):
+    """Losses of Mask2Former, whose segments are things and stuff alike."""
+
+    unscaled: ClassVar[tuple[str, ...]] = (
+        *("segment_class", "segment_dice", "segment_entropy"),
+        *PointLossConfig.unscaled,
+    )
+
+    architecture: Literal["mask2former"] = "mask2former"
+    segment_class: Weight = 2.0
+    segment_dice: Weight = 5.0
+    segment_entropy: Weight = 5.0
+    no_object: Weight = 0.1  # weight of a query that stands for nothing, in its class
+    warmup_exempt: tuple[str, ...] = (
+        *("segment_class", "semantic_presence", "semantic_point", "semantic_lab", "contrast"),
+    )
+
+
+AnyLossConfig = SegformerLossConfig | Mask2FormerLossConfig
+
+
+def published_losses(architecture: Architecture) -> AnyLossConfig:
+    """The losses of an architecture with the published weights."""
+    return (
+        SegformerLossConfig() if architecture == "panoptic_segformer" else Mask2FormerLossConfig()
+    )

@@ -1,6 +1,6 @@
 """All losses of a training step, weighted (method b.2 and b.8)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from point2mask.losses.affinity import cell_lab, lab_affinity
 from point2mask.losses.boundary import boundary_separation
-from point2mask.losses.config import LossConfig
+from point2mask.losses.config import AnyLossConfig, Mask2FormerLossConfig, SegformerLossConfig
 from point2mask.losses.contrast import point_to_mask_contrast
 from point2mask.losses.mask2former import Mask2FormerLosses
 from point2mask.losses.panoptic_segformer import SegformerLosses
@@ -17,7 +17,13 @@ from point2mask.losses.presence import class_presence_focal
 from point2mask.losses.sets import SegmentLosses
 from point2mask.losses.targets import Targets
 from point2mask.losses.tree_energy import tree_energy
-from point2mask.models import AnyNetworkConfig, Mask2FormerConfig, NetworkOutput, PointNetwork
+from point2mask.models import (
+    AnyNetworkConfig,
+    Mask2FormerConfig,
+    NetworkConfig,
+    NetworkOutput,
+    PointNetwork,
+)
 from point2mask.models.precision import full, full_precision
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.cells import cell_means
@@ -33,12 +39,17 @@ class Criterion:
 
     segments: Callable[[Any, Any, Targets], SegmentLosses]  # of its own network and output
 
-    def __init__(self, config: LossConfig, network: AnyNetworkConfig) -> None:
+    def __init__(self, config: AnyLossConfig, network: AnyNetworkConfig) -> None:
         self.config = config
-        if isinstance(network, Mask2FormerConfig):
+        if isinstance(config, Mask2FormerLossConfig) and isinstance(network, Mask2FormerConfig):
             self.segments = Mask2FormerLosses(config, network)
-        else:
+        elif isinstance(config, SegformerLossConfig) and isinstance(network, NetworkConfig):
             self.segments = SegformerLosses(config, network)
+        else:
+            raise ValueError(
+                f"losses must be those of {network.architecture}, got those of "
+                f"{config.architecture}"
+            )
 
     def __call__(
         self,
@@ -130,35 +141,12 @@ class Criterion:
         factor = min(step / config.warmup_iterations, 1.0) if config.warmup_iterations else 1.0
         weighted = {}
         for name, loss in losses.items():
-            kind, _, part = name.partition("_")
-            shared = part == "entropy" and kind != "segment"  # one weight for things and stuff
-            weight = config.mask_entropy if shared else getattr(config, name)
+            weight = getattr(config, name)
             if name not in config.warmup_exempt:
                 weight *= factor
-            if kind in ("thing", "semantic", "stuff"):
-                loss = loss * share[int(kind == "stuff")]
+            if name in config.of_things:
+                loss = loss * share[0]
+            elif name in config.of_stuff:
+                loss = loss * share[1]
             weighted[name] = weight * loss
         return weighted
-
-
-def check_finite(losses: Mapping[str, Tensor], names: Sequence[str], step: int) -> None:
-    """Raises where a loss is NaN or infinite; waits for the device.
-
-    Args:
-        losses: ``[B]`` each, the images' parts.
-        names: of the images.
-        step: for the message.
-
-    Raises:
-        FloatingPointError: names the losses and images.
-    """
-    finite = torch.stack([loss.detach().isfinite() for loss in losses.values()]).cpu()
-    if finite.all():
-        return
-    bad = [
-        f"{loss} of {name}"
-        for loss, row in zip(losses, finite.tolist(), strict=True)
-        for name, good in zip(names, row, strict=True)
-        if not good
-    ]
-    raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from point2mask.losses.config import LossConfig
+from point2mask.losses.config import Mask2FormerLossConfig
 from point2mask.losses.counts import divisor, divisor_of, over_processes
 from point2mask.losses.sets import EPSILON, SegmentLosses
 from point2mask.losses.targets import Targets
@@ -22,7 +22,7 @@ class Mask2FormerLosses:
     of each that is the target's: nothing is drawn, and every pixel counts. M = K + stuff classes.
     """
 
-    def __init__(self, config: LossConfig, network: Mask2FormerConfig) -> None:
+    def __init__(self, config: Mask2FormerLossConfig, network: Mask2FormerConfig) -> None:
         self.config = config
         self.num_things, self.num_classes = network.num_things, network.num_classes
 

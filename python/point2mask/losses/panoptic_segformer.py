@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from point2mask.losses.config import LossConfig
+from point2mask.losses.config import SegformerLossConfig
 from point2mask.losses.counts import divisor, over_processes
 from point2mask.losses.sets import SegmentLosses, dice, sigmoid_focal
 from point2mask.losses.targets import Targets
@@ -27,7 +27,7 @@ class Assignment(NamedTuple):
 class SegformerLosses:
     """Losses of things and stuff (method b.8)."""
 
-    def __init__(self, config: LossConfig, network: NetworkConfig) -> None:
+    def __init__(self, config: SegformerLossConfig, network: NetworkConfig) -> None:
         self.config = config
         self.num_things = network.num_things
         self.sigmoid = network.mask_activation == "sigmoid"

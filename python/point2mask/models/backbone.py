@@ -1,6 +1,7 @@
 """Image networks of timm as backbones: features at strides 8, 16 and 32."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from point2mask.models.config import MASK_LEVELS, STRIDES, BackboneConfig
 from point2mask.models.geometry import Geometry, cells
 from point2mask.models.weights import check_loaded, efficientnet_lite0, read_weights
+from point2mask.ranges import did_you_mean
 
 _STRIDES = STRIDES[:MASK_LEVELS]
 
@@ -77,6 +79,32 @@ class Backbone(nn.Module):
         return outputs
 
 
+def check_backbone(config: BackboneConfig) -> None:
+    """That there is such a network with such weights, without making it or asking for them.
+
+    Raises:
+        ValueError: with the name of the field.
+    """
+    import timm
+
+    name, _, tag = config.name.partition(".")
+    if not timm.is_model(name):
+        hint = did_you_mean(name, timm.list_models(), 0.6)
+        raise ValueError(f"name: expected an image network of timm, got {config.name!r}{hint}")
+    tags = [known.partition(".")[2] for known in timm.list_models(f"{name}.*", pretrained=True)]
+    if tag and tag not in tags:
+        raise ValueError(
+            f"name: expected weights of timm's {name} ({', '.join(tags) or 'it has none'}), got "
+            f"{tag!r}{did_you_mean(tag, tags)}"
+        )
+    kinds = ("none", "hub", "package")
+    if config.pretrained not in kinds and not Path(config.pretrained).is_file():
+        raise ValueError(
+            f"pretrained: expected one of {', '.join(kinds)}, or a file, got "
+            f"{config.pretrained!r}{did_you_mean(config.pretrained, kinds)}"
+        )
+
+
 def run_by_size(
     network: Callable[[Tensor], Sequence[Tensor]],
     images: Tensor,
@@ -139,10 +167,6 @@ def _build(
     if not set(wanted) <= set(strides):
         raise ValueError(f"backbone must have strides {wanted}, got {strides} of {config.name!r}")
     if config.pretrained == "package":
-        if config.name != "tf_efficientnet_lite0":
-            raise ValueError(
-                f'pretrained="package" needs name="tf_efficientnet_lite0", got {config.name!r}'
-            )
         state = efficientnet_lite0()
         body.load_state_dict({name: state[name] for name in body.state_dict()})
         return body, (127 / 255,) * 3, (128 / 255,) * 3

@@ -92,14 +92,14 @@ def pseudo_masks(
         low_level: ``[B, h', w']`` edge response in [0, 1], any resolution.
         image_size: int ``[B, 2]`` height and width of each image inside the padded batch; the
             rest takes no part and is labelled -1. None = no padding.
-        areas: ``[B, K]`` known areas in pixels for ``supplies="given"``.
+        areas: ``[B, K]`` known areas in pixels for ``supplies`` "given" or "network".
         options: constants of the method.
 
     Returns:
         Labels on the device of the inputs; see :class:`PseudoMasks`.
 
     Raises:
-        ValueError: shapes that do not fit together, an unknown assigner or scheme.
+        ValueError: shapes that do not fit together, or no areas where they are needed.
 
     Two things of class 0 where the map says thing everywhere: the nearer click decides.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.pseudo_masks.options import TransportOptions
+from point2mask.pseudo_masks.options import Assigner, TransportOptions
 from point2mask.pseudo_masks.problem import Problem
 from point2mask.pseudo_masks.supplies import supplies
 
@@ -43,16 +43,14 @@ def assign_transport(problem: Problem, options: TransportOptions) -> Tensor:
     return ops.transport_labels(cost, solution.potential, demand).view(problem.foreground.shape)
 
 
-ASSIGNERS: dict[str, Callable[[Problem, TransportOptions], Tensor]] = {
+ASSIGNERS: dict[Assigner, Callable[[Problem, TransportOptions], Tensor]] = {
     "transport": assign_transport,
     "shortest_path": assign_shortest_path,
     "nearest": assign_nearest,
 }
 
 
-def assign(problem: Problem, assigner: str, options: TransportOptions) -> Tensor:
+def assign(problem: Problem, assigner: Assigner, options: TransportOptions) -> Tensor:
     """Int32 labels ``[B, H, W]`` by the assigner of that name, -1 outside the foreground."""
-    if assigner not in ASSIGNERS:
-        raise ValueError(f"assigner must be one of {', '.join(ASSIGNERS)}, got {assigner!r}")
     with torch.no_grad():
         return ASSIGNERS[assigner](problem, options)

@@ -48,7 +48,6 @@ class Grower:
             points = batch.points.nonempty()
             areas = network_areas(self.network, output, points, batch.is_thing, batch.image_size)
             areas = areas[:, : batch.points.category.shape[1]]
-            options = replace(options, transport=replace(options.transport, supplies="given"))
         learned = options.assigner != "shortest_path"
         return pseudo_masks(
             semantic,

@@ -2,20 +2,24 @@
 
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal
+from typing import Annotated, Literal
 
+from point2mask.ranges import Checked, Range, Share, Weight
 
-def _require(condition: bool, expectation: str, value: object) -> None:
-    if not condition:
-        raise ValueError(f"{expectation}, got {value!r}")
+Supplies = Literal["centroid", "uniform", "network", "given"]
+Assigner = Literal["transport", "shortest_path", "nearest"]
+Relaxation = Annotated[float, Range(0, inf, open_low=True)]
 
 
 @dataclass(frozen=True)
-class TransportOptions:
+class TransportOptions(Checked):
     """Options of the optimal-transport assigner; defaults are the published values (b.6).
 
     Attributes:
-        supplies: scheme of the targets' areas: ``centroid``, ``uniform`` or ``given``.
+        supplies: scheme of the targets' areas: ``centroid`` (published), ``uniform``; ``network``,
+            the areas of the masks that the network itself draws
+            (:func:`~point2mask.pseudo_masks.areas.network_areas`); or ``given``, those that the
+            caller hands in.
         iterations: Sinkhorn iterations. 80 at epsilon 1e-3 stop far from convergence, which
             protects against wrong supplies; trust in the supplies allows more.
         epsilon: strength of the entropic regularisation, in units of cost.
@@ -24,23 +28,16 @@ class TransportOptions:
             supplies (the demands) as a hard constraint; infinite = hard.
     """
 
-    supplies: str = "centroid"
-    iterations: int = 80
-    epsilon: float = 1e-3
-    tolerance: float = 0.0
-    supply_relaxation: float = inf
-    demand_relaxation: float = inf
-
-    def __post_init__(self) -> None:
-        _require(self.iterations >= 0, "iterations must not be negative", self.iterations)
-        _require(0 < self.epsilon < inf, "epsilon must be positive and finite", self.epsilon)
-        _require(self.tolerance >= 0, "tolerance must not be negative", self.tolerance)
-        for name in ("supply_relaxation", "demand_relaxation"):
-            _require(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
+    supplies: Supplies = "centroid"
+    iterations: Annotated[int, Range(0, 10**6)] = 80
+    epsilon: Annotated[float, Range(0, 1e6, open_low=True)] = 1e-3
+    tolerance: Share = 0.0
+    supply_relaxation: Relaxation = inf
+    demand_relaxation: Relaxation = inf
 
 
 @dataclass(frozen=True)
-class PseudoMaskOptions:
+class PseudoMaskOptions(Checked):
     """Constants of the method; defaults are those of the published configurations.
 
     Attributes:
@@ -58,30 +55,20 @@ class PseudoMaskOptions:
             one. 0 as published; a value above the largest distance keeps classes apart.
     """
 
-    assigner: str = "transport"
+    assigner: Assigner = "transport"
     transport: TransportOptions = TransportOptions()
-    stride: int = 16
-    point_size: int = 17
-    confidence: float = 0.5
-    semantic_weight: float = 1.0
-    boundary_weight: float = 0.1
-    feature_weight: float = 0.1
-    step_weight: float = 0.0
-    class_penalty: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(self.stride >= 1, "stride must be at least 1 pixel", self.stride)
-        odd = self.point_size >= 1 and self.point_size % 2 == 1
-        _require(odd, "point_size must be odd and positive", self.point_size)
-        _require(0 <= self.confidence <= 1, "confidence must lie in [0, 1]", self.confidence)
-        weights = ("semantic_weight", "boundary_weight", "feature_weight", "step_weight")
-        for name in (*weights, "class_penalty"):
-            value = getattr(self, name)
-            _require(0 <= value < inf, f"{name} must be finite and not negative", value)
+    stride: Annotated[int, Range(1, 1024)] = 16
+    point_size: Annotated[int, Range(1, 1023, odd=True)] = 17
+    confidence: Share = 0.5
+    semantic_weight: Weight = 1.0
+    boundary_weight: Weight = 0.1
+    feature_weight: Weight = 0.1
+    step_weight: Weight = 0.0
+    class_penalty: Weight = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupervisionConfig:
+class SupervisionConfig(Checked):
     """What the network learns from.
 
     Attributes:
@@ -89,11 +76,9 @@ class SupervisionConfig:
             masks of the batch.
         pseudo_masks: how masks are grown. ``assigner="shortest_path"`` is PSPS: its edge cost has
             the Sobel edges of the picture in place of the learned boundary, and no first phase.
-            Beside the supplies of :mod:`point2mask.pseudo_masks` there is ``network``: the areas of
-            the masks that the network itself draws
-            (:func:`~point2mask.pseudo_masks.areas.network_areas`).
-        transport_warmup: so many steps ``transport`` gives way to ``nearest``, which is what the
-            published first phase amounts to (b.5). Published: 12000 on VOC, 60000 on COCO.
+        transport_warmup: up to this step ``transport`` gives way to ``nearest``, which is what the
+            published first phase amounts to (b.5). Published: 12000 on VOC, 60000 on COCO; -1 is
+            transport from the first step on.
         refine_sigma: above 0 the semantic map is filtered along the picture's tree before masks are
             grown (:func:`~point2mask.pseudo_masks.refine.refine`). Published: 0, not at all.
         clicked_classes: classes without a click in an image have no part in its semantic map while
@@ -103,15 +88,16 @@ class SupervisionConfig:
 
     kind: Literal["points", "masks"] = "points"
     pseudo_masks: PseudoMaskOptions = field(default_factory=PseudoMaskOptions)
-    transport_warmup: int = 12000
-    refine_sigma: float = 0.0
+    transport_warmup: Annotated[int, Range(-1, 10**9)] = 12000
+    refine_sigma: Weight = 0.0
     clicked_classes: bool = False
 
-    def __post_init__(self) -> None:
-        if self.kind not in ("points", "masks"):
-            raise ValueError(f"kind must be 'points' or 'masks', got {self.kind!r}")
-        if not 0 <= self.refine_sigma < inf:
-            raise ValueError(f"refine_sigma must not be negative, got {self.refine_sigma}")
+    def check(self) -> None:
+        if self.pseudo_masks.transport.supplies == "given":
+            raise ValueError(
+                "pseudo_masks.transport.supplies: expected one of centroid, uniform, network, got "
+                "'given', which is for callers of pseudo_masks() with areas of their own"
+            )
 
     def at(self, step: int) -> PseudoMaskOptions:
         """How masks are grown in a step."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from point2mask import ops
 from point2mask.pseudo_masks.points import PointBatch
+from point2mask.pseudo_masks.options import Supplies
 from point2mask.pseudo_masks.problem import Problem
 
 
@@ -70,24 +71,23 @@ def uniform_supplies(problem: Problem) -> Tensor:
 def given_supplies(problem: Problem) -> Tensor:
     """The areas handed in by the caller, in pixels."""
     if problem.areas is None:
-        raise ValueError("supplies='given' needs areas [B, K], one a target, in pixels")
+        raise ValueError("supplies need areas [B, K], one a target, in pixels, got None")
     # Checked where the tensor lives: no value is read back.
     valid = (problem.areas.isfinite() & (problem.areas >= 0)).all()
     torch._assert_async(valid, "areas must be finite and not negative")
     return problem.areas.to(problem.cost.dtype)
 
 
-SUPPLIES: dict[str, Callable[[Problem], Tensor]] = {
+SUPPLIES: dict[Supplies, Callable[[Problem], Tensor]] = {
     "centroid": centroid_supplies,
     "uniform": uniform_supplies,
+    "network": given_supplies,  # the grower hands in what the network draws
     "given": given_supplies,
 }
 
 
-def supplies(problem: Problem, scheme: str) -> Tensor:
+def supplies(problem: Problem, scheme: Supplies) -> Tensor:
     """Supplies ``[B, K]`` of a scheme by name; an image's sum is its foreground pixel count."""
-    if scheme not in SUPPLIES:
-        raise ValueError(f"supplies must be one of {', '.join(SUPPLIES)}, got {scheme!r}")
     area = SUPPLIES[scheme](problem).masked_fill(~problem.is_target, 0.0)
     demand = problem.foreground.sum((1, 2)).to(area.dtype)[:, None]
     total = area.sum(1, keepdim=True)

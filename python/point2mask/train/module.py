@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from point2mask.losses import Criterion, LossConfig, Targets, mask_targets, point_targets
+from point2mask.losses import AnyLossConfig, Criterion, Targets, mask_targets, point_targets
 from point2mask.models import NetworkOutput, PointNetwork
 from point2mask.pseudo_masks import PseudoMasks, SupervisionConfig
 from point2mask.pseudo_masks.batch import Batch
@@ -20,8 +20,8 @@ class TrainingModule(nn.Module):
     Attributes:
         network: what is trained.
         grower: of the masks that it learns from.
-        image_losses: the images' parts of the last step's losses, ``[B]`` each, detached; for
-            :func:`point2mask.losses.check_finite`.
+        image_losses: the images' parts of the last step's losses, ``[B]`` each, detached: they
+            tell which image a loss that is not finite is of.
     """
 
     mean: Tensor
@@ -30,13 +30,12 @@ class TrainingModule(nn.Module):
     def __init__(
         self,
         network: PointNetwork,
-        losses: LossConfig | None = None,
+        losses: AnyLossConfig,
         supervision: SupervisionConfig | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.grower = Grower(network, supervision or SupervisionConfig())
-        losses = losses or LossConfig()
         self.criterion = Criterion(losses, network.config)
         self.image_losses: dict[str, Tensor] = {}
         heads = network.pseudo_mask_heads
