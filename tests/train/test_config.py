@@ -131,7 +131,7 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
         ("network.num_things.x=5", r"^network\.num_things\.x: network\.num_things is a value"),
         ("seed", r"^expected key=value, got 'seed'$"),
         ("a..b=1", r"^expected key=value"),
-        ("seed=[1", r"^seed=\[1: expected YAML"),
+        ("seed=[1", r"^'seed=\[1': expected YAML"),
     ],
 )
 def test_wrong_values_are_named_with_their_path(path, override, message):
