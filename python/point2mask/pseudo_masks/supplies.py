@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.pseudo_masks.points import PointBatch
 from point2mask.pseudo_masks.options import Supplies
+from point2mask.pseudo_masks.points import PointBatch
 from point2mask.pseudo_masks.problem import Problem
 
 
