@@ -137,7 +137,7 @@ def test_every_field_refuses_bad_values_by_name(architecture):
         ("network.backbone.pretrained=hob", "did you mean 'hub'?"),
         ("network.backbone.pretrained=no/such/file.pth", "expected one of none, hub, package, or"),
         ("network.backbone.pretrained=package", "expected name='tf_efficientnet_lite0' with"),
-        ("network.backbone.window=7", "expected none for 'resnet50.tv_in1k', which is no Swin"),
+        ("network.backbone.window=7", "expected none for 'resnet50.tv2_in1k', which is no Swin"),
     ],
 )
 def test_one_line_names_the_key(override, message, capsys, tmp_path):
