@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from backends import BACKENDS, Backend
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 from simt import build
 
 # CI machines are slow and shared: a deadline would only test the scheduler. The data of a failing
@@ -23,10 +23,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("default")
+LONGER = 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", action="append", choices=BACKENDS, help="run only these backends")
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help=f"{LONGER} times as many examples and schedules, of the tests alone that have any",
+    )
 
 
 def cuda_is_left_out(config: pytest.Config) -> bool:
@@ -57,10 +63,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if cuda_is_left_out(config):
-        left_out = [item for item in items if item.get_closest_marker("cuda")]
-        items[:] = [item for item in items if not item.get_closest_marker("cuda")]
-        config.hook.pytest_deselected(items=left_out)
+    without_cuda, long = cuda_is_left_out(config), config.getoption("--long")
+
+    def is_chosen(item: pytest.Item) -> bool:
+        if without_cuda and item.get_closest_marker("cuda"):
+            return False
+        repeats = isinstance(item, pytest.Function) and (
+            is_hypothesis_test(item.obj) or "schedules" in item.fixturenames
+        )
+        return repeats or not long
+
+    left_out = [item for item in items if not is_chosen(item)]
+    items[:] = [item for item in items if is_chosen(item)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def schedules(request: pytest.FixtureRequest) -> int:
+    """How many times as many random schedules as usual a test of the kernels takes."""
+    return LONGER if request.config.getoption("--long") else 1
 
 
 class SkipFilesThatNeedMore:
@@ -80,6 +101,10 @@ class SkipFilesThatNeedMore:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--long"):
+        longer = settings(max_examples=LONGER * settings().max_examples)
+        settings.register_profile("long", longer)
+        settings.load_profile("long")
     if "cuda" in config.option.markexpr:
         # Registered, so that it also holds for a folder whose own conftest needs more.
         config.pluginmanager.register(SkipFilesThatNeedMore())

@@ -86,6 +86,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["step", "writing"])
 def test_a_killed_run_goes_on_to_the_same_bits(root, whole, threads, where):
     tests = Path(__file__).resolve().parent

@@ -355,6 +355,7 @@ def test_runs_as_a_module_and_does_not_mind_a_closed_pipe():
     subprocess.run(["bash", "-c", command], check=True, timeout=60, capture_output=True)
 
 
+@pytest.mark.slow
 def test_demo_runs_the_whole_way(tmp_path, capfd):
     out = tmp_path / "demo"
     code = main(["demo", "--out", str(out), "--train", "4", "--images", "2", "--epochs", "1"])

@@ -8,7 +8,8 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -293,7 +294,7 @@ def test_limit_can_be_set(tmp_path):
     assert read_panoptic(tmp_path / "panoptic.json", limit=SizeLimit(9, 12)).limit.pixels == 12
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(data=st.data())
 def test_damaged_maps_are_read_right_or_refused(tmp_path, data):
     dataset = write_example(tmp_path)

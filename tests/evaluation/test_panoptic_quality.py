@@ -5,7 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -243,7 +244,7 @@ def image_pairs(draw):
     return truth, true_segments, prediction, predicted_segments
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(case=image_pairs())
 def test_equals_the_definition(case):
     got = image_statistics(*case, CATEGORIES)

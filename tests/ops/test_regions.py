@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
@@ -55,7 +56,7 @@ def scenes(draw):
     }
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(scene=scenes())
 def test_merging_equals_the_reference(scene):
     np.testing.assert_array_equal(_core.merge_regions(**scene), reference.merge_regions(**scene))
@@ -171,7 +172,7 @@ def test_merging_rejects(changes, message):
     distance=st.integers(1, 5),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=30)
+@examples(30)
 def test_gradient_equals_the_reference(shape, bins, radius, distance, seed):
     channels = np.random.default_rng(seed).random(shape).astype(np.float32)
     # The square root of float32 sums: errors of 1e-6 show as 1e-3 where the strength is near 0.

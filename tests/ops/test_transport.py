@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from backends import values_are_checked
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from point2mask import ops
@@ -159,7 +160,7 @@ def test_tends_to_the_unregularised_optimum(backend):
 
 
 @given(seed=st.integers(0, 2**31), relaxations=st.sampled_from(RELAXATIONS))
-@settings(max_examples=20)
+@examples(20)
 def test_permutations_of_pixels_and_targets(backend, seed, relaxations):
     cost, supply, demand = problem(seed, 1, 7, 200, np.float64)
     rng = np.random.default_rng(seed)
@@ -171,7 +172,7 @@ def test_permutations_of_pixels_and_targets(backend, seed, relaxations):
 
 
 @given(seed=st.integers(0, 2**31), relaxations=st.sampled_from(RELAXATIONS))
-@settings(max_examples=20)
+@examples(20)
 def test_a_pixel_equals_two_halves_of_it(backend, seed, relaxations):
     cost, supply, demand = problem(seed, 1, 4, 60, np.float64)
     args = 0.05, 10, 0.0, *relaxations

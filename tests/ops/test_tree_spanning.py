@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from backends import values_are_checked
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from trees import distinct_weights, edge_weights
 
@@ -134,7 +135,7 @@ def test_float32_and_float64_give_the_same_tree(backend, edge_weight):
 
 
 @values_are_checked
-@settings(max_examples=30)
+@examples(30)
 @given(bad=st.sampled_from([np.nan, np.inf, -np.inf]), place=st.integers(0, 3 * 4 - 1))
 def test_rejects_weights_that_are_not_finite(backend, bad, place):
     edge_weight = np.zeros((2, 2, 4, 5), np.float32)

@@ -4,7 +4,8 @@ import numpy as np
 import published
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pseudo_mask_cases import CLASSES, IS_THING, random_case, run
 
@@ -163,7 +164,7 @@ def test_with_step_weight_the_nearer_click_wins_where_the_maps_say_nothing():
 
 
 @given(seed=st.integers(0, 1000), assigner=st.sampled_from(list(ASSIGNERS)))
-@settings(max_examples=15)
+@examples(15)
 def test_invariants(seed, assigner):
     case = random_case(seed, 48, 64, things=3)
     result = run(case, PseudoMaskOptions(assigner=assigner))

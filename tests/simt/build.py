@@ -3,16 +3,18 @@
 ``plain`` checks barriers, warp collectives and deadlocks under random schedules; ``race`` also
 reports data races (ThreadSanitizer's runtime stays out); ``asan`` adds the address and
 undefined-behaviour sanitizers. Only the kernels are instrumented, not the emulator. What was
-built is kept in ``build/simt`` under the hash of everything that went into it.
+built is kept in ``build/simt`` under the hash of everything that went into it. Processes that need
+the same library at once share its compilation.
 """
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 Flavour = Literal["plain", "race", "asan"]
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "simt"
 SIMT = ROOT / "tests" / "simt"
 EMULATOR = SIMT / "emulator"
 INCLUDES = (ROOT / "cuda" / "include", ROOT / "cuda" / "src", ROOT / "cpp" / "include", EMULATOR)
@@ -47,11 +50,43 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
-def run(*command: str | Path) -> None:
-    """Runs a build step."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if done.returncode:
-        raise BuildError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+@cache
+def _version() -> str:
+    command = [compiler() or "g++", "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that makes a file, without its last two words ``-o FILE``."""
+
+    target: Path
+    command: tuple[str | Path, ...]
+
+    def run(self, wait: bool) -> bool:
+        """Makes the file if it is not there; False if another process does and we do not wait."""
+        if self.target.exists():
+            return True
+        BUILD.mkdir(parents=True, exist_ok=True)
+        with open(self.target.with_suffix(".lock"), "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                return False
+            if not self.target.exists():
+                part = self.target.with_suffix(f".part{self.target.suffix}")
+                command = [str(word) for word in (*self.command, "-o", part)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    raise BuildError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+                part.rename(self.target)
+        return True
+
+
+def run_all(steps: Iterable[Step]) -> None:
+    """First those that no other process is at, so that several processes divide the work."""
+    for step in [step for step in steps if not step.run(wait=False)]:
+        step.run(wait=True)
 
 
 @cache
@@ -77,34 +112,28 @@ def content_hash(*parts: bytes | str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _object(source: Path, flags: tuple[str, ...]) -> Path:
+def _object(source: Path, flags: tuple[str, ...]) -> Step:
     texts = [file.read_bytes() for file in sorted(_included(source))]
-    name = content_hash(compiler() or "", str(source), *flags, *texts)
-    target = ROOT / "build" / "simt" / f"{source.stem}-{name}.o"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(f".{os.getpid()}.o")
-        include = [f"-I{folder}" for folder in INCLUDES]
-        run(compiler() or "g++", *flags, *include, "-x", "c++", "-c", source, "-o", part)
-        part.rename(target)
-    return target
+    name = content_hash(_version(), str(source), *flags, *texts)
+    include = [f"-I{folder}" for folder in INCLUDES]
+    command = (compiler() or "g++", *flags, *include, "-x", "c++", "-c", source)
+    return Step(BUILD / f"{source.stem}-{name}.o", command)
 
 
 def library_path(sources: tuple[Path, ...], flavour: Flavour) -> Path:
     """Builds what is not built yet."""
     kernel_flags = (*_COMMON, *_KERNEL_FLAGS[flavour])
     emulator_flags = (*_COMMON, "-O2", *_EMULATOR_FLAGS[flavour])
-    objects = [_object(source, kernel_flags) for source in sources]
-    objects += [_object(source, emulator_flags) for source in sorted(EMULATOR.glob("*.cpp"))]
+    steps = [_object(source, kernel_flags) for source in sources]
+    steps += [_object(source, emulator_flags) for source in sorted(EMULATOR.glob("*.cpp"))]
+    run_all(steps)
+    objects = [step.target for step in steps]
     name = content_hash(*map(str, objects), flavour)
-    target = objects[0].parent / f"lib{sources[-1].stem}-{flavour}-{name}.so"
-    if not target.exists():
-        part = target.with_suffix(f".{os.getpid()}.so")
-        # Bsymbolic: the __tsan_ functions called are the emulator's, whoever else defines some.
-        link = ("-shared", "-Wl,-Bsymbolic", "-ldl")
-        run(compiler() or "g++", *objects, *_LINK_FLAGS[flavour], *link, "-o", part)
-        part.rename(target)
-    return target
+    # Bsymbolic: the __tsan_ functions called are the emulator's, whoever else defines some.
+    link = (*_LINK_FLAGS[flavour], "-shared", "-Wl,-Bsymbolic", "-ldl")
+    library = BUILD / f"lib{sources[-1].stem}-{flavour}-{name}.so"
+    run_all([Step(library, (compiler() or "g++", *objects, *link))])
+    return library
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def numbered(some_cases):
 
 
 @pytest.mark.parametrize("case", numbered(cases.all_cases()))
-def test_result_does_not_depend_on_the_schedule(case):
+def test_result_does_not_depend_on_the_schedule(case, schedules):
     operator, arguments = case
     machine = kernels.Kernels("plain")
     first = as_tuple(getattr(machine, operator)(*arguments))
@@ -33,7 +33,7 @@ def test_result_does_not_depend_on_the_schedule(case):
     for got, want in zip(first, wanted, strict=True):
         relative, absolute = allowed(operator, got, np.asarray(want))
         np.testing.assert_allclose(got, want, rtol=relative, atol=absolute)
-    for _ in range(SCHEDULES - 1):
+    for _ in range(schedules * SCHEDULES - 1):
         again = as_tuple(getattr(machine, operator)(*arguments))
         for got, want in zip(again, first, strict=True):
             assert got.tobytes() == want.tobytes()
@@ -41,13 +41,13 @@ def test_result_does_not_depend_on_the_schedule(case):
 
 @pytest.mark.parametrize("resident_blocks", [1, 3])
 @pytest.mark.parametrize("operator", kernels.OPERATORS)
-def test_no_races(operator, resident_blocks):
+def test_no_races(operator, resident_blocks, schedules):
     machine = kernels.Kernels("race")
     machine.schedule = {"resident_blocks": resident_blocks, "preempt": 0.01}
     some = [case for case in cases.all_cases() if case[0] == operator]
     accesses = 0
     for name, arguments in some:
-        for _ in range(RACE_SCHEDULES):
+        for _ in range(schedules * RACE_SCHEDULES):
             getattr(machine, name)(*arguments)  # raises KernelError for a race
             accesses += machine.emulator.accesses
     assert accesses > 10_000  # the kernels are instrumented

@@ -88,6 +88,7 @@ def train_and_compare(root, out):
     assert not torch.equal(*random)
 
 
+@pytest.mark.slow
 def test_two_processes(root, tmp_path):
     """Equal weights, different dropout, one result; and no resuming with another number."""
     in_two_processes(train_and_compare, root, tmp_path)
@@ -129,6 +130,7 @@ def curve(root, out, architecture):
     train(config, out, cpu=True, make_module=Double)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_two_processes_have_the_loss_curve_of_one(architecture, root, tmp_path, threads):
     """Of the same four images a step, to the rounding of what is told.
