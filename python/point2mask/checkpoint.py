@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_regular, write_json
+from point2mask.data.files import open_regular, sync, write_json
 from point2mask.data.json_files import read_json
 
 MODEL, AVERAGE, OPTIMIZER, STATE = (
@@ -65,14 +65,12 @@ class Writer:
 
     def finish(self, keep: int) -> Path:
         """By the main process, after all others have written; old checkpoints go."""
-        for path in self.beside.iterdir():
-            _sync(path)
-        _sync(self.beside)
+        sync(self.beside)
         if self._final.exists():  # of a run that was taken up from an earlier step
             old = self._final.with_name(f".{secrets.token_hex(8)}.tmp")
             os.replace(self._final, old)
         os.replace(self.beside, self._final)
-        _sync(self._final.parent)
+        sync(self._final.parent)
         for path in checkpoints(self._final.parent)[:-keep]:
             # Renamed first: a checkpoint under its name is never half deleted.
             doomed = path.with_name(f".{path.name}.tmp")
@@ -83,6 +81,12 @@ class Writer:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes tensors to the disk, each by its name.
+
+    Raises:
+        OSError: the file cannot be written, or not all of it.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     seen: set[int] = set()
@@ -93,7 +97,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         # The format has no shared storage.
         plain[name] = tensor.clone() if storage in seen else tensor
         seen.add(storage)
-    save_file(plain, path)
+    try:
+        save_file(plain, path)
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
+    sync(path)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -176,12 +184,3 @@ def load_random_state(folder: Path, rank: int) -> None:
 def read_json_value(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint."""
     return read_json(path, dict[str, Any], "a JSON of a checkpoint")
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or a folder is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

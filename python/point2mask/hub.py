@@ -4,6 +4,7 @@ A folder has ``model.safetensors`` and ``config.json``, all that prediction and 
 clicks need and nothing else of the training. Loading one runs no code of it.
 """
 
+import io
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import torch
 from point2mask.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
 from point2mask.data.errors import DataError
 from point2mask.data.fields import parse, to_plain
-from point2mask.data.files import open_replacing, write_json
+from point2mask.data.files import write_bytes, write_json
 from point2mask.data.training import class_channels
 from point2mask.models.export import export_network
 from point2mask.predict import Predictor
@@ -145,8 +146,9 @@ def save_exported(predictor: Predictor, path: str | Path, size: tuple[int, int])
     categories = [predictor.categories[id] for id in class_channels(predictor.categories)]
     classes = json.dumps([to_plain(category) for category in categories], ensure_ascii=False)
     program = export_network(predictor.network.cpu(), size)
-    with open_replacing(Path(path)) as file:
-        torch.export.save(program, file, extra_files={"classes.json": classes})
+    encoded = io.BytesIO()  # on a full disk, saving to a file would end the process
+    torch.export.save(program, encoded, extra_files={"classes.json": classes})
+    write_bytes(Path(path), encoded.getvalue())
 
 
 def push_to_hub(

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_replacing, resolve_inside, write_json
-from point2mask.data.png import read_rgb, write_rgb
+from point2mask.data.files import open_replacing, resolve_inside, write_bytes, write_json
+from point2mask.data.png import read_rgb, save_image, write_rgb
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, ImageRecord, categories_to_json, image_to_json
 
@@ -181,8 +181,7 @@ def _write_palette(path: Path, numbers: NDArray[np.uint8], palette: list[int]) -
 
     image = Image.fromarray(numbers)  # grey, until it has a palette
     image.putpalette(palette)
-    with open_replacing(path) as file:
-        image.save(file, format="PNG")
+    save_image(path, image, "PNG")
 
 
 def _voc_palette() -> list[int]:
@@ -196,5 +195,4 @@ def _voc_palette() -> list[int]:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    with open_replacing(path) as file:
-        file.write("".join(f"{line}\n" for line in lines).encode())
+    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())

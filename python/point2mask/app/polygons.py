@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.app.formats import Item, copy_file, flat_name
-from point2mask.data.files import open_replacing, resolve_inside
+from point2mask.data.files import resolve_inside, write_bytes
 from point2mask.data.png import read_rgb, write_rgb
 from point2mask.data.records import Category, Segment
 from point2mask.visualize import overlay
@@ -35,16 +35,15 @@ def write_yolo(
                 corners = outline(mask) / (record.width, record.height)
                 shares = " ".join(f"{value:.7g}" for value in corners.ravel())
                 lines.append(f"{number[target.category_id]} {shares}\n")
-        with open_replacing(folder / "labels" / f"{name}.txt") as file:
-            file.write("".join(lines).encode())
+        write_bytes(folder / "labels" / f"{name}.txt", "".join(lines).encode())
         source = resolve_inside(images_dir, record.file_name)
         if source.suffix.lower() in YOLO_SUFFIXES:
             copy_file(source, folder / "images" / f"{name}{source.suffix.lower()}")
         else:
             write_rgb(folder / "images" / f"{name}.png", read_rgb(source))
     names = "".join(f"  {index}: {_quoted(c.name)}\n" for index, c in enumerate(things))
-    with open_replacing(folder / "data.yaml") as file:
-        file.write(f"path: .\ntrain: images\nval: images\nnames:\n{names}".encode())
+    content = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
+    write_bytes(folder / "data.yaml", content.encode())
 
 
 def _quoted(text: str) -> str:

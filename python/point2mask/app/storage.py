@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_replacing
+from point2mask.data.files import write_bytes
 from point2mask.data.journal import Change, Journal, journal_path, journals
 from point2mask.data.marks import Marks
 from point2mask.data.points import (
@@ -92,8 +92,7 @@ class Storage:
     def _begin(self) -> None:
         """Makes the file, with the categories that there were from the start."""
         content = encode_points(self._everything(), self._path)
-        with open_replacing(self._path) as file:
-            file.write(content)
+        write_bytes(self._path, content)
         self._stamp, self.exists = self._file_stamp(), True
         self._journal = Journal(journal_path(self._path, content))
 

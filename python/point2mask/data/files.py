@@ -59,7 +59,12 @@ def open_regular(path: Path, expected: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file beside ``path`` for writing and renames it to ``path`` if all went well."""
+    """Opens a file beside ``path`` for writing, and renames it to ``path`` once it is on the disk.
+
+    For code that writes by the methods of the file, all of which fail on a full disk. Libraries
+    that write to the descriptor themselves may not notice: they encode to memory, and
+    :func:`write_bytes` writes.
+    """
     if path.is_dir():  # renaming would fail with the name of the temporary file
         raise DataError(f"{path}: expected the name of a file to write, but it is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,10 +72,27 @@ def open_replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with beside.open("xb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    with open_replacing(path) as file:
+        file.write(content)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -98,9 +120,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 def write_json(path: Path, value: object) -> None:
     """Writes compact UTF-8 JSON atomically; NaN and infinity are errors."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    with open_replacing(path) as file:
-        file.write(text.encode())
-        file.write(b"\n")
+    write_bytes(path, text.encode() + b"\n")
 
 
 def read_bounded(path: Path, expected: str, limit: int) -> bytes:

@@ -1,5 +1,6 @@
 """Image files: pictures as RGB, and PNGs whose colours are segment ids. Headers come first."""
 
+import io
 import struct
 import warnings
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_regular, open_replacing
+from point2mask.data.files import open_regular, write_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -112,8 +113,7 @@ def write_ids(path: Path, ids: NDArray[np.integer]) -> None:
 
     packed = np.ascontiguousarray(ids, dtype="<u4").view(np.uint8).reshape(*ids.shape, 4)
     image = Image.fromarray(np.ascontiguousarray(packed[:, :, :3]))
-    with open_replacing(path) as file:
-        image.save(file, format="PNG")
+    save_image(path, image, "PNG")
 
 
 def read_rgb(
@@ -151,8 +151,15 @@ def write_rgb(path: Path, pixels: NDArray[np.uint8]) -> None:
     if format_name not in _PICTURE_FORMATS:
         raise DataError(f"{path}: expected a suffix such as .png or .jpg, got {path.suffix!r}")
     options = {"quality": 95} if format_name in ("JPEG", "WEBP") else {}
-    with open_replacing(path) as file:
-        Image.fromarray(pixels).save(file, format=format_name, **options)
+    save_image(path, Image.fromarray(pixels), format_name, **options)
+
+
+def save_image(path: Path, image: "Image.Image", format_name: str, **options: int) -> None:
+    """Writes an image atomically. Pillow encodes to memory: to a file on a full disk, it writes
+    a part and says nothing."""
+    encoded = io.BytesIO()
+    image.save(encoded, format=format_name, **options)
+    write_bytes(path, encoded.getvalue())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_replacing, read_bounded, resolve_inside
+from point2mask.data.files import read_bounded, resolve_inside, write_bytes
 from point2mask.data.journal import read_with_journal
 from point2mask.data.json_files import (
     MAX_JSON,
@@ -120,8 +120,7 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
 def write_points(path: str | Path, labels: PointLabels) -> None:
     """Writes point labels as JSON, atomically; :func:`read_points` gives them back."""
     path = Path(path)
-    with open_replacing(path) as file:
-        file.write(encode_points(labels, path))
+    write_bytes(path, encode_points(labels, path))
 
 
 def encode_points(labels: PointLabels, place: object) -> bytes:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_replacing, read_bounded, resolve_inside
+from point2mask.data.files import read_bounded, resolve_inside, write_bytes
 from point2mask.data.panoptic import mask_name, write_mask
 from point2mask.data.png import write_rgb
 from point2mask.data.records import (
@@ -141,8 +141,7 @@ def read_struct(path: Path, kind: type[Struct], expected: str, limit: int) -> St
 
 
 def write_struct(path: Path, value: msgspec.Struct) -> None:
-    with open_replacing(path) as file:
-        file.write(msgspec.json.encode(value) + b"\n")
+    write_bytes(path, msgspec.json.encode(value) + b"\n")
 
 
 @dataclass(frozen=True)

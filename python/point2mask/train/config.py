@@ -1,6 +1,5 @@
 """Everything that a run is made of, from a YAML file and the command line."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -11,6 +10,7 @@ from point2mask import recipes
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.fields import flatten, override, parse, to_plain
+from point2mask.data.files import write_bytes
 from point2mask.data.training import DataConfig
 from point2mask.data.yaml_file import parse_yaml, read_yaml
 from point2mask.losses.config import AnyLossConfig
@@ -128,9 +128,7 @@ def save_config(path: Path, config: RunConfig) -> None:
     """Writes YAML that :func:`load_config` reads back to the same configuration."""
     import yaml
 
-    beside = path.with_suffix(".tmp")
-    beside.write_text(yaml.safe_dump(to_plain(config), sort_keys=False), encoding="utf-8")
-    os.replace(beside, path)
+    write_bytes(path, yaml.safe_dump(to_plain(config), sort_keys=False).encode())
 
 
 def check_resumable(saved: RunConfig, given: RunConfig) -> None:

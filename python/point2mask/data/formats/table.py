@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_text, open_replacing, read_bounded
+from point2mask.data.files import check_text, read_bounded, write_bytes
 from point2mask.data.formats.clicks import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.points import PointLabels
 
@@ -95,5 +95,4 @@ def write_csv(path: Path, labels: PointLabels) -> None:
             category = labels.categories[target.category_id].name
             for x, y in target.points:
                 writer.writerow((record.file_name, x, y, category, target.id))
-    with open_replacing(path) as file:
-        file.write(table.getvalue().encode())
+    write_bytes(path, table.getvalue().encode())
