@@ -72,7 +72,7 @@ def main() -> None:
     semantic: list[float] = []  # shares of pixels of the right class, as trained
     for index in track(range(min(args.images, len(data))), "images"):
         batch = data.collate([data[0, index]]).batch
-        output = module.network(module.normalise(batch.images), batch.image_size)
+        output = module.network(module.network.normalise(batch.images), batch.image_size)
         for text, supervision in kinds.items():
             module.grower.supervision = supervision
             seen = among_clicked(output, batch) if supervision.clicked_classes else output

@@ -14,25 +14,23 @@ from point2mask.models import MergeConfig, PanopticNetwork
 from point2mask.models.export import export_network
 
 SIZE = (45, 70)  # a multiple of no stride
+MEAN, STD = (torch.tensor(v)[:, None, None] for v in ((0.4, 0.5, 0.6), (0.2, 0.3, 0.25)))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     predictor = runs.predictor(folder, AugmentConfig(), MergeConfig())
-    backbone = predictor.network.backbone
-    backbone.mean, backbone.std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+    predictor.network.backbone.mean.copy_(MEAN)
+    predictor.network.backbone.std.copy_(STD)
     save_pretrained(predictor, folder / "model")
     return predictor, folder / "model"
 
 
 def eager(network, pictures):
     """The outputs of a program, by the network's own way through a batch."""
-    mean, std = (
-        torch.tensor(v)[:, None, None] for v in (network.backbone.mean, network.backbone.std)
-    )
     with torch.no_grad():
-        output = network((pictures - mean) / std, torch.tensor([pictures.shape[-2:]]))
+        output = network((pictures - MEAN) / STD, torch.tensor([pictures.shape[-2:]]))
         queries = output.locations.queries
         masks = network.decode_things(output.encoded, queries, [torch.arange(queries.shape[1])])
     return {

@@ -20,11 +20,11 @@ from point2mask.data.errors import DataError
 from point2mask.data.fields import parse, to_plain
 from point2mask.data.files import write_bytes, write_json
 from point2mask.data.training import class_channels
+from point2mask.models import make_network
 from point2mask.models.export import export_network
 from point2mask.predict import Predictor
 from point2mask.trained import (
     TrainedConfig,
-    blank_network,
     categories_from_plain,
     check_classes,
     load_trained,
@@ -32,7 +32,7 @@ from point2mask.trained import (
 )
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT = "point2mask 1"
+FORMAT = "point2mask 2"
 
 
 def load_predictor(path: str | Path) -> Predictor:
@@ -75,8 +75,6 @@ def save_pretrained(predictor: Predictor, folder: str | Path) -> None:
         {
             "format": FORMAT,
             **to_plain(model),
-            "mean": list(network.backbone.mean),
-            "std": list(network.backbone.std),
             "categories": [to_plain(category) for category in predictor.categories.values()],
         },
     )
@@ -113,7 +111,7 @@ def from_pretrained(
     config = model.network
     categories = categories_from_plain(values["categories"])
     check_classes(config, categories, folder / CONFIG)
-    network = blank_network(config, values["mean"], values["std"])
+    network = make_network(without_download(config))
     load_weights(network, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     return Predictor(
         network.eval(),
@@ -186,12 +184,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     values = read_json_value(path)
     if values.get("format") != FORMAT:
         raise DataError(f"{path}: expected format {FORMAT!r}, got {values.get('format')!r}")
-    lists = {"categories": list, "mean": list, "std": list}
-    for key in (*(entry.name for entry in fields(TrainedConfig)), *lists):
-        if not isinstance(values.get(key), lists.get(key, dict)):
+    for key in (*(entry.name for entry in fields(TrainedConfig)), "categories"):
+        if not isinstance(values.get(key), list if key == "categories" else dict):
             raise DataError(f"{path}: expected an entry {key!r}, got {values.get(key)!r:.60}")
-    for key in ("mean", "std"):
-        numbers = values[key]
-        if len(numbers) != 3 or not all(type(n) in (int, float) for n in numbers):
-            raise DataError(f"{path}: {key}: expected 3 numbers, got {numbers!r:.60}")
     return values

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from point2mask.data.augment import AugmentConfig, resize_image, target_size
 from point2mask.data.errors import BrokenPictureError, DataError
@@ -29,9 +27,9 @@ from point2mask.data.panoptic import PanopticDataset
 from point2mask.data.png import read_rgb
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.results import Making, ResultFolder
-from point2mask.data.training import MULTIPLE, class_channels
+from point2mask.data.training import class_channels
 from point2mask.evaluation import PanopticStatistics, image_statistics
-from point2mask.models import MergeConfig, PointNetwork, predict
+from point2mask.models import MergeConfig, PointNetwork, place, predict
 from point2mask.progress import Progress, ignore
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.visualize import overlay
@@ -78,14 +76,9 @@ class Predictor:
             target_size(size, augmentation.test_short_side, augmentation.max_side)
             for size in originals
         ]
-        parts = [
-            self._normalise(resize_image(image, size))
-            for image, size in zip(images, sizes, strict=True)
-        ]
-        height, width = (max(part.shape[axis] for part in parts) for axis in (2, 3))
-        batch = torch.cat(
-            [F.pad(part, (0, width - part.shape[3], 0, height - part.shape[2])) for part in parts]
-        )
+        resized = [resize_image(image, size) for image, size in zip(images, sizes, strict=True)]
+        batch = place(resized).to(next(self.network.parameters()).device).float() / 255
+        batch = self.network.normalise(batch)
         found = predict(self.network, batch, torch.tensor(sizes), originals, self.merge)
         ids = list(class_channels(self.categories))
         return [
@@ -95,18 +88,6 @@ class Predictor:
             )
             for prediction in found
         ]
-
-    def _normalise(self, image: Tensor) -> Tensor:
-        """``[1, 3, H', W']`` as the backbone wants it, padded to a multiple of its strides."""
-        device = next(self.network.parameters()).device
-        backbone = self.network.backbone
-        mean, std = (
-            torch.tensor(v, device=device)[:, None, None] for v in (backbone.mean, backbone.std)
-        )
-        normal = (image.to(device).float() / 255 - mean) / std
-        height, width = normal.shape[1:]
-        padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        return F.pad(normal, padding)[None]
 
 
 def predictions(

@@ -1,6 +1,6 @@
 """Networks back from disk, and what predicts with those of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.fields import parse
 from point2mask.data.records import Category
-from point2mask.models import AnyNetworkConfig, MergeConfig, PointNetwork, make_network
+from point2mask.models import AnyNetworkConfig, MergeConfig, make_network
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.ranges import Checked
@@ -36,15 +36,6 @@ class TrainedConfig(Checked):
 def without_download(config: AnyNetworkConfig) -> AnyNetworkConfig:
     """Every weight comes from a file: no backbone is fetched or looked for."""
     return replace(config, backbone=replace(config.backbone, pretrained="none"))
-
-
-def blank_network(
-    config: AnyNetworkConfig, mean: Sequence[float], std: Sequence[float]
-) -> PointNetwork:
-    """A network that is to be loaded, with the normalisation of its pictures."""
-    network = make_network(without_download(config))
-    network.backbone.mean, network.backbone.std = tuple(mean), tuple(std)
-    return network
 
 
 def check_classes(
@@ -77,12 +68,12 @@ def load_trained(path: str | Path) -> Predictor:
     if folder is None:
         raise DataError(f"{path}: expected a checkpoint, or the folder of a run that has one")
     state = read_json_value(folder / STATE)
-    for key in ("config", "categories", "mean", "std"):
+    for key in ("config", "categories"):
         if key not in state:
             raise DataError(f"{folder / STATE}: expected an entry {key!r}, got none")
     names = [entry.name for entry in fields(TrainedConfig)]
     config = parse(TrainedConfig, {name: state["config"][name] for name in names})
-    network = blank_network(config.network, state["mean"], state["std"])
+    network = make_network(without_download(config.network))
     file = folder / MODEL
     tensors = load_tensors(file)
     if (folder / AVERAGE).is_file():

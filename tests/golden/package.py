@@ -93,7 +93,9 @@ def _trained(folder: Path, network: str, kind: str) -> dict[str, str]:
     found = {f"{name}: losses and quality": digest([json.dumps(numbers, sort_keys=True).encode()])}
     for file in sorted(checkpoint.glob("*.safetensors")):
         tensors = load_file(file)
-        values = [part for key in sorted(tensors) for part in (key.encode(), tensors[key])]
+        constants = ("backbone.mean", "backbone.std")
+        learned = sorted(key for key in tensors if not key.endswith(constants))
+        values = [part for key in learned for part in (key.encode(), tensors[key])]
         found[f"{name}: {file.name}"] = digest(values)
     return found
 

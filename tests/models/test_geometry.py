@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from networks import batch
 
 from point2mask.models.config import MASK_LEVELS, STRIDES
-from point2mask.models.geometry import Geometry, cells
+from point2mask.models.geometry import Geometry, cells, place
 from point2mask.models.positional import sine_position
 
 SIDE = st.integers(1, 100)
@@ -17,6 +17,19 @@ SIDE = st.integers(1, 100)
 def geometry_of(sizes, canvas) -> Geometry:
     images, image_size = batch(sizes, canvas)
     return Geometry.of(image_size, images)
+
+
+@given(st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=3))
+def test_maps_are_placed_on_the_least_canvas(sizes):
+    maps = [torch.rand(2, h, w) for h, w in sizes]
+    canvas = place(maps, -1)
+    heights, widths = zip(*sizes, strict=True)
+    assert canvas.shape == (len(sizes), 2, -(-max(heights) // 32) * 32, -(-max(widths) // 32) * 32)
+    for one, placed in zip(maps, canvas, strict=True):
+        h, w = one.shape[1:]
+        assert torch.equal(placed[:, :h, :w], one)
+        assert bool((placed[:, h:] == -1).all())
+        assert bool((placed[:, :, w:] == -1).all())
 
 
 @given(st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=3), st.integers(0, 40))

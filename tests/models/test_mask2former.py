@@ -157,12 +157,11 @@ def test_predictions_of_a_batch_are_those_of_each_image():
 @torch.no_grad()
 def test_exported_network_is_the_network():
     network = build(dtype=torch.float32)
-    network.backbone.mean, network.backbone.std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.4, 0.5, 0.6), (0.2, 0.3, 0.25)))
+    network.backbone.mean.copy_(mean)
+    network.backbone.std.copy_(std)
     pictures = torch.rand(1, 3, 45, 70, generator=torch.Generator().manual_seed(1))
     found = export_network(network, (45, 70)).module()(pictures)
-    mean, std = (
-        torch.tensor(v)[:, None, None] for v in (network.backbone.mean, network.backbone.std)
-    )
     queries = network((pictures - mean) / std, torch.tensor([[45, 70]])).queries
     torch.testing.assert_close(found["class_logits"], queries.class_logits[-1])
     torch.testing.assert_close(found["masks"], queries.masks[-1])

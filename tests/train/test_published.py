@@ -4,7 +4,7 @@ import pytest
 import torch
 from published_networks import Golden, golden_folder, golden_network
 
-from point2mask.losses import LossConfig
+from point2mask.losses import SegformerLossConfig
 from point2mask.models import MergeConfig, predict
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.train.module import TrainingModule
@@ -98,4 +98,4 @@ def test_panoptic_maps(network, golden):
 
 @pytest.mark.parametrize("step", [5000, 13000])
 def test_a_step_of_both_phases(network, golden, step):
-    check_step(network, golden, step, LossConfig(), but=MENDED)
+    check_step(network, golden, step, SegformerLossConfig(), but=MENDED)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from point2mask.data.augment import VOID, AugmentConfig, Sample, augment
@@ -31,11 +30,10 @@ from point2mask.data.points import (
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
+from point2mask.models import place
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
 from point2mask.ranges import Checked, Count, PathText, Range, Seed
-
-MULTIPLE = 32  # batches are padded to it, the largest stride of a backbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,12 +241,10 @@ class TrainingSet(Dataset[Loaded | Broken]):
             return Collated(None, broken)
         samples = [item.sample for item in loaded]
         sizes = torch.tensor([sample.size for sample in samples])
-        height, width = (-(-int(side) // MULTIPLE) * MULTIPLE for side in sizes.amax(0))
-        images = torch.stack([_pad(s.image.float() / 255, height, width, 0) for s in samples])
+        images = place([sample.image for sample in samples]).float() / 255
         truth = None
         if self._with_truth:
-            maps = [s.truth for s in samples if s.truth is not None]
-            truth = torch.stack([_pad(labels, height, width, VOID) for labels in maps])
+            truth = place([s.truth for s in samples if s.truth is not None], VOID)
         return Collated(
             Batch(
                 images=images,
@@ -299,10 +295,6 @@ def _target_map(
     lookup = [VOID, *(index.get(segment.id, VOID) for segment in image.segments)]
     labels = segment_labels(ids, [segment.id for segment in image.segments])
     return np.array(lookup, np.int32)[labels]
-
-
-def _pad(maps: Tensor, height: int, width: int, value: float) -> Tensor:
-    return pad(maps, (0, width - maps.shape[-1], 0, height - maps.shape[-2]), value=value)
 
 
 def _clicks(sample: Sample) -> list[tuple[int, list[tuple[float, float]]]]:

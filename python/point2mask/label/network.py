@@ -13,9 +13,9 @@ from point2mask.data.errors import DataError
 from point2mask.data.marks import NO_MARKS, NOBODY, Marks, draw_strokes
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category
-from point2mask.data.training import MULTIPLE, class_channels, thing_channels
+from point2mask.data.training import class_channels, thing_channels
 from point2mask.label.scene import enlarged
-from point2mask.models import NetworkOutput
+from point2mask.models import NetworkOutput, place
 from point2mask.models.config import STRIDES
 from point2mask.models.geometry import cells
 from point2mask.predict import Predictor
@@ -70,9 +70,8 @@ class TrainedNetwork:
         shape = image.shape[0], image.shape[1]
         size = target_size(shape, self.short_side, self.max_side)
         pixels = resize_image(torch.from_numpy(image).permute(2, 0, 1), size).float() / 255
-        padding = (0, -size[1] % MULTIPLE, 0, -size[0] % MULTIPLE)
         batch = Batch(
-            images=torch.nn.functional.pad(pixels, padding)[None],
+            images=place([pixels]),
             image_size=torch.tensor([size]),
             points=PointBatch.from_lists([[]]),
             is_thing=thing_channels(self.categories),

@@ -57,7 +57,6 @@ class Criterion:
         output: NetworkOutput,
         targets: Targets,
         batch: Batch,
-        guide: Tensor,
         step: int,
     ) -> dict[str, Tensor]:
         """The weighted losses by name, ``[B]`` each: the images' parts, whose sum is the loss.
@@ -69,20 +68,19 @@ class Criterion:
             output: of the network.
             targets: of the batch.
             batch: images in [0, 1] and clicks.
-            guide: mean and deviation of the backbone's colours, ``[2, 3]``.
             step: training step, for the warm-up.
         """
         found = self.segments(network, output, targets)
         with full_precision(output):
             losses = {
                 **found.losses,
-                **self._semantics(output, targets, batch, guide),
+                **self._semantics(network, output, targets, batch),
                 **self._pseudo_mask_maps(output, targets, batch),
             }
             return self._weighted(losses, found.counts, step)
 
     def _semantics(
-        self, output: NetworkOutput, targets: Targets, batch: Batch, guide: Tensor
+        self, network: PointNetwork, output: NetworkOutput, targets: Targets, batch: Batch
     ) -> dict[str, Tensor]:
         """Image tags, known classes and, where classes are not known, colours."""
         config = self.config
@@ -102,8 +100,7 @@ class Criterion:
                 logits, cell_lab(colors, valid), valid, config.lab_kernels, config.lab_dilation
             )
         if config.semantic_tree:
-            mean, std = guide[..., None, None]
-            tree = image_tree((colors - mean) / std, valid, config.tree_sigma)
+            tree = image_tree(network.normalise(colors), valid, config.tree_sigma)
             losses["semantic_tree"] = tree_energy(logits, tree, valid, targets.label)
         return losses
 

@@ -9,7 +9,7 @@ from point2mask.models.config import (
     NetworkConfig,
 )
 from point2mask.models.decoder import Locations
-from point2mask.models.geometry import Geometry
+from point2mask.models.geometry import Geometry, place
 from point2mask.models.inference import PanopticPrediction, Segment, merge_masks, predict
 from point2mask.models.mask2former import Mask2FormerNetwork, Mask2FormerOutput
 from point2mask.models.mask_decoder import ClassMasks
@@ -38,6 +38,7 @@ __all__ = [
     "ThingMasks",
     "make_network",
     "merge_masks",
+    "place",
     "predict",
 ]
 

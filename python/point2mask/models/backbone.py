@@ -25,13 +25,19 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: of the feature maps.
-        mean, std: of the pixel values in [0, 1], RGB, that the weights were trained with.
+        mean, std: ``[3, 1, 1]``, of the pixel values in [0, 1], RGB, that the weights were trained
+            with; they are saved and loaded with them.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: BackboneConfig, strides: tuple[int, ...] = _STRIDES) -> None:
         super().__init__()
-        body, self.mean, self.std = _build(config, strides)
+        body, mean, std = _build(config, strides)
         self.body: Any = body
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
         info = body.feature_info
         self._strides = strides
         self._taken = [info.reduction().index(stride) for stride in strides]

@@ -88,7 +88,7 @@ class PointNetwork(nn.Module, ABC):
         """Everything for training.
 
         Args:
-            images: float ``[B, 3, H, W]``, normalised with ``backbone.mean`` and ``std``; each at
+            images: float ``[B, 3, H, W]``, as :meth:`normalise` gives them; each at
                 the top left, what lies outside ``image_size`` is not read.
             image_size: int ``[B, 2]``, height and width of every image; on the CPU it costs no
                 synchronisation.
@@ -112,11 +112,7 @@ class PointNetwork(nn.Module, ABC):
 
     def normalise(self, images: Tensor) -> Tensor:
         """``[..., 3, H, W]`` in [0, 1] as the backbone wants it."""
-        mean, std = (
-            images.new_tensor(values)[:, None, None]
-            for values in (self.backbone.mean, self.backbone.std)
-        )
-        return (images - mean) / std
+        return (images - self.backbone.mean) / self.backbone.std
 
     def encode(self, images: Tensor, image_size: Tensor) -> Encoded:
         """Backbone and encoder; arguments as for :meth:`forward`."""

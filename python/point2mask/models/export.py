@@ -56,12 +56,7 @@ class _Inference(nn.Module):
         self.network = network
         # Sizes are read from a tensor here, which a traced program could not do.
         self.geometry = Geometry.of(torch.tensor([images.shape[-2:]]), images)
-        backbone = network.backbone
-        self.mean, self.std = (
-            nn.Buffer(torch.tensor(values, device=images.device)[:, None, None])
-            for values in (backbone.mean, backbone.std)
-        )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        encoded = self.network.encode_placed((images - self.mean) / self.std, self.geometry)
+        encoded = self.network.encode_placed(self.network.normalise(images), self.geometry)
         return self.network.last_outputs(encoded)

@@ -6,6 +6,7 @@ its image. All that a network does depends on valid cells alone, so an image giv
 in every batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from point2mask.models.config import MASK_LEVELS, STRIDES
+
+_MULTIPLE = STRIDES[MASK_LEVELS - 1]  # of the sides of a canvas, the largest stride of a backbone
+
+
+def place(maps: Sequence[Tensor], value: float = 0.0) -> Tensor:
+    """Maps ``[..., h_i, w_i]`` of several images on one canvas, as networks take them.
+
+    Returns:
+        ``[B, ..., H, W]`` with every map at the top left and ``value`` elsewhere; H and W are the
+        least multiples of 32 that hold all.
+    """
+    height, width = (
+        cells(max(one.shape[axis] for one in maps), _MULTIPLE) * _MULTIPLE for axis in (-2, -1)
+    )
+    return torch.stack(
+        [F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value) for x in maps]
+    )
 
 
 def cells(pixels: int, stride: int) -> int:

@@ -117,7 +117,10 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list
     """
     _recognise(state)
     last = _mask_layers(state, "things") - 1
-    tensors: dict[str, Tensor] = {}
+    tensors = {  # no part of a checkpoint: img_norm_cfg of the published configurations
+        "backbone.mean": torch.tensor([[[0.485]], [[0.456]], [[0.406]]]),
+        "backbone.std": torch.tensor([[[0.229]], [[0.224]], [[0.225]]]),
+    }
     left_over = []
     for name, tensor in state.items():
         found = dict(_converted(name, tensor, state, last))

@@ -24,9 +24,6 @@ class TrainingModule(nn.Module):
             tell which image a loss that is not finite is of.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         network: PointNetwork,
@@ -43,9 +40,6 @@ class TrainingModule(nn.Module):
             heads.boundary.requires_grad_(False)
         if not losses.contrast:
             heads.feature.requires_grad_(False)
-        for name in ("mean", "std"):
-            value = torch.tensor(getattr(network.backbone, name))
-            self.register_buffer(name, value, persistent=False)
 
     def forward(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], PseudoMasks]:
         """The weighted losses of a batch by name, scalars to be added up, and its masks.
@@ -55,7 +49,7 @@ class TrainingModule(nn.Module):
             step: number of the training step, from 0.
         """
         network = self.network
-        output = network(self.normalise(batch.images), batch.image_size)
+        output = network(network.normalise(batch.images), batch.image_size)
         device = batch.images.device
         batch = replace(batch, image_size=batch.image_size.to(device, non_blocking=True))
         supervision = self.grower.supervision
@@ -63,15 +57,9 @@ class TrainingModule(nn.Module):
             output = among_clicked(output, batch)
         with torch.autocast(device.type, enabled=False):
             targets = self.targets(output, batch, step)
-        guide = torch.stack((self.mean, self.std))
-        losses = self.criterion(network, output, targets, batch, guide, step)
+        losses = self.criterion(network, output, targets, batch, step)
         self.image_losses = {name: loss.detach() for name, loss in losses.items()}
         return {name: loss.sum() for name, loss in losses.items()}, targets.masks
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` in [0, 1] as the backbone wants it."""
-        mean, std = (x[:, None, None] for x in (self.mean, self.std))
-        return (images - mean) / std
 
     @torch.no_grad()
     def targets(self, output: NetworkOutput, batch: Batch, step: int) -> Targets:

@@ -84,8 +84,6 @@ def _state(run: "Run") -> dict[str, Any]:
         "empty": run.progress.empty,
         "processes": run.accelerator.num_processes,
         "images": len(run.dataset),
-        "mean": list(run.network.backbone.mean),
-        "std": list(run.network.backbone.std),
         "categories": [to_plain(category) for category in run.dataset.categories.values()],
         "config": to_plain(run.config),
     }
