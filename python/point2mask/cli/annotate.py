@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from point2mask.cli.command import Subparsers, UsageError, add_command, positive
 from point2mask.cli.label import MAX_SIDE
+from point2mask.cli.making import add_device, device_of
 
 if TYPE_CHECKING:
     from point2mask.app import Project
@@ -62,6 +63,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="folder of a run, of one of its checkpoints, or of save_pretrained: masks by its "
         "network can be chosen",
     )
+    add_device(parser)
     parser.add_argument(
         "--max-side",
         type=positive,
@@ -97,11 +99,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.edges}: expected the folder of the edge maps")
     network = None
     categories = None
+    if args.checkpoint is None and args.device is not None:
+        raise UsageError("--device is for the network of --checkpoint")
     if args.checkpoint is not None:
         from point2mask.hub import load_predictor
         from point2mask.label.network import TrainedNetwork
 
-        network = TrainedNetwork(load_predictor(args.checkpoint))
+        predictor = load_predictor(args.checkpoint)
+        predictor.network.to(device_of(args))
+        network = TrainedNetwork(predictor)
         categories = network.categories
     if args.categories is not None:
         categories = read_categories(args.categories)

@@ -14,8 +14,10 @@ from point2mask.cli.command import (
     progress_bar,
 )
 from point2mask.cli.making import (
+    add_device,
     add_skip_broken,
     add_spreading,
+    device_of,
     leaving_out_broken,
     report_made,
     spreading_of,
@@ -112,7 +114,8 @@ def _add_options(parser: Parser) -> None:
         metavar="PIXELS",
         help="work on pictures reduced to this longer side (default: %(default)s); not for network",
     )
-    add_spreading(parser, "one a CPU; with --checkpoint, whose network uses all, 1")
+    add_device(parser)
+    add_spreading(parser, "one a CPU; with --checkpoint, whose network uses all CPUs or the GPU, 1")
     parser.add_argument(
         "--overlays",
         action=argparse.BooleanOptionalAction,
@@ -131,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.checkpoint is None and (args.assigner == "network" or args.network_side):
         raise UsageError("--assigner network and --network-side need --checkpoint RUN")
+    if args.checkpoint is None and args.device is not None:
+        raise UsageError("--device is for the network of --checkpoint RUN")
     if args.checkpoint is not None and args.edges is not None:
         raise UsageError("--edges and --checkpoint both give edges; leave one of them out")
     if args.point_pngs is None:
@@ -146,6 +151,7 @@ def run(args: argparse.Namespace) -> int:
         args.overlays,
         args.checkpoint,
         args.network_side,
+        "cpu" if args.checkpoint is None else device_of(args),
     )
     spreading = spreading_of(args, 1 if args.checkpoint is not None else None)
     start = time.perf_counter()

@@ -61,6 +61,8 @@ class LabelOptions:
         checkpoint: folder of a run or of ``save_pretrained``; the boundaries that its network has
             learned are the edges, unless the assigner is ``network``.
         network_side: pixels of the short side that the network sees; by default as its test images.
+        device: where the network runs, as torch names it. Results that are resumed may come from
+            several kinds.
     """
 
     assigner: AssignerName | Literal["network"] = DEFAULT_ASSIGNER
@@ -69,6 +71,7 @@ class LabelOptions:
     overlays: bool = True
     checkpoint: Path | None = None
     network_side: int | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.checkpoint is None and (self.assigner == NETWORK or self.network_side is not None):
@@ -145,7 +148,7 @@ def _settings(labels: PointLabels, options: LabelOptions) -> dict[str, object]:
     }
     if options.checkpoint is not None:
         _network.cache_clear()  # the run may have gone on since
-        network = _network(options.checkpoint, options.network_side)
+        network = _network(options.checkpoint, options.network_side, options.device)
         settings["checkpoint"] = network.digest()
         if options.assigner == NETWORK:
             for key in sorted(_used(labels)):
@@ -247,7 +250,7 @@ def _target_of_pixels(
     """The index of every pixel's target, -1 for none."""
     maps = None
     if options.checkpoint is not None:
-        maps = _network(options.checkpoint, options.network_side).prepare(image)
+        maps = _network(options.checkpoint, options.network_side, options.device).prepare(image)
         edges = maps.edges()
     if options.assigner == "network":
         assert maps is not None  # LabelOptions sees to it
@@ -264,9 +267,11 @@ def _target_of_pixels(
 
 
 @cache
-def _network(checkpoint: Path, side: int | None) -> "TrainedNetwork":
+def _network(checkpoint: Path, side: int | None, device: str) -> "TrainedNetwork":
     """One a process; training code is loaded only where a network is asked for."""
     from point2mask.hub import load_predictor
     from point2mask.label.network import TrainedNetwork
 
-    return TrainedNetwork(load_predictor(checkpoint), side)
+    predictor = load_predictor(checkpoint)
+    predictor.network.to(device)
+    return TrainedNetwork(predictor, side)

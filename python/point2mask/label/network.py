@@ -30,7 +30,8 @@ class TrainedNetwork:
     def __init__(self, predictor: Predictor, short_side: int | None = None) -> None:
         """
         Args:
-            predictor: of :func:`point2mask.hub.load_predictor`.
+            predictor: of :func:`point2mask.hub.load_predictor`; it works on the device that its
+                network is on.
             short_side: pixels that pictures are resized to for the network, the longer side at most
                 in the proportion of the run; by default as the run's test images.
         """
@@ -40,6 +41,7 @@ class TrainedNetwork:
         self.short_side = short_side or augment.test_short_side
         self.max_side = round(augment.max_side * self.short_side / augment.test_short_side)
         self.network = predictor.network
+        self.device = next(self.network.parameters()).device  # where pictures are worked on
         self.grower = Grower(predictor.network, predictor.supervision)
         # As in the last step: the first phase, in which transport gives way, is over.
         self.options = predictor.supervision.pseudo_masks
@@ -77,7 +79,7 @@ class TrainedNetwork:
             is_thing=thing_channels(self.categories),
             truth=None,
             names=("picture",),
-        )
+        ).to(self.device)
         with torch.no_grad():
             images = self.network.normalise(batch.images)
             output = self.network(images, batch.image_size)
@@ -102,7 +104,7 @@ class NetworkMaps:
     def edges(self) -> NDArray[np.float32]:
         """The learned boundary ``[h, w]`` of the picture, in [0, 1], in cells of 8 pixels."""
         rows, columns = (cells(length, STRIDES[0]) for length in self.size)
-        return self.output.boundary_logits[0, :rows, :columns].float().sigmoid().numpy()
+        return self.output.boundary_logits[0, :rows, :columns].float().sigmoid().cpu().numpy()
 
     def label(
         self,
@@ -128,6 +130,7 @@ class NetworkMaps:
         labels = np.full(self.shape, -1, np.int32)
         if clicks:
             batch = replace(self.batch, points=PointBatch.from_lists([clicks]))
+            batch = batch.to(self.network.device)
             grower, options = self.network.grower, self.network.options
             clicked = grower.supervision.clicked_classes
             classes = frozenset(channel for channel, _ in clicks) if clicked else frozenset()
@@ -135,7 +138,7 @@ class NetworkMaps:
                 output = among_clicked(self.output, batch) if clicked else self.output
                 self.semantic = classes, grower.semantic_map(output, batch)
             masks = grower.grow(self.semantic[1], self.output, batch, options)
-            panoptic = masks.panoptic[0, : self.size[0], : self.size[1]].numpy()
+            panoptic = masks.panoptic[0, : self.size[0], : self.size[1]].cpu().numpy()
             labels = enlarged(panoptic.astype(np.int32), self.shape)
         for index, target in enumerate(targets):
             for x, y in target.pixels:
