@@ -1,9 +1,11 @@
 """Clicks on five tiny pictures, for the tests of the files that clicks come in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
+from msgspec import structs
 
 from point2mask.data import Category, ImageRecord, PointLabels, PointTarget, write_rgb
 
@@ -26,6 +28,12 @@ def table(folder: Path, text: str) -> Path:
     path = folder / "clicks.csv"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def shown(labels):
+    """The same labels, of pictures as viewers show them."""
+    images = [(structs.replace(r, frame="shown"), targets) for r, targets in labels.images]
+    return replace(labels, images=images)
 
 
 @st.composite

@@ -99,7 +99,7 @@ def predictions(
     """Records with their maps and segments, one picture in memory at a time."""
     for done, record in enumerate(records, start=1):
         path = resolve_inside(images_dir, record.file_name)
-        pixels = read_rgb(path, (record.height, record.width))
+        pixels = read_rgb(path, (record.height, record.width), frame=record.frame)
         ids, segments = predictor.predict(pixels)
         yield record, ids, segments
         progress(done, len(records))
@@ -172,7 +172,8 @@ class _Prediction:
         pictures: list[NDArray[np.uint8] | BrokenPictureError] = []
         for record, path in zip(records, paths, strict=True):
             try:
-                pictures.append(read_rgb(path, (record.height, record.width)))
+                size = record.height, record.width
+                pictures.append(read_rgb(path, size, frame=record.frame))
             except DataError as error:
                 pictures.append(BrokenPictureError(str(error)))
         self.predictor.network.to(self.device)

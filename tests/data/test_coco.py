@@ -208,7 +208,10 @@ def test_from_the_command_line(folder, capsys):
                 "segments": 2,
                 "points": [str(points)],
             }
-        ]
+        ],
+        "read": {"pictures": 1, "segments": 2},
+        "left_out": [],
+        "notes": [],
     }
     assert f"1 images, 2 segments: {annotations}" in said.err
     ((_, targets),) = read_point_pngs(annotations, points).images

@@ -56,7 +56,7 @@ def test_csv_by_hand(photos, tmp_path):
         (HEAD + "a.png,1,1\n", r"clicks\.csv:2: expected 4 columns, got 3"),
         (HEAD + "a.png,1,1,cat\na.png,one,1,cat\n", r"clicks\.csv:3: x: expected a number"),
         (HEAD + "a.png,nan,1,cat\n", r"clicks\.csv:2: expected a point inside 8 x 5 pixels"),
-        (HEAD + "a.png,8,1,cat\n", r"clicks\.csv:2: expected a point inside 8 x 5 pixels"),
+        (HEAD + "a.png,8.1,1,cat\n", r"clicks\.csv:2: expected a point inside 8 x 5 pixels"),
         (HEAD + "a.png,1,-0.1,cat\n", r"clicks\.csv:2: expected a point inside"),
         (HEAD + "a.png,1,1,cat\na.png,1.5,1,dog\n", r":3: expected at most one point .*csv:2$"),
         (HEAD + "a.png,1,1,\n", r"clicks\.csv:2: category: expected text"),

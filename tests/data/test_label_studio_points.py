@@ -7,7 +7,7 @@ from click_files import HEIGHT, WIDTH
 
 from point2mask.data import DataError, PointTarget
 from point2mask.data.formats import Pictures, read_label_studio, to_labels
-from point2mask.data.formats.label_studio import picture_name
+from point2mask.data.formats.label_studio import picture_names
 
 
 def key_point(label, x, y, **more):
@@ -60,7 +60,7 @@ def test_label_studio(photos, tmp_path):
     ],
 )
 def test_names_of_pictures_in_label_studio(address, name):
-    assert picture_name(address) == name
+    assert picture_names(address)[-1] == name
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,15 @@ def test_names_of_pictures_in_label_studio(address, name):
     [
         (
             {"type": "rectanglelabels"},
-            r"\[0\]\.annotations\.result\[0\]\.type: expected 'keypointl",
+            r"got none; left out: 1 results of the kind rectanglelabels, which are no clicks: "
+            r".*\[0\]\.annotations\[0\]\.result\[0\]",
         ),
         ({"image_rotation": 90}, "image_rotation: expected 0"),
         ({"original_width": 9}, "expected the size of .*, 8 x 5, got 9 x 5"),
-        ({"original_width": None}, "original_width: expected an integer"),
-        ({"value": {"x": 101, "y": 0, "keypointlabels": ["cat"]}}, r"value\.x: expected a number"),
+        ({"original_width": "8"}, "original_width: expected an integer"),
+        ({"value": {"x": "1", "y": 0, "keypointlabels": ["cat"]}}, r"value\.x: expected a number"),
         (
-            {"value": {"x": 100, "y": 0, "keypointlabels": ["cat"]}},
+            {"value": {"x": 101, "y": 0, "keypointlabels": ["cat"]}},
             "value: expected a point inside",
         ),
         ({"value": {"x": 1, "y": 0, "keypointlabels": ["a", "b"]}}, "keypointlabels: expected one"),
@@ -85,16 +86,32 @@ def test_names_of_pictures_in_label_studio(address, name):
 def test_label_studio_that_is_none(photos, tmp_path, change, message):
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task([key_point("cat", 1, 1) | change])]))
+    pictures = Pictures(photos)
     with pytest.raises(DataError, match=message) as caught:
-        to_labels(read_label_studio(path, Pictures(photos)), path)
+        to_labels(read_label_studio(path, pictures), path, report=pictures.report)
     assert str(path) in str(caught.value)
 
 
-def test_label_studio_with_two_annotations(photos, tmp_path):
+@pytest.mark.parametrize(("truth", "kept"), [((), 2), ((0,), 0), ((0, 1), 1)])
+def test_label_studio_with_several_annotators(photos, tmp_path, truth, kept):
+    """The last that is marked as ground truth counts, else the last; others are named."""
     path = tmp_path / "export.json"
-    twice = task([], annotations=[{"result": []}, {"result": []}])
-    path.write_text(json.dumps([twice]))
-    with pytest.raises(DataError, match=r"annotations: expected one that was not .* got 2"):
+    entries = [
+        {"result": [key_point("cat", 10 * n, 0)], "ground_truth": n in truth} for n in range(3)
+    ]
+    entries.append({"result": [key_point("cat", 90, 0)], "was_cancelled": True})
+    path.write_text(json.dumps([task([], annotations=entries)]))
+    pictures = Pictures(photos)
+    ((_, (target,)),) = to_labels(read_label_studio(path, pictures), "here").images
+    assert target.points == ((10 * kept * WIDTH / 100, 0.0),)
+    left_out = [f"{path}: [0].annotations[{n}]" for n in range(3) if n != kept]
+    assert pictures.report.left_out == {"annotations of tasks that have another": left_out}
+
+
+def test_label_studio_that_is_another_file(photos, tmp_path):
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([{"image": "a.png", "kp": []}]))
+    with pytest.raises(DataError, match="expected a task with data, as the export JSON has it"):
         read_label_studio(path, Pictures(photos))
     path.write_text("{}")
     with pytest.raises(DataError, match="a list of objects, got a JSON object"):

@@ -377,7 +377,7 @@ def test_pictures_come_back(tmp_path, suffix):
     got = read_rgb(tmp_path / f"a{suffix}", size=(24, 32))
     # Lossy at quality 95 is within a few grey levels on a smooth picture.
     assert np.abs(got.astype(int) - pixels).mean() < (0.1 if suffix in (".png", ".bmp") else 6)
-    with pytest.raises(DataError, match="expected 31 x 24 pixels, got 32 x 24"):
+    with pytest.raises(DataError, match="expected a picture of 31 x 24 pixels, got 32 x 24"):
         read_rgb(tmp_path / f"a{suffix}", size=(24, 31))
 
 
@@ -389,8 +389,8 @@ def test_rejects_pictures_that_are_none(tmp_path):
     (tmp_path / "c.jpg").write_bytes((tmp_path / "c.jpg").read_bytes()[:-30])
     with pytest.raises(DataError, match=r"c\.jpg: expected a complete image, but .* truncated"):
         read_rgb(tmp_path / "c.jpg")
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "b.tiff")
-    with pytest.raises(DataError, match="8 bits a channel, got pixels of type F"):
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8), "LAB").save(tmp_path / "b.tiff")
+    with pytest.raises(DataError, match="grey or colours, got pixels of type LAB"):
         read_rgb(tmp_path / "b.tiff")
     with pytest.raises(DataError, match="suffix such as"):
         write_rgb(tmp_path / "a.txt", np.zeros((4, 4, 3), np.uint8))

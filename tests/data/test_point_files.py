@@ -38,13 +38,16 @@ def test_from_the_command_line(photos, tmp_path, capsys):
     command = ["import", "csv", clicks, "--images", photos, "--out", out, "--json"]
     code, said = run(*command, "--stuff", "sky")
     assert code == 0
-    assert said.err == f"2 points on 2 targets in 2 images: {out}\n"
+    assert said.err == f"2 points on 2 targets in 2 images: {out}\nread: 2 images, 2 clicks\n"
     assert json.loads(said.out) == {
         "out": str(out),
         "images": 2,
         "targets": 2,
         "points": 2,
         "categories": {"cat": 1, "sky": 2},
+        "read": {"images": 2, "clicks": 2},
+        "left_out": [],
+        "notes": [],
     }
     labels = read_points(out)
     for kind, target in (("csv", tmp_path / "again.csv"), ("labelme", tmp_path / "labelme")):

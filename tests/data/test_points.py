@@ -139,12 +139,12 @@ def first(root):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: first(r).update(points=[[6, 0]]), r"inside 6 x 5 pixels, got \(6.0, 0.0\)"),
-        (lambda r: first(r).update(points=[[0, 5]]), "points of target 900 inside"),
-        (lambda r: first(r).update(points=[[-0.5, 0]]), "points of target 900 inside"),
+        (lambda r: first(r).update(points=[[6.1, 0]]), r"inside 6 x 5 pixels, got \(6.1, 0.0\)"),
+        (lambda r: first(r).update(points=[[0, 5.1]]), "target 900: expected a point inside"),
+        (lambda r: first(r).update(points=[[-0.5, 0]]), "target 900: expected a point inside"),
         (
             lambda r: first(r).update(points=[[1e300, 0]]),
-            "expected points of target 900 inside 6 x 5",
+            "target 900: expected a point inside 6 x 5",
         ),
         (
             lambda r: first(r).update(points=[[10**400, 0]]),

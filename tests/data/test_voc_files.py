@@ -43,7 +43,7 @@ def gigantic(path):
 
 
 def colored(path):
-    write_rgb(path, np.zeros((*SIZE, 3), np.uint8))
+    write_rgb(path, np.full((*SIZE, 3), 7, np.uint8))
 
 
 def lists(text):
@@ -81,7 +81,7 @@ ONES = np.ones(SIZE, np.uint8)
         (CLASSES, cut, "expected a complete image, but decoding failed"),
         (CLASSES, wrong_size, "expected a PNG of 32 x 24 pixels, got 32 x 23"),
         (CLASSES, gigantic, "expected at most 16384 pixels a side"),
-        (CLASSES, colored, "expected 8 bits with a palette or grey"),
+        (CLASSES, colored, "got the colour"),
         (CLASSES, lists(b"GIF89a"), "but it is not a PNG"),
         (OBJECTS, Path.unlink, "expected the objects of 2007_000001, but there is no such file"),
         (OBJECTS, wrong_size, "expected a PNG of 32 x 24 pixels, got 32 x 23"),

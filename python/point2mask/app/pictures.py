@@ -5,25 +5,10 @@ from pathlib import Path
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular
-from point2mask.data.png import EXIF_ORIENTATION, picture_size, read_rgb
+from point2mask.data.png import picture_size, read_rgb
 
 THUMBNAIL = (112, 84)  # pixels, width and height at most: twice what the list shows
 _START, _EXIF, _SCAN, _END = b"\xff\xd8", b"\xff\xe1", b"\xff\xda", b"\xff\xd9"
-
-
-def orientation(path: Path) -> int:
-    """How viewers turn the pixels that are read here: the EXIF tag from 1 (not at all) to 8."""
-    from PIL import Image
-
-    with open_regular(path, "a picture") as file:
-        try:
-            with Image.open(file) as image:
-                if image.format == "TIFF":  # Pillow turns them as it reads them
-                    return 1
-                found = image.getexif().get(EXIF_ORIENTATION, 1)
-        except Exception:  # a broken tag turns nothing
-            return 1
-    return found if found in range(1, 9) else 1
 
 
 def encoded(path: Path, size: tuple[int, int]) -> bytes:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from point2mask.app.export import FORMATS, How, export, zipped
 from point2mask.app.jobs import ExportJob
 from point2mask.app.masks import BUILT_IN, Masks, packed
-from point2mask.app.pictures import encoded, orientation, thumbnail
+from point2mask.app.pictures import encoded, thumbnail
 from point2mask.app.project import Clicks, Project
 from point2mask.app.storage import ConflictError
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
+from point2mask.data.frames import orientation
 from point2mask.data.json_files import Color, Flag, Text, convert
 from point2mask.data.marks import Marks, Status
 from point2mask.data.points import PointTarget, target_to_json

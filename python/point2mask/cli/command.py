@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 from point2mask.progress import Progress, bar
 
 if TYPE_CHECKING:
+    from point2mask.data.report import Report
+
     Subparsers = argparse._SubParsersAction["Parser"]
 else:
     Subparsers = argparse._SubParsersAction
@@ -105,6 +108,41 @@ def add_json(parser: Parser) -> None:
         metavar="FILE",
         help="print the result as JSON, or write it to FILE (.json, into a folder that exists)",
     )
+
+
+def add_reading(parser: Parser, skipped: str) -> None:
+    """The options of commands that read many entries of others; ``skipped`` is what those are."""
+    parser.add_argument(
+        "--frame",
+        choices=("stored", "shown"),
+        help="whether coordinates and masks are on pictures as they are stored, or as viewers show "
+        "them, turned by their EXIF tag (default: as the sizes in the file tell, else as the "
+        "format has it, see docs/data_formats.md); what is written is as stored",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="whatever would be left out is an error instead"
+    )
+    parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help=f"leave out {skipped} that cannot be used, and list them at the end (default: stop at "
+        "the first)",
+    )
+
+
+def report_of(args: argparse.Namespace) -> "Report":
+    """What collects what a command leaves out, as :func:`add_reading` was told."""
+    from point2mask.data.report import Report
+
+    if args.strict and args.skip_broken:
+        raise UsageError("--strict and --skip-broken contradict each other; leave one of them out")
+    return Report(args.strict, args.skip_broken)
+
+
+def print_report(report: "Report") -> None:
+    """What was read, what was left out and why."""
+    for line in report.lines():
+        print(line, file=sys.stderr)
 
 
 def write_result(destination: str | None, result: object) -> None:

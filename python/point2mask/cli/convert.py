@@ -13,14 +13,18 @@ from point2mask.cli.command import (
     Subparsers,
     add_command,
     add_json,
+    add_reading,
     positive,
+    print_report,
     progress_bar,
+    report_of,
     write_result,
 )
 
 if TYPE_CHECKING:
     from point2mask.data import PanopticDataset
     from point2mask.data.formats.conversion import Split
+    from point2mask.data.report import Report
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -165,35 +169,38 @@ def _add_output(parser: Parser, stem: str) -> None:
         "several numbers make several folders, in which fewer points are part of more",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the points (default: 0)")
+    add_reading(parser, "pictures")
     add_json(parser)
 
 
 def run_voc(args: argparse.Namespace) -> int:
     from point2mask.data.formats.voc import read_splits
 
-    return _convert(args, read_splits(args.voc, args.sbd))
+    return _convert(args, read_splits(args.voc, args.sbd), report_of(args))
 
 
 def run_coco(args: argparse.Namespace) -> int:
     from point2mask.data.formats.coco import read_split
 
-    name = args.name or args.images.resolve().name
-    split = read_split(args.instances, args.images, name, args.stuff, args.background)
-    return _convert(args, [split])
+    name, report = args.name or args.images.resolve().name, report_of(args)
+    split = read_split(
+        args.instances, args.images, name, args.stuff, args.background, report=report
+    )
+    return _convert(args, [split], report)
 
 
 def run_folder(args: argparse.Namespace) -> int:
     reader = import_module(f"point2mask.data.formats.{args.layout}")
-    return _convert(args, reader.read_splits(args.folder))
+    return _convert(args, reader.read_splits(args.folder), report_of(args))
 
 
-def _convert(args: argparse.Namespace, splits: Iterable["Split"]) -> int:
+def _convert(args: argparse.Namespace, splits: Iterable["Split"], report: "Report") -> int:
     from point2mask.data.formats.conversion import convert_split
 
     results = []
     for split in splits:
         with progress_bar(split.stem) as progress:
-            dataset = convert_split(split, args.out, progress)
+            dataset = convert_split(split, args.out, progress, report, args.frame)
         segments = sum(len(image.segments) for image in dataset.images)
         path = args.out / f"{split.stem}.json"
         print(f"{len(dataset.images)} images, {segments} segments: {path}", file=sys.stderr)
@@ -209,7 +216,8 @@ def _convert(args: argparse.Namespace, splits: Iterable["Split"]) -> int:
                 "points": [str(folder) for folder in folders],
             }
         )
-    write_result(args.json, {"sets": results})
+    print_report(report)
+    write_result(args.json, {"sets": results, **report.to_json()})
     return 0
 
 

@@ -53,7 +53,7 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="the pictures, used as stored: rotation by EXIF is ignored",
+        help="the pictures, used as stored unless the clicks say that they are on them as shown",
     )
     parser.add_argument(
         "--points", type=Path, required=True, metavar="JSON", help="clicks on targets, as JSON"

@@ -11,13 +11,21 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    add_reading,
     positive,
+    print_report,
     progress_bar,
+    report_of,
     write_result,
 )
 
 if TYPE_CHECKING:
     from point2mask.data import PointLabels
+    from point2mask.data.report import Report
+
+
+# What a file of clicks has many of.
+READ = {"csv": "rows", "labelme": "files", "cvat": "images", "label-studio": "tasks"}
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -125,6 +133,7 @@ def _add_import(actions: Subparsers) -> None:
             help="categories that are stuff: all clicks on one in an image are one target "
             "(default: all are things)",
         )
+        add_reading(command, READ[name])
         _add_out(command)
     pngs = add_command(
         formats,
@@ -198,10 +207,12 @@ def run_import(args: argparse.Namespace) -> int:
     known = None
     if args.categories is not None:
         known = read_categories(args.categories)
-    images = READERS[args.format](args.source, Pictures(args.images))
-    labels = to_labels(images, args.source, known, args.stuff)
+    report = report_of(args)
+    pictures = Pictures(args.images, frame=args.frame, report=report)
+    images = READERS[args.format](args.source, pictures)
+    labels = to_labels(images, args.source, known, args.stuff, report)
     write_points(args.out, labels)
-    return _report(args, labels)
+    return _report(args, labels, report)
 
 
 def run_pngs(args: argparse.Namespace) -> int:
@@ -221,23 +232,24 @@ def run_export(args: argparse.Namespace) -> int:
     return _report(args, labels)
 
 
-def _report(args: argparse.Namespace, labels: "PointLabels") -> int:
+def _report(args: argparse.Namespace, labels: "PointLabels", report: "Report | None" = None) -> int:
     targets = [target for _, targets in labels.images for target in targets]
     points = sum(len(target.points) for target in targets)
     print(
         f"{points} points on {len(targets)} targets in {len(labels.images)} images: {args.out}",
         file=sys.stderr,
     )
-    write_result(
-        args.json,
-        {
-            "out": str(args.out),
-            "images": len(labels.images),
-            "targets": len(targets),
-            "points": points,
-            "categories": {c.name: c.id for c in labels.categories.values()},
-        },
-    )
+    result: dict[str, object] = {
+        "out": str(args.out),
+        "images": len(labels.images),
+        "targets": len(targets),
+        "points": points,
+        "categories": {c.name: c.id for c in labels.categories.values()},
+    }
+    if report is not None:
+        print_report(report)
+        result.update(report.to_json())
+    write_result(args.json, result)
     return 0
 
 

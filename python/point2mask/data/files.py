@@ -20,13 +20,16 @@ def normal_name(name: str, place: object) -> str:
     """The one form of a relative name: parts between ``/``, neither ``\\`` nor ``.`` among them.
 
     Raises:
-        DataError: on POSIX or on Windows the name would be absolute or lead upwards, or it is none.
+        DataError: on POSIX or on Windows the name would be absolute or lead upwards, it cannot be
+            printed (line breaks, other control characters, bytes that are not UTF-8), or there is
+            none.
     """
     if _PLAIN.fullmatch(name):
         return name
+    check_text(name, place)
     path = PurePosixPath(name.replace("\\", "/"))
     windows = PureWindowsPath(name)
-    if not path.name or "\0" in name or windows.anchor or path.root or ".." in path.parts:
+    if not path.name or windows.anchor or path.root or ".." in path.parts:
         raise DataError(f"{place}: expected a relative path inside its folder, got {show(name)}")
     return path.as_posix()
 
@@ -133,14 +136,18 @@ def read_bounded(path: Path, expected: str, limit: int) -> bytes:
     return content
 
 
-# Control characters would reach a terminal; lone surrogates cannot be written as UTF-8.
-_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+# Control characters would reach a terminal, line breaks end a name; lone surrogates, bytes of names
+# that are not UTF-8, cannot be written.
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 
 
 def check_text(value: str, place: object) -> str:
     """``value`` if it is not empty and can be printed, else an error."""
     if not _is_text(value):
-        raise DataError(f"{place}: expected text without control characters, got {show(value)}")
+        raise DataError(
+            f"{place}: expected text without line breaks, control characters and bytes that are "
+            f"not UTF-8, got {show(value)}"
+        )
     return value
 
 

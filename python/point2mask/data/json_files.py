@@ -22,7 +22,7 @@ Kind = TypeVar("Kind")
 
 # Control characters would reach a terminal; lone surrogates, which cannot be written as UTF-8, are
 # no JSON for msgspec.
-TEXT = r"\A[^\x00-\x1f\x7f-\x9f]+\Z"
+TEXT = r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]+\Z"
 Text = Annotated[str, Meta(pattern=TEXT)]
 Identifier = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Text
 CategoryId = Annotated[int, Meta(ge=0, le=MAX_ID)]

@@ -218,6 +218,19 @@ def mask_name(record: ImageRecord) -> str:
     return Path(name).with_suffix(".png").as_posix()
 
 
+def check_mask_names(records: Iterable[ImageRecord], place: object) -> None:
+    """That every picture has a mask of its own."""
+    owner: dict[str, ImageRecord] = {}
+    for record in records:
+        name = mask_name(record)
+        other = owner.setdefault(name, record)
+        if other is not record:
+            raise DataError(
+                f"{place}: expected pictures whose masks have different names, but "
+                f"{other.file_name} and {record.file_name} both have {name}; rename one of them"
+            )
+
+
 def _measure(
     ids: NDArray[np.integer],
     segments: tuple[Segment, ...],

@@ -3,28 +3,40 @@
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from point2mask.data.depth import DEEP_MODES, has_wide_colors, read_wide_colors, to_bytes
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular, write_bytes
+from point2mask.data.frames import (
+    STORED,
+    Frame,
+    decide_frame,
+    orientation_of,
+    to_shown,
+    turned_size,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-EXIF_ORIENTATION = 0x0112
-_EXIF_QUARTER_TURNS = (5, 6, 7, 8)  # these exchange width and height
+_COLOR_TYPES = {0: "grey", 2: "RGB", 3: "a palette", 4: "grey with alpha", 6: "RGB with alpha"}
+_PAGES = 64  # of a TIFF that are looked at
+_NEW_SUBFILE_TYPE = 254  # the tag; reduced pages and masks have these bits
+_NO_PAGE = 1 | 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,7 @@ def read_ids(
     path: Path, height: int, width: int, limit: SizeLimit = DEFAULT_LIMIT
 ) -> NDArray[np.int32]:
     """The ids ``int32 [H, W]`` (R + 256 G + 65536 B, 0 = void) of a PNG of the expected size."""
-    kind = "8-bit RGB without alpha, got another kind of PNG"
-    with _png(path, height, width, limit, ((8, 2),), kind) as image:
+    with _png(path, height, width, limit, ((8, 2),), "ids as 8-bit RGB") as (image, _):
         # Four bytes a pixel as Pillow stores them: one copy, and the ids are there.
         packed = image.tobytes("raw", "RGBX")
     ids = np.frombuffer(packed, "<u4").reshape(height, width) & np.uint32(0xFFFFFF)
@@ -58,20 +69,72 @@ def read_ids(
 
 
 def read_indices(
-    path: Path, height: int, width: int, limit: SizeLimit = DEFAULT_LIMIT
+    path: Path,
+    height: int,
+    width: int,
+    limit: SizeLimit = DEFAULT_LIMIT,
+    colors: Sequence[tuple[int, int, int]] | None = None,
 ) -> NDArray[np.uint8]:
-    """The numbers ``uint8 [H, W]``, not the colours, of a PNG with a palette or in grey."""
-    kind = "8 bits with a palette or grey, got another PNG"
-    with _png(path, height, width, limit, ((8, 0), (8, 3)), kind) as image:
-        return np.array(image, dtype=np.uint8)
+    """The numbers ``uint8 [H, W]`` of a PNG with a palette or in grey, of at most 8 bits.
+
+    Args:
+        path: of the PNG.
+        height: pixels.
+        width: pixels.
+        limit: the largest PNG.
+        colors: of the numbers, where a PNG in RGB may have these in place of numbers.
+    """
+    kinds = _SMALL if colors is None else (*_SMALL, (8, 2), (8, 6))
+    wanted = "numbers as a palette or grey of at most 8 bits"
+    with _png(path, height, width, limit, kinds, wanted) as (image, kind):
+        if colors is not None and kind[1] in (2, 6):
+            return _numbers_of(np.array(image)[..., :3], colors, path)
+        return _numbers(image, kind)
 
 
 def read_wide_indices(
     path: Path, height: int, width: int, limit: SizeLimit = DEFAULT_LIMIT
 ) -> NDArray[np.int32]:
-    """The numbers ``int32 [H, W]`` of a PNG of 16 bits in grey."""
-    with _png(path, height, width, limit, ((16, 0),), "16 bits in grey, got another PNG") as image:
-        return np.array(image).astype(np.int32)
+    """The numbers ``int32 [H, W]`` of a PNG in grey, of at most 16 bits."""
+    kinds = ((16, 0), *((depth, color) for depth, color in _SMALL if color == 0))
+    wanted = "numbers as grey of at most 16 bits"
+    with _png(path, height, width, limit, kinds, wanted) as (image, kind):
+        return _numbers(image, kind).astype(np.int32)
+
+
+# Bit depth and colour type of PNGs whose pixels are numbers of at most 8 bits.
+_SMALL = tuple((depth, color) for depth in (1, 2, 4, 8) for color in (0, 3))
+
+
+def _numbers(image: "Image.Image", kind: tuple[int, int]) -> NDArray[Any]:
+    """Pixels as the PNG has them; Pillow stretches grey of few bits to 8."""
+    depth, color = kind
+    numbers: NDArray[Any] = np.array(image)
+    if color == 0 and depth == 1:
+        return numbers.astype(np.uint8)
+    if color == 0 and depth < 8:
+        numbers //= 255 // (2**depth - 1)
+    return numbers
+
+
+def _numbers_of(
+    pixels: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]], path: Path
+) -> NDArray[np.uint8]:
+    packed, known = (
+        np.asarray(part, np.int32) @ np.array([65536, 256, 1], np.int32)
+        for part in (pixels, colors)
+    )
+    order = np.argsort(known, kind="stable")
+    at: NDArray[np.int64] = order[
+        np.searchsorted(known, packed, sorter=order).clip(max=len(known) - 1)
+    ]
+    wrong = known[at] != packed
+    if wrong.any():
+        raise DataError(
+            f"{path}: expected the format's own colours in an RGB PNG, or numbers as a palette, "
+            f"got the colour {tuple(pixels[wrong][0].tolist())}"
+        )
+    return at.astype(np.uint8)
 
 
 @contextmanager
@@ -80,16 +143,19 @@ def _png(
     height: int,
     width: int,
     limit: SizeLimit,
-    kinds: tuple[tuple[int, int], ...],
+    kinds: Sequence[tuple[int, int]],
     wanted: str,
-) -> Iterator["Image.Image"]:
-    """A PNG of the expected size, decoded, whose bit depth and colour type are one of ``kinds``."""
+) -> Iterator[tuple["Image.Image", tuple[int, int]]]:
+    """A PNG of the expected size, decoded, with its bit depth and colour type, one of ``kinds``."""
     expected = f"a PNG of {width} x {height} pixels"
     with open_regular(path, expected) as file:
-        if _check_header(file, path, expected, height, width, limit) not in kinds:
-            raise DataError(f"{path}: expected {wanted}")
+        kind = _check_header(file, path, expected, height, width, limit)
+        if kind not in kinds:
+            depth, color = kind
+            found = _COLOR_TYPES.get(color, f"the colour type {color}")
+            raise DataError(f"{path}: expected {wanted}, got {found} of {depth} bits")
         with _decoding(file, path, ("PNG",)) as image:
-            yield image
+            yield image, kind
 
 
 def _check_header(
@@ -117,21 +183,58 @@ def write_ids(path: Path, ids: NDArray[np.integer]) -> None:
 
 
 def read_rgb(
-    path: Path, size: tuple[int, int] | None = None, limit: SizeLimit = DEFAULT_LIMIT
+    path: Path,
+    size: tuple[int, int] | None = None,
+    limit: SizeLimit = DEFAULT_LIMIT,
+    frame: Frame = STORED,
 ) -> NDArray[np.uint8]:
-    """A picture as ``uint8 [H, W, 3]``, as stored (EXIF rotation is not applied).
+    """A picture as ``uint8 [H, W, 3]``; deeper ones by the rule of :mod:`point2mask.data.depth`.
 
-    ``size`` is the (height, width) that it must have. Refuses truncated files, sizes beyond
-    ``limit`` and pixel types that have no plain conversion to 8-bit RGB.
+    Alpha is not looked at. Refuses truncated files, sizes beyond ``limit``, several pages, and
+    pixels that have no plain conversion to RGB.
+
+    Args:
+        path: of the picture.
+        size: the height and width that it must have.
+        limit: the largest picture.
+        frame: as stored, or as viewers show it; where only the other one has ``size``, that.
     """
     expected = "a picture" if size is None else f"a picture of {size[1]} x {size[0]} pixels"
     with (
         open_regular(path, expected) as file,
-        _decoding(file, path, _PICTURE_FORMATS, limit, size) as image,
+        _decoding(file, path, _PICTURE_FORMATS, limit, pixels=False) as image,
     ):
-        if image.mode not in _PICTURE_MODES:
-            raise DataError(f"{path}: expected 8 bits a channel, got pixels of type {image.mode}")
-        return np.array(image.convert("RGB"), dtype=np.uint8)
+        stored = image.height, image.width
+        orientation = orientation_of(image)
+        frame = decide_frame(size, stored, orientation, frame)
+        found = stored if frame == STORED else turned_size(stored, orientation)
+        if size not in (None, found):
+            raise DataError(f"{path}: expected {expected}, got {found[1]} x {found[0]}")
+        pixels = _rgb(image, file, path)
+        return pixels if frame == STORED else np.ascontiguousarray(to_shown(pixels, orientation))
+
+
+def _rgb(image: "ImageFile", file: BinaryIO, path: Path) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if has_wide_colors(image):
+        with Image.open(io.BytesIO(_content(file)), formats=(str(image.format),)) as again:
+            return to_bytes(read_wide_colors(image, again, path))
+    image.load()
+    if image.mode in DEEP_MODES:
+        return np.repeat(to_bytes(np.asarray(image))[..., None], 3, axis=2)
+    if image.mode not in _PICTURE_MODES:
+        raise DataError(f"{path}: expected grey or colours, got pixels of type {image.mode}")
+    return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def _content(file: BinaryIO) -> bytes:
+    """All of a file, whose place stays where it is."""
+    place = file.tell()
+    file.seek(0)
+    content = file.read()
+    file.seek(place)
+    return content
 
 
 def picture_size(path: Path, limit: SizeLimit = DEFAULT_LIMIT) -> tuple[int, int]:
@@ -168,9 +271,8 @@ def _decoding(
     path: Path,
     formats: tuple[str, ...],
     limit: SizeLimit | None = None,
-    size: tuple[int, int] | None = None,
     pixels: bool = True,
-) -> Iterator["Image.Image"]:
+) -> Iterator["ImageFile"]:
     """An image, decoded if its pixels are wanted; Pillow's errors become a DataError."""
     from PIL import Image, UnidentifiedImageError
 
@@ -181,11 +283,7 @@ def _decoding(
             with Image.open(file, formats=formats) as image:
                 if limit is not None:
                     limit.check(image.height, image.width, path)
-                if size is not None and (image.height, image.width) != size:
-                    raise DataError(
-                        f"{path}: expected {size[1]} x {size[0]} pixels, "
-                        f"got {image.width} x {image.height}{_turned(image, size)}"
-                    )
+                    _check_pages(image, path)
                 if pixels:
                     image.load()
                 yield image
@@ -199,12 +297,17 @@ def _decoding(
         ) from error
 
 
-def _turned(image: "Image.Image", size: tuple[int, int]) -> str:
-    """What to say of a picture that has the expected size only as viewers show it."""
-    orientation = image.getexif().get(EXIF_ORIENTATION)
-    if orientation not in _EXIF_QUARTER_TURNS or (image.width, image.height) != size:
-        return ""
-    return (
-        f" as stored: viewers turn it by its EXIF orientation {orientation}, which is ignored "
-        "here; save it turned, without the tag"
-    )
+def _check_pages(image: "Image.Image", path: Path) -> None:
+    """That a TIFF has one page, beside smaller copies of it and masks."""
+    if image.format != "TIFF" or (pages := getattr(image, "n_frames", 1)) < 2:
+        return
+    size = image.size
+    for page in range(1, min(pages, _PAGES)):
+        image.seek(page)
+        tags = getattr(image, "tag_v2", {})
+        if image.size == size and not tags.get(_NEW_SUBFILE_TYPE, 0) & _NO_PAGE:
+            raise DataError(
+                f"{path}: expected a picture, got a file of {pages} pages; save the page that is "
+                "meant as a file of its own"
+            )
+    image.seek(0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import read_bounded, resolve_inside, write_bytes
+from point2mask.data.frames import inside
 from point2mask.data.journal import read_with_journal
 from point2mask.data.json_files import (
     MAX_JSON,
@@ -107,14 +108,24 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
         place = f"{path}: annotations[{index}]"
         record = image_of(entry.image_id, records, seen, place)
         check_entries(entry.segments_info, categories, place)
-        check_targets(record, entry.segments_info, categories, place)
-        targets[record.id] = entry.segments_info
+        targets[record.id] = [_inside(target, record, place) for target in entry.segments_info]
+        check_targets(record, targets[record.id], categories, place)
         given = Marks(entry.rest, entry.strokes, entry.status)
         if given != NO_MARKS:
             check_image_marks(record, given, targets[record.id], place)
             marks[record.id] = given
     images = [(record, targets[key]) for key, record in records.items()]
     return PointLabels(categories, images, marks)
+
+
+def _inside(target: PointTarget, record: ImageRecord, place: object) -> PointTarget:
+    """A target whose points on the rim, or by rounding beside it, are in the last pixel."""
+    height, width = record.height, record.width
+    if all(0 <= x < width and 0 <= y < height for x, y in target.points):
+        return target
+    place = f"{place}: target {target.id}"
+    points = tuple(inside(x, y, (height, width), place) for x, y in target.points)
+    return msgspec.structs.replace(target, points=points)
 
 
 def write_points(path: str | Path, labels: PointLabels) -> None:
@@ -126,6 +137,7 @@ def write_points(path: str | Path, labels: PointLabels) -> None:
 def encode_points(labels: PointLabels, place: object) -> bytes:
     """The content of a JSON of point labels; ``place`` is what errors speak of."""
     annotations = []
+    images_by_id([record for record, _ in labels.images], place, DEFAULT_LIMIT)
     for record, targets in labels.images:
         check_targets(record, targets, labels.categories, f"{place}: image {record.id!r}")
         marks = labels.marks.get(record.id, NO_MARKS)

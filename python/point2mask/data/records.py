@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, structs
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, show
+from point2mask.data.frames import STORED, Frame
 from point2mask.data.json_files import (
     MAX_SEGMENT_ID,
     CategoryId,
@@ -34,11 +35,12 @@ class Category:
     color: tuple[int, int, int]  # red, green, blue in [0, 255]
 
 
-class ImageRecord(Struct, frozen=True, gc=False):
+class ImageRecord(Struct, frozen=True, gc=False, rename={"frame": "exif_frame"}):
     id: Identifier
     file_name: Text  # relative to the folder of images, in normal form
-    height: Pixels
+    height: Pixels  # as in the frame
     width: Pixels
+    frame: Frame = STORED  # that the image's points and masks are in
 
 
 class Segment(Struct, frozen=True, gc=False):
@@ -102,6 +104,7 @@ def images_by_id(
 ) -> dict[ImageId, ImageRecord]:
     """Images by id, their names in normal form."""
     images: dict[ImageId, ImageRecord] = {}
+    places: dict[str, int] = {}
     for index, record in enumerate(records):
         if record.id in images:
             raise DataError(
@@ -110,6 +113,12 @@ def images_by_id(
         limit.check(record.height, record.width, f"{place}: images[{index}]")
         name = record.file_name
         normal = normal_name(name, f"{place}: images[{index}].file_name")
+        first = places.setdefault(normal, index)
+        if first != index:
+            raise DataError(
+                f"{place}: images[{index}].file_name: expected every picture once, got "
+                f"{show(name)}, which images[{first}] has too"
+            )
         images[record.id] = record if name == normal else structs.replace(record, file_name=normal)
     return images
 
@@ -180,9 +189,10 @@ def categories_to_json(categories: Mapping[int, Category]) -> list[dict[str, obj
 
 
 def image_to_json(image: ImageRecord) -> dict[str, object]:
-    return {
+    entry: dict[str, object] = {
         "id": image.id,
         "file_name": image.file_name,
         "height": image.height,
         "width": image.width,
     }
+    return entry if image.frame == STORED else {**entry, "exif_frame": image.frame}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import read_bounded, resolve_inside, write_bytes
-from point2mask.data.panoptic import mask_name, write_mask
+from point2mask.data.panoptic import check_mask_names, mask_name, write_mask
 from point2mask.data.png import write_rgb
 from point2mask.data.records import (
     Category,
@@ -231,19 +231,6 @@ def overlay_name(file_name: str) -> str:
     return Path(file_name).with_suffix(".jpg").as_posix()
 
 
-def check_names(records: Sequence[ImageRecord], place: object) -> None:
-    """That every picture has a mask of its own."""
-    owner: dict[str, ImageRecord] = {}
-    for record in records:
-        name = mask_name(record)
-        other = owner.setdefault(name, record)
-        if other is not record:
-            raise DataError(
-                f"{place}: expected pictures whose masks have different names, but "
-                f"{other.file_name} and {record.file_name} both have {name}"
-            )
-
-
 @contextmanager
 def open_results(
     root: Path,
@@ -269,7 +256,7 @@ def open_results(
         DataError: files of somebody else, results that are there already, or another run that
             is at work on the same pictures.
     """
-    check_names(records, root)
+    check_mask_names(records, root)
     folder = ResultFolder(root)
     check_places(root)
     runs = run_records(folder)

@@ -208,7 +208,7 @@ class TrainingSet(Dataset[Loaded | Broken]):
         """The image as it is on disk, with truth where known."""
         record, given, image = self._items[index]
         path = resolve_inside(self._source.images_dir, record.file_name)
-        pixels = read_rgb(path, (record.height, record.width))
+        pixels = read_rgb(path, (record.height, record.width), frame=record.frame)
         ids, targets = None, given
         if self._source.truth is not None and image is not None:
             ids = self._source.truth.segment_map(image)

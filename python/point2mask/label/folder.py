@@ -224,7 +224,7 @@ def _make(
 ) -> list[MadePicture | BrokenPictureError]:
     record, targets, marks = item
     try:
-        image = read_rgb(path, (record.height, record.width))
+        image = read_rgb(path, (record.height, record.width), frame=record.frame)
         edges = None if edges_path is None else read_edges(edges_path)
     except DataError as error:
         return [BrokenPictureError(str(error))]

@@ -69,7 +69,7 @@ def prediction_picture(
     """A picture's true segments beside those that a network finds."""
     record = image.record
     path = resolve_inside(images_dir, record.file_name)
-    pixels = read_rgb(path, (record.height, record.width))
+    pixels = read_rgb(path, (record.height, record.width), frame=record.frame)
     panels = [
         Panel("truth", truth.segment_map(image), image.segments),
         Panel("prediction", *predictor.predict(pixels)),

@@ -13,6 +13,7 @@ import numpy as np
 from point2mask.data.errors import DataError
 from point2mask.data.files import read_bounded, resolve_inside
 from point2mask.data.formats.conversion import Labelled, Picture, Size, Split, list_files
+from point2mask.data.frames import FRAMES
 from point2mask.data.png import read_ids, read_indices
 from point2mask.data.records import Category, Segment, default_color
 
@@ -49,7 +50,9 @@ def read_splits(folder: Path) -> list[Split]:
             for file_name in list_files(images, "*.jpg", "pictures")
         ]
         stem = f"ade20k_panoptic_{name}"
-        splits.append(Split(name, stem, categories, pictures, trained=name == "train"))
+        splits.append(
+            Split(name, stem, categories, pictures, trained=name == "train", frame=FRAMES["ade20k"])
+        )
     return splits
 
 

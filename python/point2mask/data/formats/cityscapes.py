@@ -13,6 +13,7 @@ import numpy as np
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.formats.conversion import Labelled, Picture, Size, Split, list_files
+from point2mask.data.frames import FRAMES
 from point2mask.data.png import read_wide_indices
 from point2mask.data.records import Category, Segment
 from point2mask.data.segments import segment_areas
@@ -64,7 +65,16 @@ def read_splits(folder: Path) -> list[Split]:
                 Picture(Path(stem).name, stem + _PICTURE, folder / "leftImg8bit" / name, segments)
             )
         stem = f"cityscapes_panoptic_{name}"
-        splits.append(Split(name, stem, CATEGORIES, pictures, trained=name == "train"))
+        splits.append(
+            Split(
+                name,
+                stem,
+                CATEGORIES,
+                pictures,
+                trained=name == "train",
+                frame=FRAMES["cityscapes"],
+            )
+        )
     return splits
 
 

@@ -1,67 +1,14 @@
 """What readers of point labels have in common: clicks with names of categories, to targets."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_text, normal_name, resolve_inside
+from point2mask.data.formats.pictures import Click, ClickedImage
+from point2mask.data.frames import inside, point_to_stored
 from point2mask.data.json_files import MAX_SEGMENT_ID
-from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
 from point2mask.data.points import PointLabels, PointTarget
-from point2mask.data.records import Category, ImageRecord, default_color
-
-MAX_FILE = 2**28  # bytes of a file of clicks
-
-
-@dataclass(frozen=True, slots=True)
-class Click:
-    place: str  # file and line or entry
-    x: float  # pixels
-    y: float
-    category: str
-    shape: int  # clicks of one shape of the tool share a number
-    instance: str | None = None  # what the tool or its user calls the target
-
-
-@dataclass(slots=True)
-class ClickedImage:
-    record: ImageRecord
-    clicks: list[Click] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Where images and their sizes come from: a folder, or the word of the file of clicks."""
-
-    folder: Path | None
-    limit: SizeLimit = DEFAULT_LIMIT
-
-    def find(
-        self, name: str, place: object, height: int | None = None, width: int | None = None
-    ) -> ClickedImage:
-        """The image of a name; the given size, if any, must be that of its picture.
-
-        Raises:
-            DataError: a path out of the folder, no picture, another size, or no size at all.
-        """
-        name = normal_name(check_text(name, place), place)
-        size = None if height is None or width is None else (height, width)
-        if self.folder is not None:
-            try:
-                found = picture_size(resolve_inside(self.folder, name), self.limit)
-            except DataError as error:
-                raise DataError(f"{place}: {error}") from error
-            if size is not None and size != found:
-                raise DataError(
-                    f"{place}: expected the size of {self.folder / name}, {found[1]} x {found[0]}, "
-                    f"got {size[1]} x {size[0]}"
-                )
-            size = found
-        if size is None:
-            raise DataError(f"{place}: expected the size of {name}; give the folder of pictures")
-        self.limit.check(*size, place)
-        return ClickedImage(ImageRecord(name, name, *size))
+from point2mask.data.records import Category, default_color
+from point2mask.data.report import Report
 
 
 def to_labels(
@@ -69,6 +16,7 @@ def to_labels(
     place: object,
     known: Mapping[int, Category] | None = None,
     stuff: Collection[str] = (),
+    report: Report | None = None,
 ) -> PointLabels:
     """Point labels from clicks.
 
@@ -82,16 +30,19 @@ def to_labels(
         known: the categories; by default those of the clicks, numbered from 1 in the order of their
             names, things first.
         stuff: names of those that are stuff, if ``known`` is not given.
+        report: gets what is left out.
 
     Raises:
         DataError: a click outside its image, in the pixel of another or of an unknown category; a
             name in ``stuff`` that no click has; no clicks. The message names the place of the
             click.
     """
+    report = report or Report()
     images = list(images)
     clicks = [click for image in images for click in image.clicks]
     if not clicks:
-        raise DataError(f"{place}: expected points, got none")
+        left_out = "".join(f"; {line}" for line in report.lines())
+        raise DataError(f"{place}: expected points, got none{left_out}")
     if known is None:
         known = _number({click.category for click in clicks}, stuff, place)
     by_name: dict[str, Category] = {}
@@ -107,10 +58,13 @@ def to_labels(
     for image in images:
         if image.record.file_name in names:
             raise DataError(
-                f"{place}: expected every image once, got {image.record.file_name!r} again"
+                f"{place}: expected every image once, got {image.record.file_name!r} again; the "
+                "folder of pictures (--images) tells apart what lies in different folders"
             )
         names.add(image.record.file_name)
-        labels.append((image.record, _targets(image, by_name)))
+        labels.append((image.record, _targets(image, by_name, report)))
+    report.read["images"] += len(labels)
+    report.read["clicks"] += sum(len(t.points) for _, targets in labels for t in targets)
     return PointLabels(dict(known), labels)
 
 
@@ -127,37 +81,49 @@ def _number(names: Collection[str], stuff: Collection[str], place: object) -> di
     }
 
 
-def _targets(image: ClickedImage, categories: Mapping[str, Category]) -> list[PointTarget]:
-    record = image.record
+def _targets(
+    image: ClickedImage, categories: Mapping[str, Category], report: Report
+) -> list[PointTarget]:
     owner: dict[tuple[int, int], Click] = {}
-    groups: dict[tuple[str, object], list[Click]] = {}
+    groups: dict[tuple[str, object], list[tuple[Click, tuple[float, float]]]] = {}
     for click in image.clicks:
-        category = categories.get(click.category)
-        if category is None:
-            raise DataError(
-                f"{click.place}: expected one of the categories {', '.join(categories)}, "
-                f"got {click.category!r}"
-            )
-        if not (0 <= click.x < record.width and 0 <= click.y < record.height):
-            raise DataError(
-                f"{click.place}: expected a point inside {record.width} x {record.height} pixels, "
-                f"got ({click.x}, {click.y})"
-            )
-        other = owner.setdefault((int(click.x), int(click.y)), click)
-        if other is not click:
-            raise DataError(
-                f"{click.place}: expected at most one point in a pixel, got "
-                f"({click.x}, {click.y}) in that of {other.place}"
-            )
+        try:
+            point = _place(image, click, categories, owner)
+        except DataError as error:
+            report.broken(error, "clicks")
+            continue
         part: object = None
-        if category.isthing:
+        if categories[click.category].isthing:
             part = click.shape if click.instance is None else click.instance
-        groups.setdefault((click.category, part), []).append(click)
-    ids = _ids(list(groups.values()))
+        groups.setdefault((click.category, part), []).append((click, point))
+    ids = _ids([[click for click, _ in group] for group in groups.values()])
     return [
-        PointTarget(identity, categories[name].id, tuple((click.x, click.y) for click in group))
+        PointTarget(identity, categories[name].id, tuple(point for _, point in group))
         for identity, ((name, _), group) in zip(ids, groups.items(), strict=True)
     ]
+
+
+def _place(
+    image: ClickedImage,
+    click: Click,
+    categories: Mapping[str, Category],
+    owner: dict[tuple[int, int], Click],
+) -> tuple[float, float]:
+    """A click in the frame of its image's record, in a pixel that it alone has."""
+    if click.category not in categories:
+        raise DataError(
+            f"{click.place}: expected one of the categories {', '.join(categories)}, "
+            f"got {click.category!r}"
+        )
+    x, y = inside(click.x, click.y, image.size, click.place)
+    x, y = point_to_stored(x, y, (image.record.height, image.record.width), image.turned)
+    other = owner.setdefault((int(x), int(y)), click)
+    if other is not click:
+        raise DataError(
+            f"{click.place}: expected at most one point in a pixel, got "
+            f"({click.x}, {click.y}) in that of {other.place}"
+        )
+    return x, y
 
 
 def _ids(groups: list[list[Click]]) -> list[int]:

@@ -19,6 +19,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, show
 from point2mask.data.formats.coco_masks import Size, read_mask
 from point2mask.data.formats.conversion import Labelled, Picture, Split
+from point2mask.data.frames import FRAMES
 from point2mask.data.json_files import (
     MAX_SEGMENT_ID,
     CategoryId,
@@ -125,7 +126,14 @@ def read_split(
         for record in records.values()
     ]
     kept = {key: category for key, category in below.items() if key not in void}
-    return Split(name, f"panoptic_{name}", {**categories, **kept}, pictures, trained=True)
+    return Split(
+        name,
+        f"panoptic_{name}",
+        {**categories, **kept},
+        pictures,
+        trained=True,
+        frame=FRAMES["coco"],
+    )
 
 
 def _categories(entries: list[CategoryEntry], place: Path, isthing: bool) -> dict[int, Category]:

@@ -9,9 +9,20 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import link_or_copy, resolve_inside
-from point2mask.data.panoptic import PanopticDataset, write_panoptic
+from point2mask.data.frames import (
+    SHOWN,
+    STORED,
+    UPRIGHT,
+    Frame,
+    decide_frame,
+    orientation,
+    to_stored,
+    turned_size,
+)
+from point2mask.data.panoptic import PanopticDataset, check_mask_names, write_panoptic
 from point2mask.data.png import read_rgb
 from point2mask.data.records import Category, ImageId, ImageRecord, Segment
+from point2mask.data.report import Report
 from point2mask.progress import Progress, counted, ignore
 
 Size = tuple[int, int]  # height and width in pixels
@@ -36,29 +47,82 @@ class Split:
     categories: Mapping[int, Category]
     pictures: list[Picture]
     trained: bool  # whether it is for training, so that points are wanted
+    frame: Frame  # of its segments, where sizes do not tell; see frames.FRAMES
 
 
-def convert_split(split: Split, out: Path, progress: Progress = ignore) -> PanopticDataset:
-    """Writes pictures to ``out/IMAGES``, masks and, at the end, the JSON.
+def convert_split(
+    split: Split,
+    out: Path,
+    progress: Progress = ignore,
+    report: Report | None = None,
+    frame: Frame | None = None,
+) -> PanopticDataset:
+    """Writes pictures to ``out/IMAGES``, masks and, at the end, the JSON, all of the stored frame.
 
     Pictures are hard links where the file system can make them, else copies; see
     :func:`~point2mask.data.files.link_or_copy`.
 
+    Args:
+        split: what to convert.
+        out: the folder that everything goes to.
+        progress: called after every picture.
+        report: gets what is left out: with ``skip_broken`` also pictures that cannot be used.
+        frame: that the segments are in; None where it follows from sizes and format.
+
     Raises:
-        DataError: a picture or a mask is missing, broken, too large or of another size; the message
-            names the file.
+        DataError: before any work, two pictures whose masks would have one name; a picture or a
+            mask that is missing, broken, too large or of another size. The message names the file.
     """
+    report = report or Report()
+    check_mask_names(
+        (ImageRecord(picture.id, picture.file_name, 1, 1) for picture in split.pictures),
+        out / f"{split.stem}.json",
+    )
 
     def items() -> Iterator[tuple[ImageRecord, NDArray[np.int32], list[Segment]]]:
         for picture in counted(split.pictures, progress):
+            try:
+                record, ids, segments = _read(picture, split.frame, frame, report)
+            except DataError as error:
+                report.broken(error, "pictures")
+                continue
             source = resolve_inside(picture.folder, picture.file_name)
-            # All of it is decoded: a file that ends early is found now and not in training.
-            height, width = read_rgb(source, picture.size).shape[:2]
-            ids, segments = picture.segments((height, width))
             link_or_copy(source, resolve_inside(out / split.images, picture.file_name))
-            yield ImageRecord(picture.id, picture.file_name, height, width), ids, segments
+            report.read["pictures"] += 1
+            report.read["segments"] += len(segments)
+            yield record, ids, segments
 
-    return write_panoptic(out / f"{split.stem}.json", None, split.categories, items())
+    dataset = write_panoptic(out / f"{split.stem}.json", None, split.categories, items())
+    if not dataset.images:
+        left_out = "".join(f"; {line}" for line in report.lines())
+        raise DataError(f"{out / split.stem}: expected pictures to convert, got none{left_out}")
+    return dataset
+
+
+def _read(
+    picture: Picture, default: Frame, asked: Frame | None, report: Report
+) -> tuple[ImageRecord, NDArray[np.int32], list[Segment]]:
+    source = resolve_inside(picture.folder, picture.file_name)
+    # All of it is decoded: a file that ends early is found now and not in training.
+    stored = read_rgb(source).shape[:2]
+    tag = orientation(source)
+    frame = decide_frame(picture.size, stored, tag, default, asked)
+    size = stored if frame == STORED else turned_size(stored, tag)
+    if picture.size not in (None, size):
+        raise DataError(
+            f"{source}: expected {picture.size[1]} x {picture.size[0]} pixels, "
+            f"got {size[1]} x {size[0]}"
+        )
+    if tag != UPRIGHT and asked is None:
+        report.note(
+            "pictures with an EXIF orientation, whose masks are taken for those of the picture as "
+            f"it is {frame}, unless --frame says otherwise",
+            source,
+        )
+    ids, segments = picture.segments(size)
+    if frame == SHOWN:
+        ids = np.ascontiguousarray(to_stored(ids, tag))
+    return ImageRecord(picture.id, picture.file_name, *stored), ids, segments
 
 
 def list_files(folder: Path, pattern: str, expected: str) -> list[str]:

@@ -1,19 +1,27 @@
-"""Clicks as CVAT exports them: "CVAT for images 1.1", an XML with points."""
+"""Clicks as CVAT exports them: an XML of images or of a video, with points."""
 
 from pathlib import Path
 from xml.parsers import expat
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, read_bounded
-from point2mask.data.formats.clicks import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
+
+_SIZE = ("annotations", "meta", "task", "original_size")
+_PROJECT_SIZE = ("annotations", "meta", "project", "tasks", "task", "original_size")
+_OWNERS = (("annotations", "image"), ("annotations", "track"))  # of shapes
 
 
 def read_cvat(path: Path, pictures: Pictures) -> list[ClickedImage]:
-    """Clicks of an ``annotations.xml``; the points of an element, or of a group, are one target.
+    """Clicks of an ``annotations.xml`` of the kinds "CVAT for images 1.1" and "for video 1.1".
+
+    The points of an element, of a group, or of a track are one target; other shapes are left out.
+    An image of a subset is looked for in the folder of that name too; frame 7 of a video is
+    ``frame_000007``. Clicks are on the picture as viewers show it.
 
     Raises:
-        DataError: no such XML, a document type (and with it entities), or shapes other than points;
-            the message names the line.
+        DataError: no such XML, or a document type (and with it entities); the message names the
+            line.
     """
     content = read_bounded(path, "an XML of CVAT", MAX_FILE)
     reader = _Reader(path, pictures)
@@ -25,19 +33,23 @@ def read_cvat(path: Path, pictures: Pictures) -> list[ClickedImage]:
 
 
 class _Reader:
-    """Takes the elements as they come; no tree is built."""
+    """Takes elements as they come, so that nothing but clicks is kept of a large file."""
 
     def __init__(self, path: Path, pictures: Pictures) -> None:
         self.images: list[ClickedImage] = []
         self.parser = expat.ParserCreate()
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._read_size
         # Entities, which can blow up a file or name others, need a document type.
         self.parser.StartDoctypeDeclHandler = self._refuse_doctype
-        self._path = path
-        self._pictures = pictures
+        self._path, self._pictures = path, pictures
         self._open: list[str] = []
         self._shapes = 0
+        self._image: ClickedImage | None = None  # that shapes belong to; None if it is left out
+        self._track: tuple[str, str] = ("", "")  # label, and what the target is called
+        self._frames: dict[int, ClickedImage | None] = {}  # of a video
+        self._sizes: dict[str, str] = {}  # width and height of a video, as text
 
     def _place(self) -> str:
         return f"{self._path}:{self.parser.CurrentLineNumber}"
@@ -46,42 +58,87 @@ class _Reader:
         raise DataError(f"{self._place()}: expected XML without a document type")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if not self._open and tag != "annotations":
-            raise DataError(f"{self._place()}: expected <annotations>, got <{tag[:40]}>")
-        if self._open == ["annotations"] and tag == "image":
-            self._start_image(attributes)
-        elif self._open == ["annotations"] and tag == "track":
-            raise DataError(
-                f"{self._place()}: expected images, got a <track>; export as 'CVAT for images'"
-            )
-        elif self._open == ["annotations", "image"]:
-            if tag != "points":
-                raise DataError(
-                    f"{self._place()}: expected <points>, as other shapes are no clicks, "
-                    f"got <{tag[:40]}>"
-                )
-            self._add_points(attributes)
+        path, place = tuple(self._open), self._place()
         self._open.append(tag)
+        if not path and tag != "annotations":
+            raise DataError(f"{place}: expected <annotations>, got <{tag[:40]}>")
+        if path == ("annotations",) and tag == "image":
+            self._image = self._image_of(attributes)
+        elif path == ("annotations",) and tag == "track":
+            self._shapes += 1
+            self._track = self._text(attributes, "label"), str(self._shapes)
+        elif path in _OWNERS:
+            if tag == "points":
+                self._add(attributes, of_track=path[-1] == "track")
+            elif tag != "attribute":
+                self._pictures.report.leave_out(
+                    f"shapes of the kind {tag[:40]}, which are no clicks", place
+                )
 
     def _end(self, _: str) -> None:
         self._open.pop()
 
-    def _start_image(self, attributes: dict[str, str]) -> None:
-        place = self._place()
-        size = [self._integer(attributes, key, 1) for key in ("height", "width")]
-        name = self._text(attributes, "name")
-        self.images.append(self._pictures.find(name, f"{place}: name", *size))
+    def _read_size(self, text: str) -> None:
+        if tuple(self._open[:-1]) in (_SIZE, _PROJECT_SIZE):
+            key = self._open[-1]
+            self._sizes[key] = self._sizes.get(key, "") + text
 
-    def _add_points(self, attributes: dict[str, str]) -> None:
-        place, label = self._place(), self._text(attributes, "label")
-        group = str(self._integer(attributes, "group_id", 0)) if "group_id" in attributes else None
-        self._shapes += 1
+    def _image_of(self, attributes: dict[str, str]) -> ClickedImage | None:
+        place = self._place()
+        try:
+            size = self._size(attributes)
+            name = self._text(attributes, "name")
+            subset = attributes.get("subset", "")
+            names = [f"{subset}/{name}", name] if subset else [name]
+            return self._found(names, f"{place}: name", size)
+        except DataError as error:
+            self._pictures.report.broken(error, "images")
+            return None
+
+    def _frame_of(self, attributes: dict[str, str]) -> ClickedImage | None:
+        """The picture of a frame of a video, looked for once."""
+        place, number = self._place(), self._integer(attributes, "frame", 0)
+        if number not in self._frames:
+            name = f"frame_{number:06d}"
+            try:
+                sizes = {key: text.strip() for key, text in self._sizes.items()}
+                size = self._size(sizes) if sizes else (None, None)
+                self._frames[number] = self._found([name, f"{name}.PNG"], place, size)
+            except DataError as error:
+                self._pictures.report.broken(error, "images")
+                self._frames[number] = None
+        return self._frames[number]
+
+    def _size(self, texts: dict[str, str]) -> tuple[int, int]:
+        return self._integer(texts, "height", 1), self._integer(texts, "width", 1)
+
+    def _found(
+        self, names: list[str], place: str, size: tuple[int | None, int | None]
+    ) -> ClickedImage:
+        image = self._pictures.find(names, place, "cvat", size)
+        self.images.append(image)
+        return image
+
+    def _add(self, attributes: dict[str, str], of_track: bool) -> None:
+        place = self._place()
+        if of_track:
+            if attributes.get("outside") == "1":  # the target is not in this frame
+                return
+            image, (label, group) = self._frame_of(attributes), self._track
+        else:
+            self._shapes += 1
+            image, label = self._image, self._text(attributes, "label")
+            group = (
+                str(self._integer(attributes, "group_id", 0)) if "group_id" in attributes else ""
+            )
+        if image is None:
+            return
         for pair in self._text(attributes, "points").split(";"):
             try:
                 x, y = map(float, pair.split(","))
             except ValueError as error:
                 raise DataError(f"{place}: points: expected x,y;x,y;..., got {pair!r}") from error
-            self.images[-1].clicks.append(Click(place, x, y, label, self._shapes, group))
+            image.clicks.append(Click(place, x, y, label, self._shapes, group or None))
 
     def _text(self, attributes: dict[str, str], key: str) -> str:
         return check_text(attributes.get(key, ""), f"{self._place()}: {key}")

@@ -1,113 +1,189 @@
 """Clicks as Label Studio exports them: JSON of tasks with key points in percent."""
 
 import re
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from point2mask.data.errors import DataError
-from point2mask.data.formats.clicks import MAX_FILE, Click, ClickedImage, Pictures
-from point2mask.data.json_files import Flag, Pixels, Text, read_json
+from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.json_files import Flag, Pixels, Text, decode, read_json
+from point2mask.data.png import PICTURE_SUFFIXES
 
 KIND = "keypointlabels"
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")  # what an upload puts before the name of a file
-
-
-def read_label_studio(path: Path, pictures: Pictures) -> list[ClickedImage]:
-    """Clicks of an export of the kind "JSON". Every click is a target of its own.
-
-    A task must have one annotation that was not cancelled, or none. Its picture is named by the
-    end of the address in ``data``: of an upload without the eight characters before the name, of a
-    local file the path after ``?d=``, and else the last part.
-
-    Raises:
-        DataError: no such export, several annotations, results other than key points, or a rotated
-            picture; the message names the entry.
-    """
-    tasks = read_json(path, list[_Task], "an export of Label Studio as JSON", MAX_FILE)
-    return [_read_task(task, f"{path}: [{index}]", pictures) for index, task in enumerate(tasks)]
-
-
-def _read_task(task: "_Task", place: str, pictures: Pictures) -> ClickedImage:
-    key = next(iter(task.data)) if len(task.data) == 1 else "image"
-    address = task.data.get(key)
-    if not isinstance(address, str) or not address:
-        raise DataError(f"{place}.data.{key}: expected the address of a picture, got {address!r}")
-    annotations = [entry for entry in task.annotations if not entry.was_cancelled]
-    if len(annotations) > 1:
-        raise DataError(
-            f"{place}.annotations: expected one that was not cancelled, got {len(annotations)}"
-        )
-    results = [
-        (f"{place}.annotations.result[{index}]", result)
-        for entry in annotations
-        for index, result in enumerate(entry.result)
-    ]
-    sizes = {(result.original_height, result.original_width) for _, result in results}
-    if len(sizes) > 1:
-        raise DataError(f"{place}: expected one size of the picture, got {sorted(sizes)}")
-    size = sizes.pop() if sizes else (None, None)
-    image = pictures.find(picture_name(address), f"{place}.data.{key}", *size)
-    for number, (result_place, result) in enumerate(results):
-        image.clicks.append(_click(result, result_place, number, image))
-    return image
-
-
-def picture_name(address: str) -> str:
-    """The name of a picture from the address by which Label Studio knows it."""
-    parts = urlsplit(address)
-    local = parse_qs(parts.query).get("d")
-    if local:
-        return local[0]
-    name = PurePosixPath(unquote(parts.path)).name
-    upload = _UPLOAD.fullmatch(name)
-    return upload[1] if upload and "/upload/" in parts.path else name
-
-
-def _click(result: "_Result", place: str, number: int, image: ClickedImage) -> Click:
-    if result.type != KIND:
-        raise DataError(
-            f"{place}.type: expected {KIND!r}, as other results are no clicks, got {result.type!r}"
-        )
-    if result.image_rotation % 360:
-        raise DataError(
-            f"{place}.image_rotation: expected 0, as pictures are used as stored, "
-            f"got {result.image_rotation}"
-        )
-    value = result.value
-    if len(value.keypointlabels) != 1:
-        raise DataError(
-            f"{place}.value.{KIND}: expected one label, got {len(value.keypointlabels)}"
-        )
-    x = value.x * image.record.width / 100
-    y = value.y * image.record.height / 100
-    return Click(f"{place}.value", x, y, value.keypointlabels[0], number)
-
-
-Percent = Annotated[float, Meta(ge=0, le=100)]
+MAX_PERCENT = 1e6  # beside which a coordinate is no place near any picture
 
 
 class _Value(Struct):
-    x: Percent
-    y: Percent
+    x: Annotated[float, Meta(ge=-MAX_PERCENT, le=MAX_PERCENT)]
+    y: Annotated[float, Meta(ge=-MAX_PERCENT, le=MAX_PERCENT)]
     keypointlabels: list[Text] = field(default_factory=list)
 
 
 class _Result(Struct):
-    type: Text
-    original_height: Pixels
-    original_width: Pixels
-    value: _Value
+    """Of any kind; only key points are looked at."""
+
+    type: str = ""
+    original_height: Pixels | None = None
+    original_width: Pixels | None = None
+    value: msgspec.Raw = msgspec.Raw(b"null")
     image_rotation: float = 0
 
 
 class _Annotated(Struct):
     result: list[_Result]
     was_cancelled: Flag = False
+    ground_truth: Flag = False
 
 
 class _Task(Struct):
-    data: dict[str, Any]
-    annotations: list[_Annotated]
+    data: dict[str, Any] | None = None
+    annotations: list[_Annotated] | None = None
+    completions: list[_Annotated] | None = None  # their name until 2020
+
+
+def read_label_studio(path: Path, pictures: Pictures) -> list[ClickedImage]:
+    """Clicks of an export of the kind "JSON". Every click is a target of its own.
+
+    Of the annotations of a task that were not cancelled, the one marked as ground truth counts,
+    else the last; others are left out, as are results that are no key points. The picture's address
+    is what ``data`` has as ``image``, else its only entry that is a path of a picture. The picture
+    is looked for by the whole path and by its end, of an upload also without the eight characters
+    before the name; of a local file the path is what follows ``?d=``. Clicks are on the picture as
+    viewers show it; where a file gives no sizes, those of the pictures are taken.
+
+    Raises:
+        DataError: no such export, or a picture turned in Label Studio; the message names the entry.
+    """
+    tasks = read_json(path, list[_Task], "an export of Label Studio as JSON", MAX_FILE)
+    addresses: dict[int, tuple[str, list[str]]] = {}
+    for index, task in enumerate(tasks):
+        place = f"{path}: [{index}]"
+        try:
+            key = _picture_key(task, place)
+            addresses[index] = f"{place}.data.{key}", picture_names(_text(task, key, place))
+        except DataError as error:
+            pictures.report.broken(error, "tasks")
+    # Without a folder to look in, pictures of one name in several folders are told apart by these.
+    last = Counter(names[-1] for _, names in addresses.values())
+    images = []
+    for index, (place, names) in addresses.items():
+        if pictures.folder is None and last[names[-1]] > 1:
+            names = names[:1]
+        try:
+            images.append(_read_task(tasks[index], f"{path}: [{index}]", place, names, pictures))
+        except DataError as error:
+            pictures.report.broken(error, "tasks")
+    return images
+
+
+def _picture_key(task: _Task, place: str) -> str:
+    """The entry of ``data`` that has the address of the picture."""
+    if task.data is None:
+        raise DataError(
+            f"{place}: expected a task with data, as the export JSON has it, not JSON-MIN; got none"
+        )
+    if "image" in task.data or not task.data:
+        return "image"
+    if len(task.data) == 1:
+        return next(iter(task.data))
+    found = [key for key, value in task.data.items() if _is_picture(value)]
+    if len(found) != 1:
+        raise DataError(
+            f"{place}.data: expected an image, or one entry that is the path of a picture, got "
+            f"{', '.join(found or task.data)}"
+        )
+    return found[0]
+
+
+def _text(task: _Task, key: str, place: str) -> str:
+    address = (task.data or {}).get(key)
+    if not isinstance(address, str) or not address:
+        raise DataError(f"{place}.data.{key}: expected the address of a picture, got {address!r}")
+    return address
+
+
+def _is_picture(value: object) -> bool:
+    return isinstance(value, str) and _path_of(value).lower().endswith(PICTURE_SUFFIXES)
+
+
+def _path_of(address: str) -> str:
+    """The path in an address, of a local file that after ``?d=``."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # of brackets that are no IPv6 address: a name, no address
+        return address
+    local = parse_qs(parts.query).get("d")
+    path = local[0] if local else unquote(parts.path)
+    return path.replace("\\", "/").strip("/")
+
+
+def picture_names(address: str) -> list[str]:
+    """What a picture may be called that Label Studio knows by an address, the plain name last."""
+    path = _path_of(address)
+    upload = _UPLOAD.fullmatch(PurePosixPath(path).name)
+    if upload and "upload/" in path:
+        return [path, upload[1]]
+    return [path] if "?d=" in address else [path, PurePosixPath(path).name]
+
+
+def _read_task(
+    task: _Task, place: str, name_place: str, names: list[str], pictures: Pictures
+) -> ClickedImage:
+    results = _results(task, place, pictures)
+    sizes = {(r.original_height, r.original_width) for _, r in results} - {(None, None)}
+    if len(sizes) > 1:
+        raise DataError(f"{place}: expected one size of the picture, got {sorted(map(str, sizes))}")
+    size = sizes.pop() if sizes else (None, None)
+    image = pictures.find(names, name_place, "label-studio", size)
+    for number, (result_place, result) in enumerate(results):
+        image.clicks.append(_click(result, result_place, number, image))
+    return image
+
+
+def _results(task: _Task, place: str, pictures: Pictures) -> list[tuple[str, _Result]]:
+    """The key points of the one annotation that counts, with their places."""
+    name = "annotations" if task.completions is None else "completions"
+    entries = task.annotations if task.completions is None else task.completions
+    if entries is None:
+        raise DataError(f"{place}.annotations: expected an entry, got none")
+    valid = [index for index, entry in enumerate(entries) if not entry.was_cancelled]
+    if not valid:
+        return []
+    marked = [index for index in valid if entries[index].ground_truth]
+    chosen = (marked or valid)[-1]
+    for index in valid:
+        if index != chosen:
+            pictures.report.leave_out(
+                "annotations of tasks that have another", f"{place}.{name}[{index}]"
+            )
+    found = []
+    for index, result in enumerate(entries[chosen].result):
+        at = f"{place}.{name}[{chosen}].result[{index}]"
+        if result.type == KIND:
+            found.append((at, result))
+        else:
+            kind = result.type if result.type.isprintable() else ascii(result.type)
+            pictures.report.leave_out(f"results of the kind {kind[:40]}, which are no clicks", at)
+    return found
+
+
+def _click(result: _Result, place: str, number: int, image: ClickedImage) -> Click:
+    if result.image_rotation % 360:
+        raise DataError(
+            f"{place}.image_rotation: expected 0, as it was not turned in the file, "
+            f"got {result.image_rotation}"
+        )
+    value: _Value = decode(result.value, _Value, f"{place}.value")
+    if len(value.keypointlabels) != 1:
+        raise DataError(
+            f"{place}.value.{KIND}: expected one label, got {len(value.keypointlabels)}"
+        )
+    height, width = image.size
+    x, y = value.x * width / 100, value.y * height / 100
+    return Click(f"{place}.value", x, y, value.keypointlabels[0], number)

@@ -1,13 +1,14 @@
 """Clicks as labelme stores them: a JSON for every picture, shapes of the type "point"."""
 
-from pathlib import Path, PurePosixPath
+import posixpath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside, write_json
-from point2mask.data.formats.clicks import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.json_files import Pixels, Point, Text, read_json
 from point2mask.data.points import PointLabels
 
@@ -15,19 +16,26 @@ VERSION = "5.0.0"  # of labelme, whose files look like ours
 
 
 def read_labelme(path: Path, pictures: Pictures) -> list[ClickedImage]:
-    """Clicks of a JSON, or of all in a folder and its folders.
+    """Clicks of a JSON, or of all in a folder and its folders; other shapes are left out.
 
-    A picture is looked for by the last part of ``imagePath``, where its JSON lies in ``path``;
-    shapes with the same ``group_id`` and label are one target.
+    A picture is looked for by ``imagePath``, from the folder of its JSON, and by the last part of
+    that; shapes with the same ``group_id`` and label are one target. Clicks are on the picture as
+    viewers show it.
 
     Raises:
-        DataError: no labelme file, or shapes other than points; the message names the shape.
+        DataError: no labelme file; the message names the shape.
     """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path}: expected JSON files of labelme, got none")
     folder = path if path.is_dir() else path.parent
-    return [_read(folder, file.relative_to(folder).as_posix(), pictures) for file in files]
+    images = []
+    for file in files:
+        try:
+            images.append(_read(folder, file.relative_to(folder).as_posix(), pictures))
+        except DataError as error:
+            pictures.report.broken(error, "files")
+    return images
 
 
 class _Shape(Struct):
@@ -47,21 +55,34 @@ class _File(Struct):
 def _read(folder: Path, name: str, pictures: Pictures) -> ClickedImage:
     path = resolve_inside(folder, name)
     root = read_json(path, _File, "a JSON of labelme", MAX_FILE)
-    # From the folder of the JSON, and by backslashes where labelme ran on Windows.
-    last = PurePosixPath(root.imagePath.replace("\\", "/")).name
-    image_name = (PurePosixPath(name).parent / last).as_posix()
-    image = pictures.find(image_name, f"{path}: imagePath", root.imageHeight, root.imageWidth)
+    names = _names(PurePosixPath(name).parent, root.imagePath)
+    size = (root.imageHeight, root.imageWidth)
+    image = pictures.find(names, f"{path}: imagePath", "labelme", size)
     for number, shape in enumerate(root.shapes):
-        image.clicks.append(_click(shape, number, f"{path}: shapes[{number}]"))
+        place = f"{path}: shapes[{number}]"
+        if shape.shape_type == "point":
+            image.clicks.append(_click(shape, number, place))
+        else:
+            pictures.report.leave_out(
+                f"shapes of the kind {shape.shape_type}, which are no clicks", place
+            )
     return image
 
 
+def _names(folder: PurePosixPath, given: str) -> list[str]:
+    """What the picture of a JSON in ``folder`` may be called.
+
+    Labelme has its path from there, by backslashes on Windows, or an absolute one. It may lead
+    out of the folder, and lies beside the JSON then.
+    """
+    path = PurePosixPath(given.replace("\\", "/"))
+    beside = (folder / path.name).as_posix()
+    whole = posixpath.normpath((folder / path).as_posix())
+    absolute = path.is_absolute() or PureWindowsPath(given).drive
+    return [beside] if absolute or whole.startswith("../") else [whole, beside]
+
+
 def _click(shape: _Shape, number: int, place: str) -> Click:
-    if shape.shape_type != "point":
-        raise DataError(
-            f"{place}.shape_type: expected 'point', as other shapes are no clicks, "
-            f"got {shape.shape_type!r}"
-        )
     if len(shape.points) != 1:
         raise DataError(f"{place}.points: expected one [x, y], got {len(shape.points)}")
     ((x, y),) = shape.points

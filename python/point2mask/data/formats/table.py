@@ -6,7 +6,7 @@ from pathlib import Path
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, read_bounded, write_bytes
-from point2mask.data.formats.clicks import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.points import PointLabels
 
 COLUMNS = ("image", "x", "y", "category")
@@ -25,7 +25,7 @@ def read_csv(path: Path, pictures: Pictures) -> list[ClickedImage]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected UTF-8 text ({error})") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    images: dict[str, ClickedImage] = {}
+    table = _Table(pictures)
     columns: list[str] = []
     try:
         for number, row in enumerate(reader):
@@ -33,12 +33,15 @@ def read_csv(path: Path, pictures: Pictures) -> list[ClickedImage]:
             if number == 0:
                 columns = _columns(row, place)
             elif row:
-                _add(images, dict(_cells(columns, row, place)), number, place, pictures)
+                try:
+                    table.add(dict(_cells(columns, row, place)), number, place)
+                except DataError as error:
+                    pictures.report.broken(error, "rows")
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: expected CSV ({error})") from error
     if not columns:
         raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}, got an empty file")
-    return list(images.values())
+    return list(table.images.values())
 
 
 def _columns(row: list[str], place: str) -> list[str]:
@@ -59,20 +62,25 @@ def _cells(columns: list[str], row: list[str], place: str) -> list[tuple[str, st
     return list(zip(columns, row, strict=True))
 
 
-def _add(
-    images: dict[str, ClickedImage],
-    cells: dict[str, str],
-    number: int,
-    place: str,
-    pictures: Pictures,
-) -> None:
-    name = cells["image"]
-    if name not in images:
-        images[name] = pictures.find(name, place)
-    x, y = (_number(cells, key, place) for key in ("x", "y"))
-    category = check_text(cells["category"], f"{place}: category")
-    instance = cells.get(INSTANCE, "").strip() or None
-    images[name].clicks.append(Click(place, x, y, category, number, instance))
+class _Table:
+    """Images by their names, whatever a row calls them."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.images: dict[str, ClickedImage] = {}
+        self._pictures = pictures
+        self._names: dict[str, str] = {}  # by what rows call them
+
+    def add(self, cells: dict[str, str], number: int, place: str) -> None:
+        x, y = (_number(cells, key, place) for key in ("x", "y"))
+        category = check_text(cells["category"], f"{place}: category")
+        instance = cells.get(INSTANCE, "").strip() or None
+        called = cells["image"]
+        if called not in self._names:
+            image = self._pictures.find(called, place, "csv")
+            self._names[called] = image.record.file_name
+            self.images.setdefault(image.record.file_name, image)
+        clicks = self.images[self._names[called]].clicks
+        clicks.append(Click(place, x, y, category, number, instance))
 
 
 def _number(cells: dict[str, str], key: str, place: str) -> float:

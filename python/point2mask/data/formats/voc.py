@@ -15,6 +15,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular, resolve_inside
 from point2mask.data.formats import sbd
 from point2mask.data.formats.conversion import Labelled, Picture, Size, Split
+from point2mask.data.frames import FRAMES
 from point2mask.data.png import read_indices
 from point2mask.data.records import Category, Segment, default_color
 
@@ -31,6 +32,19 @@ CATEGORIES = {
 # Things keep the number that the source gives them, which is a byte.
 BACKGROUND_SEGMENT = 256
 VOID = 255
+
+
+def _colors() -> list[tuple[int, int, int]]:
+    """VOC's colours: bits 0, 1, 2 of the number from the highest bit of red, green, blue down."""
+    numbers = np.arange(256)
+    colors = np.zeros((256, 3), np.int64)
+    for level in range(8):
+        for channel in range(3):
+            colors[:, channel] |= ((numbers >> (3 * level + channel)) & 1) << (7 - level)
+    return [(red, green, blue) for red, green, blue in colors.tolist()]
+
+
+COLORS = _colors()  # of the numbers of classes and objects, by number
 _SPLITS = ("train", "val")
 MAX_LIST = 2**24  # bytes of a list of names
 _NAME = re.compile(r"\w[\w.-]*")
@@ -64,8 +78,8 @@ def read_splits(voc: Path, sbd_folder: Path | None = None) -> list[Split]:
     stem = "voc_panoptic_train" if sbd_folder is None else "voc_panoptic_train_aug"
     held = [_voc_picture(voc, name) for name in val]
     return [
-        Split("train", stem, CATEGORIES, pictures, trained=True),
-        Split("val", "voc_panoptic_val", CATEGORIES, held, trained=False),
+        Split("train", stem, CATEGORIES, pictures, trained=True, frame=FRAMES["voc"]),
+        Split("val", "voc_panoptic_val", CATEGORIES, held, trained=False, frame=FRAMES["voc"]),
     ]
 
 
@@ -103,13 +117,13 @@ def voc_segments(voc: Path, name: str, size: Size) -> Labelled:
         resolve_inside(voc / folder, f"{name}.png")
         for folder in ("SegmentationClass", "SegmentationObject")
     )
-    classes = read_indices(class_path, *size)
+    classes = read_indices(class_path, *size, colors=COLORS)
     if not object_path.exists():
         raise DataError(
             f"{object_path}: expected the objects of {name}, but there is no such file; "
             "SegmentationClass alone does not tell objects of a class apart"
         )
-    objects = read_indices(object_path, *size)
+    objects = read_indices(object_path, *size, colors=COLORS)
     if ((classes >= BACKGROUND) & (classes != VOID)).any():
         raise DataError(f"{class_path}: expected numbers in [0, {len(THINGS)}] and {VOID}")
     known = (classes != VOID) & (objects != VOID)

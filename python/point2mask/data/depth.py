@@ -1,0 +1,89 @@
+"""Pictures of more than 8 bits a channel, as 8 bits by one stated rule.
+
+White is the largest value of as few bits as hold the picture, at least 8: microscopes write 12 bits
+in 16. Floating point is white at 1, or at 255 where it goes beyond 1. A picture that has negative
+values, other floating point, or less than a sixteenth of that range is spread from its least to its
+largest value. All channels are scaled alike.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from point2mask.data.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+LITTLE_USED = 16  # a picture within one such part of the range is spread
+# Pillow decodes the high bytes of colours of 16 bits alone, unless told that the low ones are.
+_OTHER_ORDER = {"B": "L", "L": "B", "N": "B"}
+_WIDE = ("RGB;16", "RGBX;16", "RGBA;16")
+
+
+def has_wide_colors(image: "ImageFile") -> bool:
+    """Whether a picture that is not decoded yet has colours of 16 bits a channel."""
+    return ";16" in _raw_mode(image) and image.mode not in DEEP_MODES
+
+
+def read_wide_colors(image: "ImageFile", again: "ImageFile", place: object) -> NDArray[np.uint16]:
+    """Red, green and blue ``uint16 [H, W, 3]`` of such a picture.
+
+    Args:
+        image: opened, but not decoded.
+        again: the same file, opened once more.
+        place: for errors.
+
+    Raises:
+        DataError: channels that are not read here.
+    """
+    raw = _raw_mode(image)
+    if raw[:-1] not in _WIDE:
+        raise DataError(
+            f"{place}: expected grey, RGB or RGBA where channels have 16 bits, got {raw}"
+        )
+    again.tile = [tile._replace(args=_swapped(tile.args)) for tile in again.tile]
+    wide = np.empty((image.height, image.width, 3), np.uint16)
+    wide[:] = np.asarray(image)[..., :3]
+    wide <<= 8
+    wide |= np.asarray(again)[..., :3]
+    return wide
+
+
+def _raw_mode(image: "ImageFile") -> str:
+    """How Pillow names the bytes of the file."""
+    arguments = image.tile[0].args if image.tile else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _swapped(arguments: Any) -> Any:
+    if isinstance(arguments, tuple):
+        return (_swapped(arguments[0]), *arguments[1:])
+    text = str(arguments)
+    return text[:-1] + _OTHER_ORDER[text[-1]]
+
+
+def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Values of any kind as ``uint8`` of the same shape, see above; what is not finite is black.
+
+    >>> to_bytes(np.array([0, 1024, 4095], np.uint16))
+    array([  0,  64, 255], dtype=uint8)
+    """
+    numbers = values.astype(np.float64)
+    finite = np.isfinite(numbers)
+    low, high = (float(f(numbers[finite])) if finite.any() else 0.0 for f in (np.min, np.max))
+    black, white = 0.0, _white(values.dtype, high)
+    if low < 0 or high > white or 0 < high - low < white / LITTLE_USED:
+        black, white = low, high
+    numbers = np.where(finite, numbers, black)
+    scaled: NDArray[np.uint8] = np.rint((numbers - black) / (white - black) * 255).astype(np.uint8)
+    return scaled
+
+
+def _white(kind: np.dtype[np.generic], high: float) -> float:
+    if np.issubdtype(kind, np.integer):
+        return float(2 ** max(8, int(high).bit_length()) - 1)
+    return 1.0 if high <= 1 else 255.0
