@@ -7,10 +7,12 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from prompt_networks import write_networks
 
 from point2mask.cli import main
 from point2mask.data import read_panoptic, read_points, read_rgb
 from point2mask.label import label_image
+from point2mask.label.prompts import PromptableNetwork
 
 TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[app]").TestClient
 
@@ -160,6 +162,22 @@ def test_edge_maps_are_a_cue(folder, tmp_path):
     assert "cue of built-in, edge maps" in error(
         client.get("/api/images/0/masks?revision=1&cue=checkpoint")
     )
+
+
+def test_a_promptable_network_is_a_cue(folder, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime", reason="needs point2mask[prompts]")
+    prompts = PromptableNetwork(write_networks(tmp_path / "sam"))
+    client = serve(folder, prompts=prompts)
+    assert client.get("/api/state").json()["cues"] == ["built-in", "prompts"]
+    client.post("/api/categories", json={"name": "disc", "isthing": 1})
+    far = target(2, (3.0, 3.0))
+    put(client, [DISC, far])
+    assert client.post("/api/images/0/warm?cue=prompts").is_success
+    got = client.get("/api/images/0/masks?revision=1&cue=prompts")
+    targets = read_points(folder / "points.json").images[0][1]
+    expected = label_image(read_rgb(folder / "a.png"), targets, prompts=prompts)
+    np.testing.assert_array_equal(decode(got.content), expected + 1)
 
 
 def test_a_replaced_picture_is_noticed(client, folder):

@@ -21,9 +21,10 @@ from point2mask.data.segments import runs
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, PreparedImage
 from point2mask.label.folder import find_edges, read_edges
 from point2mask.label.picture import reduced_shape
+from point2mask.label.prompts import PromptableNetwork
 from point2mask.label.scene import enlarged
 
-BUILT_IN, EDGE_MAPS, NETWORK = "built-in", "edge maps", "checkpoint"
+BUILT_IN, EDGE_MAPS, NETWORK, PROMPTS = "built-in", "edge maps", "checkpoint", "prompts"
 KEPT = 4  # pictures whose click-independent part stays in memory: 15 to 35 MB each
 
 Labels = NDArray[np.int32]
@@ -55,6 +56,7 @@ class Cues:
 
     edges_dir: Path | None = None  # a grey picture of edge strength an image
     network: MapMaker | None = None
+    prompts: PromptableNetwork | None = None
     max_side: int = DEFAULT_MAX_SIDE
 
     @property
@@ -64,6 +66,7 @@ class Cues:
             BUILT_IN: True,
             EDGE_MAPS: self.edges_dir is not None,
             NETWORK: self.network is not None,
+            PROMPTS: self.prompts is not None,
         }
         return [name for name, there in available.items() if there]
 
@@ -109,7 +112,7 @@ class Masks:
     ) -> Labels:
         """Ids of the targets ``[H, W]``, 0 where nobody owns a pixel.
 
-        The built-in cue and the edge maps give what ``point2mask label`` gives for these clicks.
+        All cues but the checkpoint's give what ``point2mask label`` gives for these clicks.
 
         Args:
             record: of the picture.
@@ -174,7 +177,8 @@ class Masks:
             if cue == NETWORK and self.cues.network is not None:
                 return self.cues.network.prepare(image)
             edges = None if edges_path is None else read_edges(edges_path)
-            return PreparedImage(image, edges, self.cues.max_side)
+            prompts = self.cues.prompts if cue == PROMPTS else None
+            return PreparedImage(image, edges, self.cues.max_side, prompts)
 
         with self._lock:
             if key not in self._kept:

@@ -35,7 +35,7 @@ EXTRAS = (
         ("accelerate", "safetensors", "scipy", "tensorboard", "timm", "torchvision", "yaml"),
         "train",
     )
-    | {"ray": "ray"}
+    | {"onnxruntime": "prompts", "ray": "ray"}
 )
 
 

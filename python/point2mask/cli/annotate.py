@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import Subparsers, UsageError, add_command, positive
-from point2mask.cli.label import MAX_SIDE
+from point2mask.cli.label import MAX_SIDE, add_prompts
 from point2mask.cli.making import add_device, device_of
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def add_parser(subparsers: Subparsers) -> None:
             point2mask annotate photos --categories panoptic_train.json --edges edges
           with masks by a network that was trained on earlier clicks:
             point2mask annotate photos --checkpoint out/run
+          with a promptable network (encoder and decoder as ONNX) as a cue:
+            point2mask annotate photos --prompts sam
           the same masks without the page:
             point2mask label --images photos --points photos/points.json --out labels
         """,
@@ -64,6 +66,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "network can be chosen",
     )
     add_device(parser)
+    add_prompts(parser)
     parser.add_argument(
         "--max-side",
         type=positive,
@@ -111,8 +114,13 @@ def run(args: argparse.Namespace) -> int:
         categories = network.categories
     if args.categories is not None:
         categories = read_categories(args.categories)
+    prompts = None
+    if args.prompts is not None:
+        from point2mask.label.prompts import PromptableNetwork
+
+        prompts = PromptableNetwork(args.prompts)
     project = Project(args.folder, categories, without=out)
-    masks = Masks(args.folder, Cues(args.edges, network, args.max_side))
+    masks = Masks(args.folder, Cues(args.edges, network, prompts, args.max_side))
     with _listen(args.host, args.port) as listener:
         port = listener.getsockname()[1]
         name = f"[{args.host}]" if ":" in args.host else args.host

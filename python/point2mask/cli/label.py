@@ -41,6 +41,9 @@ def add_parser(subparsers: Subparsers) -> None:
           with the boundaries that a network trained on these clicks has learned:
             point2mask label --images train2017 --points points.json --out labels \\
               --checkpoint out/run
+          with what a promptable network says of every target (its encoder and decoder as ONNX):
+            point2mask label --images train2017 --points points.json --out labels \\
+              --prompts sam
           on after an interruption, and the third of forty parts (then: point2mask gather labels):
             point2mask label --images train2017 --points points.json --out labels --resume
             point2mask label --images train2017 --points points.json --out labels --shard 3/40
@@ -100,6 +103,7 @@ def _add_options(parser: Parser) -> None:
         help="folder of a run, of one of its checkpoints, or of save_pretrained: the boundaries "
         "that its network sees are used beside the built-in edges",
     )
+    add_prompts(parser)
     parser.add_argument(
         "--network-side",
         type=positive,
@@ -115,7 +119,10 @@ def _add_options(parser: Parser) -> None:
         help="work on pictures reduced to this longer side (default: %(default)s); not for network",
     )
     add_device(parser)
-    add_spreading(parser, "one a CPU; with --checkpoint, whose network uses all CPUs or the GPU, 1")
+    add_spreading(
+        parser,
+        "one a CPU; with --checkpoint or --prompts, whose networks use all CPUs or the GPU, 1",
+    )
     parser.add_argument(
         "--overlays",
         action=argparse.BooleanOptionalAction,
@@ -128,6 +135,16 @@ def _add_options(parser: Parser) -> None:
     add_json(parser)
 
 
+def add_prompts(parser: Parser) -> None:
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FOLDER",
+        help="the two ONNX files of a promptable network, encoder and decoder, as Segment Anything "
+        "is exported: the masks that it gives for the clicks become a part of every pixel's cost",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, read_points
     from point2mask.label import LabelOptions, label_folder
@@ -138,6 +155,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--device is for the network of --checkpoint RUN")
     if args.checkpoint is not None and args.edges is not None:
         raise UsageError("--edges and --checkpoint both give edges; leave one of them out")
+    if args.prompts is not None and args.assigner == "network":
+        raise UsageError("--assigner network asks no promptable network; leave --prompts out")
     if args.point_pngs is None:
         labels = read_points(args.points)
     else:
@@ -152,8 +171,10 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint,
         args.network_side,
         "cpu" if args.checkpoint is None else device_of(args),
+        args.prompts,
     )
-    spreading = spreading_of(args, 1 if args.checkpoint is not None else None)
+    alone = args.checkpoint is not None or args.prompts is not None
+    spreading = spreading_of(args, 1 if alone else None)
     start = time.perf_counter()
     with leaving_out_broken(args.skip_broken) as on_broken, progress_bar("labelling") as progress:
         made = label_folder(args.images, labels, args.out, options, spreading, progress, on_broken)

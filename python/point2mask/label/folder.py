@@ -40,6 +40,7 @@ from point2mask.visualize import overlay
 
 if TYPE_CHECKING:
     from point2mask.label.network import TrainedNetwork
+    from point2mask.label.prompts import PromptableNetwork
 
 Item = tuple[ImageRecord, list[PointTarget], Marks]
 # In the order they are looked for: beside name.jpg in one folder the edges are name.png.
@@ -63,6 +64,8 @@ class LabelOptions:
         network_side: pixels of the short side that the network sees; by default as its test images.
         device: where the network runs, as torch names it. Results that are resumed may come from
             several kinds.
+        prompts: folder of a promptable network, see
+            :class:`~point2mask.label.prompts.PromptableNetwork`; not for ``network``.
     """
 
     assigner: AssignerName | Literal["network"] = DEFAULT_ASSIGNER
@@ -72,12 +75,15 @@ class LabelOptions:
     checkpoint: Path | None = None
     network_side: int | None = None
     device: str = "cpu"
+    prompts: Path | None = None
 
     def __post_init__(self) -> None:
         if self.checkpoint is None and (self.assigner == NETWORK or self.network_side is not None):
             raise ValueError(f"assigner {NETWORK!r} and network_side need a checkpoint")
         if self.checkpoint is not None and self.edges_dir is not None:
             raise ValueError("edges_dir and checkpoint both give edges, expected one of them")
+        if self.prompts is not None and self.assigner == NETWORK:
+            raise ValueError(f"assigner {NETWORK!r} asks no promptable network")
 
 
 def label_folder(
@@ -145,7 +151,11 @@ def _settings(labels: PointLabels, options: LabelOptions) -> dict[str, object]:
         "checkpoint": None,
         "network_side": options.network_side,
         "max_side": None if options.assigner == NETWORK else options.max_side,
+        "prompts": None,
     }
+    if options.prompts is not None:
+        _prompts.cache_clear()  # the files may be others since
+        settings["prompts"] = _prompts(options.prompts).digest()
     if options.checkpoint is not None:
         _network.cache_clear()  # the run may have gone on since
         network = _network(options.checkpoint, options.network_side, options.device)
@@ -263,7 +273,16 @@ def _target_of_pixels(
         max_side=options.max_side,
         is_thing=[categories[target.category_id].isthing for target in targets],
         marks=marks,
+        prompts=None if options.prompts is None else _prompts(options.prompts),
     )
+
+
+@cache
+def _prompts(folder: Path) -> "PromptableNetwork":
+    """One a process."""
+    from point2mask.label.prompts import PromptableNetwork
+
+    return PromptableNetwork(folder)
 
 
 @cache

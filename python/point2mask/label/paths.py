@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from point2mask import _core
 from point2mask.grid import OFFSETS
+from point2mask.label.mask_costs import shared_with_masks
 from point2mask.label.picture import Picture
 from point2mask.label.scene import Scene, enlarged
 
@@ -18,6 +19,7 @@ KEPT = 64  # targets whose distances stay with a picture: 0.3 MB each
 SAMPLING = 2  # transport is solved on every so-many-th row and column
 
 
+@shared_with_masks
 def shortest_path(scene: Scene) -> NDArray[np.int32]:
     """The target from whose clicks the path over the lowest edges is shortest."""
     small = scene.reduced(MAX_SIDE)
@@ -29,13 +31,16 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     """Optimal transport of the pixels to the targets, each of which receives its area.
 
     Targets without a given area get that of their cell about the centroids of shortest-path cells
-    (Point2Mask's supplies), scaled to what the given areas leave.
+    (Point2Mask's supplies), scaled to what the given areas leave. Where a promptable network adds
+    its costs, the cell is that of the lowest cost.
     """
     small = scene.reduced(MAX_SIDE)
     distance = _distance(small, small.seeds)
     # Logarithms: a target's potential then multiplies its distances. Half a step at the clicks.
     cost = np.log(distance + np.float32(STEP_COST / 2))
-    share = _supplies(small, distance)
+    if small.mask_cost is not None:
+        cost += small.mask_cost
+    share = _supplies(small, distance, cost)
     coarse = cost[None, :, ::SAMPLING, ::SAMPLING].reshape(1, len(cost), -1)
     pixels = coarse.shape[2]
     potential, _, _ = _core.sinkhorn(
@@ -50,12 +55,17 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     return enlarged(labels.astype(np.int32), scene.shape)
 
 
-def _supplies(scene: Scene, distance: NDArray[np.float32]) -> NDArray[np.float64]:
+def _supplies(
+    scene: Scene, distance: NDArray[np.float32], cost: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """The share of the pixels ``[K]`` that each target shall get; they add up to 1."""
     known = np.isfinite(scene.area)
     share = np.where(known, scene.area, 0.0)
     if not known.all():
-        guess = _centroid_shares(scene, distance)[~known]
+        if scene.mask_cost is None:
+            guess = _centroid_shares(scene, distance)[~known]
+        else:
+            guess = _shares(cost)[~known]
         # What is left for the others, even if the given areas leave nothing.
         share[~known] = guess * max(1 - share.sum(), guess.sum() / 2) / guess.sum()
     share[(scene.seeds < 0).all(1)] = 0  # nothing reaches a target whose clicks were dropped
@@ -74,9 +84,13 @@ def _centroid_shares(scene: Scene, distance: NDArray[np.float32]) -> NDArray[np.
         if labels[y, x] == k and (labels.flat[clicks] == k).all():
             seeds[k] = -1
             seeds[k, 0] = y * labels.shape[1] + x
-    cells = _distance(scene, seeds).argmin(0)
+    return _shares(_distance(scene, seeds))
+
+
+def _shares(cost: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Shares ``[K]`` of the pixels of a cost ``[K, h, w]`` that are cheapest for every target."""
     # A target whose centroid shares its pixel with another's still gets something.
-    counts = np.maximum(np.bincount(cells.ravel(), minlength=targets), 1)
+    counts = np.maximum(np.bincount(cost.argmin(0).ravel(), minlength=len(cost)), 1)
     return np.asarray(counts / counts.sum())
 
 

@@ -2,19 +2,24 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data import DataError, PointTarget
 from point2mask.data.marks import NO_MARKS, NOBODY, Marks, check_marks, draw_strokes
+from point2mask.label.mask_costs import HIGHEST
 from point2mask.label.paths import shortest_path, transport
 from point2mask.label.picture import Picture, make_picture
 from point2mask.label.regions import merge, watershed
 from point2mask.label.scene import Scene, enlarged, make_scene
+
+if TYPE_CHECKING:
+    from point2mask.label.prompts import PromptableNetwork, PromptedPicture
 
 Assigner = Callable[[Scene], NDArray[np.int32]]  # the target [h, w] of every pixel
 AssignerName = Literal["merge", "watershed", "shortest_path", "transport"]
@@ -39,8 +44,9 @@ def label_image(
     max_side: int = DEFAULT_MAX_SIDE,
     is_thing: Sequence[bool] | None = None,
     marks: Marks = NO_MARKS,
+    prompts: "PromptableNetwork | None" = None,
 ) -> NDArray[np.int32]:
-    """Panoptic masks from clicks, without a trained network.
+    """Panoptic masks from clicks, without a network that was trained for them.
 
     Args:
         image: ``uint8 [H, W, 3]``, RGB.
@@ -55,6 +61,9 @@ def label_image(
             taken to lie near their clicks, stuff is not.
         marks: clicks on what belongs to no target, which compete for pixels like those of stuff,
             and corrections by hand, which are written over all else.
+        prompts: a :class:`~point2mask.label.prompts.PromptableNetwork` that is asked with the
+            clicks of every target; its mask scores become a part of the cost by which all pixels
+            are shared out.
 
     Returns:
         ``int32 [H, W]``, the index of every pixel's target, -1 for none; -1 everywhere if there is
@@ -75,7 +84,7 @@ def label_image(
     >>> labels[0, ::5].tolist()
     [0, 0, 0, 0, 1, 1, 1, 1]
     """
-    return PreparedImage(image, edges, max_side).label(targets, assigner, is_thing, marks)
+    return PreparedImage(image, edges, max_side, prompts).label(targets, assigner, is_thing, marks)
 
 
 class PreparedImage:
@@ -89,20 +98,21 @@ class PreparedImage:
         image: NDArray[np.uint8],
         edges: NDArray[np.floating] | None = None,
         max_side: int = DEFAULT_MAX_SIDE,
+        prompts: "PromptableNetwork | None" = None,
     ) -> None:
         """Arguments and errors as for :func:`label_image`; both arrays must stay as they are."""
         _check_image(image, edges, max_side)
         self.shape = image.shape[:2]
-        self._make: Callable[[], Picture] | None = partial(make_picture, image, edges, max_side)
-        self._picture: Picture | None = None
+        self._make: Callable[[], _Made] | None = partial(_make, image, edges, max_side, prompts)
+        self._made: _Made | None = None
 
     @property
-    def picture(self) -> Picture:
+    def made(self) -> "_Made":
         """Made when first asked for; the image at its own size is not kept after that."""
         if self._make is not None:
-            self._picture, self._make = self._make(), None
-        assert self._picture is not None
-        return self._picture
+            self._made, self._make = self._make(), None
+        assert self._made is not None
+        return self._made
 
     def label(
         self,
@@ -149,14 +159,38 @@ class PreparedImage:
         _check_marks(targets, marks, *self.shape)
         clicked = [index for index, target in enumerate(targets) if target.points]
         if not clicked:
-            return np.full(self.picture.shape, -1, np.int32)
+            return np.full(self.made.picture.shape, -1, np.int32)
         chosen = [targets[index] for index in clicked]
         kinds = [things[index] for index in clicked]
         if marks.rest:  # a target like stuff, of a category of its own, that nobody hears of
             chosen.append(PointTarget(0, REST_CATEGORY, marks.rest))
             kinds.append(False)
-        scene = make_scene(self.picture, self.shape, chosen, kinds)
+        scene = make_scene(self.made.picture, self.shape, chosen, kinds)
+        if self.made.prompted is not None:
+            clicks = [target.points for target in chosen[: len(clicked)]]
+            costs = self.made.prompted.costs(clicks, kinds[: len(clicked)], marks.rest)
+            # What belongs to nobody is no one thing that could be asked for.
+            nobody = np.full((len(chosen) - len(clicked), *scene.shape), HIGHEST, np.float32)
+            scene = replace(scene, mask_cost=np.concatenate([costs, nobody]))
         return np.array([*clicked, -1], np.int32)[ASSIGNERS[assigner](scene)]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What an image gives whatever the clicks are."""
+
+    picture: Picture
+    prompted: "PromptedPicture | None"
+
+
+def _make(
+    image: NDArray[np.uint8],
+    edges: NDArray[np.floating] | None,
+    max_side: int,
+    prompts: "PromptableNetwork | None",
+) -> _Made:
+    picture = make_picture(image, edges, max_side)
+    return _Made(picture, None if prompts is None else prompts.prepare(image, picture.shape))
 
 
 def _clicks(

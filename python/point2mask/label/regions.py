@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from point2mask import _core
 from point2mask.label.edges import appearance_bins, relative_side
+from point2mask.label.mask_costs import shared_with_masks
 from point2mask.label.picture import Picture
 from point2mask.label.scene import Scene
 
@@ -15,6 +16,7 @@ REACH = 3.5  # spacings of clicks: a thing's region this far away costs twice as
 PLATEAU_CELL = 16  # pixels: flat areas become regions of at most this side
 
 
+@shared_with_masks
 def merge(scene: Scene) -> NDArray[np.int32]:
     """Seeded region merging: neighbours that look alike and have no edge between them join first.
 
@@ -36,6 +38,7 @@ def merge(scene: Scene) -> NDArray[np.int32]:
     )
 
 
+@shared_with_masks
 def watershed(scene: Scene) -> NDArray[np.int32]:
     """Flooding from the clicks: a pixel goes to the target that it reaches over the lowest edge."""
     from skimage.segmentation import watershed as flood

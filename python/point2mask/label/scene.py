@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data import PointTarget
-from point2mask.label.picture import Picture
+from point2mask.label.picture import Picture, resized
 
 MARKER_RADIUS = 3  # pixels: a click also labels the square about it
 
@@ -21,6 +21,9 @@ class Scene:
     category: NDArray[np.int64]  # [K]
     is_thing: NDArray[np.bool_]  # [K]
     area: NDArray[np.float64]  # [K] share of the image, NaN where nobody knows
+    mask_cost: NDArray[np.float32] | None = (
+        None  # [K, h, w], of a promptable network if one is asked
+    )
 
     @property
     def edge(self) -> NDArray[np.float32]:
@@ -77,7 +80,10 @@ class Scene:
             return self
         clicks = [[(x + 0.5, y + 0.5) for y, x in self.clicks(k)] for k in range(len(self.seeds))]
         seeds = place_clicks(clicks, self.shape, picture.shape)
-        return replace(self, picture=picture, seeds=seeds)
+        costs = self.mask_cost
+        if costs is not None:
+            costs = np.stack([resized(cost, picture.shape) for cost in costs])
+        return replace(self, picture=picture, seeds=seeds, mask_cost=costs)
 
 
 def make_scene(
