@@ -13,7 +13,7 @@ from PIL import Image
 from point2mask import hub
 from point2mask.app import Masks, Project
 from point2mask.app.export import WRITERS, How, export, zipped
-from point2mask.app.formats import copy_file
+from point2mask.app.formats import copy_upright
 from point2mask.checkpoint import save_tensors
 from point2mask.data import PointTarget, files, png, read_panoptic, read_points, write_points
 from point2mask.data.formats.table import write_csv
@@ -49,7 +49,7 @@ def check(folder, write):
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 50, 3), np.uint8)
 
 
-@pytest.mark.parametrize("suffix", sorted(png.PICTURE_SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(png.WRITTEN_SUFFIXES))
 def test_pictures(suffix, tmp_path):
     check(tmp_path, lambda: png.write_rgb(tmp_path / f"picture{suffix}", NOISE))
 
@@ -66,7 +66,7 @@ def test_json(tmp_path):
 def test_streams_and_copies(tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"x" * (FULL + 1))
-    check(tmp_path, lambda: copy_file(source, tmp_path / "copy"))
+    check(tmp_path, lambda: copy_upright(source, tmp_path / "copy"))
 
 
 def test_tensors(tmp_path):

@@ -4,8 +4,8 @@ import sys
 
 EXTRAS = (
     "PIL accelerate argcomplete fastapi httpx huggingface_hub msgspec nbclient onnxruntime ot "
-    "playwright pycocotools rich safetensors scipy skimage starlette tensorboard timm torchvision "
-    "transformers uvicorn yaml"
+    "pillow_heif playwright pycocotools rich safetensors scipy skimage starlette tensorboard "
+    "timm torchvision transformers uvicorn yaml"
 ).split()
 
 

@@ -239,7 +239,7 @@ def test_broken_jpegs_and_four_colours(folder):
 
 
 def test_what_is_left_out_is_said(folder):
-    (folder / "e.heic").touch()
+    (folder / "e.dng").touch()
     (folder / "line\nbreak.png").touch()
     (folder / os.fsdecode(b"not-utf8-\xff.png")).touch()
     Image.new("RGB", (5, 5)).save(folder / "overlay.png")
@@ -249,7 +249,7 @@ def test_what_is_left_out_is_said(folder):
     state = serve(folder).get("/api/state").json()
     assert [i["name"] for i in state["images"]] == ["a.png", "c.jpg", "overlay.png", "sub/b.png"]
     said = "\n".join(state["notes"])
-    assert "left out 1 of the kind .heic" in said
+    assert "left out 1 of the kind .dng" in said
     assert "left out 2 whose names hold control characters or are not UTF-8" in said
     assert "left out the folder predicted" in said
     assert said.isascii()

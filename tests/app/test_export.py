@@ -251,6 +251,19 @@ def test_names_that_differ_by_the_suffix_are_refused_first(tmp_path):
             export(name, project.labels(), tmp_path, tmp_path / "out", never, HOW)
 
 
+def test_a_picture_whose_json_is_the_note_is_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "photos" / "export.png")
+    project = Project(tmp_path / "photos")
+    project.add_category("disc", True)
+    project.change(0, 0, [PointTarget(1, 1, ((4.5, 4.5),))])
+    shown = project, Masks(project.folder), None
+    with pytest.raises(DataError, match=r"rename export\.png"):
+        write(shown, "labelme", tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+    write(shown, "coco_panoptic", tmp_path / "out")
+
+
 def test_points_are_read_back(shown, tmp_path):
     folder, labels, _ = write(shown, "points", tmp_path)
     assert read_points(folder / "points.json") == labels

@@ -58,7 +58,7 @@ def page(browser, tmp_path_factory):
     picture[(y - 48) ** 2 + (x - 50) ** 2 < 24**2] = (200, 50, 40)
     for name in ("a.png", "a picture with quite a long name, as telephones give them.png"):
         Image.fromarray(picture).save(photos / name)
-    (photos / "left.heic").touch()
+    (photos / "left.dng").touch()
     with served(photos) as (url, _), opened(browser, url) as page:
         page.locator("#title", has_text=" — ").wait_for()
         for number in range(18):

@@ -11,10 +11,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.app.formats import Item, write_coco_instances, write_labelme, write_voc
+from point2mask.app.formats import (
+    Item,
+    upright,
+    write_coco_instances,
+    write_labelme,
+    write_voc,
+)
 from point2mask.app.polygons import write_overlays, write_yolo
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_replacing, write_json
+from point2mask.data.files import open_replacing, resolve_inside, write_json
+from point2mask.data.formats.labelme import EXPORTED
 from point2mask.data.json_files import read_json
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.panoptic import write_panoptic
@@ -22,7 +29,6 @@ from point2mask.data.points import PointLabels, PointTarget, write_points
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.progress import Progress, counted, ignore
 
-MARK = "export.json"  # in every folder written here, which only then may be replaced
 STORED = (".jpg", ".jpeg", ".png", ".webp")  # packed already
 SegmentMap = Callable[[ImageRecord, list[PointTarget], Marks], NDArray[np.int32]]
 Writer = Callable[[Path, Path, dict[int, Category], Iterator[Item]], None]
@@ -70,6 +76,12 @@ def export(
         raise DataError("there is nothing to export: no picture has a click yet")
     if format_name in BY_STEM:
         _check_stems([record for record, _ in labels.images], format_name)
+    names = [Path(record.file_name).with_suffix(".json").as_posix() for record, _ in labels.images]
+    if format_name == "labelme" and EXPORTED in names:
+        raise DataError(
+            f"labelme needs pictures whose JSON is not {EXPORTED}, which says how they were "
+            f"exported; rename {labels.images[names.index(EXPORTED)][0].file_name}"
+        )
     folder = out / format_name
     if folder.exists() and not _is_export(folder):
         raise DataError(f"{folder}: expected a new folder or an earlier export, got another one")
@@ -83,9 +95,11 @@ def export(
                 _item(record, targets, labels.marks.get(record.id, NO_MARKS), segment_map)
                 for record, targets in counted(labels.images, progress)
             )
+            if format_name not in AS_STORED:
+                items = (upright(i, resolve_inside(images_dir, i[0].file_name)) for i in items)
             WRITERS[format_name](beside, images_dir, labels.categories, items)
         made = {"format": format_name, "images": len(labels.images)}
-        write_json(beside / MARK, made if format_name == "points" else {**made, **asdict(how)})
+        write_json(beside / EXPORTED, made if format_name == "points" else {**made, **asdict(how)})
         old = out / f".{secrets.token_hex(8)}.tmp"
         if folder.exists():
             os.replace(folder, old)
@@ -133,7 +147,7 @@ def _check_stems(records: list[ImageRecord], format_name: str) -> None:
 
 def _is_export(folder: Path) -> bool:
     try:
-        return "format" in read_json(folder / MARK, dict[str, object], "what was exported")
+        return "format" in read_json(folder / EXPORTED, dict[str, object], "what was exported")
     except DataError:
         return False
 
@@ -157,5 +171,6 @@ WRITERS: dict[str, Writer] = {
     "yolo": write_yolo,
     "overlays": write_overlays,
 }
+AS_STORED = ("coco_panoptic",)  # read by our own commands, which take pictures as they are stored
 BY_STEM = ("coco_panoptic", "labelme")  # these name results by the picture without its suffix
 FORMATS = (*WRITERS, "points")

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, resolve_inside
+from point2mask.data.heic import HEIC_SUFFIXES, HINT
 from point2mask.data.png import PICTURE_SUFFIXES
 
 # Pictures that are not read here: whoever has them should know that they are missing.
-OTHER_PICTURES = (".heic", ".heif", ".avif", ".gif", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".psd")
-HEIC = (".heic", ".heif")
+OTHER_PICTURES = (
+    *HEIC_SUFFIXES,
+    *(".avif", ".gif", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".svg", ".jxl"),
+    *(".mp4", ".mov", ".avi", ".mkv", ".pdf"),
+)
 RESULTS = ("export.json", "summary.json", "panoptic.json")  # in folders that this program wrote
 MADE = ("panoptic", "overlays")  # by label and predict, beside the JSON
 
@@ -38,7 +42,7 @@ class Found:
         """A line for everything that is left out."""
         said = []
         for suffix, count in sorted(self.unread.items()):
-            hint = "; pip install 'point2mask[heic]' reads them" if suffix in HEIC else ""
+            hint = f"; {HINT}" if suffix in HEIC_SUFFIXES else ""
             said.append(f"left out {count} of the kind {suffix}{hint}")
         if self.outside:
             said.append(

@@ -8,15 +8,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_replacing, resolve_inside, write_bytes, write_json
-from point2mask.data.png import read_rgb, save_image, write_rgb
+from point2mask.data.frames import (
+    SHOWN,
+    UPRIGHT,
+    orientation,
+    point_to_shown,
+    to_shown,
+    turned_size,
+)
+from point2mask.data.png import WRITTEN_SUFFIXES, read_rgb, save_image, write_rgb
 from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, ImageRecord, categories_to_json, image_to_json
 
-Item = tuple[ImageRecord, NDArray[np.int32], list[PointTarget]]
+Item = tuple[ImageRecord, NDArray[np.int32], list[PointTarget]]  # as viewers show the picture
 LABELME_VERSION = "5.5.0"  # the layout written here; masks as shapes came with 5.2
 VOC_VOID = 255
 
@@ -80,7 +89,8 @@ def write_voc(
             objects[ids == target.id] = number
         _write_palette(folder / "SegmentationClass" / f"{name}.png", classes, palette)
         _write_palette(folder / "SegmentationObject" / f"{name}.png", objects, palette)
-        _write_jpeg(resolve_inside(images_dir, record.file_name), folder, name)
+        source = resolve_inside(images_dir, record.file_name)
+        copy_upright(source, folder / "JPEGImages" / f"{name}.jpg")
     names = {number: categories[key].name for key, number in numbers.items()}
     _write_lines(folder / "classes.txt", (f"{number} {names[number]}" for number in sorted(names)))
     _write_lines(folder / "ImageSets" / "Segmentation" / "train.txt", sorted(taken))
@@ -106,7 +116,9 @@ def write_labelme(
     for record, ids, targets in items:
         picture = resolve_inside(folder, record.file_name)
         path = picture.with_suffix(".json")
-        copy_file(resolve_inside(images_dir, record.file_name), picture)
+        if picture.suffix.lower() not in WRITTEN_SUFFIXES:
+            picture = picture.with_suffix(".jpg")
+        copy_upright(resolve_inside(images_dir, record.file_name), picture)
         shapes: list[dict[str, object]] = []
         for target in targets:
             name = categories[target.category_id].name
@@ -150,10 +162,38 @@ def _shape(name: str, group: int, kind: str, points: list[list[float]]) -> dict[
     }
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """A file of its own: who turns a picture in the export does not turn the original."""
+def copy_upright(source: Path, target: Path) -> None:
+    """A file of its own: who turns a picture in the export does not turn the original.
+
+    A picture of the same kind that no viewer turns is the same to the byte. Another one is encoded
+    anew, turned and without the tag: programs that look at the tag see it as those that do not.
+    """
+    if _kind(source) != _kind(target) or orientation(source) != UPRIGHT:
+        write_rgb(target, read_rgb(source, frame=SHOWN))
+        return
     with source.open("rb") as original, open_replacing(target) as file:
         shutil.copyfileobj(original, file)
+
+
+def _kind(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return ".jpg" if suffix == ".jpeg" else suffix
+
+
+def upright(item: Item, path: Path) -> Item:
+    """An item of the frame in which a picture is stored, as viewers show the picture."""
+    record, ids, targets = item
+    turned = orientation(path)
+    if turned == UPRIGHT or record.frame == SHOWN:
+        return item
+    stored = record.height, record.width
+    height, width = turned_size(stored, turned)
+    moved = [
+        replace(t, points=tuple(point_to_shown(x, y, stored, turned) for x, y in t.points))
+        for t in targets
+    ]
+    record = replace(record, height=height, width=width, frame=SHOWN)
+    return record, np.ascontiguousarray(to_shown(ids, turned)), moved
 
 
 def flat_name(record: ImageRecord, taken: set[str]) -> str:
@@ -166,14 +206,6 @@ def flat_name(record: ImageRecord, taken: set[str]) -> str:
         name = f"{plain}_{number}"
     taken.add(name)
     return name
-
-
-def _write_jpeg(source: Path, folder: Path, name: str) -> None:
-    target = folder / "JPEGImages" / f"{name}.jpg"
-    if source.suffix.lower() in (".jpg", ".jpeg"):
-        copy_file(source, target)
-    else:
-        write_rgb(target, read_rgb(source))
 
 
 def _write_palette(path: Path, numbers: NDArray[np.uint8], palette: list[int]) -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.app.formats import Item, copy_file, flat_name
+from point2mask.app.formats import Item, copy_upright, flat_name
 from point2mask.data.files import resolve_inside, write_bytes
-from point2mask.data.png import read_rgb, write_rgb
+from point2mask.data.frames import SHOWN
+from point2mask.data.png import WRITTEN_SUFFIXES, read_rgb, write_rgb
 from point2mask.data.records import Category, Segment
 from point2mask.visualize import overlay
-
-YOLO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def write_yolo(
@@ -37,10 +36,9 @@ def write_yolo(
                 lines.append(f"{number[target.category_id]} {shares}\n")
         write_bytes(folder / "labels" / f"{name}.txt", "".join(lines).encode())
         source = resolve_inside(images_dir, record.file_name)
-        if source.suffix.lower() in YOLO_SUFFIXES:
-            copy_file(source, folder / "images" / f"{name}{source.suffix.lower()}")
-        else:
-            write_rgb(folder / "images" / f"{name}.png", read_rgb(source))
+        suffix = source.suffix.lower()
+        kind = suffix if suffix in WRITTEN_SUFFIXES else ".jpg"
+        copy_upright(source, folder / "images" / f"{name}{kind}")
     names = "".join(f"  {index}: {_quoted(c.name)}\n" for index, c in enumerate(things))
     content = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
     write_bytes(folder / "data.yaml", content.encode())
@@ -87,9 +85,8 @@ def write_overlays(
     taken: set[str] = set()
     for record, ids, targets in items:
         name = flat_name(record, taken)
-        image = read_rgb(
-            resolve_inside(images_dir, record.file_name), (record.height, record.width)
-        )
+        source = resolve_inside(images_dir, record.file_name)
+        image = read_rgb(source, (record.height, record.width), frame=SHOWN)
         segments = [Segment(t.id, t.category_id, t.iscrowd) for t in targets]
         tinted = overlay(image, ids, segments, categories)
         places = {f"{categories[t.category_id].name} {t.id}": t.points[0] for t in targets}

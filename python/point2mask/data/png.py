@@ -23,12 +23,14 @@ from point2mask.data.frames import (
     to_shown,
     turned_size,
 )
+from point2mask.data.heic import HEIC_SUFFIXES, HINT, heic_formats, heic_suffixes
 
 if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (*WRITTEN_SUFFIXES, *heic_suffixes())  # that are read
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -202,7 +204,7 @@ def read_rgb(
     expected = "a picture" if size is None else f"a picture of {size[1]} x {size[0]} pixels"
     with (
         open_regular(path, expected) as file,
-        _decoding(file, path, _PICTURE_FORMATS, limit, pixels=False) as image,
+        _decoding(file, path, _picture_formats(), limit, pixels=False) as image,
     ):
         stored = image.height, image.width
         orientation = orientation_of(image)
@@ -241,9 +243,13 @@ def picture_size(path: Path, limit: SizeLimit = DEFAULT_LIMIT) -> tuple[int, int
     """Height and width of a picture, from its header alone."""
     with (
         open_regular(path, "a picture") as file,
-        _decoding(file, path, _PICTURE_FORMATS, limit, pixels=False) as image,
+        _decoding(file, path, _picture_formats(), limit, pixels=False) as image,
     ):
         return image.height, image.width
+
+
+def _picture_formats() -> tuple[str, ...]:
+    return (*_PICTURE_FORMATS, *heic_formats())
 
 
 def write_rgb(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -290,7 +296,8 @@ def _decoding(
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: expected an image as {' or '.join(formats)}") from error
+        hint = f"; {HINT}" if path.suffix.lower() in HEIC_SUFFIXES and not heic_formats() else ""
+        raise DataError(f"{path}: expected an image as {' or '.join(formats)}{hint}") from error
     except Exception as error:  # Pillow raises a dozen types for broken files
         raise DataError(
             f"{path}: expected a complete image, but decoding failed: {error}"

@@ -12,6 +12,7 @@ from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pict
 from point2mask.data.json_files import Pixels, Point, Text, read_json
 from point2mask.data.points import PointLabels
 
+EXPORTED = "export.json"  # in every folder that the annotation page exported
 VERSION = "5.0.0"  # of labelme, whose files look like ours
 
 
@@ -26,6 +27,7 @@ def read_labelme(path: Path, pictures: Pictures) -> list[ClickedImage]:
         DataError: no labelme file; the message names the shape.
     """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    files = [file for file in files if file != path / EXPORTED or not _is_note(file)]
     if not files:
         raise DataError(f"{path}: expected JSON files of labelme, got none")
     folder = path if path.is_dir() else path.parent
@@ -36,6 +38,15 @@ def read_labelme(path: Path, pictures: Pictures) -> list[ClickedImage]:
         except DataError as error:
             pictures.report.broken(error, "files")
     return images
+
+
+def _is_note(path: Path) -> bool:
+    """Whether a file is what the annotation page notes of an export, and no picture's."""
+    try:
+        content = read_json(path, dict[str, object], "a JSON of labelme", MAX_FILE)
+    except DataError:
+        return False  # it is named when it is read
+    return "format" in content and "imagePath" not in content
 
 
 class _Shape(Struct):
