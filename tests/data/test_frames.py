@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 from PIL import Image, ImageOps
+from turned_pictures import SIZES, TAGS, red, scene, write_turned
 
 from point2mask.cli import main
 from point2mask.data import DataError, ImageRecord, read_points, read_rgb, write_points
@@ -23,30 +24,6 @@ from point2mask.data.frames import (
     turned_size,
 )
 from point2mask.label import label_folder
-
-TAGS = range(1, 9)
-SIZES = [(6, 10), (8, 8)]
-
-
-def write_turned(path, pixels, tag):
-    """Pixels as they are stored, with the tag by which viewers turn them."""
-    exif = Image.Exif()
-    exif[0x0112] = tag
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, exif=exif)
-
-
-def scene(size):
-    """Pixels that are all different, one of them red."""
-    pixels = np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(*size, 3)
-    pixels[1, 3] = 255, 0, 0
-    return pixels
-
-
-def red(pixels):
-    """Column and row of the red pixel."""
-    ((y, x),) = np.argwhere((pixels == (255, 0, 0)).all(2))
-    return int(x), int(y)
 
 
 @pytest.mark.parametrize("tag", TAGS)

@@ -13,6 +13,7 @@ from point2mask.app.folder import find_pictures
 from point2mask.app.storage import ConflictError, Storage
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
+from point2mask.data.frames import STORED
 from point2mask.data.marks import NO_MARKS, Marks, Status
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
 from point2mask.data.points import (
@@ -23,6 +24,8 @@ from point2mask.data.points import (
     read_points,
 )
 from point2mask.data.records import Category, ImageRecord, default_color
+from point2mask.data.report import Report
+from point2mask.data.turning import turn_labels
 
 POINTS_NAME = "points.json"
 HISTORY = 200  # steps of an image, or of the categories, that can be undone
@@ -126,7 +129,10 @@ class Project:
         self._last_id = 0
         self._storage = Storage(self.path, self._lock, self._everything)
         if self._storage.exists:
-            self._take(read_points(self.path, limit))
+            report = Report()
+            labels = turn_labels(read_points(self.path, limit), STORED, folder, report)
+            self._take(labels)
+            self.notes.extend(report.lines())
             self._storage.settle()
         self.notes.extend(self._storage.notes)
 

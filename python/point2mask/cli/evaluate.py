@@ -3,15 +3,18 @@
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import (
     PRINT,
     Subparsers,
+    UsageError,
     add_command,
     add_json,
     positive,
+    print_report,
     progress_bar,
     write_result,
 )
@@ -66,12 +69,25 @@ def add_parser(subparsers: Subparsers) -> None:
         "images are paired by id, or by file name where ids differ",
     )
     parser.add_argument(
+        "--predictions-masks",
+        type=Path,
+        metavar="DIR",
+        help="its folder of PNGs, where the JSON lies among them or elsewhere (default: beside the "
+        "JSON, named like it without .json)",
+    )
+    parser.add_argument(
         "--mask-quality",
         action="store_true",
         help="also the mean IoU of each target's own mask; predictions must have kept the ids of "
         "the true segments, as masks from sampled points do",
     )
     parser.add_argument("--per-category", action="store_true", help="a row for every category")
+    parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave images out that have no prediction or whose masks cannot be used, and list "
+        "them at the end (default: stop at the first)",
+    )
     add_json(parser)
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="processes (default: one a CPU)"
@@ -79,6 +95,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from point2mask.data.report import Report
     from point2mask.evaluation import (
         mask_quality,
         pair_images,
@@ -88,20 +105,31 @@ def run(args: argparse.Namespace) -> int:
     )
 
     truth = read_truth(args.truth, args.truth_masks)
-    predictions = read_predictions(args.predictions, truth)
-    if doubt := doubts(pair_images(truth, predictions)):
+    predictions = read_predictions(args.predictions, truth, args.predictions_masks)
+    report = Report(skip_broken=args.skip_broken)
+    on_broken = partial(report.broken, what="images") if args.skip_broken else None
+    pairs = pair_images(truth, predictions, None if on_broken is None else lambda _: None)
+    if doubt := doubts(pairs):
         print(f"point2mask: warning: {args.predictions}: {doubt}", file=sys.stderr)
     workers = args.workers
     if workers is None and len(truth.images) >= IMAGES_WORTH_PROCESSES:
         workers = os.cpu_count()
     with progress_bar("panoptic quality") as progress:
-        quality = panoptic_quality(truth, predictions, workers, progress)
+        quality = panoptic_quality(truth, predictions, workers, progress, on_broken)
     masks = None
     if args.mask_quality:
         with progress_bar("mask quality") as progress:
-            masks = mask_quality(truth, predictions, workers, progress)
+            said = None if on_broken is None else lambda _: None  # by the quality already
+            masks = mask_quality(truth, predictions, workers, progress, said)
+    left_out = report.count("images")
+    if left_out == len(truth.images):
+        raise UsageError(f"{args.predictions}: none of the {left_out} images can be used")
+    print_report(report)
     if args.json is not None:
-        write_result(args.json, to_json(quality, masks, truth))
+        result = to_json(quality, masks, truth)
+        if args.skip_broken:
+            result["left_out"] = report.to_json()["left_out"]
+        write_result(args.json, result)
     if args.json != PRINT:
         print_tables(*make_tables(quality, masks, truth, args.per_category))
     return 0
@@ -123,6 +151,13 @@ def doubts(pairs: "ImagePairs") -> str:
         found.append(
             f"{len(pairs.renamed)} images have another file name in the truth, such as "
             f"{prediction.id!r} ({prediction.file_name}, there {truth.file_name})"
+        )
+    turned = [pair for pair in pairs.pairs if len({image.record.frame for image in pair}) > 1]
+    if turned:
+        truth, prediction = (image.record for image in turned[0])
+        found.append(
+            f"the masks of {len(turned)} images are on the picture as {prediction.frame}, and in "
+            f"the truth as {truth.frame}, such as those of {truth.file_name}"
         )
     return "; ".join(found)
 

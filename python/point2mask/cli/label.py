@@ -15,6 +15,7 @@ from point2mask.cli.command import (
 )
 from point2mask.cli.making import (
     add_device,
+    add_frame,
     add_skip_broken,
     add_spreading,
     device_of,
@@ -76,6 +77,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json; must be new or "
         "empty, or with --resume from an earlier run",
     )
+    add_frame(parser, "clicks are on")
     _add_options(parser)
 
 
@@ -147,6 +149,7 @@ def add_prompts(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, read_points
+    from point2mask.data.points import labels_in_frame
     from point2mask.label import LabelOptions, label_folder
 
     if args.checkpoint is None and (args.assigner == "network" or args.network_side):
@@ -161,6 +164,7 @@ def run(args: argparse.Namespace) -> int:
         labels = read_points(args.points)
     else:
         labels = read_point_pngs(args.points, args.point_pngs)
+    labels = labels_in_frame(labels, args.frame)
     if not labels.images:
         raise UsageError(f"{args.points}: there is no image in it")
     options = LabelOptions(

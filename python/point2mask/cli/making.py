@@ -50,6 +50,17 @@ def add_skip_broken(parser: Parser, broken: str) -> None:
     )
 
 
+def add_frame(parser: Parser, what: str) -> None:
+    """The option ``--frame`` of commands whose masks are in the frame of what they are given."""
+    parser.add_argument(
+        "--frame",
+        choices=("stored", "shown"),
+        help=f"{what} pictures as they are stored, or as viewers show them, turned by their EXIF "
+        "tag; the masks are then on those (default: as the file says, else as stored, and as shown "
+        "where only that has the size in the file)",
+    )
+
+
 def add_device(parser: Parser) -> None:
     parser.add_argument(
         "--device",

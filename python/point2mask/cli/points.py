@@ -190,12 +190,21 @@ def _add_export(actions: Subparsers) -> None:
             "Existing files are not replaced; areas and crowds are not written",
         ),
     ):
+        frame = "shown" if name == "labelme" else "stored"
         example = f"point2mask points export {name} --points points.json --out {out}"
         command = add_command(formats, name, run_export, summary, example)
         command.add_argument(
             "--points", type=Path, required=True, metavar="JSON", help="clicks, as JSON"
         )
         command.add_argument("--out", type=Path, required=True, metavar="PATH", help=help_text)
+        command.add_argument(
+            "--images",
+            type=Path,
+            metavar="DIR",
+            help="the pictures, whose EXIF tags say how viewers turn them: the clicks are written "
+            f"as the format has them, on pictures as {frame} (default: "
+            + ("--out)" if name == "labelme" else "clicks stay as they are)"),
+        )
         add_json(command)
 
 
@@ -226,10 +235,15 @@ def run_pngs(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     from point2mask.data import read_points
     from point2mask.data.formats import WRITERS
+    from point2mask.data.frames import FRAMES
+    from point2mask.data.report import Report
+    from point2mask.data.turning import turn_labels
 
-    labels = read_points(args.points)
+    labels, report = read_points(args.points), Report()
+    pictures = args.images or (args.out if args.format == "labelme" else None)
+    labels = turn_labels(labels, FRAMES[args.format], pictures, report)
     WRITERS[args.format](args.out, labels)
-    return _report(args, labels)
+    return _report(args, labels, report)
 
 
 def _report(args: argparse.Namespace, labels: "PointLabels", report: "Report | None" = None) -> int:

@@ -18,6 +18,7 @@ from point2mask.cli.command import (
 )
 from point2mask.cli.making import (
     add_device,
+    add_frame,
     add_skip_broken,
     add_spreading,
     device_of,
@@ -72,6 +73,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="panoptic JSON whose images are wanted, and whose ids the result is to have; "
         "--images is then its one folder (default: all pictures in --images)",
     )
+    add_frame(parser, "segments are wanted on")
     parser.add_argument(
         "--out",
         type=Path,
@@ -109,17 +111,20 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from point2mask.data import read_panoptic
+    from point2mask.data.frames import STORED
+    from point2mask.data.panoptic import in_frame
     from point2mask.data.sources import find_pictures
     from point2mask.hub import load_predictor
     from point2mask.predict import predict_folder
 
     if args.annotations is None:
-        folder, records = find_pictures(args.images)
+        folder, records = find_pictures(args.images, args.frame or STORED, args.skip_broken)
     else:
         if len(args.images) > 1:
             raise UsageError("predict: with --annotations, --images is one folder; give one")
         folder = Path(args.images[0])
-        records = [image.record for image in read_panoptic(args.annotations).images]
+        annotations = in_frame(read_panoptic(args.annotations), args.frame)
+        records = [image.record for image in annotations.images]
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
     predictor = load_predictor(args.checkpoint)

@@ -1,7 +1,7 @@
 """COCO panoptic layout: a JSON of categories, images and segments, and a PNG of ids an image."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, resolve_inside, write_json
+from point2mask.data.frames import Frame
 from point2mask.data.json_files import Identifier, Text, read_json
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
 from point2mask.data.records import (
@@ -70,6 +71,17 @@ class PanopticDataset:
         ids = read_ids(path, image.record.height, image.record.width, self.limit)
         check_segments(ids, [segment.id for segment in image.segments], path)
         return ids
+
+
+def in_frame(dataset: PanopticDataset, frame: Frame | None) -> PanopticDataset:
+    """The data set with its masks taken for those on pictures as ``frame``; None leaves them."""
+    if frame is None:
+        return dataset
+    images = [
+        replace(image, record=structs.replace(image.record, frame=frame))
+        for image in dataset.images
+    ]
+    return replace(dataset, images=images)
 
 
 class _Annotation(Struct):

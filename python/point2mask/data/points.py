@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import read_bounded, resolve_inside, write_bytes
-from point2mask.data.frames import inside
+from point2mask.data.frames import Frame, inside
 from point2mask.data.journal import read_with_journal
 from point2mask.data.json_files import (
     MAX_JSON,
@@ -74,6 +74,14 @@ class PointLabels:
     categories: dict[int, Category]
     images: list[tuple[ImageRecord, list[PointTarget]]]
     marks: dict[ImageId, Marks] = field(default_factory=dict)  # of images that have any
+
+
+def labels_in_frame(labels: PointLabels, frame: Frame | None) -> PointLabels:
+    """The labels with their clicks taken for those on pictures as ``frame``; None leaves them."""
+    if frame is None:
+        return labels
+    images = [(msgspec.structs.replace(r, frame=frame), targets) for r, targets in labels.images]
+    return replace(labels, images=images)
 
 
 class _Annotation(Marks, frozen=True, kw_only=True):

@@ -37,7 +37,11 @@ class Report:
         """Leaves an entry out because of ``error``, or raises it."""
         if self.strict or not self.skip_broken:
             raise error
-        self.left_out.setdefault(f"{what} that cannot be used", []).append(str(error))
+        self.left_out.setdefault(_unusable(what), []).append(str(error))
+
+    def count(self, what: str) -> int:
+        """How many of a kind :meth:`broken` has left out."""
+        return len(self.left_out.get(_unusable(what), ()))
 
     def lines(self) -> list[str]:
         """For a person: counts, and the first places of each kind."""
@@ -64,3 +68,7 @@ class Report:
                 for note, places in self.notes.items()
             ],
         }
+
+
+def _unusable(what: str) -> str:
+    return f"{what} that cannot be used"

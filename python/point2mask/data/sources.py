@@ -6,15 +6,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import resolve_inside
-from point2mask.data.panoptic import mask_name
+from point2mask.data.files import normal_name, resolve_inside
+from point2mask.data.frames import SHOWN, STORED, UPRIGHT, Frame, orientation, turned_size
+from point2mask.data.panoptic import check_mask_names
 from point2mask.data.png import PICTURE_SUFFIXES, picture_size
 from point2mask.data.records import ImageRecord
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif")
 
 
-def find_pictures(sources: Sequence[str | Path]) -> tuple[Path, list[ImageRecord]]:
+def find_pictures(
+    sources: Sequence[str | Path], frame: Frame = STORED, skip_broken: bool = False
+) -> tuple[Path, list[ImageRecord]]:
     """The folder that all pictures lie in, and the pictures with their relative names as ids.
 
     Args:
@@ -22,9 +25,13 @@ def find_pictures(sources: Sequence[str | Path]) -> tuple[Path, list[ImageRecord
             ``frames/*/left_*.png``, where ``**`` is any folders. A folder, the folder of a picture,
             or that before the first wildcard is the one that names are relative to; of several, the
             one that they share.
+        frame: whether the records are of the pictures as stored, or as viewers show them.
+        skip_broken: a picture whose size cannot be read is taken for one of a pixel, in place of an
+            error, and is named when it is the picture's turn.
 
     Raises:
-        DataError: nothing is there, there are no pictures, or two that differ in the suffix only.
+        DataError: nothing is there, there are no pictures, a name that cannot be printed, two
+            pictures that differ in the suffix only, or one whose size cannot be read.
     """
     bases, paths = [], []
     for source in sources:
@@ -38,7 +45,9 @@ def find_pictures(sources: Sequence[str | Path]) -> tuple[Path, list[ImageRecord
         except ValueError as error:  # on several drives
             raise DataError(f"{sources[0]}: expected pictures below one folder") from error
     names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
-    return root, list(_records(root, dict.fromkeys(names)))
+    names = [normal_name(name, root) for name in dict.fromkeys(names)]
+    check_mask_names((ImageRecord(name, name, 1, 1) for name in names), root)
+    return root, [_record(root, name, frame, skip_broken) for name in names]
 
 
 def _find(source: str | Path) -> tuple[Path, list[Path]]:
@@ -71,14 +80,15 @@ def _pictures(paths: Iterable[Path]) -> list[Path]:
     return sorted(p for p in paths if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
 
 
-def _records(root: Path, names: Iterable[str]) -> Iterable[ImageRecord]:
-    masks: dict[str, str] = {}
-    for name in names:
-        height, width = picture_size(resolve_inside(root, name))
-        record = ImageRecord(name, name, height, width)
-        other = masks.setdefault(mask_name(record), name)
-        if other != name:
-            raise DataError(
-                f"{root / name}: expected pictures that differ before the suffix, got {other} too"
-            )
-        yield record
+def _record(root: Path, name: str, frame: Frame, skip_broken: bool) -> ImageRecord:
+    path = resolve_inside(root, name)
+    try:
+        size = picture_size(path)
+    except DataError:
+        if not skip_broken:
+            raise
+        return ImageRecord(name, name, 1, 1)
+    tag = UPRIGHT if frame == STORED else orientation(path)
+    if tag == UPRIGHT:
+        return ImageRecord(name, name, *size)
+    return ImageRecord(name, name, *turned_size(size, tag), SHOWN)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from torch.utils.data import Dataset
 from point2mask.data.augment import VOID, AugmentConfig, Sample, augment
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
-from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panoptic
+from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
 from point2mask.data.png import read_rgb
 from point2mask.data.points import (
     PointLabels,
     PointTarget,
+    labels_in_frame,
     read_point_pngs,
     read_points,
     sample_image_points,
@@ -52,6 +53,9 @@ class SourceConfig(Checked):
     points_per_segment: Annotated[int, Range(1, 10_000)] = 1  # where clicks are sampled
     point_seed: Seed = 0
     first: Count | None = None  # only the first so many images of the file
+    # What masks and clicks are on, where the files do not say: pictures as stored, or as viewers
+    # show them, turned by their EXIF tag.
+    frame: Literal["stored", "shown"] | None = None
 
     def check(self) -> None:
         if self.annotations is None and self.points is None:
@@ -146,9 +150,11 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
     if truth is not None and labels is not None:
         _check_agreement(labels, truth, points)
     if truth is not None:
-        truth = replace(truth, images=truth.images[: config.first])
+        truth = in_frame(replace(truth, images=truth.images[: config.first]), config.frame)
     if labels is not None:
-        labels = replace(labels, images=labels.images[: config.first])
+        labels = labels_in_frame(
+            replace(labels, images=labels.images[: config.first]), config.frame
+        )
     known = labels or truth
     assert known is not None  # SourceConfig sees to it
     return Source(root / config.images, known.categories, truth, labels)
@@ -273,14 +279,21 @@ def _check_agreement(labels: PointLabels, truth: PanopticDataset, place: Path | 
     kinds = [[(c.id, c.isthing) for c in x.categories.values()] for x in (labels, truth)]
     if kinds[0] != kinds[1]:
         raise DataError(f"{place}: expected the categories of the annotations, got others")
-    segments = {
-        image.record.id: {(s.id, s.category_id) for s in image.segments} for image in truth.images
-    }
+    images = {image.record.id: image for image in truth.images}
     for record, targets in labels.images:
-        if record.id not in segments:
+        if record.id not in images:
             raise DataError(f"{place}: expected images of the annotations, got {record.id!r}")
+        image = images[record.id]
+        for what in ("frame", "height", "width"):
+            values = getattr(image.record, what), getattr(record, what)
+            if values[0] != values[1]:
+                raise DataError(
+                    f"{place}: expected the {what} {values[0]} of image {record.id!r} as in the "
+                    f"annotations, got {values[1]}"
+                )
+        segments = {(s.id, s.category_id) for s in image.segments}
         for target in targets:
-            if (target.id, target.category_id) not in segments[record.id]:
+            if (target.id, target.category_id) not in segments:
                 raise DataError(
                     f"{place}: expected targets that are segments of the annotations, got "
                     f"{target.id} in image {record.id!r}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.panoptic import PanopticDataset
 from point2mask.data.records import Category, Segment
-from point2mask.evaluation.pairs import open_pair, segment_pairs, sum_over_images
+from point2mask.evaluation.pairs import OnBroken, open_pair, segment_pairs, sum_over_images
 from point2mask.progress import Progress, ignore
 
 
@@ -60,6 +60,7 @@ def mask_quality(
     predictions: PanopticDataset | str | Path,
     workers: int | None = None,
     progress: Progress = ignore,
+    on_broken: OnBroken | None = None,
 ) -> MaskQuality:
     """Mean IoU and hit rate of masks whose ids are those of the true segments.
 
@@ -68,7 +69,7 @@ def mask_quality(
     """
     truth, predictions = open_pair(truth, predictions)
     return sum_over_images(
-        image_mask_statistics, MaskStatistics(), truth, predictions, workers, progress
+        image_mask_statistics, MaskStatistics(), truth, predictions, workers, progress, on_broken
     ).quality()
 
 

@@ -18,6 +18,7 @@ from point2mask.data.records import Category, Segment
 from point2mask.data.segments import runs
 from point2mask.progress import Progress, ignore
 
+OnBroken = Callable[[DataError], None]  # called for an image that is left out
 CHUNK = 16  # images that a worker does at a time
 
 
@@ -79,13 +80,15 @@ def read_truth(path: str | Path, masks_dir: str | Path | None = None) -> Panopti
     return read_panoptic(_json_of(path), masks_dir)
 
 
-def read_predictions(path: str | Path, truth: PanopticDataset) -> PanopticDataset:
+def read_predictions(
+    path: str | Path, truth: PanopticDataset, masks_dir: str | Path | None = None
+) -> PanopticDataset:
     """Predictions for a data set: a panoptic JSON, or a folder with ``panoptic.json`` in it.
 
-    The PNGs lie in the folder beside the JSON that has its stem. A JSON of annotations alone, as
-    COCO result files are, takes images and categories from the truth.
+    The PNGs lie in ``masks_dir``, by default in the folder beside the JSON that has its stem. A
+    JSON of annotations alone, as COCO result files are, takes images and categories from the truth.
     """
-    return read_panoptic(_json_of(path), layout_of=truth)
+    return read_panoptic(_json_of(path), masks_dir, layout_of=truth)
 
 
 def _json_of(path: str | Path) -> Path:
@@ -117,11 +120,13 @@ class ImagePairs(NamedTuple):
     unused: list[PanopticImage]
 
 
-def pair_images(truth: PanopticDataset, predictions: PanopticDataset) -> ImagePairs:
+def pair_images(
+    truth: PanopticDataset, predictions: PanopticDataset, on_broken: OnBroken | None = None
+) -> ImagePairs:
     """Pairs images of the same id and file name, else of the same file name, else of the same id.
 
     Raises:
-        DataError: an image of the truth has no prediction.
+        DataError: an image of the truth has no prediction, unless ``on_broken`` takes it.
     """
     by_id = {image.record.id: image for image in predictions.images}
     by_file: dict[str, list[PanopticImage]] = {}
@@ -133,10 +138,14 @@ def pair_images(truth: PanopticDataset, predictions: PanopticDataset) -> ImagePa
         if len(named) == 1 and found is not named[0]:
             found, by_name = named[0], by_name + 1
         if found is None:
-            raise DataError(
+            error = DataError(
                 f"{predictions.masks_dir}: expected a prediction for every image, got none for "
                 f"image {image.record.id!r} ({image.record.file_name})"
             )
+            if on_broken is None:
+                raise error
+            on_broken(error)
+            continue
         if found.record.file_name != image.record.file_name:
             renamed.append((image, found))
         pairs.append((image, found))
@@ -152,23 +161,30 @@ def sum_over_images(
     predictions: PanopticDataset,
     workers: int | None = None,
     progress: Progress = ignore,
+    on_broken: OnBroken | None = None,
 ) -> Sum:
     """Sum of ``function`` over every image of the truth with its prediction.
 
     Sums of chunks of images are added in order: the same bits for any number of workers.
-    Predictions of other images are not looked at.
+    Predictions of other images are not looked at. Images that cannot be used are left out where
+    ``on_broken`` takes the error.
     """
-    pairs = pair_images(truth, predictions).pairs
+    pairs = pair_images(truth, predictions, on_broken).pairs
     for _, prediction in pairs:
         _check_categories(truth, prediction, predictions.masks_dir)
     chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
     work = partial(
-        _sum_chunk, function, zero, replace(truth, images=[]), replace(predictions, images=[])
+        _sum_chunk,
+        function,
+        zero,
+        replace(truth, images=[]),
+        replace(predictions, images=[]),
+        on_broken is not None,
     )
     total, done = zero, 0
     with ExitStack() as stack:
         if workers is None or min(workers, len(chunks)) < 2:
-            sums: Iterable[Sum] = map(work, chunks)
+            sums: Iterable[tuple[Sum, list[str]]] = map(work, chunks)
         else:
             # Processes, as decoding PNGs keeps Python's lock; fresh ones, as forking a process
             # with threads (torch's, say) can hang.
@@ -176,8 +192,11 @@ def sum_over_images(
                 ProcessPoolExecutor(min(workers, len(chunks)), get_context("spawn"))
             )
             sums = pool.map(work, chunks)
-        for chunk, part in zip(chunks, sums, strict=True):
+        for chunk, (part, broken) in zip(chunks, sums, strict=True):
             total = total + part
+            for reason in broken:
+                assert on_broken is not None
+                on_broken(DataError(reason))
             done += len(chunk)
             progress(done, len(pairs))
     return total
@@ -188,18 +207,36 @@ def _sum_chunk(
     zero: Sum,
     truth: PanopticDataset,
     predictions: PanopticDataset,
+    skip_broken: bool,
     chunk: list[ImagePair],
-) -> Sum:
-    total = zero
+) -> tuple[Sum, list[str]]:
+    """The sum over a chunk, and why images are left out of it."""
+    total, broken = zero, []
     for true_image, predicted_image in chunk:
-        total = total + function(
-            truth.segment_map(true_image),
-            true_image.segments,
-            predictions.segment_map(predicted_image),
-            predicted_image.segments,
-            truth.categories,
-        )
-    return total
+        try:
+            true_map = truth.segment_map(true_image)
+            predicted_map = predictions.segment_map(predicted_image)
+            if true_map.shape != predicted_map.shape:
+                path = predictions.mask_path(predicted_image)
+                (height, width), (found_height, found_width) = true_map.shape, predicted_map.shape
+                raise DataError(
+                    f"{path}: expected {width} x {height} pixels as in the truth, "
+                    f"got {found_width} x {found_height}"
+                )
+            part = function(
+                true_map,
+                true_image.segments,
+                predicted_map,
+                predicted_image.segments,
+                truth.categories,
+            )
+        except DataError as error:
+            if not skip_broken:
+                raise
+            broken.append(str(error))
+            continue
+        total = total + part
+    return total, broken
 
 
 def _check_categories(truth: PanopticDataset, prediction: PanopticImage, place: object) -> None:

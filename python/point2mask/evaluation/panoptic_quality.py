@@ -18,6 +18,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.panoptic import PanopticDataset
 from point2mask.data.records import Category, Segment
 from point2mask.evaluation.pairs import (
+    OnBroken,
     SegmentPairs,
     open_pair,
     segment_pairs,
@@ -108,6 +109,7 @@ def panoptic_quality(
     predictions: PanopticDataset | str | Path,
     workers: int | None = None,
     progress: Progress = ignore,
+    on_broken: OnBroken | None = None,
 ) -> PanopticQuality:
     """Panoptic quality of predictions for every image of a data set.
 
@@ -118,13 +120,17 @@ def panoptic_quality(
             not depend on it. As always with processes, a script that asks for several needs
             ``if __name__ == "__main__":``.
         progress: called with the numbers of images done and of all.
+        on_broken: called for every image that has no prediction or cannot be read and is left out;
+            None makes the first of them an error.
 
     Raises:
         DataError: an image without prediction, or files that are not of the layout.
     """
     truth, predictions = open_pair(truth, predictions)
     zero = PanopticStatistics.zero(truth.categories)
-    return sum_over_images(image_statistics, zero, truth, predictions, workers, progress).quality()
+    return sum_over_images(
+        image_statistics, zero, truth, predictions, workers, progress, on_broken
+    ).quality()
 
 
 def image_statistics(
