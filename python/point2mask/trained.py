@@ -8,10 +8,11 @@ from point2mask.checkpoint import (
     AVERAGE,
     MODEL,
     STATE,
+    check_digests,
     last_checkpoint,
     load_tensors,
     load_weights,
-    read_json_value,
+    read_state,
 )
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
@@ -67,12 +68,11 @@ def load_trained(path: str | Path) -> Predictor:
     folder = path if (path / STATE).is_file() else last_checkpoint(path / "checkpoints")
     if folder is None:
         raise DataError(f"{path}: expected a checkpoint, or the folder of a run that has one")
-    state = read_json_value(folder / STATE)
-    for key in ("config", "categories"):
-        if key not in state:
-            raise DataError(f"{folder / STATE}: expected an entry {key!r}, got none")
-    names = [entry.name for entry in fields(TrainedConfig)]
-    config = parse(TrainedConfig, {name: state["config"][name] for name in names})
+    check_digests(folder)
+    state = read_state(folder)
+    names = {entry.name for entry in fields(TrainedConfig)}
+    known = {name: value for name, value in state.config.items() if name in names}
+    config = parse(TrainedConfig, known, f"{folder / STATE}: config")
     network = make_network(without_download(config.network))
     file = folder / MODEL
     tensors = load_tensors(file)
@@ -81,5 +81,5 @@ def load_trained(path: str | Path) -> Predictor:
     prefix = "network."
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     load_weights(network, own, file)
-    categories = categories_from_plain(state["categories"])
+    categories = categories_from_plain(state.categories)
     return Predictor(network.eval(), categories, config.augment, config.merge, config.supervision)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from networks import shake
 from torch import nn
 
+from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic, read_rgb, sample_points, write_points
 from point2mask.pseudo_masks import PseudoMaskOptions, SupervisionConfig, TransportOptions
+from point2mask.train.config import save_config
 from point2mask.train.errors import TrainingError
 from point2mask.train.launch import launch
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
@@ -187,6 +190,31 @@ def test_empty_batches_and_broken_images_are_counted(root, tmp_path):
     strict = with_data(config, skip_broken=False, workers=1)
     with pytest.raises(DataError, match=r"^[^\n]*000006\.png: expected a picture[^\n]*$"):
         train(strict, tmp_path / "strict", cpu=True, make_module=Counting)
+
+
+def test_an_epoch_without_anything_to_learn_from_is_no_success(root, tmp_path, capsys):
+    """All pictures broken and left out, or no clicks at all."""
+    source = replace(runs.source("train"), images="images")
+    shutil.copytree(root / "images/train", tmp_path / "images")
+    for picture in (tmp_path / "images").iterdir():
+        picture.write_bytes(picture.read_bytes()[:50])
+    shutil.copytree(root / "annotations", tmp_path / "annotations")
+    config = with_data(runs.config(tmp_path), train=source, skip_broken=True)
+    save_config(tmp_path / "run.yaml", config)
+    assert main(["train", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"), "--cpu"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "epoch 1: nothing to learn from in any of 6 images; 6 cannot be read, as " in last
+    assert not (tmp_path / "run/result.json").exists()
+    assert not (tmp_path / "run/checkpoints").exists()
+
+    labels = sample_points(read_panoptic(root / source.annotations))
+    empty = [(record, []) for record, _ in labels.images]
+    write_points(tmp_path / "points.json", replace(labels, images=empty))
+    shutil.copytree(root / "images/train", tmp_path / "whole")
+    source = replace(source, images="whole", annotations=None, points="points.json")
+    config = with_data(config, train=source, skip_without_things=False)
+    with pytest.raises(TrainingError, match=r"in any of 6 images$"):
+        train(config, tmp_path / "again", cpu=True, make_module=runs.Semantic)
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(root, tmp_path):

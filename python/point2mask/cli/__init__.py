@@ -40,7 +40,7 @@ EXTRAS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code: 0, 2 for errors, 130 when interrupted."""
+    """Runs the command line and returns the exit code: 0, 2 for errors, others as --help says."""
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell asks how a command line could go on
         _complete(parser)
@@ -90,7 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Panoptic masks from points.",
         epilog="'point2mask COMMAND --help' explains a command and gives examples. "
         "Exit codes: 0 done, 2 bad input or usage (one line says what and what helps; -v shows "
-        "where), 130 interrupted, 1 a fault in point2mask itself (a traceback; please report it).",
+        "where), 75 training was stopped by SIGTERM and left a checkpoint, 130 interrupted, 1 a "
+        "fault in point2mask itself (a traceback; please report it).",
     )
     add_verbose(parser, default=False)
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")

@@ -18,6 +18,8 @@ from point2mask.cli.command import (
 )
 from point2mask.cli.tables import print_tables, quality_table, table
 
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: to be tried again
+
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
@@ -52,7 +54,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "out/ and the name of RECIPE)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in --out, if any"
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint in --out, if any; after SIGTERM, which writes one and "
+        "ends with exit code 75",
     )
     parser.add_argument(
         "--processes",
@@ -66,7 +71,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from point2mask.train.config import load_config
-    from point2mask.train.errors import TrainingError
+    from point2mask.train.errors import Stopped, TrainingError
     from point2mask.train.launch import leave
     from point2mask.train.train import train
 
@@ -76,6 +81,10 @@ def run(args: argparse.Namespace) -> int:
         result = train(config, out, resume=args.resume, processes=args.processes, cpu=args.cpu)
     except TrainingError as error:
         raise UsageError(str(error)) from error
+    except Stopped as error:
+        leave()
+        print(f"point2mask: {error}", file=sys.stderr)
+        return STOPPED
     leave()
     if int(os.environ.get("RANK", "0")) == 0:
         write_result(args.json, result)

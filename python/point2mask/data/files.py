@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
@@ -47,7 +48,7 @@ def resolve_inside(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def open_regular(path: Path, expected: str) -> Iterator[BinaryIO]:
+def open_regular(path: Path, expected: str) -> Iterator[BufferedReader]:
     """Opens an ordinary file for reading; ``expected`` says in errors what it should have held."""
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever

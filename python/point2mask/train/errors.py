@@ -1,5 +1,9 @@
-"""The error of a run that cannot go on."""
+"""How a run ends that does not reach its end."""
 
 
 class TrainingError(RuntimeError):
     """What went wrong, at which step and on which images: one sentence."""
+
+
+class Stopped(RuntimeError):
+    """The run was asked to stop, and can be taken up from a checkpoint of its last step."""

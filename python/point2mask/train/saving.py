@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from point2mask import checkpoint
 from point2mask.data.errors import DataError
 from point2mask.data.fields import parse, to_plain
-from point2mask.data.files import write_json
 from point2mask.train.config import RunConfig, check_resumable
 from point2mask.train.launch import gather
 
@@ -22,6 +21,7 @@ class RunProgress:
     step: int = 0
     seconds: float = 0.0
     empty: int = 0  # parts of steps without a click, which were skipped
+    learned: int = 0  # steps of the present epoch that changed the network
     broken: dict[str, str] = field(default_factory=dict)  # images not read, and why
 
 
@@ -40,11 +40,29 @@ def save(run: "Run") -> None:
         checkpoint.save_tensors(folder / checkpoint.OPTIMIZER, state)
         if run.average is not None:
             checkpoint.save_tensors(folder / checkpoint.AVERAGE, run.average.state)
-        write_json(folder / checkpoint.STATE, _state(run) | {"broken": dict(broken)})
+        checkpoint.write_state(folder, _state(run, dict(broken)))
     run.accelerator.wait_for_everyone()
     if run.main:
         writer.finish(run.config.report.keep_checkpoints)
     run.accelerator.wait_for_everyone()
+
+
+def take_up(run: "Run", folder: Path) -> tuple[Path | None, list[str]]:
+    """Goes on from the last whole checkpoint in a folder; tells which, and which are damaged.
+
+    Damaged ones are set aside under another name.
+
+    Raises:
+        DataError: as of :func:`restore`, or all checkpoints are damaged.
+    """
+    last, damaged = checkpoint.last_whole_checkpoint(folder)
+    if last is not None:
+        restore(run, last)
+    run.accelerator.wait_for_everyone()
+    if run.main:
+        for path in damaged:
+            checkpoint.set_aside(path)
+    return last, [f"{reason}; set aside, going on from {last}" for reason in damaged.values()]
 
 
 def restore(run: "Run", folder: Path) -> None:
@@ -54,12 +72,16 @@ def restore(run: "Run", folder: Path) -> None:
         DataError: another number of processes or images, a configuration that computes something
             else, or more steps than the run has.
     """
-    state = checkpoint.read_json_value(folder / checkpoint.STATE)
-    check_resumable(parse(RunConfig, state["config"]), run.config)
-    for key, now in (("processes", run.accelerator.num_processes), ("images", len(run.dataset))):
-        if state[key] != now:
-            raise DataError(f"{folder}: expected {key} as before, {state[key]}, got {now}")
-    if state["step"] > run.total:
+    state = checkpoint.read_state(folder)
+    saved = parse(RunConfig, state.config, f"{folder / checkpoint.STATE}: config")
+    check_resumable(saved, run.config)
+    for key, before, now in (
+        ("processes", state.processes, run.accelerator.num_processes),
+        ("images", state.images, len(run.dataset)),
+    ):
+        if before != now:
+            raise DataError(f"{folder}: expected {key} as before, {before}, got {now}")
+    if state.step > run.total:
         raise DataError(
             f"{folder}: schedule.epochs={run.config.schedule.epochs} is {run.total} steps, "
             "the run to be taken up again has more behind it"
@@ -69,21 +91,24 @@ def restore(run: "Run", folder: Path) -> None:
     path = folder / checkpoint.OPTIMIZER
     checkpoint.load_optimizer(run.module, run.optimizer, checkpoint.load_tensors(path), path)
     if run.average is not None:
-        run.average.load(checkpoint.load_tensors(folder / checkpoint.AVERAGE))
+        path = folder / checkpoint.AVERAGE
+        average = checkpoint.load_tensors(path)
+        checkpoint.check_tensors(run.average.state, average, path)
+        run.average.load(average)
     checkpoint.load_random_state(folder, run.rank)
-    run.progress = RunProgress(state["step"], state["seconds"], state["empty"], state["broken"])
+    run.progress = RunProgress(state.step, state.seconds, state.empty, state.learned, state.broken)
 
 
-def _state(run: "Run") -> dict[str, Any]:
-    epoch, index = divmod(run.progress.step, run.batches.steps_per_epoch)
-    return {
-        "step": run.progress.step,
-        "epoch": epoch,
-        "index": index,  # steps of the epoch that are done
-        "seconds": run.progress.seconds,
-        "empty": run.progress.empty,
-        "processes": run.accelerator.num_processes,
-        "images": len(run.dataset),
-        "categories": [to_plain(category) for category in run.dataset.categories.values()],
-        "config": to_plain(run.config),
-    }
+def _state(run: "Run", broken: dict[str, str]) -> checkpoint.State:
+    progress = run.progress
+    return checkpoint.State(
+        step=progress.step,
+        seconds=progress.seconds,
+        empty=progress.empty,
+        learned=progress.learned,
+        processes=run.accelerator.num_processes,
+        images=len(run.dataset),
+        categories=[to_plain(category) for category in run.dataset.categories.values()],
+        config=to_plain(run.config),
+        broken=broken,
+    )

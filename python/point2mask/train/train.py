@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -23,12 +23,13 @@ from point2mask.predict import Predictor
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
 from point2mask.train.config import RunConfig, save_config
-from point2mask.train.errors import TrainingError
+from point2mask.train.errors import Stopped, TrainingError
 from point2mask.train.launch import gather, launch, seed_generators
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
 from point2mask.train.pictures import training_picture
 from point2mask.train.report import Report
-from point2mask.train.saving import RunProgress, restore, save
+from point2mask.train.saving import RunProgress, save, take_up
+from point2mask.train.stopping import Stop, ignore_stop
 from point2mask.train.validation import Validation
 from point2mask.trained import check_classes
 
@@ -66,7 +67,8 @@ def train(
 
     Raises:
         DataError: files or configuration are not what they should be.
-        TrainingError: a loss or the gradient is not finite.
+        TrainingError: a loss or the gradient is not finite, or there is nothing to learn from.
+        Stopped: SIGTERM came; a checkpoint is written.
     """
     run = Run(config, Path(out), launch(cpu, processes), make_module)
     run.open(resume)
@@ -115,15 +117,14 @@ class Run:
         self.last: tuple[Batch, Any] | None = None  # a batch and its pseudo-masks, for pictures
         self.losses: dict[str, float] = {}  # of the last line of the report
         self.report: Report
+        self.stop = Stop()
 
     def open(self, resume: bool) -> None:
         """Takes up the last checkpoint, or starts a new folder."""
         folder = self.out / "checkpoints"
-        last = checkpoint.last_checkpoint(folder)
-        if last is not None and not resume:
+        if not resume and checkpoint.last_checkpoint(folder) is not None:
             raise DataError(f"{self.out}: there is a run in it; --resume goes on with it")
-        if last is not None:
-            restore(self, last)
+        last, damaged = take_up(self, folder)
         self.accelerator.wait_for_everyone()
         if self.main:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -131,6 +132,8 @@ class Run:
             (self.out / "result.json").unlink(missing_ok=True)
             save_config(self.out / "config.yaml", self.config)
         self.report = Report(self.out, self.main, self.progress.step, self.total)
+        for reason in damaged:
+            self.report.say(reason)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.report.say(
             f"{len(self.dataset)} images ({self.dataset.skipped} without things left out), "
@@ -141,6 +144,11 @@ class Run:
         )
 
     def run(self) -> dict[str, Any]:
+        """To the end, or until SIGTERM comes."""
+        with self.stop:
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         schedule, report, progress = self.config.schedule, self.config.report, self.progress
         began = time.perf_counter() - progress.seconds
         window: list[dict[str, float]] = []
@@ -152,6 +160,7 @@ class Run:
             values = self._step(list(islice(data, schedule.accumulation)))
             if values is not None:
                 window.append(values | {"learning_rate": rate})
+                progress.learned += 1
             progress.step += 1
             progress.seconds = time.perf_counter() - began
             self.report.step(progress.step)
@@ -161,13 +170,41 @@ class Run:
                     self.report.scalars(progress.step, epoch + 1, losses)
                 window = []
             if end_of_epoch:
-                quality, evaluated = self._evaluate(epoch + 1), True
-            if end_of_epoch or progress.step % report.checkpoint_steps == 0:
+                self._check_learned(epoch + 1)
+                if not self._asked_to_stop():
+                    with suppress(Stopped):
+                        quality, evaluated = self._evaluate(epoch + 1), True
+            stopped = self._asked_to_stop()
+            if stopped or end_of_epoch or progress.step % report.checkpoint_steps == 0:
                 progress.seconds = time.perf_counter() - began
                 save(self)
+            if stopped:
+                raise Stopped(
+                    f"{self.out}: stopped by SIGTERM at step {progress.step} of {self.total}, of "
+                    "which there is a checkpoint; --resume goes on from it"
+                )
         if not evaluated:  # a finished run was taken up again
             quality = self._evaluate(schedule.epochs)
         return self._finish(quality)
+
+    def _asked_to_stop(self) -> bool:
+        """Whether SIGTERM has come, to any of the processes."""
+        if self.accelerator.num_processes == 1:
+            return self.stop.asked
+        asked = torch.tensor(float(self.stop.asked), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum"))
+
+    def _check_learned(self, epoch: int) -> None:
+        """An epoch that changes nothing is no success, whatever may be left out."""
+        progress = self.progress
+        if not progress.learned:
+            broken = dict(gather(list(progress.broken.items())))
+            reasons = [f"; {len(broken)} cannot be read, as {reason}" for reason in broken.values()]
+            raise TrainingError(
+                f"epoch {epoch}: nothing to learn from in any of {len(self.dataset)} images"
+                + "".join(reasons[:1])
+            )
+        progress.learned = 0
 
     def _batches(self, start: int) -> Batches:
         schedule = self.config.schedule
@@ -191,6 +228,7 @@ class Run:
             batch_sampler=self._batches(self.progress.step),
             collate_fn=self.dataset.collate,
             num_workers=self.config.data.workers,
+            worker_init_fn=ignore_stop,
             # Items do not depend on it, but without one the seeds of workers are drawn from the
             # state that dropout goes on with.
             generator=torch.Generator().manual_seed(self.config.seed),
@@ -302,8 +340,10 @@ class Run:
             return None
         average = nullcontext() if self.average is None else self.average.swapped_in(self.module)
         self.module.eval()
+        # Several processes wait for each other's counts: there it goes on to its end.
+        alone = self.accelerator.num_processes == 1
         try:
-            with average:
+            with average, self.stop.leaving_at_once() if alone else nullcontext():
                 if self.main:
                     self._draw()
                 if self.validation is not None:
