@@ -11,6 +11,7 @@
 #include <exception>
 #include <initializer_list>
 #include <mutex>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -26,6 +27,9 @@ using torch::stable::Tensor;
 // Every torch::stable op is a lookup by name (about 3 us), so ask before calling.
 inline Tensor as_contiguous(const Tensor& t) {
   return t.is_contiguous() ? t : torch::stable::contiguous(t);
+}
+inline std::optional<Tensor> as_contiguous(const std::optional<Tensor>& t) {
+  return t ? std::optional(as_contiguous(*t)) : std::nullopt;
 }
 
 // Throws std::invalid_argument, a ValueError in Python, with the parts as its message.

@@ -9,6 +9,7 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include "checks.hpp"
+#include "point2mask/cuda.hpp"
 
 namespace point2mask::bindings {
 
@@ -46,14 +47,16 @@ inline Tensor scratch_memory(const Tensor& like, std::int64_t bytes) {
   return torch::stable::new_empty(like, {bytes}, ScalarType::Byte);
 }
 
-// Launches `p` with scratch memory of the size it asks for.
+// Runs a problem on the GPU of its tensors.
 template <typename Problem>
-void launch_with_scratch(const char* op, const Tensor& like, Problem p,
-                         std::int64_t (*bytes)(const Problem&),
-                         cudaError_t (*launch)(const Problem&, cudaStream_t)) {
-  const Tensor scratch = scratch_memory(like, bytes(p));
-  p.scratch = scratch.mutable_data_ptr();
-  check_launch(op, launch(p, current_stream(like)));
+void launch(const char* op, const Tensor& like, const Problem& p) {
+  if constexpr (requires { check(p); }) check(p); // those with parameters that can be wrong
+  if constexpr (requires { cuda::check_limits(p); }) cuda::check_limits(p);
+  const DeviceGuard guard(like.get_device_index());
+  const std::int64_t bytes = cuda::scratch_bytes(p);
+  const Tensor scratch = bytes > 0 ? scratch_memory(like, bytes) : like;
+  void* const memory = bytes > 0 ? scratch.mutable_data_ptr() : nullptr;
+  check_launch(op, cuda::run(p, memory, current_stream(like)));
 }
 
 } // namespace point2mask::bindings

@@ -1,5 +1,6 @@
 #include "numpy_arrays.hpp"
 #include "point2mask/deformable.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace point2mask::bindings {
 namespace {
@@ -16,7 +17,6 @@ Array<T> deformable_attention_typed(const Array<T>& value, const Array<T>& where
               {{"B", images}, {"Q", queries}, {"M", heads}, {"L", levels}, {"P", points}});
   check_shape(kOp, "shapes", shapes, {{"L", levels}, {"hw", 2}});
   const std::vector<std::int64_t> sizes(shapes.data(), shapes.data() + 2 * levels);
-  check_cells(kOp, sizes.data(), levels, cells);
   auto output = new_array<T>({images, queries, heads, value.shape(3)});
   const DeformableAttention<T> a{.value = value.data(),
                                  .where = where.data(),
@@ -32,7 +32,7 @@ Array<T> deformable_attention_typed(const Array<T>& value, const Array<T>& where
                                  .output = output.mutable_data()};
   {
     const py::gil_scoped_release release;
-    deformable_attention(a, SerialExecutor());
+    run(a, SerialExecutor());
   }
   return output;
 }

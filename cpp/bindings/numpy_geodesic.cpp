@@ -1,5 +1,6 @@
 #include "numpy_arrays.hpp"
 #include "point2mask/geodesic.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace point2mask::bindings {
 namespace {
@@ -21,7 +22,7 @@ Array<T> geodesic_distance_typed(const Array<T>& edge_cost, const Array<std::int
                               .distance = distance.mutable_data()};
   {
     const py::gil_scoped_release release;
-    geodesic_distance(g, SerialExecutor());
+    run(g, SerialExecutor());
   }
   return distance;
 }

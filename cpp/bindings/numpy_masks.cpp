@@ -1,5 +1,6 @@
 #include "numpy_arrays.hpp"
 #include "point2mask/masks.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace point2mask::bindings {
 namespace {
@@ -24,7 +25,7 @@ py::tuple mask_statistics_numpy(const py::object& labels_in, std::int64_t target
                          .box = box.mutable_data()};
   {
     const py::gil_scoped_release release;
-    mask_statistics(s, SerialExecutor());
+    run(s, SerialExecutor());
   }
   return py::make_tuple(area, centroid, box);
 }

@@ -5,6 +5,7 @@
 
 #include "numpy_arrays.hpp"
 #include "point2mask/pairs.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace point2mask::bindings {
 namespace {
@@ -26,7 +27,7 @@ Array<T> neighbor_difference_typed(const Array<T>& feature, std::int64_t directi
                                 .difference = difference.mutable_data()};
   {
     const py::gil_scoped_release release;
-    neighbor_difference(p, SerialExecutor());
+    run(p, SerialExecutor());
   }
   return difference;
 }
@@ -58,7 +59,7 @@ Array<T> lab_affinity_loss_typed(const Array<T>& logits, const Array<T>& lab,
                              .pairs = pairs.mutable_data()};
   {
     const py::gil_scoped_release release;
-    lab_affinity_loss(p, SerialExecutor());
+    run(p, SerialExecutor());
   }
   return loss;
 }
@@ -87,7 +88,7 @@ Array<T> boundary_loss_typed(const Array<T>& boundary, const Array<std::int32_t>
                           .pairs = pairs.mutable_data()};
   {
     const py::gil_scoped_release release;
-    boundary_loss(p, SerialExecutor());
+    run(p, SerialExecutor());
   }
   return loss;
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "numpy_arrays.hpp"
+#include "point2mask/parallel.hpp"
 #include "point2mask/transport.hpp"
 
 namespace point2mask::bindings {
@@ -58,7 +59,7 @@ py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Arr
                       .marginal_error = marginal_error.mutable_data()};
   {
     const py::gil_scoped_release release;
-    method == "newton" ? sinkhorn_newton(s, SerialExecutor()) : sinkhorn(s, SerialExecutor());
+    method == "newton" ? run_newton(s, SerialExecutor()) : run(s, SerialExecutor());
   }
   return py::make_tuple(potential, iterations, marginal_error);
 }
@@ -99,7 +100,7 @@ py::array transport_plan_typed(const Array<T>& cost, const Array<T>& potential,
                            .plan = plan.mutable_data()};
   {
     const py::gil_scoped_release release;
-    transport_plan(s, SerialExecutor());
+    run(s, SerialExecutor());
   }
   return plan;
 }
@@ -132,7 +133,7 @@ py::array transport_labels_typed(const Array<T>& cost, const Array<T>& potential
                              .labels = labels.mutable_data()};
   {
     const py::gil_scoped_release release;
-    transport_labels(s, SerialExecutor());
+    run(s, SerialExecutor());
   }
   return labels;
 }

@@ -1,4 +1,5 @@
 #include "numpy_arrays.hpp"
+#include "point2mask/parallel.hpp"
 #include "point2mask/tree.hpp"
 
 namespace point2mask::bindings {
@@ -30,7 +31,7 @@ py::tuple spanning_tree_typed(const Array<T>& edge_weight) {
                           .weight = weight.mutable_data()};
   {
     const py::gil_scoped_release release;
-    spanning_tree(s, SerialExecutor());
+    run(s, SerialExecutor());
   }
   return py::make_tuple(order, parent, edge, weight);
 }
@@ -57,7 +58,7 @@ Array<T> tree_filter_typed(const Array<T>& feature, const Indices& order, const 
                         .output = output.mutable_data()};
   {
     const py::gil_scoped_release release;
-    tree_filter(f, SerialExecutor());
+    run(f, SerialExecutor());
   }
   return output;
 }

@@ -1,54 +1,73 @@
 // torch.ops.point2mask.geodesic_distance and its gradient.
 
-#include <torch/csrc/stable/library.h>
+#include <utility>
 
-#include "geodesic_checks.hpp"
 #include "point2mask/geodesic.hpp"
+#include "solve.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
-Tensor geodesic_distance_cpu(const Tensor& edge_cost, const Tensor& seeds) {
+void check_geodesic(const char* op, const Tensor& edge_cost, const Tensor& seeds) {
+  check_shape(op, "edge_cost", edge_cost, {{"B"}, {"D", 8}, {"H"}, {"W"}});
+  check_argument(op, "seeds", seeds, {{"B", edge_cost.size(0)}, {"K"}, {"P"}}, ScalarType::Int,
+                 edge_cost);
+}
+
+Tensor geodesic_distance(const Tensor& edge_cost, const Tensor& seeds) {
   constexpr const char* kOp = "geodesic_distance";
   check_geodesic(kOp, edge_cost, seeds);
   const Tensor c = as_contiguous(edge_cost), s = as_contiguous(seeds);
-  const std::int64_t images = c.size(0), height = c.size(2), width = c.size(3);
-  Tensor distance = torch::stable::new_empty(c, {images, s.size(1), height, width});
+  Tensor distance = torch::stable::new_empty(c, {c.size(0), s.size(1), c.size(2), c.size(3)});
   dispatch_floating(kOp, "edge_cost", c, [&]<typename T>() {
-    geodesic_distance<T>({.edge_cost = c.const_data_ptr<T>(),
-                          .seeds = s.const_data_ptr<std::int32_t>(),
-                          .images = images,
-                          .height = height,
-                          .width = width,
-                          .targets = s.size(1),
-                          .points = s.size(2),
-                          .distance = distance.mutable_data_ptr<T>()},
-                         TorchExecutor());
+    solve(kOp, c,
+          GeodesicDistance<T>{.edge_cost = c.const_data_ptr<T>(),
+                              .seeds = s.const_data_ptr<std::int32_t>(),
+                              .images = c.size(0),
+                              .height = c.size(2),
+                              .width = c.size(3),
+                              .targets = s.size(1),
+                              .points = s.size(2),
+                              .distance = distance.mutable_data_ptr<T>()});
   });
   return distance;
 }
 
-Tensor geodesic_distance_backward_cpu(const Tensor& grad_distance, const Tensor& edge_cost,
-                                      const Tensor& distance, const Tensor& seeds) {
+Tensor geodesic_distance_backward(const Tensor& grad_distance, const Tensor& edge_cost,
+                                  const Tensor& distance, const Tensor& seeds) {
   constexpr const char* kOp = "geodesic_distance_backward";
-  check_geodesic_gradient(kOp, grad_distance, edge_cost, distance, seeds);
-  const Tensor c = as_contiguous(edge_cost), s = as_contiguous(seeds);
-  const Tensor g = as_contiguous(grad_distance), d = as_contiguous(distance);
+  check_geodesic(kOp, edge_cost, seeds);
+  for (const auto& [name, t] :
+       {std::pair{"grad_distance", &grad_distance}, std::pair{"distance", &distance}}) {
+    check_argument(kOp, name, *t,
+                   {{"B", edge_cost.size(0)},
+                    {"K", seeds.size(1)},
+                    {"H", edge_cost.size(2)},
+                    {"W", edge_cost.size(3)}},
+                   edge_cost.scalar_type(), edge_cost);
+  }
+  const Tensor g = as_contiguous(grad_distance), c = as_contiguous(edge_cost);
+  const Tensor d = as_contiguous(distance), s = as_contiguous(seeds);
   Tensor grad_edge_cost = torch::stable::empty_like(c);
   dispatch_floating(kOp, "edge_cost", c, [&]<typename T>() {
-    geodesic_distance_gradient<T>({.grad_distance = g.const_data_ptr<T>(),
-                                   .edge_cost = c.const_data_ptr<T>(),
-                                   .distance = d.const_data_ptr<T>(),
-                                   .seeds = s.const_data_ptr<std::int32_t>(),
-                                   .images = c.size(0),
-                                   .height = c.size(2),
-                                   .width = c.size(3),
-                                   .targets = s.size(1),
-                                   .points = s.size(2),
-                                   .grad_edge_cost = grad_edge_cost.mutable_data_ptr<T>()},
-                                  TorchExecutor());
+    solve(kOp, c,
+          GeodesicDistanceBackward<T>{.grad_distance = g.const_data_ptr<T>(),
+                                      .edge_cost = c.const_data_ptr<T>(),
+                                      .distance = d.const_data_ptr<T>(),
+                                      .seeds = s.const_data_ptr<std::int32_t>(),
+                                      .images = c.size(0),
+                                      .height = c.size(2),
+                                      .width = c.size(3),
+                                      .targets = s.size(1),
+                                      .points = s.size(2),
+                                      .grad_edge_cost = grad_edge_cost.mutable_data_ptr<T>()});
   });
   return grad_edge_cost;
+}
+
+void implement(auto& m) {
+  m.impl("geodesic_distance", TORCH_BOX(&geodesic_distance));
+  m.impl("geodesic_distance_backward", TORCH_BOX(&geodesic_distance_backward));
 }
 
 } // namespace
@@ -60,9 +79,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
       "Tensor seeds) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
-  m.impl("geodesic_distance", TORCH_BOX(&geodesic_distance_cpu));
-  m.impl("geodesic_distance_backward", TORCH_BOX(&geodesic_distance_backward_cpu));
-}
+POINT2MASK_IMPLEMENT(implement)
 
 } // namespace point2mask::bindings

@@ -1,20 +1,70 @@
 // torch.ops.point2mask: operators on pairs of neighbouring pixels.
 
-#include <torch/csrc/stable/library.h>
-
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 
-#include "checks.hpp"
-#include "pairs_checks.hpp"
 #include "point2mask/pairs.hpp"
+#include "solve.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
-Tensor neighbor_difference_cpu(const Tensor& feature, std::int64_t directions,
-                               const std::string& norm) {
+void check_difference_gradient(const char* op, const Tensor& grad_difference, const Tensor& feature,
+                               const Tensor& difference) {
+  check_shape(op, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
+  for (const auto& [name, t] : {std::pair<const char*, const Tensor&>{"difference", difference},
+                                {"grad_difference", grad_difference}}) {
+    check_argument(op, name, t,
+                   {{"B", feature.size(0)},
+                    {"D", difference.dim() > 1 ? difference.size(1) : -1},
+                    {"H", feature.size(2)},
+                    {"W", feature.size(3)}},
+                   feature.scalar_type(), feature);
+  }
+}
+
+// The checks that both directions of lab_affinity_loss share.
+void check_lab_arguments(const char* op, const Tensor& logits, const Tensor& lab,
+                         const std::optional<Tensor>& valid) {
+  check_shape(op, "logits", logits, {{"B"}, {"C"}, {"H"}, {"W"}});
+  const Extent images{"B", logits.size(0)}, height{"H", logits.size(2)}, width{"W", logits.size(3)};
+  check_argument(op, "lab", lab, {images, {"3", 3}, height, width}, logits.scalar_type(), logits);
+  if (valid) check_argument(op, "valid", *valid, {images, height, width}, ScalarType::Bool, logits);
+}
+
+void check_lab_gradient(const char* op, const Tensor& grad_loss, const Tensor& logits,
+                        const Tensor& lab, const Tensor& pairs,
+                        const std::optional<Tensor>& valid) {
+  check_lab_arguments(op, logits, lab, valid);
+  const Extent images{"B", logits.size(0)};
+  check_argument(op, "grad_loss", grad_loss, {images}, logits.scalar_type(), logits);
+  check_argument(op, "pairs", pairs, {images}, ScalarType::Long, logits);
+}
+
+// The checks that both directions of boundary_loss share.
+void check_boundary_arguments(const char* op, const Tensor& boundary, const Tensor& instance,
+                              const Tensor& semantic) {
+  check_shape(op, "boundary", boundary, {{"B"}, {"H"}, {"W"}});
+  for (const auto& [name, t] :
+       {std::pair<const char*, const Tensor&>{"instance", instance}, {"semantic", semantic}}) {
+    check_argument(op, name, t,
+                   {{"B", boundary.size(0)}, {"H", boundary.size(1)}, {"W", boundary.size(2)}},
+                   ScalarType::Int, boundary);
+  }
+}
+
+void check_boundary_gradient(const char* op, const Tensor& grad_loss, const Tensor& boundary,
+                             const Tensor& instance, const Tensor& semantic, const Tensor& pairs) {
+  check_boundary_arguments(op, boundary, instance, semantic);
+  const Extent images{"B", boundary.size(0)};
+  check_argument(op, "grad_loss", grad_loss, {images}, boundary.scalar_type(), boundary);
+  check_argument(op, "pairs", pairs, {images, {"3", 3}}, ScalarType::Long, boundary);
+}
+
+Tensor neighbor_difference(const Tensor& feature, std::int64_t directions,
+                           const std::string& norm) {
   constexpr const char* kOp = "neighbor_difference";
   check_shape(kOp, "feature", feature, {{"B"}, {"C"}, {"H"}, {"W"}});
   check_directions(kOp, directions);
@@ -23,21 +73,21 @@ Tensor neighbor_difference_cpu(const Tensor& feature, std::int64_t directions,
   Tensor difference =
       torch::stable::new_empty(f, {f.size(0), directions, f.size(2), f.size(3)}, f.scalar_type());
   dispatch_floating(kOp, "feature", f, [&]<typename T>() {
-    neighbor_difference<T>({.feature = f.const_data_ptr<T>(),
-                            .images = f.size(0),
-                            .channels = f.size(1),
-                            .height = f.size(2),
-                            .width = f.size(3),
-                            .directions = directions,
-                            .norm = kind,
-                            .difference = difference.mutable_data_ptr<T>()},
-                           TorchExecutor());
+    solve(kOp, f,
+          NeighborDifference<T>{.feature = f.const_data_ptr<T>(),
+                                .images = f.size(0),
+                                .channels = f.size(1),
+                                .height = f.size(2),
+                                .width = f.size(3),
+                                .directions = directions,
+                                .norm = kind,
+                                .difference = difference.mutable_data_ptr<T>()});
   });
   return difference;
 }
 
-Tensor neighbor_difference_backward_cpu(const Tensor& grad_difference, const Tensor& feature,
-                                        const Tensor& difference, const std::string& norm) {
+Tensor neighbor_difference_backward(const Tensor& grad_difference, const Tensor& feature,
+                                    const Tensor& difference, const std::string& norm) {
   constexpr const char* kOp = "neighbor_difference_backward";
   check_difference_gradient(kOp, grad_difference, feature, difference);
   const Norm kind = norm_from_name(norm);
@@ -45,83 +95,83 @@ Tensor neighbor_difference_backward_cpu(const Tensor& grad_difference, const Ten
                d = as_contiguous(difference);
   Tensor grad_feature = torch::stable::empty_like(f);
   dispatch_floating(kOp, "feature", f, [&]<typename T>() {
-    neighbor_difference_backward<T>({.grad_difference = g.const_data_ptr<T>(),
-                                     .feature = f.const_data_ptr<T>(),
-                                     .difference = d.const_data_ptr<T>(),
-                                     .images = f.size(0),
-                                     .channels = f.size(1),
-                                     .height = f.size(2),
-                                     .width = f.size(3),
-                                     .directions = d.size(1),
-                                     .norm = kind,
-                                     .grad_feature = grad_feature.mutable_data_ptr<T>()},
-                                    TorchExecutor());
+    solve(kOp, f,
+          NeighborDifferenceBackward<T>{.grad_difference = g.const_data_ptr<T>(),
+                                        .feature = f.const_data_ptr<T>(),
+                                        .difference = d.const_data_ptr<T>(),
+                                        .images = f.size(0),
+                                        .channels = f.size(1),
+                                        .height = f.size(2),
+                                        .width = f.size(3),
+                                        .directions = d.size(1),
+                                        .norm = kind,
+                                        .grad_feature = grad_feature.mutable_data_ptr<T>()});
   });
   return grad_feature;
 }
 
-std::tuple<Tensor, Tensor> lab_affinity_loss_cpu(const Tensor& logits, const Tensor& lab,
-                                                 std::int64_t kernel_size, std::int64_t dilation,
-                                                 double theta, double threshold,
-                                                 std::optional<Tensor> valid) {
+std::tuple<Tensor, Tensor> lab_affinity_loss(const Tensor& logits, const Tensor& lab,
+                                             std::int64_t kernel_size, std::int64_t dilation,
+                                             double theta, double threshold,
+                                             const std::optional<Tensor>& valid) {
   constexpr const char* kOp = "lab_affinity_loss";
   check_lab_arguments(kOp, logits, lab, valid);
   const Tensor z = as_contiguous(logits), l = as_contiguous(lab);
-  const std::optional<Tensor> v = valid ? std::optional(as_contiguous(*valid)) : std::nullopt;
+  const auto v = as_contiguous(valid);
   Tensor loss = torch::stable::new_empty(z, {z.size(0)}, z.scalar_type());
   Tensor pairs = torch::stable::new_empty(z, {z.size(0)}, ScalarType::Long);
   dispatch_floating(kOp, "logits", z, [&]<typename T>() {
-    lab_affinity_loss<T>({.logits = z.const_data_ptr<T>(),
-                          .lab = l.const_data_ptr<T>(),
-                          .valid = v ? v->const_data_ptr<bool>() : nullptr,
-                          .images = z.size(0),
-                          .channels = z.size(1),
-                          .height = z.size(2),
-                          .width = z.size(3),
-                          .kernel_size = kernel_size,
-                          .dilation = dilation,
-                          .theta = theta,
-                          .threshold = threshold,
-                          .loss = loss.mutable_data_ptr<T>(),
-                          .pairs = pairs.mutable_data_ptr<std::int64_t>()},
-                         TorchExecutor());
+    solve(kOp, z,
+          LabAffinityLoss<T>{.logits = z.const_data_ptr<T>(),
+                             .lab = l.const_data_ptr<T>(),
+                             .valid = v ? v->const_data_ptr<bool>() : nullptr,
+                             .images = z.size(0),
+                             .channels = z.size(1),
+                             .height = z.size(2),
+                             .width = z.size(3),
+                             .kernel_size = kernel_size,
+                             .dilation = dilation,
+                             .theta = theta,
+                             .threshold = threshold,
+                             .loss = loss.mutable_data_ptr<T>(),
+                             .pairs = pairs.mutable_data_ptr<std::int64_t>()});
   });
   return {loss, pairs};
 }
 
-Tensor lab_affinity_loss_backward_cpu(const Tensor& grad_loss, const Tensor& logits,
-                                      const Tensor& lab, const Tensor& pairs,
-                                      std::int64_t kernel_size, std::int64_t dilation, double theta,
-                                      double threshold, std::optional<Tensor> valid) {
+Tensor lab_affinity_loss_backward(const Tensor& grad_loss, const Tensor& logits, const Tensor& lab,
+                                  const Tensor& pairs, std::int64_t kernel_size,
+                                  std::int64_t dilation, double theta, double threshold,
+                                  const std::optional<Tensor>& valid) {
   constexpr const char* kOp = "lab_affinity_loss_backward";
   check_lab_gradient(kOp, grad_loss, logits, lab, pairs, valid);
   const Tensor g = as_contiguous(grad_loss), z = as_contiguous(logits), l = as_contiguous(lab),
                n = as_contiguous(pairs);
-  const std::optional<Tensor> v = valid ? std::optional(as_contiguous(*valid)) : std::nullopt;
+  const auto v = as_contiguous(valid);
   Tensor grad_logits = torch::stable::empty_like(z);
   dispatch_floating(kOp, "logits", z, [&]<typename T>() {
-    lab_affinity_loss_backward<T>({.grad_loss = g.const_data_ptr<T>(),
-                                   .logits = z.const_data_ptr<T>(),
-                                   .lab = l.const_data_ptr<T>(),
-                                   .valid = v ? v->const_data_ptr<bool>() : nullptr,
-                                   .pairs = n.const_data_ptr<std::int64_t>(),
-                                   .images = z.size(0),
-                                   .channels = z.size(1),
-                                   .height = z.size(2),
-                                   .width = z.size(3),
-                                   .kernel_size = kernel_size,
-                                   .dilation = dilation,
-                                   .theta = theta,
-                                   .threshold = threshold,
-                                   .grad_logits = grad_logits.mutable_data_ptr<T>()},
-                                  TorchExecutor());
+    solve(kOp, z,
+          LabAffinityLossBackward<T>{.grad_loss = g.const_data_ptr<T>(),
+                                     .logits = z.const_data_ptr<T>(),
+                                     .lab = l.const_data_ptr<T>(),
+                                     .valid = v ? v->const_data_ptr<bool>() : nullptr,
+                                     .pairs = n.const_data_ptr<std::int64_t>(),
+                                     .images = z.size(0),
+                                     .channels = z.size(1),
+                                     .height = z.size(2),
+                                     .width = z.size(3),
+                                     .kernel_size = kernel_size,
+                                     .dilation = dilation,
+                                     .theta = theta,
+                                     .threshold = threshold,
+                                     .grad_logits = grad_logits.mutable_data_ptr<T>()});
   });
   return grad_logits;
 }
 
-std::tuple<Tensor, Tensor> boundary_loss_cpu(const Tensor& boundary, const Tensor& instance,
-                                             const Tensor& semantic, std::int64_t kernel_size,
-                                             std::int64_t dilation) {
+std::tuple<Tensor, Tensor> boundary_loss(const Tensor& boundary, const Tensor& instance,
+                                         const Tensor& semantic, std::int64_t kernel_size,
+                                         std::int64_t dilation) {
   constexpr const char* kOp = "boundary_loss";
   check_boundary_arguments(kOp, boundary, instance, semantic);
   const Tensor b = as_contiguous(boundary), i = as_contiguous(instance),
@@ -129,45 +179,53 @@ std::tuple<Tensor, Tensor> boundary_loss_cpu(const Tensor& boundary, const Tenso
   Tensor loss = torch::stable::new_empty(b, {b.size(0)}, b.scalar_type());
   Tensor pairs = torch::stable::new_empty(b, {b.size(0), 3}, ScalarType::Long);
   dispatch_floating(kOp, "boundary", b, [&]<typename T>() {
-    boundary_loss<T>({.boundary = b.const_data_ptr<T>(),
-                      .instance = i.const_data_ptr<std::int32_t>(),
-                      .semantic = s.const_data_ptr<std::int32_t>(),
-                      .images = b.size(0),
-                      .height = b.size(1),
-                      .width = b.size(2),
-                      .kernel_size = kernel_size,
-                      .dilation = dilation,
-                      .loss = loss.mutable_data_ptr<T>(),
-                      .pairs = pairs.mutable_data_ptr<std::int64_t>()},
-                     TorchExecutor());
+    solve(kOp, b,
+          BoundaryLoss<T>{.boundary = b.const_data_ptr<T>(),
+                          .instance = i.const_data_ptr<std::int32_t>(),
+                          .semantic = s.const_data_ptr<std::int32_t>(),
+                          .images = b.size(0),
+                          .height = b.size(1),
+                          .width = b.size(2),
+                          .kernel_size = kernel_size,
+                          .dilation = dilation,
+                          .loss = loss.mutable_data_ptr<T>(),
+                          .pairs = pairs.mutable_data_ptr<std::int64_t>()});
   });
   return {loss, pairs};
 }
 
-Tensor boundary_loss_backward_cpu(const Tensor& grad_loss, const Tensor& boundary,
-                                  const Tensor& instance, const Tensor& semantic,
-                                  const Tensor& pairs, std::int64_t kernel_size,
-                                  std::int64_t dilation) {
+Tensor boundary_loss_backward(const Tensor& grad_loss, const Tensor& boundary,
+                              const Tensor& instance, const Tensor& semantic, const Tensor& pairs,
+                              std::int64_t kernel_size, std::int64_t dilation) {
   constexpr const char* kOp = "boundary_loss_backward";
   check_boundary_gradient(kOp, grad_loss, boundary, instance, semantic, pairs);
   const Tensor g = as_contiguous(grad_loss), b = as_contiguous(boundary),
                i = as_contiguous(instance), s = as_contiguous(semantic), n = as_contiguous(pairs);
   Tensor grad_boundary = torch::stable::empty_like(b);
   dispatch_floating(kOp, "boundary", b, [&]<typename T>() {
-    boundary_loss_backward<T>({.grad_loss = g.const_data_ptr<T>(),
-                               .boundary = b.const_data_ptr<T>(),
-                               .instance = i.const_data_ptr<std::int32_t>(),
-                               .semantic = s.const_data_ptr<std::int32_t>(),
-                               .pairs = n.const_data_ptr<std::int64_t>(),
-                               .images = b.size(0),
-                               .height = b.size(1),
-                               .width = b.size(2),
-                               .kernel_size = kernel_size,
-                               .dilation = dilation,
-                               .grad_boundary = grad_boundary.mutable_data_ptr<T>()},
-                              TorchExecutor());
+    solve(kOp, b,
+          BoundaryLossBackward<T>{.grad_loss = g.const_data_ptr<T>(),
+                                  .boundary = b.const_data_ptr<T>(),
+                                  .instance = i.const_data_ptr<std::int32_t>(),
+                                  .semantic = s.const_data_ptr<std::int32_t>(),
+                                  .pairs = n.const_data_ptr<std::int64_t>(),
+                                  .images = b.size(0),
+                                  .height = b.size(1),
+                                  .width = b.size(2),
+                                  .kernel_size = kernel_size,
+                                  .dilation = dilation,
+                                  .grad_boundary = grad_boundary.mutable_data_ptr<T>()});
   });
   return grad_boundary;
+}
+
+void implement(auto& m) {
+  m.impl("neighbor_difference", TORCH_BOX(&neighbor_difference));
+  m.impl("neighbor_difference_backward", TORCH_BOX(&neighbor_difference_backward));
+  m.impl("lab_affinity_loss", TORCH_BOX(&lab_affinity_loss));
+  m.impl("lab_affinity_loss_backward", TORCH_BOX(&lab_affinity_loss_backward));
+  m.impl("boundary_loss", TORCH_BOX(&boundary_loss));
+  m.impl("boundary_loss_backward", TORCH_BOX(&boundary_loss_backward));
 }
 
 } // namespace
@@ -191,13 +249,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
       "Tensor semantic, Tensor pairs, int kernel_size, int dilation) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
-  m.impl("neighbor_difference", TORCH_BOX(&neighbor_difference_cpu));
-  m.impl("neighbor_difference_backward", TORCH_BOX(&neighbor_difference_backward_cpu));
-  m.impl("lab_affinity_loss", TORCH_BOX(&lab_affinity_loss_cpu));
-  m.impl("lab_affinity_loss_backward", TORCH_BOX(&lab_affinity_loss_backward_cpu));
-  m.impl("boundary_loss", TORCH_BOX(&boundary_loss_cpu));
-  m.impl("boundary_loss_backward", TORCH_BOX(&boundary_loss_backward_cpu));
-}
+POINT2MASK_IMPLEMENT(implement)
 
 } // namespace point2mask::bindings

@@ -1,173 +1,197 @@
 // torch.ops.point2mask.sinkhorn, transport_plan, transport_labels and their gradients.
 
-#include <torch/csrc/stable/library.h>
-
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <tuple>
 
 #include "point2mask/transport.hpp"
-#include "transport_checks.hpp"
+#include "solve.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
-std::tuple<Tensor, Tensor, Tensor> solve_cpu(auto solver, const Tensor& cost, const Tensor& supply,
-                                             const Tensor& demand, double epsilon,
-                                             std::int64_t max_iterations, double tolerance,
-                                             double supply_relaxation, double demand_relaxation,
-                                             const std::optional<Tensor>& initial_potential) {
+constexpr double kFixed = std::numeric_limits<double>::infinity(); // a marginal as constraint
+
+void check_like_cost(const char* op, const char* argument, const Tensor& t,
+                     std::initializer_list<Extent> shape, const Tensor& cost) {
+  check_argument(op, argument, t, shape, cost.scalar_type(), cost);
+}
+
+// An argument of shape [B, K].
+void check_of_targets(const char* op, const char* argument, const Tensor& t, const Tensor& cost) {
+  check_like_cost(op, argument, t, {{"B", cost.size(0)}, {"K", cost.size(1)}}, cost);
+}
+
+// What all operators of the family have: a cost, an argument of shape [B, K] and the demand.
+void check_problem(const char* op, const Tensor& cost, const char* of_targets_name,
+                   const Tensor& of_targets, const Tensor& demand) {
+  check_shape(op, "cost", cost, {{"B"}, {"K"}, {"N"}});
+  check_of_targets(op, of_targets_name, of_targets, cost);
+  check_like_cost(op, "demand", demand, {{"B", cost.size(0)}, {"N", cost.size(2)}}, cost);
+}
+
+std::tuple<Tensor, Tensor, Tensor> solve_with(auto solver, const Tensor& cost, const Tensor& supply,
+                                              const Tensor& demand, double epsilon,
+                                              std::int64_t max_iterations, double tolerance,
+                                              double supply_relaxation, double demand_relaxation,
+                                              const std::optional<Tensor>& initial_potential) {
   constexpr const char* kOp = "sinkhorn";
-  check_sinkhorn(kOp, cost, supply, demand, initial_potential);
-  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
+  check_problem(kOp, cost, "supply", supply, demand);
+  if (initial_potential) check_of_targets(kOp, "initial_potential", *initial_potential, cost);
   const Tensor c = as_contiguous(cost), b = as_contiguous(supply), a = as_contiguous(demand);
-  const std::optional<Tensor> start =
-      initial_potential ? std::optional(as_contiguous(*initial_potential)) : std::nullopt;
-  Tensor potential = torch::stable::new_empty(c, {images, targets});
-  Tensor iterations = torch::stable::new_empty(c, {images}, ScalarType::Int);
-  Tensor marginal_error = torch::stable::new_empty(c, {images});
+  const auto start = as_contiguous(initial_potential);
+  Tensor potential = torch::stable::empty_like(b);
+  Tensor iterations = torch::stable::new_empty(c, {c.size(0)}, ScalarType::Int);
+  Tensor marginal_error = torch::stable::new_empty(c, {c.size(0)});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    solver(Sinkhorn<T>{.cost = c.const_data_ptr<T>(),
-                       .supply = b.const_data_ptr<T>(),
-                       .demand = a.const_data_ptr<T>(),
-                       .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
-                       .images = images,
-                       .targets = targets,
-                       .pixels = pixels,
-                       .epsilon = epsilon,
-                       .max_iterations = max_iterations,
-                       .tolerance = tolerance,
-                       .supply_relaxation = supply_relaxation,
-                       .demand_relaxation = demand_relaxation,
-                       .potential = potential.mutable_data_ptr<T>(),
-                       .iterations = iterations.mutable_data_ptr<std::int32_t>(),
-                       .marginal_error = marginal_error.mutable_data_ptr<T>()},
-           TorchExecutor());
+    solver(c, Sinkhorn<T>{.cost = c.const_data_ptr<T>(),
+                          .supply = b.const_data_ptr<T>(),
+                          .demand = a.const_data_ptr<T>(),
+                          .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
+                          .images = c.size(0),
+                          .targets = c.size(1),
+                          .pixels = c.size(2),
+                          .epsilon = epsilon,
+                          .max_iterations = max_iterations,
+                          .tolerance = tolerance,
+                          .supply_relaxation = supply_relaxation,
+                          .demand_relaxation = demand_relaxation,
+                          .potential = potential.mutable_data_ptr<T>(),
+                          .iterations = iterations.mutable_data_ptr<std::int32_t>(),
+                          .marginal_error = marginal_error.mutable_data_ptr<T>()});
   });
   return {potential, iterations, marginal_error};
 }
 
-std::tuple<Tensor, Tensor, Tensor> sinkhorn_cpu(const Tensor& cost, const Tensor& supply,
-                                                const Tensor& demand, double epsilon,
-                                                std::int64_t max_iterations, double tolerance,
-                                                double supply_relaxation, double demand_relaxation,
-                                                const std::optional<Tensor>& initial_potential) {
-  return solve_cpu([](const auto& s, const Executor& executor) { sinkhorn(s, executor); }, cost,
-                   supply, demand, epsilon, max_iterations, tolerance, supply_relaxation,
-                   demand_relaxation, initial_potential);
+std::tuple<Tensor, Tensor, Tensor> sinkhorn(const Tensor& cost, const Tensor& supply,
+                                            const Tensor& demand, double epsilon,
+                                            std::int64_t max_iterations, double tolerance,
+                                            double supply_relaxation, double demand_relaxation,
+                                            const std::optional<Tensor>& initial_potential) {
+  const auto solver = [](const Tensor& c, const auto& s) { solve("sinkhorn", c, s); };
+  return solve_with(solver, cost, supply, demand, epsilon, max_iterations, tolerance,
+                    supply_relaxation, demand_relaxation, initial_potential);
 }
 
-std::tuple<Tensor, Tensor, Tensor> sinkhorn_newton_cpu(
-    const Tensor& cost, const Tensor& supply, const Tensor& demand, double epsilon,
-    std::int64_t max_iterations, double tolerance, const std::optional<Tensor>& initial_potential) {
-  constexpr double kFixed = std::numeric_limits<double>::infinity();
-  return solve_cpu([](const auto& s, const Executor& executor) { sinkhorn_newton(s, executor); },
-                   cost, supply, demand, epsilon, max_iterations, tolerance, kFixed, kFixed,
-                   initial_potential);
+std::tuple<Tensor, Tensor, Tensor> sinkhorn_newton(const Tensor& cost, const Tensor& supply,
+                                                   const Tensor& demand, double epsilon,
+                                                   std::int64_t max_iterations, double tolerance,
+                                                   const std::optional<Tensor>& initial_potential) {
+  const auto solver = [](const Tensor&, const auto& s) { run_newton(s, TorchExecutor()); };
+  return solve_with(solver, cost, supply, demand, epsilon, max_iterations, tolerance, kFixed,
+                    kFixed, initial_potential);
 }
 
-std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward_cpu(
-    const Tensor& grad_potential, const Tensor& cost, const Tensor& supply, const Tensor& demand,
-    const Tensor& potential, double epsilon, double supply_relaxation, double demand_relaxation) {
+std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward(const Tensor& grad_potential,
+                                                     const Tensor& cost, const Tensor& supply,
+                                                     const Tensor& demand, const Tensor& potential,
+                                                     double epsilon, double supply_relaxation,
+                                                     double demand_relaxation) {
   constexpr const char* kOp = "sinkhorn_backward";
-  check_sinkhorn_gradient(kOp, grad_potential, cost, supply, demand, potential);
-  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
+  check_problem(kOp, cost, "supply", supply, demand);
+  check_of_targets(kOp, "grad_potential", grad_potential, cost);
+  check_of_targets(kOp, "potential", potential, cost);
   const Tensor g = as_contiguous(grad_potential), c = as_contiguous(cost);
   const Tensor b = as_contiguous(supply), a = as_contiguous(demand), u = as_contiguous(potential);
-  Tensor grad_cost = torch::stable::new_empty(c, {images, targets, pixels});
-  Tensor grad_supply = torch::stable::new_empty(c, {images, targets});
-  Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
+  Tensor grad_cost = torch::stable::empty_like(c), grad_supply = torch::stable::empty_like(b),
+         grad_demand = torch::stable::empty_like(a);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    sinkhorn_backward(SinkhornBackward<T>{.grad_potential = g.const_data_ptr<T>(),
-                                          .cost = c.const_data_ptr<T>(),
-                                          .supply = b.const_data_ptr<T>(),
-                                          .demand = a.const_data_ptr<T>(),
-                                          .potential = u.const_data_ptr<T>(),
-                                          .images = images,
-                                          .targets = targets,
-                                          .pixels = pixels,
-                                          .epsilon = epsilon,
-                                          .supply_relaxation = supply_relaxation,
-                                          .demand_relaxation = demand_relaxation,
-                                          .grad_cost = grad_cost.mutable_data_ptr<T>(),
-                                          .grad_supply = grad_supply.mutable_data_ptr<T>(),
-                                          .grad_demand = grad_demand.mutable_data_ptr<T>()},
-                      TorchExecutor());
+    solve(kOp, c,
+          SinkhornBackward<T>{.grad_potential = g.const_data_ptr<T>(),
+                              .cost = c.const_data_ptr<T>(),
+                              .supply = b.const_data_ptr<T>(),
+                              .demand = a.const_data_ptr<T>(),
+                              .potential = u.const_data_ptr<T>(),
+                              .images = c.size(0),
+                              .targets = c.size(1),
+                              .pixels = c.size(2),
+                              .epsilon = epsilon,
+                              .supply_relaxation = supply_relaxation,
+                              .demand_relaxation = demand_relaxation,
+                              .grad_cost = grad_cost.mutable_data_ptr<T>(),
+                              .grad_supply = grad_supply.mutable_data_ptr<T>(),
+                              .grad_demand = grad_demand.mutable_data_ptr<T>()});
   });
   return {grad_cost, grad_supply, grad_demand};
 }
 
-Tensor transport_plan_cpu(const Tensor& cost, const Tensor& potential, const Tensor& demand,
-                          double epsilon, double demand_relaxation) {
+Tensor transport_plan(const Tensor& cost, const Tensor& potential, const Tensor& demand,
+                      double epsilon, double demand_relaxation) {
   constexpr const char* kOp = "transport_plan";
   check_problem(kOp, cost, "potential", potential, demand);
-  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
-  Tensor plan = torch::stable::new_empty(c, {images, targets, pixels});
+  Tensor plan = torch::stable::empty_like(c);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    transport_plan(TransportPlan<T>{.cost = c.const_data_ptr<T>(),
-                                    .potential = u.const_data_ptr<T>(),
-                                    .demand = a.const_data_ptr<T>(),
-                                    .images = images,
-                                    .targets = targets,
-                                    .pixels = pixels,
-                                    .epsilon = epsilon,
-                                    .demand_relaxation = demand_relaxation,
-                                    .plan = plan.mutable_data_ptr<T>()},
-                   TorchExecutor());
+    solve(kOp, c,
+          TransportPlan<T>{.cost = c.const_data_ptr<T>(),
+                           .potential = u.const_data_ptr<T>(),
+                           .demand = a.const_data_ptr<T>(),
+                           .images = c.size(0),
+                           .targets = c.size(1),
+                           .pixels = c.size(2),
+                           .epsilon = epsilon,
+                           .demand_relaxation = demand_relaxation,
+                           .plan = plan.mutable_data_ptr<T>()});
   });
   return plan;
 }
 
-std::tuple<Tensor, Tensor, Tensor> transport_plan_backward_cpu(const Tensor& grad_plan,
-                                                               const Tensor& cost,
-                                                               const Tensor& potential,
-                                                               const Tensor& demand, double epsilon,
-                                                               double demand_relaxation) {
+std::tuple<Tensor, Tensor, Tensor> transport_plan_backward(const Tensor& grad_plan,
+                                                           const Tensor& cost,
+                                                           const Tensor& potential,
+                                                           const Tensor& demand, double epsilon,
+                                                           double demand_relaxation) {
   constexpr const char* kOp = "transport_plan_backward";
-  check_plan_gradient(kOp, grad_plan, cost, potential, demand);
-  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
+  check_problem(kOp, cost, "potential", potential, demand);
+  check_like_cost(kOp, "grad_plan", grad_plan,
+                  {{"B", cost.size(0)}, {"K", cost.size(1)}, {"N", cost.size(2)}}, cost);
   const Tensor g = as_contiguous(grad_plan), c = as_contiguous(cost);
   const Tensor u = as_contiguous(potential), a = as_contiguous(demand);
-  Tensor grad_cost = torch::stable::new_empty(c, {images, targets, pixels});
-  Tensor grad_potential = torch::stable::new_empty(c, {images, targets});
-  Tensor grad_demand = torch::stable::new_empty(c, {images, pixels});
+  Tensor grad_cost = torch::stable::empty_like(c), grad_potential = torch::stable::empty_like(u),
+         grad_demand = torch::stable::empty_like(a);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    transport_plan_backward(
-        TransportPlanBackward<T>{.grad_plan = g.const_data_ptr<T>(),
-                                 .cost = c.const_data_ptr<T>(),
-                                 .potential = u.const_data_ptr<T>(),
-                                 .demand = a.const_data_ptr<T>(),
-                                 .images = images,
-                                 .targets = targets,
-                                 .pixels = pixels,
-                                 .epsilon = epsilon,
-                                 .demand_relaxation = demand_relaxation,
-                                 .grad_cost = grad_cost.mutable_data_ptr<T>(),
-                                 .grad_potential = grad_potential.mutable_data_ptr<T>(),
-                                 .grad_demand = grad_demand.mutable_data_ptr<T>()},
-        TorchExecutor());
+    solve(kOp, c,
+          TransportPlanBackward<T>{.grad_plan = g.const_data_ptr<T>(),
+                                   .cost = c.const_data_ptr<T>(),
+                                   .potential = u.const_data_ptr<T>(),
+                                   .demand = a.const_data_ptr<T>(),
+                                   .images = c.size(0),
+                                   .targets = c.size(1),
+                                   .pixels = c.size(2),
+                                   .epsilon = epsilon,
+                                   .demand_relaxation = demand_relaxation,
+                                   .grad_cost = grad_cost.mutable_data_ptr<T>(),
+                                   .grad_potential = grad_potential.mutable_data_ptr<T>(),
+                                   .grad_demand = grad_demand.mutable_data_ptr<T>()});
   });
   return {grad_cost, grad_potential, grad_demand};
 }
 
-Tensor transport_labels_cpu(const Tensor& cost, const Tensor& potential, const Tensor& demand) {
+Tensor transport_labels(const Tensor& cost, const Tensor& potential, const Tensor& demand) {
   constexpr const char* kOp = "transport_labels";
   check_problem(kOp, cost, "potential", potential, demand);
-  const std::int64_t images = cost.size(0), targets = cost.size(1), pixels = cost.size(2);
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
-  Tensor labels = torch::stable::new_empty(c, {images, pixels}, ScalarType::Int);
+  Tensor labels = torch::stable::new_empty(c, {c.size(0), c.size(2)}, ScalarType::Int);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    transport_labels(TransportLabels<T>{.cost = c.const_data_ptr<T>(),
-                                        .potential = u.const_data_ptr<T>(),
-                                        .demand = a.const_data_ptr<T>(),
-                                        .images = images,
-                                        .targets = targets,
-                                        .pixels = pixels,
-                                        .labels = labels.mutable_data_ptr<std::int32_t>()},
-                     TorchExecutor());
+    solve(kOp, c,
+          TransportLabels<T>{.cost = c.const_data_ptr<T>(),
+                             .potential = u.const_data_ptr<T>(),
+                             .demand = a.const_data_ptr<T>(),
+                             .images = c.size(0),
+                             .targets = c.size(1),
+                             .pixels = c.size(2),
+                             .labels = labels.mutable_data_ptr<std::int32_t>()});
   });
   return labels;
+}
+
+void implement(auto& m) {
+  m.impl("sinkhorn", TORCH_BOX(&sinkhorn));
+  m.impl("sinkhorn_backward", TORCH_BOX(&sinkhorn_backward));
+  m.impl("transport_plan", TORCH_BOX(&transport_plan));
+  m.impl("transport_plan_backward", TORCH_BOX(&transport_plan_backward));
+  m.impl("transport_labels", TORCH_BOX(&transport_labels));
 }
 
 } // namespace
@@ -195,13 +219,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
   m.def("transport_labels(Tensor cost, Tensor potential, Tensor demand) -> Tensor");
 }
 
+POINT2MASK_IMPLEMENT(implement)
 STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
-  m.impl("sinkhorn", TORCH_BOX(&sinkhorn_cpu));
-  m.impl("sinkhorn_newton", TORCH_BOX(&sinkhorn_newton_cpu));
-  m.impl("sinkhorn_backward", TORCH_BOX(&sinkhorn_backward_cpu));
-  m.impl("transport_plan", TORCH_BOX(&transport_plan_cpu));
-  m.impl("transport_plan_backward", TORCH_BOX(&transport_plan_backward_cpu));
-  m.impl("transport_labels", TORCH_BOX(&transport_labels_cpu));
+  m.impl("sinkhorn_newton", TORCH_BOX(&sinkhorn_newton));
 }
 
 } // namespace point2mask::bindings

@@ -1,102 +1,119 @@
 // torch.ops.point2mask.{spanning_tree, tree_filter} and the filter's gradient.
 
-#include <torch/csrc/stable/library.h>
-
+#include <initializer_list>
 #include <optional>
 #include <tuple>
 
 #include "point2mask/tree.hpp"
-#include "tree_checks.hpp"
+#include "solve.hpp"
 
 namespace point2mask::bindings {
 namespace {
 
 constexpr auto kInt = ScalarType::Int;
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree_cpu(const Tensor& edge_weight) {
+// `x` is what is filtered, of the name `argument`; the tree has maps of shape [B, N].
+void check_tree_filter(const char* op, const char* argument, const Tensor& x, const Tensor& order,
+                       const Tensor& parent, const Tensor& similarity) {
+  check_shape(op, argument, x, {{"B"}, {"C"}, {"N"}});
+  const std::initializer_list<Extent> map = {{"B", x.size(0)}, {"N", x.size(2)}};
+  check_argument(op, "order", order, map, kInt, x);
+  check_argument(op, "parent", parent, map, kInt, x);
+  check_argument(op, "similarity", similarity, map, x.scalar_type(), x);
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree(const Tensor& edge_weight) {
   constexpr const char* kOp = "spanning_tree";
-  check_edge_weight(kOp, edge_weight);
+  check_shape(kOp, "edge_weight", edge_weight, {{"B"}, {"D"}, {"H"}, {"W"}});
   const Tensor w = as_contiguous(edge_weight);
-  const std::int64_t images = w.size(0);
-  const std::int64_t directions = w.size(1);
-  const std::int64_t pixels = w.size(2) * w.size(3);
-  Tensor order = torch::stable::new_empty(w, {images, pixels}, kInt);
-  Tensor parent = torch::stable::new_empty(w, {images, pixels}, kInt);
-  Tensor edge = torch::stable::new_empty(w, {images, pixels}, kInt);
-  Tensor weight = torch::stable::new_empty(w, {images, pixels});
+  const std::int64_t directions = w.size(1), pixels = w.size(2) * w.size(3);
+  require(directions == 2 || directions == 4, kOp,
+          ": edge_weight must have 2 or 4 directions, got ", directions);
+  Tensor order = torch::stable::new_empty(w, {w.size(0), pixels}, kInt);
+  Tensor parent = torch::stable::new_empty(w, {w.size(0), pixels}, kInt);
+  Tensor edge = torch::stable::new_empty(w, {w.size(0), pixels}, kInt);
+  Tensor weight = torch::stable::new_empty(w, {w.size(0), pixels});
   dispatch_floating(kOp, "edge_weight", w, [&]<typename T>() {
-    spanning_tree<T>({.edge_weight = w.const_data_ptr<T>(),
-                      .images = images,
-                      .directions = directions,
-                      .height = w.size(2),
-                      .width = w.size(3),
-                      .order = order.mutable_data_ptr<std::int32_t>(),
-                      .parent = parent.mutable_data_ptr<std::int32_t>(),
-                      .edge = edge.mutable_data_ptr<std::int32_t>(),
-                      .weight = weight.mutable_data_ptr<T>()},
-                     TorchExecutor());
+    solve(kOp, w,
+          SpanningTree<T>{.edge_weight = w.const_data_ptr<T>(),
+                          .images = w.size(0),
+                          .directions = directions,
+                          .height = w.size(2),
+                          .width = w.size(3),
+                          .order = order.mutable_data_ptr<std::int32_t>(),
+                          .parent = parent.mutable_data_ptr<std::int32_t>(),
+                          .edge = edge.mutable_data_ptr<std::int32_t>(),
+                          .weight = weight.mutable_data_ptr<T>()});
   });
   return {order, parent, edge, weight};
 }
 
-Tensor tree_filter_cpu(const Tensor& feature, const Tensor& order, const Tensor& parent,
-                       const Tensor& similarity, bool normalize) {
+Tensor tree_filter(const Tensor& feature, const Tensor& order, const Tensor& parent,
+                   const Tensor& similarity, bool normalize) {
   constexpr const char* kOp = "tree_filter";
   check_tree_filter(kOp, "feature", feature, order, parent, similarity);
-  const Tensor x = as_contiguous(feature);
-  const std::int64_t images = x.size(0);
-  const std::int64_t pixels = x.size(2);
-  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(similarity);
-  Tensor output = torch::stable::new_empty(x, {images, x.size(1), pixels});
+  const Tensor x = as_contiguous(feature), o = as_contiguous(order), p = as_contiguous(parent),
+               s = as_contiguous(similarity);
+  Tensor output = torch::stable::empty_like(x);
   dispatch_floating(kOp, "feature", x, [&]<typename T>() {
-    tree_filter<T>({.feature = x.const_data_ptr<T>(),
-                    .order = o.const_data_ptr<std::int32_t>(),
-                    .parent = p.const_data_ptr<std::int32_t>(),
-                    .similarity = s.const_data_ptr<T>(),
-                    .images = images,
-                    .channels = x.size(1),
-                    .pixels = pixels,
-                    .normalize = normalize,
-                    .output = output.mutable_data_ptr<T>()},
-                   TorchExecutor());
+    solve(kOp, x,
+          TreeFilter<T>{.feature = x.const_data_ptr<T>(),
+                        .order = o.const_data_ptr<std::int32_t>(),
+                        .parent = p.const_data_ptr<std::int32_t>(),
+                        .similarity = s.const_data_ptr<T>(),
+                        .images = x.size(0),
+                        .channels = x.size(1),
+                        .pixels = x.size(2),
+                        .normalize = normalize,
+                        .output = output.mutable_data_ptr<T>()});
   });
   return output;
 }
 
 // Without feature and output (which then are not needed) grad_similarity is empty.
-std::tuple<Tensor, Tensor> tree_filter_backward_cpu(const Tensor& grad_output,
-                                                    const std::optional<Tensor>& feature,
-                                                    const std::optional<Tensor>& output,
-                                                    const Tensor& order, const Tensor& parent,
-                                                    const Tensor& similarity, bool normalize) {
+std::tuple<Tensor, Tensor> tree_filter_backward(const Tensor& grad_output,
+                                                const std::optional<Tensor>& feature,
+                                                const std::optional<Tensor>& output,
+                                                const Tensor& order, const Tensor& parent,
+                                                const Tensor& similarity, bool normalize) {
   constexpr const char* kOp = "tree_filter_backward";
-  check_tree_filter_gradient(kOp, grad_output, feature, output, order, parent, similarity);
-  const Tensor g = as_contiguous(grad_output);
-  const std::int64_t images = g.size(0);
-  const std::int64_t channels = g.size(1);
-  const std::int64_t pixels = g.size(2);
-  const Tensor o = as_contiguous(order), p = as_contiguous(parent), s = as_contiguous(similarity);
+  check_tree_filter(kOp, "grad_output", grad_output, order, parent, similarity);
+  const Tensor g = as_contiguous(grad_output), o = as_contiguous(order), p = as_contiguous(parent),
+               s = as_contiguous(similarity);
   const bool both = feature.has_value();
+  if (both) {
+    require(output.has_value(), kOp, ": output must be given with feature");
+    const std::initializer_list<Extent> maps = {
+        {"B", g.size(0)}, {"C", g.size(1)}, {"N", g.size(2)}};
+    check_argument(kOp, "feature", *feature, maps, g.scalar_type(), g);
+    check_argument(kOp, "output", *output, maps, g.scalar_type(), g);
+  }
   const Tensor x = both ? as_contiguous(*feature) : g, y = both ? as_contiguous(*output) : g;
-  Tensor grad_feature = torch::stable::new_empty(g, {images, channels, pixels});
-  Tensor grad_similarity = torch::stable::new_empty(g, {both ? images : 0, pixels});
+  Tensor grad_feature = torch::stable::empty_like(g);
+  Tensor grad_similarity = torch::stable::new_empty(g, {both ? g.size(0) : 0, g.size(2)});
   dispatch_floating(kOp, "grad_output", g, [&]<typename T>() {
-    tree_filter_backward<T>(
-        {.grad_output = g.const_data_ptr<T>(),
-         .feature = x.const_data_ptr<T>(),
-         .output = y.const_data_ptr<T>(),
-         .order = o.const_data_ptr<std::int32_t>(),
-         .parent = p.const_data_ptr<std::int32_t>(),
-         .similarity = s.const_data_ptr<T>(),
-         .images = images,
-         .channels = channels,
-         .pixels = pixels,
-         .normalize = normalize,
-         .grad_feature = grad_feature.mutable_data_ptr<T>(),
-         .grad_similarity = both ? grad_similarity.mutable_data_ptr<T>() : nullptr},
-        TorchExecutor());
+    solve(kOp, g,
+          TreeFilterBackward<T>{
+              .grad_output = g.const_data_ptr<T>(),
+              .feature = x.const_data_ptr<T>(),
+              .output = y.const_data_ptr<T>(),
+              .order = o.const_data_ptr<std::int32_t>(),
+              .parent = p.const_data_ptr<std::int32_t>(),
+              .similarity = s.const_data_ptr<T>(),
+              .images = g.size(0),
+              .channels = g.size(1),
+              .pixels = g.size(2),
+              .normalize = normalize,
+              .grad_feature = grad_feature.mutable_data_ptr<T>(),
+              .grad_similarity = both ? grad_similarity.mutable_data_ptr<T>() : nullptr});
   });
   return {grad_feature, grad_similarity};
+}
+
+void implement(auto& m) {
+  m.impl("spanning_tree", TORCH_BOX(&spanning_tree));
+  m.impl("tree_filter", TORCH_BOX(&tree_filter));
+  m.impl("tree_filter_backward", TORCH_BOX(&tree_filter_backward));
 }
 
 } // namespace
@@ -114,10 +131,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
       "(Tensor grad_feature, Tensor grad_similarity)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
-  m.impl("spanning_tree", TORCH_BOX(&spanning_tree_cpu));
-  m.impl("tree_filter", TORCH_BOX(&tree_filter_cpu));
-  m.impl("tree_filter_backward", TORCH_BOX(&tree_filter_backward_cpu));
-}
+POINT2MASK_IMPLEMENT(implement)
 
 } // namespace point2mask::bindings

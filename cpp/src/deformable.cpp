@@ -5,6 +5,7 @@
 #include <string>
 
 #include "point2mask/multiarch.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace point2mask {
 namespace {
@@ -98,7 +99,7 @@ POINT2MASK_INLINE void read_queries(const DeformableAttention<T>& a, std::int64_
 
 // All queries of one head of one image.
 template <typename T>
-POINT2MASK_INLINE void head_gradient(const DeformableAttentionGradient<T>& a, std::int64_t image,
+POINT2MASK_INLINE void head_gradient(const DeformableAttentionBackward<T>& a, std::int64_t image,
                                      std::int64_t m) {
   const std::int64_t stride = a.heads * a.channels;
   const std::int64_t first = image * a.cells * stride + m * a.channels;
@@ -142,16 +143,14 @@ POINT2MASK_MULTIARCH void read(const DeformableAttention<double>& a, std::int64_
                                std::int64_t end) {
   read_queries(a, begin, end);
 }
-POINT2MASK_MULTIARCH void gradient(const DeformableAttentionGradient<float>& a, std::int64_t image,
+POINT2MASK_MULTIARCH void gradient(const DeformableAttentionBackward<float>& a, std::int64_t image,
                                    std::int64_t head) {
   head_gradient(a, image, head);
 }
-POINT2MASK_MULTIARCH void gradient(const DeformableAttentionGradient<double>& a, std::int64_t image,
+POINT2MASK_MULTIARCH void gradient(const DeformableAttentionBackward<double>& a, std::int64_t image,
                                    std::int64_t head) {
   head_gradient(a, image, head);
 }
-
-} // namespace
 
 void check_cells(const char* op, const std::int64_t* shapes, std::int64_t levels,
                  std::int64_t cells) {
@@ -169,25 +168,39 @@ void check_cells(const char* op, const std::int64_t* shapes, std::int64_t levels
                                 " cells together, got " + std::to_string(total));
 }
 
+} // namespace
+
 template <typename T>
-void deformable_attention(const DeformableAttention<T>& a, const Executor& executor) {
+void check(const DeformableAttention<T>& a) {
+  check_cells("deformable_attention", a.shapes, a.levels, a.cells);
+}
+template <typename T>
+void check(const DeformableAttentionBackward<T>& a) {
+  check_cells("deformable_attention_backward", a.shapes, a.levels, a.cells);
+}
+
+template <typename T>
+void run(const DeformableAttention<T>& a, const Executor& executor) {
+  check(a);
   executor.for_range(a.images * a.queries, kGrain,
                      [&](std::int64_t begin, std::int64_t end) { read(a, begin, end); });
 }
 
 template <typename T>
-void deformable_attention_gradient(const DeformableAttentionGradient<T>& a,
-                                   const Executor& executor) {
+void run(const DeformableAttentionBackward<T>& a, const Executor& executor) {
+  check(a);
   executor.for_range(a.images * a.heads, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t h = begin; h < end; ++h) gradient(a, h / a.heads, h % a.heads);
   });
 }
 
-template void deformable_attention(const DeformableAttention<float>&, const Executor&);
-template void deformable_attention(const DeformableAttention<double>&, const Executor&);
-template void deformable_attention_gradient(const DeformableAttentionGradient<float>&,
-                                            const Executor&);
-template void deformable_attention_gradient(const DeformableAttentionGradient<double>&,
-                                            const Executor&);
+template void check(const DeformableAttention<float>&);
+template void check(const DeformableAttention<double>&);
+template void check(const DeformableAttentionBackward<float>&);
+template void check(const DeformableAttentionBackward<double>&);
+template void run(const DeformableAttention<float>&, const Executor&);
+template void run(const DeformableAttention<double>&, const Executor&);
+template void run(const DeformableAttentionBackward<float>&, const Executor&);
+template void run(const DeformableAttentionBackward<double>&, const Executor&);
 
 } // namespace point2mask

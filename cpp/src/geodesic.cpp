@@ -14,6 +14,7 @@
 #include "geodesic_seeds.hpp"
 #include "geodesic_sweep.hpp"
 #include "point2mask/grid.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace point2mask {
 namespace {
@@ -135,12 +136,12 @@ class Distances {
 } // namespace
 
 template <typename T>
-void geodesic_distance(const GeodesicDistance<T>& g, const Executor& executor) {
+void run(const GeodesicDistance<T>& g, const Executor& executor) {
   check(g, executor);
   Distances<T>(g).run(executor);
 }
 
-template void geodesic_distance(const GeodesicDistance<float>& g, const Executor& executor);
-template void geodesic_distance(const GeodesicDistance<double>& g, const Executor& executor);
+template void run(const GeodesicDistance<float>& g, const Executor& executor);
+template void run(const GeodesicDistance<double>& g, const Executor& executor);
 
 } // namespace point2mask

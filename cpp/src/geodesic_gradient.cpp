@@ -7,6 +7,7 @@
 #include "geodesic_seeds.hpp"
 #include "point2mask/geodesic.hpp"
 #include "point2mask/grid.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace point2mask {
 namespace {
@@ -31,7 +32,7 @@ void add_flow(const Flow& f, std::int64_t begin, std::int64_t end, std::int64_t 
 
 // Sums of the steps' flows [B, 8, H, W] in double, over targets in increasing order.
 template <typename T>
-void sum_flows(const GeodesicDistanceGradient<T>& g, double* sum, const Executor& executor) {
+void sum_flows(const GeodesicDistanceBackward<T>& g, double* sum, const Executor& executor) {
   const std::int64_t pixels = g.height * g.width, all = g.images * g.targets;
   std::vector<Flow> flows(static_cast<std::size_t>(std::min(kRound, all)));
   for (std::int64_t first = 0; first < all; first += kRound) {
@@ -54,7 +55,7 @@ void sum_flows(const GeodesicDistanceGradient<T>& g, double* sum, const Executor
 } // namespace
 
 template <typename T>
-void geodesic_distance_gradient(const GeodesicDistanceGradient<T>& g, const Executor& executor) {
+void run(const GeodesicDistanceBackward<T>& g, const Executor& executor) {
   const std::int64_t pixels = g.height * g.width, steps = g.images * 8 * pixels;
   geodesic::check_seeds("geodesic_distance_backward", g.seeds, g.images, g.targets * g.points,
                         pixels);
@@ -68,9 +69,7 @@ void geodesic_distance_gradient(const GeodesicDistanceGradient<T>& g, const Exec
   }
 }
 
-template void geodesic_distance_gradient(const GeodesicDistanceGradient<float>& g,
-                                         const Executor& executor);
-template void geodesic_distance_gradient(const GeodesicDistanceGradient<double>& g,
-                                         const Executor& executor);
+template void run(const GeodesicDistanceBackward<float>& g, const Executor& executor);
+template void run(const GeodesicDistanceBackward<double>& g, const Executor& executor);
 
 } // namespace point2mask

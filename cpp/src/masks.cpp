@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "point2mask/parallel.hpp"
+
 namespace point2mask {
 namespace {
 
@@ -61,7 +63,7 @@ void image_statistics(const MaskStatistics& s, std::int64_t image) {
 
 } // namespace
 
-void mask_statistics(const MaskStatistics& s, const Executor& executor) {
+void run(const MaskStatistics& s, const Executor& executor) {
   executor.for_range(s.images, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t image = begin; image < end; ++image) image_statistics(s, image);
   });

@@ -9,6 +9,7 @@
 #include "pairs_window.hpp"
 #include "point2mask/multiarch.hpp"
 #include "point2mask/pairs.hpp"
+#include "point2mask/parallel.hpp"
 #include "vector_math.hpp"
 
 namespace point2mask {
@@ -223,8 +224,9 @@ void gradient_row(const BoundaryLossBackward<T>& p, const HalfWindow& window, st
 } // namespace
 
 template <typename T>
-void boundary_loss(const BoundaryLoss<T>& p, const Executor& executor) {
-  const HalfWindow window(kOp, p.kernel_size, p.dilation, p.height, p.width);
+void run(const BoundaryLoss<T>& p, const Executor& executor) {
+  check(p);
+  const HalfWindow window(p.kernel_size, p.dilation, p.height, p.width);
   const Bands bands(p.images, p.width == 0 ? 0 : p.height, 0);
   std::vector<Partial> partial(static_cast<std::size_t>(p.images * bands.count));
   bands.run(
@@ -250,8 +252,9 @@ void boundary_loss(const BoundaryLoss<T>& p, const Executor& executor) {
 }
 
 template <typename T>
-void boundary_loss_backward(const BoundaryLossBackward<T>& p, const Executor& executor) {
-  const HalfWindow window(kOp, p.kernel_size, p.dilation, p.height, p.width);
+void run(const BoundaryLossBackward<T>& p, const Executor& executor) {
+  check(p);
+  const HalfWindow window(p.kernel_size, p.dilation, p.height, p.width);
   if (p.width == 0) return;
   executor.for_range(p.images * p.height, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -267,9 +270,9 @@ void boundary_loss_backward(const BoundaryLossBackward<T>& p, const Executor& ex
   });
 }
 
-template void boundary_loss(const BoundaryLoss<float>&, const Executor&);
-template void boundary_loss(const BoundaryLoss<double>&, const Executor&);
-template void boundary_loss_backward(const BoundaryLossBackward<float>&, const Executor&);
-template void boundary_loss_backward(const BoundaryLossBackward<double>&, const Executor&);
+template void run(const BoundaryLoss<float>&, const Executor&);
+template void run(const BoundaryLoss<double>&, const Executor&);
+template void run(const BoundaryLossBackward<float>&, const Executor&);
+template void run(const BoundaryLossBackward<double>&, const Executor&);
 
 } // namespace point2mask

@@ -7,6 +7,7 @@
 #include "point2mask/grid.hpp"
 #include "point2mask/multiarch.hpp"
 #include "point2mask/pairs.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace point2mask {
 namespace {
@@ -284,16 +285,15 @@ void for_bands(std::int64_t images, std::int64_t height, const Executor& executo
 } // namespace
 
 template <typename T>
-void neighbor_difference(const NeighborDifference<T>& p, const Executor& executor) {
-  check_directions("neighbor_difference", p.directions);
+void run(const NeighborDifference<T>& p, const Executor& executor) {
+  check(p);
   if (p.width == 0) return;
   for_bands(p.images, p.height, executor, [&](auto... band) { difference_band(p, band...); });
 }
 
 template <typename T>
-void neighbor_difference_backward(const NeighborDifferenceBackward<T>& p,
-                                  const Executor& executor) {
-  check_directions("neighbor_difference_backward", p.directions);
+void run(const NeighborDifferenceBackward<T>& p, const Executor& executor) {
+  check(p);
   if (p.width == 0) return;
   for_bands(p.images, p.height, executor,
             [&](std::int64_t image, std::int64_t y, std::int64_t rows) {
@@ -302,11 +302,9 @@ void neighbor_difference_backward(const NeighborDifferenceBackward<T>& p,
             });
 }
 
-template void neighbor_difference(const NeighborDifference<float>&, const Executor&);
-template void neighbor_difference(const NeighborDifference<double>&, const Executor&);
-template void neighbor_difference_backward(const NeighborDifferenceBackward<float>&,
-                                           const Executor&);
-template void neighbor_difference_backward(const NeighborDifferenceBackward<double>&,
-                                           const Executor&);
+template void run(const NeighborDifference<float>&, const Executor&);
+template void run(const NeighborDifference<double>&, const Executor&);
+template void run(const NeighborDifferenceBackward<float>&, const Executor&);
+template void run(const NeighborDifferenceBackward<double>&, const Executor&);
 
 } // namespace point2mask

@@ -40,8 +40,7 @@ struct Problem {
         height(p.height),
         width(p.width),
         plane(p.height * p.width),
-        window(kOp, p.kernel_size, p.dilation, p.height, p.width) {
-    check_lab_parameters(kOp, p.channels, p.theta, p.threshold);
+        window(p.kernel_size, p.dilation, p.height, p.width) {
     const double radius = -p.theta * std::log(p.threshold);
     // Finite, so that colours in the padding, which are infinite, are never near.
     limit = static_cast<T>(
@@ -302,7 +301,8 @@ class Differentiator {
 } // namespace
 
 template <typename T>
-void lab_affinity_loss(const LabAffinityLoss<T>& p, const Executor& executor) {
+void run(const LabAffinityLoss<T>& p, const Executor& executor) {
+  check(p);
   const Problem<T> problem(p);
   const Bands bands(p.images, p.width == 0 ? 0 : p.height, problem.window.reach_y);
   std::vector<Partial> partial(static_cast<std::size_t>(p.images * bands.count));
@@ -326,7 +326,8 @@ void lab_affinity_loss(const LabAffinityLoss<T>& p, const Executor& executor) {
 }
 
 template <typename T>
-void lab_affinity_loss_backward(const LabAffinityLossBackward<T>& p, const Executor& executor) {
+void run(const LabAffinityLossBackward<T>& p, const Executor& executor) {
+  check(p);
   const Problem<T> problem(p);
   const Bands bands(p.images, p.width == 0 ? 0 : p.height, problem.window.reach_y);
   bands.run(
@@ -339,9 +340,9 @@ void lab_affinity_loss_backward(const LabAffinityLossBackward<T>& p, const Execu
       });
 }
 
-template void lab_affinity_loss(const LabAffinityLoss<float>&, const Executor&);
-template void lab_affinity_loss(const LabAffinityLoss<double>&, const Executor&);
-template void lab_affinity_loss_backward(const LabAffinityLossBackward<float>&, const Executor&);
-template void lab_affinity_loss_backward(const LabAffinityLossBackward<double>&, const Executor&);
+template void run(const LabAffinityLoss<float>&, const Executor&);
+template void run(const LabAffinityLoss<double>&, const Executor&);
+template void run(const LabAffinityLossBackward<float>&, const Executor&);
+template void run(const LabAffinityLossBackward<double>&, const Executor&);
 
 } // namespace point2mask

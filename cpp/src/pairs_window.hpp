@@ -21,9 +21,8 @@ struct HalfWindow {
   std::vector<PairOffset> offsets;
   std::int64_t reach_y = 0, reach_x = 0; // the largest |dy| and |dx|
 
-  HalfWindow(const char* op, std::int64_t kernel_size, std::int64_t dilation, std::int64_t height,
+  HalfWindow(std::int64_t kernel_size, std::int64_t dilation, std::int64_t height,
              std::int64_t width) {
-    check_window(op, kernel_size, dilation);
     if (height == 0 || width == 0) return;
     const std::int64_t radius = kernel_size / 2;
     const std::int64_t rows = std::min(radius, (height - 1) / dilation);

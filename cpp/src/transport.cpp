@@ -15,6 +15,7 @@
 #include <numbers>
 #include <vector>
 
+#include "point2mask/parallel.hpp"
 #include "transport_inspect.hpp"
 #include "transport_kernels.hpp"
 #include "transport_problem.hpp"
@@ -281,18 +282,16 @@ class Solver {
   std::vector<std::int64_t> chosen_;
 };
 
-template <typename T>
-void solve(const Sinkhorn<T>& s, const Executor& executor) {
-  const std::vector<ImageMass> masses = inspect_batch(s, executor);
-  if (s.images > 0) Solver<T>(s, executor).run(masses);
-}
-
 } // namespace
 } // namespace transport
 
-void sinkhorn(const Sinkhorn<float>& s, const Executor& executor) { transport::solve(s, executor); }
-void sinkhorn(const Sinkhorn<double>& s, const Executor& executor) {
-  transport::solve(s, executor);
+template <typename T>
+void run(const Sinkhorn<T>& s, const Executor& executor) {
+  const std::vector<transport::ImageMass> masses = transport::inspect_batch(s, executor);
+  if (s.images > 0) transport::Solver<T>(s, executor).run(masses);
 }
+
+template void run(const Sinkhorn<float>&, const Executor&);
+template void run(const Sinkhorn<double>&, const Executor&);
 
 } // namespace point2mask

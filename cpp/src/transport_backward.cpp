@@ -15,6 +15,7 @@
 #include <limits>
 #include <vector>
 
+#include "point2mask/parallel.hpp"
 #include "point2mask/transport.hpp"
 #include "transport_image.hpp"
 #include "transport_laplacian.hpp"
@@ -101,7 +102,7 @@ class Gradient {
   Gradient(const SinkhornBackward<T>& s, const Executor& executor)
       : s_(s),
         executor_(executor),
-        model_(row_model<T>("sinkhorn_backward", s.epsilon, s.demand_relaxation)),
+        model_(row_model<T>(s.epsilon, s.demand_relaxation)),
         rows_(s.demand_relaxation, s.epsilon),
         columns_(s.supply_relaxation, s.epsilon),
         active_(active_targets(s.potential, s.images, s.targets)),
@@ -220,20 +221,16 @@ class Gradient {
   std::vector<double> sums_; // [group, parts, K, width]
 };
 
-template <typename T>
-void run(const SinkhornBackward<T>& s, const Executor& executor) {
-  check_positive("sinkhorn_backward", "supply_relaxation", s.supply_relaxation);
-  Gradient<T>(s, executor).run();
-}
-
 } // namespace
 } // namespace transport
 
-void sinkhorn_backward(const SinkhornBackward<float>& s, const Executor& executor) {
-  transport::run(s, executor);
+template <typename T>
+void run(const SinkhornBackward<T>& s, const Executor& executor) {
+  check(s);
+  transport::Gradient<T>(s, executor).run();
 }
-void sinkhorn_backward(const SinkhornBackward<double>& s, const Executor& executor) {
-  transport::run(s, executor);
-}
+
+template void run(const SinkhornBackward<float>&, const Executor&);
+template void run(const SinkhornBackward<double>&, const Executor&);
 
 } // namespace point2mask

@@ -15,9 +15,7 @@
 namespace point2mask::transport {
 
 template <typename T>
-RowModel<T> row_model(const char* op, double epsilon, double demand_relaxation) {
-  check_epsilon(op, epsilon, static_cast<double>(std::numeric_limits<T>::max()));
-  check_positive(op, "demand_relaxation", demand_relaxation);
+RowModel<T> row_model(double epsilon, double demand_relaxation) {
   const Damping rows(demand_relaxation, epsilon);
   return {.scale = static_cast<T>(std::numbers::log2e / epsilon),
           .row_scale = static_cast<T>(rows.complement * std::numbers::log2e / epsilon),

@@ -10,7 +10,8 @@
 
 #include "transport_kernels.hpp"
 
-namespace point2mask::transport {
+namespace point2mask {
+namespace transport {
 namespace {
 
 constexpr double kTotalsTolerance = 1e-4; // relative; float32 sums of a million pixels stay below
@@ -40,13 +41,25 @@ void reject_first_bad_cost(const T* cost, std::int64_t count, std::int64_t image
       reject("sinkhorn", "cost", "be finite or +inf", static_cast<double>(cost[i]), image);
 }
 
+void check_positive(const char* op, const char* argument, double value) {
+  if (!(value > 0)) reject(op, argument, "be positive", value);
+}
+
 template <typename T>
-void check_scalars(const Sinkhorn<T>& s) {
-  constexpr const char* kOp = "sinkhorn";
-  check_epsilon(kOp, s.epsilon, static_cast<double>(std::numeric_limits<T>::max()));
-  check_stopping(kOp, s.max_iterations, s.tolerance);
-  check_positive(kOp, "supply_relaxation", s.supply_relaxation);
-  check_positive(kOp, "demand_relaxation", s.demand_relaxation);
+void check_epsilon(const char* op, double epsilon) {
+  constexpr double largest = std::numeric_limits<T>::max();
+  if (!(epsilon > 0) || std::isinf(epsilon))
+    reject(op, "epsilon", "be positive and finite", epsilon);
+  if (!(1.5 / epsilon < largest)) reject(op, "epsilon", "have a finite inverse", epsilon);
+  // Potentials are epsilon times logarithms of masses, which stay below 1024 in either precision.
+  if (!(1024 * epsilon < largest))
+    reject(op, "epsilon", "be small enough for finite potentials", epsilon);
+}
+
+void check_stopping(const char* op, std::int64_t max_iterations, double tolerance) {
+  if (max_iterations < 0 || max_iterations > std::numeric_limits<std::int32_t>::max())
+    reject(op, "max_iterations", "lie in [0, 2^31)", max_iterations);
+  if (!(tolerance >= 0)) reject(op, "tolerance", "not be negative", tolerance);
 }
 
 void check_totals(const ImageMass& mass, std::int64_t image) {
@@ -74,28 +87,9 @@ Damping::Damping(double relaxation, double epsilon)
     : lambda(std::isinf(relaxation) ? 1.0 : relaxation / (relaxation + epsilon)),
       complement(std::isinf(relaxation) ? 0.0 : epsilon / (relaxation + epsilon)) {}
 
-void check_positive(const char* op, const char* argument, double value) {
-  if (!(value > 0)) reject(op, argument, "be positive", value);
-}
-
-void check_epsilon(const char* op, double epsilon, double largest) {
-  if (!(epsilon > 0) || std::isinf(epsilon))
-    reject(op, "epsilon", "be positive and finite", epsilon);
-  if (!(1.5 / epsilon < largest)) reject(op, "epsilon", "have a finite inverse", epsilon);
-  // Potentials are epsilon times logarithms of masses, which stay below 1024 in either precision.
-  if (!(1024 * epsilon < largest))
-    reject(op, "epsilon", "be small enough for finite potentials", epsilon);
-}
-
-void check_stopping(const char* op, std::int64_t max_iterations, double tolerance) {
-  if (max_iterations < 0 || max_iterations > std::numeric_limits<std::int32_t>::max())
-    reject(op, "max_iterations", "lie in [0, 2^31)", max_iterations);
-  if (!(tolerance >= 0)) reject(op, "tolerance", "not be negative", tolerance);
-}
-
 template <typename T>
 std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& executor) {
-  check_scalars(s);
+  check(s);
   const std::int64_t chunks = chunks_of(s.pixels);
   std::vector<Inspection<T>> parts(static_cast<std::size_t>(s.images * chunks));
   std::vector<std::uint8_t> reachable(parts.size() * static_cast<std::size_t>(s.targets));
@@ -145,4 +139,44 @@ std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& execu
 template std::vector<ImageMass> inspect_batch(const Sinkhorn<float>&, const Executor&);
 template std::vector<ImageMass> inspect_batch(const Sinkhorn<double>&, const Executor&);
 
-} // namespace point2mask::transport
+} // namespace transport
+
+template <typename T>
+void check(const Sinkhorn<T>& s) {
+  constexpr const char* kOp = "sinkhorn";
+  transport::check_epsilon<T>(kOp, s.epsilon);
+  transport::check_stopping(kOp, s.max_iterations, s.tolerance);
+  transport::check_positive(kOp, "supply_relaxation", s.supply_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", s.demand_relaxation);
+}
+
+template <typename T>
+void check(const SinkhornBackward<T>& s) {
+  constexpr const char* kOp = "sinkhorn_backward";
+  transport::check_epsilon<T>(kOp, s.epsilon);
+  transport::check_positive(kOp, "supply_relaxation", s.supply_relaxation);
+  transport::check_positive(kOp, "demand_relaxation", s.demand_relaxation);
+}
+
+template <typename T>
+void check(const TransportPlan<T>& s) {
+  transport::check_epsilon<T>("transport_plan", s.epsilon);
+  transport::check_positive("transport_plan", "demand_relaxation", s.demand_relaxation);
+}
+
+template <typename T>
+void check(const TransportPlanBackward<T>& s) {
+  transport::check_epsilon<T>("transport_plan_backward", s.epsilon);
+  transport::check_positive("transport_plan_backward", "demand_relaxation", s.demand_relaxation);
+}
+
+template void check(const Sinkhorn<float>&);
+template void check(const Sinkhorn<double>&);
+template void check(const SinkhornBackward<float>&);
+template void check(const SinkhornBackward<double>&);
+template void check(const TransportPlan<float>&);
+template void check(const TransportPlan<double>&);
+template void check(const TransportPlanBackward<float>&);
+template void check(const TransportPlanBackward<double>&);
+
+} // namespace point2mask

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "point2mask/parallel.hpp"
 #include "point2mask/transport.hpp"
 #include "transport_image.hpp"
 #include "transport_laplacian.hpp"
@@ -276,23 +277,19 @@ class Newton {
   std::vector<std::int64_t> chosen_;
 };
 
-template <typename T>
-void solve(const Sinkhorn<T>& s, const Executor& executor) {
-  if (!std::isinf(s.supply_relaxation) || !std::isinf(s.demand_relaxation))
-    throw std::invalid_argument(
-        "sinkhorn: supply_relaxation and demand_relaxation must be infinite with method 'newton'");
-  const std::vector<ImageMass> masses = inspect_batch(s, executor);
-  if (s.images > 0) Newton<T>(s, executor).run(masses);
-}
-
 } // namespace
 } // namespace transport
 
-void sinkhorn_newton(const Sinkhorn<float>& s, const Executor& executor) {
-  transport::solve(s, executor);
+template <typename T>
+void run_newton(const Sinkhorn<T>& s, const Executor& executor) {
+  if (!std::isinf(s.supply_relaxation) || !std::isinf(s.demand_relaxation))
+    throw std::invalid_argument(
+        "sinkhorn: supply_relaxation and demand_relaxation must be infinite with method 'newton'");
+  const std::vector<transport::ImageMass> masses = transport::inspect_batch(s, executor);
+  if (s.images > 0) transport::Newton<T>(s, executor).run(masses);
 }
-void sinkhorn_newton(const Sinkhorn<double>& s, const Executor& executor) {
-  transport::solve(s, executor);
-}
+
+template void run_newton(const Sinkhorn<float>&, const Executor&);
+template void run_newton(const Sinkhorn<double>&, const Executor&);
 
 } // namespace point2mask

@@ -138,9 +138,15 @@ PlanChunk<T> forward_chunk(const Struct& s, const ActiveTargets<T>& active,
           .plan = out};
 }
 
+} // namespace
+} // namespace transport
+
+using namespace transport; // NOLINT(google-build-using-namespace)
+
 template <typename T>
-void run_plan(const TransportPlan<T>& s, const Executor& executor) {
-  const RowModel<T> model = row_model<T>("transport_plan", s.epsilon, s.demand_relaxation);
+void run(const TransportPlan<T>& s, const Executor& executor) {
+  check(s);
+  const RowModel<T> model = row_model<T>(s.epsilon, s.demand_relaxation);
   const auto active = active_targets(s.potential, s.images, s.targets);
   for_chunks<T>(executor, s.images, s.pixels, static_cast<std::size_t>(s.targets * kTile),
                 [&](std::int64_t image, std::int64_t chunk, T* scratch) {
@@ -153,8 +159,9 @@ void run_plan(const TransportPlan<T>& s, const Executor& executor) {
 }
 
 template <typename T>
-void run_plan_backward(const TransportPlanBackward<T>& s, const Executor& executor) {
-  const RowModel<T> model = row_model<T>("transport_plan", s.epsilon, s.demand_relaxation);
+void run(const TransportPlanBackward<T>& s, const Executor& executor) {
+  check(s);
+  const RowModel<T> model = row_model<T>(s.epsilon, s.demand_relaxation);
   const auto active = active_targets(s.potential, s.images, s.targets);
   const std::int64_t chunks = chunks_of(s.pixels);
   std::vector<double> parts(static_cast<std::size_t>(s.images * chunks * s.targets));
@@ -190,7 +197,7 @@ void run_plan_backward(const TransportPlanBackward<T>& s, const Executor& execut
 }
 
 template <typename T>
-void run_labels(const TransportLabels<T>& s, const Executor& executor) {
+void run(const TransportLabels<T>& s, const Executor& executor) {
   for_chunks<T>(
       executor, s.images, s.pixels, static_cast<std::size_t>(kChunk),
       [&](std::int64_t image, std::int64_t chunk, T* scratch) {
@@ -206,26 +213,11 @@ void run_labels(const TransportLabels<T>& s, const Executor& executor) {
       });
 }
 
-} // namespace
-} // namespace transport
-
-void transport_plan(const TransportPlan<float>& s, const Executor& executor) {
-  transport::run_plan(s, executor);
-}
-void transport_plan(const TransportPlan<double>& s, const Executor& executor) {
-  transport::run_plan(s, executor);
-}
-void transport_plan_backward(const TransportPlanBackward<float>& s, const Executor& executor) {
-  transport::run_plan_backward(s, executor);
-}
-void transport_plan_backward(const TransportPlanBackward<double>& s, const Executor& executor) {
-  transport::run_plan_backward(s, executor);
-}
-void transport_labels(const TransportLabels<float>& s, const Executor& executor) {
-  transport::run_labels(s, executor);
-}
-void transport_labels(const TransportLabels<double>& s, const Executor& executor) {
-  transport::run_labels(s, executor);
-}
+template void run(const TransportPlan<float>&, const Executor&);
+template void run(const TransportPlan<double>&, const Executor&);
+template void run(const TransportPlanBackward<float>&, const Executor&);
+template void run(const TransportPlanBackward<double>&, const Executor&);
+template void run(const TransportLabels<float>&, const Executor&);
+template void run(const TransportLabels<double>&, const Executor&);
 
 } // namespace point2mask

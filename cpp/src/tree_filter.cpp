@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "huge_pages.hpp"
+#include "point2mask/parallel.hpp"
 #include "point2mask/tree.hpp"
 #include "tree_passes.hpp"
 #include "tree_rows.hpp"
@@ -227,7 +228,7 @@ void filter_first(const TreeFilter<T>& f, const std::int32_t* rank, std::int64_t
 } // namespace
 
 template <typename T>
-void tree_filter(const TreeFilter<T>& f, const Executor& executor) {
+void run(const TreeFilter<T>& f, const Executor& executor) {
   if (f.images == 0 || f.pixels == 0) return;
   const auto rank = tree::ranks_of("tree_filter", f.order, f.parent, f.images, f.pixels, executor);
   check_similarity(f, executor);
@@ -253,7 +254,7 @@ void tree_filter(const TreeFilter<T>& f, const Executor& executor) {
 }
 
 template <typename T>
-void tree_filter_backward(const TreeFilterBackward<T>& f, const Executor& executor) {
+void run(const TreeFilterBackward<T>& f, const Executor& executor) {
   if (f.images == 0 || f.pixels == 0) return;
   const auto rank =
       tree::ranks_of("tree_filter_backward", f.order, f.parent, f.images, f.pixels, executor);
@@ -266,9 +267,9 @@ void tree_filter_backward(const TreeFilterBackward<T>& f, const Executor& execut
     both_gradients(f, rank.data(), normalizer.data(), executor);
 }
 
-template void tree_filter(const TreeFilter<float>&, const Executor&);
-template void tree_filter(const TreeFilter<double>&, const Executor&);
-template void tree_filter_backward(const TreeFilterBackward<float>&, const Executor&);
-template void tree_filter_backward(const TreeFilterBackward<double>&, const Executor&);
+template void run(const TreeFilter<float>&, const Executor&);
+template void run(const TreeFilter<double>&, const Executor&);
+template void run(const TreeFilterBackward<float>&, const Executor&);
+template void run(const TreeFilterBackward<double>&, const Executor&);
 
 } // namespace point2mask

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "point2mask/parallel.hpp"
 #include "point2mask/tree.hpp"
 #include "tree_arena.hpp"
 #include "tree_boruvka.hpp"
@@ -58,12 +59,17 @@ template <typename T>
 } // namespace
 
 template <typename T>
-void spanning_tree(const SpanningTree<T>& s, const Executor& executor) {
-  if (s.height == 0 || s.width == 0) return;
-  if (s.height > std::numeric_limits<std::int32_t>::max() / s.directions / s.width)
+void check(const SpanningTree<T>& s) {
+  if (s.width > 0 && s.height > std::numeric_limits<std::int32_t>::max() / s.directions / s.width)
     throw std::invalid_argument("spanning_tree: edge_weight must have less than 2^31 entries an " +
                                 std::string("image, got ") + std::to_string(s.height) + " x " +
                                 std::to_string(s.width) + " pixels");
+}
+
+template <typename T>
+void run(const SpanningTree<T>& s, const Executor& executor) {
+  check(s);
+  if (s.height == 0 || s.width == 0) return;
   const Grid grid(s.directions, s.height, s.width);
   executor.for_range(s.images, 1, [&](std::int64_t begin, std::int64_t end) {
     const auto pixels = static_cast<std::size_t>(grid.pixels);
@@ -81,7 +87,9 @@ void spanning_tree(const SpanningTree<T>& s, const Executor& executor) {
   });
 }
 
-template void spanning_tree(const SpanningTree<float>&, const Executor&);
-template void spanning_tree(const SpanningTree<double>&, const Executor&);
+template void check(const SpanningTree<float>&);
+template void check(const SpanningTree<double>&);
+template void run(const SpanningTree<float>&, const Executor&);
+template void run(const SpanningTree<double>&, const Executor&);
 
 } // namespace point2mask

@@ -42,7 +42,12 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 } // namespace deformable
 
 template <typename T>
-cudaError_t deformable_attention(const DeformableAttention<T>& p, cudaStream_t stream) {
+void check_limits(const DeformableAttention<T>& p) {
+  deformable::check_levels("deformable_attention", p.levels);
+}
+
+template <typename T>
+cudaError_t run(const DeformableAttention<T>& p, void* /*scratch*/, cudaStream_t stream) {
   using namespace deformable;
   const std::int64_t entries = p.images * p.queries * p.heads * p.channels;
   if (entries == 0) return cudaSuccess;
@@ -50,7 +55,9 @@ cudaError_t deformable_attention(const DeformableAttention<T>& p, cudaStream_t s
                 Maps(p.shapes, p.levels));
 }
 
-template cudaError_t deformable_attention(const DeformableAttention<float>&, cudaStream_t);
-template cudaError_t deformable_attention(const DeformableAttention<double>&, cudaStream_t);
+template void check_limits(const DeformableAttention<float>&);
+template void check_limits(const DeformableAttention<double>&);
+template cudaError_t run(const DeformableAttention<float>&, void*, cudaStream_t);
+template cudaError_t run(const DeformableAttention<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

@@ -1,3 +1,7 @@
+#include <limits>
+#include <stdexcept>
+#include <string>
+
 #include "deformable_maps.cuh"
 #include "point2mask/scratch.hpp"
 
@@ -21,16 +25,16 @@ struct Bins {
   std::int64_t bytes;  // of both
 
   template <typename T>
-  explicit Bins(const DeformableAttentionBackward<T>& p)
+  Bins(const DeformableAttentionBackward<T>& p, void* scratch)
       : first{}, count(0), samples(p.queries * p.points) {
     for (std::int64_t l = 0; l < p.levels; ++l) {
       first[l] = count;
       count += (p.shapes[2 * l] + 1) * (p.shapes[2 * l + 1] + 1);
     }
-    Scratch scratch(p.scratch);
-    ends = scratch.take<std::int32_t>(p.images * p.heads * count * kRuns);
-    order = scratch.take<std::int32_t>(p.images * p.heads * p.levels * samples);
-    bytes = scratch.bytes();
+    Scratch memory(scratch);
+    ends = memory.take<std::int32_t>(p.images * p.heads * count * kRuns);
+    order = memory.take<std::int32_t>(p.images * p.heads * p.levels * samples);
+    bytes = memory.bytes();
   }
 
   // Bins of a level from run to run; `head` counts over all images, m + M b.
@@ -294,16 +298,34 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 } // namespace deformable
 
 template <typename T>
-std::int64_t deformable_attention_backward_scratch_bytes(const DeformableAttentionBackward<T>& p) {
-  return deformable::Bins(p).bytes;
+void check_limits(const DeformableAttentionBackward<T>& p) {
+  constexpr const char* kOp = "deformable_attention_backward";
+  deformable::check_levels(kOp, p.levels);
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max(); // the sort counts so far
+  if (p.queries * p.points > kMost)
+    throw std::invalid_argument(std::string(kOp) +
+                                ": where must have fewer than 2^31 points a head and map on CUDA, "
+                                "got Q=" +
+                                std::to_string(p.queries) + ", P=" + std::to_string(p.points));
+  for (std::int64_t l = 0; l < p.levels; ++l) {
+    const std::int64_t height = p.shapes[2 * l], width = p.shapes[2 * l + 1];
+    if (height >= kMost || width >= kMost || (height + 1) * (width + 1) > kMost)
+      throw std::invalid_argument(std::string(kOp) +
+                                  ": shapes must have (h + 1) (w + 1) < 2^31 on CUDA, got " +
+                                  std::to_string(height) + " x " + std::to_string(width));
+  }
 }
 
 template <typename T>
-cudaError_t deformable_attention_backward(const DeformableAttentionBackward<T>& p,
-                                          cudaStream_t stream) {
+std::int64_t scratch_bytes(const DeformableAttentionBackward<T>& p) {
+  return deformable::Bins(p, nullptr).bytes;
+}
+
+template <typename T>
+cudaError_t run(const DeformableAttentionBackward<T>& p, void* scratch, cudaStream_t stream) {
   using namespace deformable;
   const Maps maps(p.shapes, p.levels);
-  const Bins bins(p);
+  const Bins bins(p, scratch);
   const dim3 block(kThreads);
   const auto warps = [](std::int64_t count) { return dim3(blocks_for(count, kWarps)); };
   const std::int64_t rows = p.images * p.cells * p.heads, segments = p.images * p.heads * p.levels;
@@ -324,13 +346,11 @@ cudaError_t deformable_attention_backward(const DeformableAttentionBackward<T>& 
   return status;
 }
 
-template std::int64_t deformable_attention_backward_scratch_bytes(
-    const DeformableAttentionBackward<float>&);
-template std::int64_t deformable_attention_backward_scratch_bytes(
-    const DeformableAttentionBackward<double>&);
-template cudaError_t deformable_attention_backward(const DeformableAttentionBackward<float>&,
-                                                   cudaStream_t);
-template cudaError_t deformable_attention_backward(const DeformableAttentionBackward<double>&,
-                                                   cudaStream_t);
+template void check_limits(const DeformableAttentionBackward<float>&);
+template void check_limits(const DeformableAttentionBackward<double>&);
+template std::int64_t scratch_bytes(const DeformableAttentionBackward<float>&);
+template std::int64_t scratch_bytes(const DeformableAttentionBackward<double>&);
+template cudaError_t run(const DeformableAttentionBackward<float>&, void*, cudaStream_t);
+template cudaError_t run(const DeformableAttentionBackward<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

@@ -2,7 +2,10 @@
 
 // What the kernels of deformable attention share: where the maps lie, and the cells around a point.
 
-#include "point2mask/deformable_cuda.hpp"
+#include <stdexcept>
+#include <string>
+
+#include "point2mask/cuda.hpp"
 #include "point2mask/simt.cuh"
 #include "point2mask/warp.cuh"
 
@@ -12,6 +15,13 @@ constexpr int kThreads = 256;
 // Blocks a multiprocessor, which leaves 64 registers a thread. Left to itself the compiler would
 // rather spill than take more than 48.
 constexpr int kBlocks = 4;
+
+inline void check_levels(const char* op, std::int64_t levels) {
+  if (levels > kMostDeformableLevels)
+    throw std::invalid_argument(std::string(op) + ": shapes must have at most " +
+                                std::to_string(kMostDeformableLevels) + " maps on CUDA, got " +
+                                std::to_string(levels));
+}
 
 struct Map {
   std::int64_t height, width;

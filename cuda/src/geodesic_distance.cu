@@ -1,4 +1,4 @@
-#include "point2mask/geodesic_cuda.hpp"
+#include "point2mask/cuda.hpp"
 #include "point2mask/grid.cuh"
 #include "point2mask/simt.cuh"
 #include "point2mask/warp.cuh"
@@ -281,12 +281,12 @@ __device__ __forceinline__ void settle(const Map<T>& m, const Tiles& tiles, cons
 // One block a target.
 template <typename T>
 __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
-    geodesic_distance_kernel(GeodesicDistance<T> p, Tiles tiles) {
+    geodesic_distance_kernel(GeodesicDistance<T> p, Tiles tiles, int* lists) {
   POINT2MASK_SHARED(Progress, progress, 1);
   POINT2MASK_DYNAMIC_SHARED(int, shared);
   const std::int64_t plane = p.height * p.width;
   int* const memory =
-      p.scratch ? p.scratch + std::int64_t{blockIdx.x} * kWordsPerTile * tiles.count : shared;
+      lists ? lists + std::int64_t{blockIdx.x} * kWordsPerTile * tiles.count : shared;
   const Worklist work{progress, memory, tiles.count};
   for (std::int64_t target = blockIdx.x; target < p.images * p.targets; target += gridDim.x) {
     const Map<T> m{p.edge_cost + target / p.targets * 8 * plane, p.distance + target * plane,
@@ -300,32 +300,27 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
 } // namespace
 
 template <typename T>
-std::size_t geodesic_distance_scratch_bytes(std::int64_t images, std::int64_t targets,
-                                            std::int64_t height, std::int64_t width,
-                                            std::size_t shared_bytes) {
-  const std::size_t bytes = list_bytes(tiles_of<T>(height, width));
-  if (bytes <= shared_bytes || images * targets == 0) return 0;
-  return blocks_for(images * targets, 1) * bytes;
+std::int64_t scratch_bytes(const GeodesicDistance<T>& p) {
+  const std::size_t bytes = list_bytes(tiles_of<T>(p.height, p.width));
+  if (bytes + sizeof(Progress) <= granted_shared_memory() || p.images * p.targets == 0) return 0;
+  return blocks_for(p.images * p.targets, 1) * static_cast<std::int64_t>(bytes);
 }
 
 template <typename T>
-cudaError_t geodesic_distance(const GeodesicDistance<T>& p, cudaStream_t stream) {
+cudaError_t run(const GeodesicDistance<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images * p.targets == 0 || p.height * p.width == 0) return cudaSuccess;
   const Tiles tiles = tiles_of<T>(p.height, p.width);
+  int* const lists = scratch_bytes(p) > 0 ? static_cast<int*>(scratch) : nullptr;
   // About as many warps as a front of active tiles can occupy.
   const int warps = tiles.count >= 4 * kMostWarps ? kMostWarps : (tiles.count + 3) / 4;
   return launch(geodesic_distance_kernel<T>, dim3(blocks_for(p.images * p.targets, 1)),
-                dim3(static_cast<unsigned>(warps * kWarp)), p.scratch ? 0 : list_bytes(tiles),
-                stream, p, tiles);
+                dim3(static_cast<unsigned>(warps * kWarp)), lists ? 0 : list_bytes(tiles), stream,
+                p, tiles, lists);
 }
 
-template std::size_t geodesic_distance_scratch_bytes<float>(std::int64_t, std::int64_t,
-                                                            std::int64_t, std::int64_t,
-                                                            std::size_t);
-template std::size_t geodesic_distance_scratch_bytes<double>(std::int64_t, std::int64_t,
-                                                             std::int64_t, std::int64_t,
-                                                             std::size_t);
-template cudaError_t geodesic_distance(const GeodesicDistance<float>&, cudaStream_t);
-template cudaError_t geodesic_distance(const GeodesicDistance<double>&, cudaStream_t);
+template std::int64_t scratch_bytes(const GeodesicDistance<float>&);
+template std::int64_t scratch_bytes(const GeodesicDistance<double>&);
+template cudaError_t run(const GeodesicDistance<float>&, void*, cudaStream_t);
+template cudaError_t run(const GeodesicDistance<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <type_traits>
 
-#include "point2mask/geodesic_cuda.hpp"
+#include "point2mask/cuda.hpp"
 #include "point2mask/grid.cuh"
+#include "point2mask/scratch.hpp"
 #include "point2mask/simt.cuh"
 #include "point2mask/warp.cuh"
 
@@ -27,15 +29,10 @@ struct Forests {
   unsigned char* entry; // [B, count, H, W] direction of the step that enters the pixel
 };
 
-template <typename T>
-bool sums_in_scratch(std::int64_t targets, std::int64_t targets_at_once) {
-  return std::is_same_v<T, float> && targets_at_once < targets;
-}
-
 // One thread a pixel: its costs are read once for all targets.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    mark_tight_kernel(GeodesicDistanceGradient<T> p, Forests f) {
+    mark_tight_kernel(GeodesicDistanceBackward<T> p, Forests f) {
   constexpr Steps steps = kSteps;
   const std::int64_t pixels = p.height * p.width, step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y)
@@ -152,7 +149,7 @@ __device__ __forceinline__ void gather_flows(const Forest& f, const T* grad_dist
 // One block a target.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    grow_forest_kernel(GeodesicDistanceGradient<T> p, Forests all) {
+    grow_forest_kernel(GeodesicDistanceBackward<T> p, Forests all) {
   POINT2MASK_SHARED(int, counts, 3);
   const std::int64_t pixels = p.height * p.width;
   for (std::int64_t i = blockIdx.x; i < p.images * all.count; i += gridDim.x) {
@@ -173,7 +170,7 @@ __global__ void __launch_bounds__(kThreads)
 // One thread a pixel: the steps into it, over targets in increasing order.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    sum_flows_kernel(GeodesicDistanceGradient<T> p, Forests f) {
+    sum_flows_kernel(GeodesicDistanceBackward<T> p, Forests f) {
   constexpr Steps steps = kSteps;
   const std::int64_t pixels = p.height * p.width, step = std::int64_t{gridDim.x} * blockDim.x;
   const bool last = f.first + f.count == p.targets;
@@ -213,51 +210,42 @@ __global__ void __launch_bounds__(kThreads)
     }
 }
 
+// As many targets of every image as the scratch memory that a launch may take has room for.
 template <typename T>
-Forests forests_of(const GeodesicDistanceGradient<T>& p, std::int64_t first) {
-  const std::int64_t pixels = p.height * p.width, trees = p.images * p.targets_at_once;
+std::int64_t targets_at_once(const GeodesicDistanceBackward<T>& p) {
+  const std::int64_t bytes = p.images * p.height * p.width * kBytesPerPixel;
+  const std::int64_t fit = bytes > 0 ? scratch_limit() / bytes : p.targets;
+  return fit >= p.targets && p.targets > 0 ? p.targets : fit > 0 ? fit : 1;
+}
+
+template <typename T>
+Forests forests_in(Scratch& memory, const GeodesicDistanceBackward<T>& p) {
+  const std::int64_t pixels = p.height * p.width, at_once = targets_at_once(p);
+  const std::int64_t trees = p.images * at_once;
   Forests f;
-  f.first = first;
-  f.count = p.targets - first < p.targets_at_once ? p.targets - first : p.targets_at_once;
-  auto* memory = static_cast<double*>(p.scratch);
-  f.keys = memory;
-  memory += trees * pixels;
-  if constexpr (std::is_same_v<T, double>) {
+  f.keys = memory.take<double>(trees * pixels);
+  f.order = memory.take<std::int32_t>(trees * pixels);
+  f.starts = memory.take<std::int32_t>(trees * (pixels + 1));
+  f.tight = memory.take<unsigned char>(trees * pixels);
+  f.entry = memory.take<unsigned char>(trees * pixels);
+  if constexpr (std::is_same_v<T, double>)
     f.sum = p.grad_edge_cost;
-  } else {
-    f.sum = memory;
-    if (sums_in_scratch<T>(p.targets, p.targets_at_once)) memory += p.images * 8 * pixels;
-  }
-  f.order = reinterpret_cast<std::int32_t*>(memory);
-  f.starts = f.order + trees * pixels;
-  f.tight = reinterpret_cast<unsigned char*>(f.starts + trees * (pixels + 1));
-  f.entry = f.tight + trees * pixels;
+  else // one round needs no sums of those before
+    f.sum = memory.take<double>(at_once < p.targets ? p.images * 8 * pixels : 0);
   return f;
 }
 
 } // namespace
 
-std::int64_t geodesic_gradient_targets_at_once(std::int64_t images, std::int64_t targets,
-                                               std::int64_t height, std::int64_t width) {
-  constexpr std::int64_t kBytes = std::int64_t{256} << 20;
-  const std::int64_t bytes = images * height * width * kBytesPerPixel;
-  const std::int64_t fit = bytes > 0 ? kBytes / bytes : targets;
-  return fit >= targets && targets > 0 ? targets : fit > 0 ? fit : 1;
+template <typename T>
+std::int64_t scratch_bytes(const GeodesicDistanceBackward<T>& p) {
+  Scratch memory;
+  forests_in(memory, p);
+  return memory.bytes();
 }
 
 template <typename T>
-std::size_t geodesic_gradient_scratch_bytes(std::int64_t images, std::int64_t targets,
-                                            std::int64_t height, std::int64_t width,
-                                            std::int64_t targets_at_once) {
-  const std::int64_t pixels = height * width;
-  const std::int64_t forest = pixels * kBytesPerPixel + std::int64_t{sizeof(std::int32_t)};
-  const std::int64_t sums =
-      sums_in_scratch<T>(targets, targets_at_once) ? 8 * pixels * std::int64_t{sizeof(double)} : 0;
-  return static_cast<std::size_t>(images * (targets_at_once * forest + sums));
-}
-
-template <typename T>
-cudaError_t geodesic_distance_gradient(const GeodesicDistanceGradient<T>& p, cudaStream_t stream) {
+cudaError_t run(const GeodesicDistanceBackward<T>& p, void* scratch, cudaStream_t stream) {
   const std::int64_t pixels = p.height * p.width;
   if (p.images == 0 || pixels == 0) return cudaSuccess;
   const dim3 pixel_grid(blocks_for(pixels, kThreads), blocks_for(p.images, 1));
@@ -266,9 +254,12 @@ cudaError_t geodesic_distance_gradient(const GeodesicDistanceGradient<T>& p, cud
   const std::int64_t warps = (pixels + kPixelsPerWarp - 1) / kPixelsPerWarp;
   const dim3 forest_block(static_cast<unsigned>((warps < kMostWarps ? warps : kMostWarps) * kWarp));
   cudaError_t status = cudaSuccess;
-  std::int64_t first = 0;
+  Scratch memory(scratch);
+  Forests f = forests_in(memory, p);
+  const std::int64_t at_once = targets_at_once(p);
+  f.first = 0;
   do { // without targets, once: the gradient is zero then
-    const Forests f = forests_of(p, first);
+    f.count = std::min(p.targets - f.first, at_once);
     if (f.count > 0) {
       status = launch(mark_tight_kernel<T>, pixel_grid, dim3(kThreads), 0, stream, p, f);
       if (status == cudaSuccess)
@@ -277,20 +268,14 @@ cudaError_t geodesic_distance_gradient(const GeodesicDistanceGradient<T>& p, cud
     }
     if (status == cudaSuccess)
       status = launch(sum_flows_kernel<T>, pixel_grid, dim3(kThreads), 0, stream, p, f);
-    first += p.targets_at_once;
-  } while (status == cudaSuccess && first < p.targets);
+    f.first += at_once;
+  } while (status == cudaSuccess && f.first < p.targets);
   return status;
 }
 
-template std::size_t geodesic_gradient_scratch_bytes<float>(std::int64_t, std::int64_t,
-                                                            std::int64_t, std::int64_t,
-                                                            std::int64_t);
-template std::size_t geodesic_gradient_scratch_bytes<double>(std::int64_t, std::int64_t,
-                                                             std::int64_t, std::int64_t,
-                                                             std::int64_t);
-template cudaError_t geodesic_distance_gradient(const GeodesicDistanceGradient<float>&,
-                                                cudaStream_t);
-template cudaError_t geodesic_distance_gradient(const GeodesicDistanceGradient<double>&,
-                                                cudaStream_t);
+template std::int64_t scratch_bytes(const GeodesicDistanceBackward<float>&);
+template std::int64_t scratch_bytes(const GeodesicDistanceBackward<double>&);
+template cudaError_t run(const GeodesicDistanceBackward<float>&, void*, cudaStream_t);
+template cudaError_t run(const GeodesicDistanceBackward<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

@@ -1,4 +1,4 @@
-#include "point2mask/masks_cuda.hpp"
+#include "point2mask/cuda.hpp"
 #include "point2mask/simt.cuh"
 #include "point2mask/warp.cuh"
 
@@ -83,8 +83,8 @@ __device__ __forceinline__ void add_tile(const MaskStatistics& p, const Tile& ti
 }
 
 // Adds the block's sums to the image's and leaves the block's as they were at the start.
-__device__ __forceinline__ void flush_tile(const MaskStatistics& p, const Tile& tile,
-                                           std::int32_t* sums) {
+__device__ __forceinline__ void flush_tile(const MaskStatistics& p, std::int64_t* coordinate_sum,
+                                           const Tile& tile, std::int32_t* sums) {
   for (int k = static_cast<int>(threadIdx.x); k < tile.targets; k += kThreads) {
     std::int32_t* const sum = sums + k * kFields;
     const std::int64_t area = sum[kArea];
@@ -92,8 +92,8 @@ __device__ __forceinline__ void flush_tile(const MaskStatistics& p, const Tile& 
     const std::int64_t out = tile.image * p.targets + tile.first_target + k;
     const auto x = static_cast<std::int32_t>(tile.x), y = static_cast<std::int32_t>(tile.y);
     add(p.area + out, area);
-    add(p.coordinate_sum + 2 * out, area * tile.y + sum[kSumY]);
-    add(p.coordinate_sum + 2 * out + 1, area * tile.x + sum[kSumX]);
+    add(coordinate_sum + 2 * out, area * tile.y + sum[kSumY]);
+    add(coordinate_sum + 2 * out + 1, area * tile.x + sum[kSumX]);
     atomicMin(p.box + 4 * out, x + sum[kX0]);
     atomicMin(p.box + 4 * out + 1, y + sum[kY0]);
     atomicMax(p.box + 4 * out + 2, x + sum[kX1]);
@@ -102,17 +102,19 @@ __device__ __forceinline__ void flush_tile(const MaskStatistics& p, const Tile& 
   }
 }
 
-__global__ void __launch_bounds__(kThreads) clear_statistics_kernel(MaskStatistics p) {
+__global__ void __launch_bounds__(kThreads)
+    clear_statistics_kernel(MaskStatistics p, std::int64_t* coordinate_sum) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
        i < p.images * p.targets; i += step) {
-    p.area[i] = p.coordinate_sum[2 * i] = p.coordinate_sum[2 * i + 1] = 0;
+    p.area[i] = coordinate_sum[2 * i] = coordinate_sum[2 * i + 1] = 0;
     p.box[4 * i] = p.box[4 * i + 1] = kNothing;
     p.box[4 * i + 2] = p.box[4 * i + 3] = 0;
   }
 }
 
-__global__ void __launch_bounds__(kThreads) add_tiles_kernel(MaskStatistics p, Tiles tiles) {
+__global__ void __launch_bounds__(kThreads)
+    add_tiles_kernel(MaskStatistics p, std::int64_t* coordinate_sum, Tiles tiles) {
   POINT2MASK_SHARED(std::int32_t, sums, kTargetsAtOnce* kFields);
   for (int i = static_cast<int>(threadIdx.x); i < kTargetsAtOnce * kFields; i += kThreads)
     sums[i] = initial(i % kFields);
@@ -121,19 +123,20 @@ __global__ void __launch_bounds__(kThreads) add_tiles_kernel(MaskStatistics p, T
     const Tile tile = tile_at(p, tiles, index);
     add_tile(p, tile, sums);
     __syncthreads();
-    flush_tile(p, tile, sums);
+    flush_tile(p, coordinate_sum, tile, sums);
     __syncthreads();
   }
 }
 
-__global__ void __launch_bounds__(kThreads) finish_statistics_kernel(MaskStatistics p) {
+__global__ void __launch_bounds__(kThreads)
+    finish_statistics_kernel(MaskStatistics p, const std::int64_t* coordinate_sum) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
        i < p.images * p.targets; i += step) {
     const bool empty = p.area[i] == 0;
     const auto area = static_cast<double>(p.area[i]);
     for (int c = 0; c < 2; ++c) {
-      const auto sum = static_cast<double>(p.coordinate_sum[2 * i + c]);
+      const auto sum = static_cast<double>(coordinate_sum[2 * i + c]);
       p.centroid[2 * i + c] = empty ? 0.0F : static_cast<float>(sum / area);
       if (empty) p.box[4 * i + c] = 0;
     }
@@ -142,20 +145,27 @@ __global__ void __launch_bounds__(kThreads) finish_statistics_kernel(MaskStatist
 
 } // namespace
 
-cudaError_t mask_statistics(const MaskStatistics& p, cudaStream_t stream) {
+std::int64_t scratch_bytes(const MaskStatistics& p) {
+  return p.images * p.targets * 2 * static_cast<std::int64_t>(sizeof(std::int64_t));
+}
+
+cudaError_t run(const MaskStatistics& p, void* scratch, cudaStream_t stream) {
   const std::int64_t entries = p.images * p.targets;
   if (entries == 0) return cudaSuccess;
+  auto* const coordinate_sum = static_cast<std::int64_t*>(scratch); // [B, K, 2] of y and x
   const dim3 entry_grid(blocks_for(entries, kThreads)), block(kThreads);
   Tiles tiles;
   tiles.rows = (p.height + kTileHeight - 1) / kTileHeight;
   tiles.columns = (p.width + kTileWidth - 1) / kTileWidth;
   tiles.passes = (p.targets + kTargetsAtOnce - 1) / kTargetsAtOnce;
   tiles.count = p.images * tiles.rows * tiles.columns * tiles.passes;
-  cudaError_t status = launch(clear_statistics_kernel, entry_grid, block, 0, stream, p);
+  cudaError_t status =
+      launch(clear_statistics_kernel, entry_grid, block, 0, stream, p, coordinate_sum);
   if (status == cudaSuccess && tiles.count > 0)
-    status = launch(add_tiles_kernel, dim3(blocks_for(tiles.count, 1)), block, 0, stream, p, tiles);
+    status = launch(add_tiles_kernel, dim3(blocks_for(tiles.count, 1)), block, 0, stream, p,
+                    coordinate_sum, tiles);
   if (status == cudaSuccess)
-    status = launch(finish_statistics_kernel, entry_grid, block, 0, stream, p);
+    status = launch(finish_statistics_kernel, entry_grid, block, 0, stream, p, coordinate_sum);
   return status;
 }
 

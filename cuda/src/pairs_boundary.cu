@@ -1,5 +1,5 @@
 #include "pairs_window.cuh"
-#include "point2mask/pairs_cuda.hpp"
+#include "point2mask/cuda.hpp"
 
 namespace point2mask::cuda {
 namespace {
@@ -148,17 +148,17 @@ BoundaryMap<T> map_of(const Arguments& p) {
 
 } // namespace
 
-std::int64_t boundary_loss_scratch_bytes(std::int64_t images, std::int64_t height,
-                                         std::int64_t width) {
-  return Patches(images, height, width).count() *
+template <typename T>
+std::int64_t scratch_bytes(const BoundaryLoss<T>& p) {
+  return Patches(p.images, p.height, p.width).count() *
          static_cast<std::int64_t>(sizeof(PairSums<kKinds>));
 }
 
 template <typename T>
-cudaError_t boundary_loss(const BoundaryLoss<T>& p, cudaStream_t stream) {
+cudaError_t run(const BoundaryLoss<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0) return cudaSuccess;
   const dim3 block(kPatchPixels);
-  auto* const of_patch = static_cast<PairSums<kKinds>*>(p.scratch);
+  auto* const of_patch = static_cast<PairSums<kKinds>*>(scratch);
   const Patches patches(p.images, p.height, p.width);
   cudaError_t status = cudaSuccess;
   if (patches.count() > 0)
@@ -171,16 +171,18 @@ cudaError_t boundary_loss(const BoundaryLoss<T>& p, cudaStream_t stream) {
 }
 
 template <typename T>
-cudaError_t boundary_loss_backward(const BoundaryLossBackward<T>& p, cudaStream_t stream) {
+cudaError_t run(const BoundaryLossBackward<T>& p, void* /*scratch*/, cudaStream_t stream) {
   const Patches patches(p.images, p.height, p.width);
   if (patches.count() == 0) return cudaSuccess;
   return launch(boundary_gradient_kernel<T>, dim3(blocks_for(patches.count(), 1)),
                 dim3(kPatchPixels), 0, stream, map_of<T>(p), p.grad_loss, p.pairs, p.grad_boundary);
 }
 
-template cudaError_t boundary_loss(const BoundaryLoss<float>&, cudaStream_t);
-template cudaError_t boundary_loss(const BoundaryLoss<double>&, cudaStream_t);
-template cudaError_t boundary_loss_backward(const BoundaryLossBackward<float>&, cudaStream_t);
-template cudaError_t boundary_loss_backward(const BoundaryLossBackward<double>&, cudaStream_t);
+template std::int64_t scratch_bytes(const BoundaryLoss<float>&);
+template std::int64_t scratch_bytes(const BoundaryLoss<double>&);
+template cudaError_t run(const BoundaryLoss<float>&, void*, cudaStream_t);
+template cudaError_t run(const BoundaryLoss<double>&, void*, cudaStream_t);
+template cudaError_t run(const BoundaryLossBackward<float>&, void*, cudaStream_t);
+template cudaError_t run(const BoundaryLossBackward<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

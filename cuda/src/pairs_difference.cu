@@ -1,6 +1,6 @@
 #include "pairs_window.cuh"
+#include "point2mask/cuda.hpp"
 #include "point2mask/grid.cuh"
-#include "point2mask/pairs_cuda.hpp"
 
 namespace point2mask::cuda {
 namespace {
@@ -169,21 +169,18 @@ cudaError_t launch_any(const Arguments<T>& p, cudaStream_t stream) {
 } // namespace
 
 template <typename T>
-cudaError_t neighbor_difference(const NeighborDifference<T>& p, cudaStream_t stream) {
+cudaError_t run(const NeighborDifference<T>& p, void* /*scratch*/, cudaStream_t stream) {
   return launch_any(p, stream);
 }
 
 template <typename T>
-cudaError_t neighbor_difference_backward(const NeighborDifferenceBackward<T>& p,
-                                         cudaStream_t stream) {
+cudaError_t run(const NeighborDifferenceBackward<T>& p, void* /*scratch*/, cudaStream_t stream) {
   return launch_any(p, stream);
 }
 
-template cudaError_t neighbor_difference(const NeighborDifference<float>&, cudaStream_t);
-template cudaError_t neighbor_difference(const NeighborDifference<double>&, cudaStream_t);
-template cudaError_t neighbor_difference_backward(const NeighborDifferenceBackward<float>&,
-                                                  cudaStream_t);
-template cudaError_t neighbor_difference_backward(const NeighborDifferenceBackward<double>&,
-                                                  cudaStream_t);
+template cudaError_t run(const NeighborDifference<float>&, void*, cudaStream_t);
+template cudaError_t run(const NeighborDifference<double>&, void*, cudaStream_t);
+template cudaError_t run(const NeighborDifferenceBackward<float>&, void*, cudaStream_t);
+template cudaError_t run(const NeighborDifferenceBackward<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "pairs_window.cuh"
-#include "point2mask/pairs_cuda.hpp"
+#include "point2mask/cuda.hpp"
 #include "point2mask/scratch.hpp"
 
 namespace point2mask::cuda {
@@ -333,26 +333,24 @@ cudaError_t find_softmax(const Affinity<T>& p, cudaStream_t stream) {
 } // namespace
 
 template <typename T>
-std::int64_t lab_affinity_loss_scratch_bytes(std::int64_t images, std::int64_t height,
-                                             std::int64_t width) {
-  Scratch scratch;
-  arrays_in<T>(scratch, Patches(images, height, width));
-  return scratch.bytes();
+std::int64_t scratch_bytes(const LabAffinityLoss<T>& p) {
+  Scratch memory;
+  arrays_in<T>(memory, Patches(p.images, p.height, p.width));
+  return memory.bytes();
 }
 
 template <typename T>
-std::int64_t lab_affinity_loss_backward_scratch_bytes(std::int64_t images, std::int64_t height,
-                                                      std::int64_t width) {
-  return images * height * width * static_cast<std::int64_t>(sizeof(Softmax<T>));
+std::int64_t scratch_bytes(const LabAffinityLossBackward<T>& p) {
+  return p.images * p.height * p.width * static_cast<std::int64_t>(sizeof(Softmax<T>));
 }
 
 template <typename T>
-cudaError_t lab_affinity_loss(const LabAffinityLoss<T>& p, cudaStream_t stream) {
+cudaError_t run(const LabAffinityLoss<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0) return cudaSuccess;
   const dim3 block(kPatchPixels);
   const Patches patches(p.images, p.height, p.width);
-  Scratch scratch(p.scratch);
-  const Arrays<T> a = arrays_in<T>(scratch, patches);
+  Scratch memory(scratch);
+  const Arrays<T> a = arrays_in<T>(memory, patches);
   cudaError_t status = cudaSuccess;
   if (patches.count() > 0) {
     const Affinity<T> affinity = affinity_of<T>(p, a.softmax);
@@ -368,23 +366,21 @@ cudaError_t lab_affinity_loss(const LabAffinityLoss<T>& p, cudaStream_t stream) 
 }
 
 template <typename T>
-cudaError_t lab_affinity_loss_backward(const LabAffinityLossBackward<T>& p, cudaStream_t stream) {
+cudaError_t run(const LabAffinityLossBackward<T>& p, void* scratch, cudaStream_t stream) {
   const Patches patches(p.images, p.height, p.width);
   if (patches.count() == 0) return cudaSuccess;
-  const Affinity<T> affinity = affinity_of<T>(p, static_cast<Softmax<T>*>(p.scratch));
+  const Affinity<T> affinity = affinity_of<T>(p, static_cast<Softmax<T>*>(scratch));
   const cudaError_t status = find_softmax(affinity, stream);
   if (status != cudaSuccess) return status;
   return launch(lab_gradient_kernel<T>, dim3(blocks_for(patches.count(), 1)), dim3(kPatchPixels), 0,
                 stream, affinity, p.grad_loss, p.pairs, p.grad_logits);
 }
 
-#define POINT2MASK_INSTANTIATE(T)                                                               \
-  template std::int64_t lab_affinity_loss_scratch_bytes<T>(std::int64_t, std::int64_t,          \
-                                                           std::int64_t);                       \
-  template std::int64_t lab_affinity_loss_backward_scratch_bytes<T>(std::int64_t, std::int64_t, \
-                                                                    std::int64_t);              \
-  template cudaError_t lab_affinity_loss(const LabAffinityLoss<T>&, cudaStream_t);              \
-  template cudaError_t lab_affinity_loss_backward(const LabAffinityLossBackward<T>&, cudaStream_t);
+#define POINT2MASK_INSTANTIATE(T)                                           \
+  template std::int64_t scratch_bytes(const LabAffinityLoss<T>&);           \
+  template std::int64_t scratch_bytes(const LabAffinityLossBackward<T>&);   \
+  template cudaError_t run(const LabAffinityLoss<T>&, void*, cudaStream_t); \
+  template cudaError_t run(const LabAffinityLossBackward<T>&, void*, cudaStream_t);
 POINT2MASK_INSTANTIATE(float)
 POINT2MASK_INSTANTIATE(double)
 

@@ -191,7 +191,7 @@ cudaError_t sinkhorn_variant(const Sinkhorn<T>& p, SinkhornVariant* variant) {
 }
 
 template <typename T>
-std::int64_t sinkhorn_scratch_bytes(const Sinkhorn<T>& p) {
+std::int64_t scratch_bytes(const Sinkhorn<T>& p) {
   SinkhornShape shape;
   if (is_empty(p) || choose_shape(p, &shape) != cudaSuccess) return 0;
   Scratch memory;
@@ -200,7 +200,7 @@ std::int64_t sinkhorn_scratch_bytes(const Sinkhorn<T>& p) {
 }
 
 template <typename T>
-cudaError_t sinkhorn(const Sinkhorn<T>& p, cudaStream_t stream) {
+cudaError_t run(const Sinkhorn<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0) return cudaSuccess;
   if (is_empty(p)) {
     const std::int64_t values = p.images * std::max<std::int64_t>(p.targets, 1);
@@ -210,20 +210,20 @@ cudaError_t sinkhorn(const Sinkhorn<T>& p, cudaStream_t stream) {
   SinkhornShape shape;
   cudaError_t status = choose_shape(p, &shape);
   if (status != cudaSuccess) return status;
-  Scratch memory(p.scratch);
-  const SinkhornScratch<T> scratch = arrays_in(memory, p, shape);
+  Scratch memory(scratch);
+  const SinkhornScratch<T> arrays = arrays_in(memory, p, shape);
   const std::size_t counters = static_cast<std::size_t>(shape.groups * kCounterStride);
-  status = cudaMemsetAsync(scratch.arrived, 0, counters * sizeof(unsigned long long), stream);
+  status = cudaMemsetAsync(arrays.arrived, 0, counters * sizeof(unsigned long long), stream);
   if (status != cudaSuccess) return status;
   const auto blocks = static_cast<unsigned>(shape.groups * shape.group_blocks);
   return launch_together(sinkhorn_kernel<T>, dim3(blocks), dim3(shape.threads), shape.shared_bytes,
-                         stream, p, shape, scratch);
+                         stream, p, shape, arrays);
 }
 
 #define POINT2MASK_INSTANTIATE(T)                                              \
   template cudaError_t sinkhorn_variant(const Sinkhorn<T>&, SinkhornVariant*); \
-  template std::int64_t sinkhorn_scratch_bytes(const Sinkhorn<T>&);            \
-  template cudaError_t sinkhorn(const Sinkhorn<T>&, cudaStream_t);
+  template std::int64_t scratch_bytes(const Sinkhorn<T>&);                     \
+  template cudaError_t run(const Sinkhorn<T>&, void*, cudaStream_t);
 POINT2MASK_INSTANTIATE(float)
 POINT2MASK_INSTANTIATE(double)
 #undef POINT2MASK_INSTANTIATE

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "point2mask/cuda.hpp"
 #include "point2mask/scratch.hpp"
-#include "point2mask/transport_cuda.hpp"
 #include "transport_laplacian.cuh"
 #include "transport_rows.cuh"
 
@@ -217,41 +217,41 @@ BackwardScratch<T> arrays_in(Scratch& memory, const SinkhornBackward<T>& p, cons
 } // namespace
 
 template <typename T>
-std::int64_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<T>& p) {
+std::int64_t scratch_bytes(const SinkhornBackward<T>& p) {
   Scratch memory;
   arrays_in(memory, p, Shape(p.targets, p.pixels));
   return memory.bytes();
 }
 
 template <typename T>
-cudaError_t sinkhorn_backward(const SinkhornBackward<T>& p, cudaStream_t stream) {
+cudaError_t run(const SinkhornBackward<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0) return cudaSuccess;
   const Shape shape(p.targets, p.pixels);
   const RowModel<T> model(p.epsilon, p.demand_relaxation);
   const Damping rows(p.demand_relaxation, p.epsilon), columns(p.supply_relaxation, p.epsilon);
   const double complement =
       rows.complement + columns.complement - rows.complement * columns.complement;
-  Scratch memory(p.scratch);
-  const BackwardScratch<T> scratch = arrays_in(memory, p, shape);
+  Scratch memory(scratch);
+  const BackwardScratch<T> arrays = arrays_in(memory, p, shape);
   const dim3 block(kThreads), pixels(blocks_for(p.pixels, kThreads), blocks_for(p.images, 1));
   cudaError_t status = cudaSuccess;
-  if (p.pixels > 0) status = launch(rows_kernel<T>, pixels, block, 0, stream, p, model, scratch);
+  if (p.pixels > 0) status = launch(rows_kernel<T>, pixels, block, 0, stream, p, model, arrays);
   if (status == cudaSuccess && p.targets > 0) {
     const std::int64_t squares = p.images * shape.parts * shape.blocks * shape.blocks;
     status = launch(couple_kernel<T>, dim3(blocks_for(squares, 1)), block, 0, stream, p, model,
-                    scratch, shape);
+                    arrays, shape);
   }
   if (status == cudaSuccess && p.targets > 0)
-    status = launch(solve_kernel<T>, dim3(blocks_for(p.images, 1)), block, 0, stream, p, scratch,
+    status = launch(solve_kernel<T>, dim3(blocks_for(p.images, 1)), block, 0, stream, p, arrays,
                     shape, rows.lambda * columns.lambda, complement, columns.lambda);
   if (status == cudaSuccess && p.pixels > 0)
-    status = launch(gradient_kernel<T>, pixels, block, 0, stream, p, model, scratch);
+    status = launch(gradient_kernel<T>, pixels, block, 0, stream, p, model, arrays);
   return status;
 }
 
-template std::int64_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<float>&);
-template std::int64_t sinkhorn_backward_scratch_bytes(const SinkhornBackward<double>&);
-template cudaError_t sinkhorn_backward(const SinkhornBackward<float>&, cudaStream_t);
-template cudaError_t sinkhorn_backward(const SinkhornBackward<double>&, cudaStream_t);
+template std::int64_t scratch_bytes(const SinkhornBackward<float>&);
+template std::int64_t scratch_bytes(const SinkhornBackward<double>&);
+template cudaError_t run(const SinkhornBackward<float>&, void*, cudaStream_t);
+template cudaError_t run(const SinkhornBackward<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "point2mask/cuda.hpp"
 #include "point2mask/group_barrier.cuh"
-#include "point2mask/transport_cuda.hpp"
 #include "sinkhorn_chunk.cuh"
 #include "transport_rows.cuh"
 

@@ -1,5 +1,5 @@
+#include "point2mask/cuda.hpp"
 #include "point2mask/simt.cuh"
-#include "point2mask/transport_cuda.hpp"
 #include "transport_device.cuh"
 
 namespace point2mask::cuda {
@@ -77,14 +77,14 @@ dim3 pixel_grid(std::int64_t pixels, std::int64_t images) {
 } // namespace
 
 template <typename T>
-cudaError_t transport_labels(const TransportLabels<T>& p, cudaStream_t stream) {
+cudaError_t run(const TransportLabels<T>& p, void* /*scratch*/, cudaStream_t stream) {
   if (p.images == 0 || p.pixels == 0) return cudaSuccess;
   return launch(transport_labels_kernel<T>, pixel_grid(p.pixels, p.images), dim3(kThreads), 0,
                 stream, p);
 }
 
 template <typename T>
-cudaError_t transport_plan(const TransportPlan<T>& p, cudaStream_t stream) {
+cudaError_t run(const TransportPlan<T>& p, void* /*scratch*/, cudaStream_t stream) {
   if (p.images == 0 || p.pixels == 0 || p.targets == 0) return cudaSuccess;
   const double excess = p.epsilon / (p.demand_relaxation + p.epsilon);
   const PlanScale<T> scale{static_cast<T>(1.0 / p.epsilon), static_cast<T>(excess)};
@@ -92,9 +92,9 @@ cudaError_t transport_plan(const TransportPlan<T>& p, cudaStream_t stream) {
                 p, scale);
 }
 
-template cudaError_t transport_labels(const TransportLabels<float>&, cudaStream_t);
-template cudaError_t transport_labels(const TransportLabels<double>&, cudaStream_t);
-template cudaError_t transport_plan(const TransportPlan<float>&, cudaStream_t);
-template cudaError_t transport_plan(const TransportPlan<double>&, cudaStream_t);
+template cudaError_t run(const TransportLabels<float>&, void*, cudaStream_t);
+template cudaError_t run(const TransportLabels<double>&, void*, cudaStream_t);
+template cudaError_t run(const TransportPlan<float>&, void*, cudaStream_t);
+template cudaError_t run(const TransportPlan<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "point2mask/cuda.hpp"
 #include "point2mask/scratch.hpp"
-#include "point2mask/transport_cuda.hpp"
 #include "transport_rows.cuh"
 
 namespace point2mask::cuda {
@@ -91,16 +91,16 @@ std::int64_t chunks_of(const TransportPlanBackward<T>& p) {
 } // namespace
 
 template <typename T>
-std::int64_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<T>& p) {
+std::int64_t scratch_bytes(const TransportPlanBackward<T>& p) {
   Scratch memory;
   memory.take<double>(p.images * p.targets * chunks_of(p));
   return memory.bytes();
 }
 
 template <typename T>
-cudaError_t transport_plan_backward(const TransportPlanBackward<T>& p, cudaStream_t stream) {
+cudaError_t run(const TransportPlanBackward<T>& p, void* scratch, cudaStream_t stream) {
   const std::int64_t chunks = chunks_of(p), sums = p.images * p.targets;
-  double* const parts = static_cast<double*>(p.scratch);
+  double* const parts = static_cast<double*>(scratch);
   cudaError_t status = cudaSuccess;
   if (p.images > 0 && chunks > 0)
     status = launch(plan_gradient_kernel<T>, dim3(blocks_for(p.images * chunks, 1)), dim3(kThreads),
@@ -112,9 +112,9 @@ cudaError_t transport_plan_backward(const TransportPlanBackward<T>& p, cudaStrea
   return status;
 }
 
-template std::int64_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<float>&);
-template std::int64_t transport_plan_backward_scratch_bytes(const TransportPlanBackward<double>&);
-template cudaError_t transport_plan_backward(const TransportPlanBackward<float>&, cudaStream_t);
-template cudaError_t transport_plan_backward(const TransportPlanBackward<double>&, cudaStream_t);
+template std::int64_t scratch_bytes(const TransportPlanBackward<float>&);
+template std::int64_t scratch_bytes(const TransportPlanBackward<double>&);
+template cudaError_t run(const TransportPlanBackward<float>&, void*, cudaStream_t);
+template cudaError_t run(const TransportPlanBackward<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

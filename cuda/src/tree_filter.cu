@@ -1,5 +1,5 @@
+#include "point2mask/cuda.hpp"
 #include "point2mask/scratch.hpp"
-#include "point2mask/tree_cuda.hpp"
 #include "point2mask/tree_rows.cuh"
 #include "tree_filter_resident.cuh"
 
@@ -21,11 +21,11 @@ struct FilterArrays {
 };
 
 template <typename T>
-FilterArrays<T> arrays_in(Scratch& scratch, const TreeFilter<T>& p, int lanes) {
+FilterArrays<T> arrays_in(Scratch& memory, const TreeFilter<T>& p, int lanes) {
   const std::int64_t groups = groups_of(filter_channels(p), lanes);
   FilterArrays<T> a;
-  a.paths = paths_in(scratch, p.images, p.pixels);
-  a.rows = scratch.take<T>(p.images * groups * p.pixels * lanes);
+  a.paths = paths_in(memory, p.images, p.pixels);
+  a.rows = memory.take<T>(p.images * groups * p.pixels * lanes);
   return a;
 }
 
@@ -37,10 +37,10 @@ struct ResidentArrays {
 };
 
 template <typename T>
-ResidentArrays<T> resident_arrays_in(Scratch& scratch, const TreeFilter<T>& p) {
+ResidentArrays<T> resident_arrays_in(Scratch& memory, const TreeFilter<T>& p) {
   ResidentArrays<T> a;
-  a.paths = paths_in(scratch, p.images, p.pixels);
-  a.normalizer = scratch.take<T>(p.normalize ? p.images * p.pixels : 0);
+  a.paths = paths_in(memory, p.images, p.pixels);
+  a.normalizer = memory.take<T>(p.normalize ? p.images * p.pixels : 0);
   return a;
 }
 
@@ -56,9 +56,9 @@ cudaError_t filter_ones(const Paths& paths, const T* similarity, T* normalizer,
 }
 
 template <typename T>
-cudaError_t filter_resident(const TreeFilter<T>& p, int lanes, cudaStream_t stream) {
-  Scratch scratch(p.scratch);
-  const ResidentArrays<T> a = resident_arrays_in(scratch, p);
+cudaError_t filter_resident(const TreeFilter<T>& p, int lanes, void* scratch, cudaStream_t stream) {
+  Scratch memory(scratch);
+  const ResidentArrays<T> a = resident_arrays_in(memory, p);
   const T* const divisor = p.normalize ? a.normalizer : nullptr;
   cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
   if (status == cudaSuccess && p.normalize)
@@ -75,9 +75,9 @@ int filter_lanes(const TreeFilter<T>& p) {
 }
 
 template <typename T, int kLanes>
-cudaError_t filter(const TreeFilter<T>& p, cudaStream_t stream) {
-  Scratch scratch(p.scratch);
-  const FilterArrays<T> a = arrays_in(scratch, p, kLanes);
+cudaError_t filter(const TreeFilter<T>& p, void* scratch, cudaStream_t stream) {
+  Scratch memory(scratch);
+  const FilterArrays<T> a = arrays_in(memory, p, kLanes);
   const std::int64_t total = filter_channels(p);
   const Pass<Sum<T>, kLanes> pass{a.paths, groups_of(total, kLanes), p.similarity, 1, a.rows,
                                   a.rows};
@@ -123,20 +123,20 @@ struct BackwardArrays {
 };
 
 template <typename T>
-BackwardArrays<T> arrays_in(Scratch& scratch, const TreeFilterBackward<T>& p, int lanes) {
+BackwardArrays<T> arrays_in(Scratch& memory, const TreeFilterBackward<T>& p, int lanes) {
   const Channels<T> channels = backward_channels(p);
   const std::int64_t entries = p.images * p.pixels;
   const std::int64_t x = entries * groups_of(channels.x_total, lanes) * lanes;
   const std::int64_t g = entries * groups_of(channels.g_total, lanes) * lanes;
   const bool both = p.grad_similarity != nullptr;
   BackwardArrays<T> a;
-  a.paths = paths_in(scratch, p.images, p.pixels);
-  a.x_up = scratch.take<T>(x);
-  a.x = both ? scratch.take<T>(x) : a.x_up;
-  a.g_up = scratch.take<T>(g);
-  a.g = both ? scratch.take<T>(g) : a.g_up;
-  a.normalizer = scratch.take<T>(p.normalize ? entries : 0);
-  a.of_normalizer = p.normalize && both ? scratch.take<T>(entries) : nullptr;
+  a.paths = paths_in(memory, p.images, p.pixels);
+  a.x_up = memory.take<T>(x);
+  a.x = both ? memory.take<T>(x) : a.x_up;
+  a.g_up = memory.take<T>(g);
+  a.g = both ? memory.take<T>(g) : a.g_up;
+  a.normalizer = memory.take<T>(p.normalize ? entries : 0);
+  a.of_normalizer = p.normalize && both ? memory.take<T>(entries) : nullptr;
   return a;
 }
 
@@ -163,14 +163,14 @@ struct ResidentBackwardArrays {
 };
 
 template <typename T>
-ResidentBackwardArrays<T> resident_arrays_in(Scratch& scratch, const TreeFilterBackward<T>& p) {
+ResidentBackwardArrays<T> resident_arrays_in(Scratch& memory, const TreeFilterBackward<T>& p) {
   const std::int64_t entries = p.images * p.pixels;
   const bool both = p.grad_similarity != nullptr;
   ResidentBackwardArrays<T> a;
-  a.paths = paths_in(scratch, p.images, p.pixels);
-  a.normalizer = p.normalize ? scratch.take<T>(entries) : nullptr;
-  a.of_normalizer = p.normalize && both ? scratch.take<T>(entries) : nullptr;
-  a.share = both ? scratch.take<T>(entries * backward_channels(p).g_total) : nullptr;
+  a.paths = paths_in(memory, p.images, p.pixels);
+  a.normalizer = p.normalize ? memory.take<T>(entries) : nullptr;
+  a.of_normalizer = p.normalize && both ? memory.take<T>(entries) : nullptr;
+  a.share = both ? memory.take<T>(entries * backward_channels(p).g_total) : nullptr;
   return a;
 }
 
@@ -185,9 +185,10 @@ cudaError_t backward_resident_lanes(const TreeFilterBackward<T>& p, int* lanes) 
 }
 
 template <typename T>
-cudaError_t backward_resident(const TreeFilterBackward<T>& p, int lanes, cudaStream_t stream) {
-  Scratch scratch(p.scratch);
-  const ResidentBackwardArrays<T> a = resident_arrays_in(scratch, p);
+cudaError_t backward_resident(const TreeFilterBackward<T>& p, int lanes, void* scratch,
+                              cudaStream_t stream) {
+  Scratch memory(scratch);
+  const ResidentBackwardArrays<T> a = resident_arrays_in(memory, p);
   const bool both = p.grad_similarity != nullptr;
   cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
   if (status == cudaSuccess && p.normalize)
@@ -257,9 +258,9 @@ cudaError_t filter_rows(const TreeFilterBackward<T>& p, const Paths& paths, std:
 }
 
 template <typename T, int kLanes>
-cudaError_t backward(const TreeFilterBackward<T>& p, cudaStream_t stream) {
-  Scratch scratch(p.scratch);
-  const BackwardArrays<T> a = arrays_in(scratch, p, kLanes);
+cudaError_t backward(const TreeFilterBackward<T>& p, void* scratch, cudaStream_t stream) {
+  Scratch memory(scratch);
+  const BackwardArrays<T> a = arrays_in(memory, p, kLanes);
   const Channels<T> n = backward_channels(p);
   const dim3 grid = image_grid(p.pixels, p.images), block(kThreads);
   const T* const divisor = p.normalize ? a.normalizer : nullptr;
@@ -290,55 +291,56 @@ cudaError_t backward(const TreeFilterBackward<T>& p, cudaStream_t stream) {
 } // namespace
 
 template <typename T>
-std::int64_t tree_filter_scratch_bytes(const TreeFilter<T>& p) {
-  Scratch scratch;
+std::int64_t scratch_bytes(const TreeFilter<T>& p) {
+  Scratch memory;
   int lanes = 0;
   if (resident_lanes<T>(p.images, p.channels, p.pixels, &lanes) == cudaSuccess && lanes > 0)
-    resident_arrays_in(scratch, p);
+    resident_arrays_in(memory, p);
   else
-    arrays_in(scratch, p, filter_lanes(p));
-  return scratch.bytes();
+    arrays_in(memory, p, filter_lanes(p));
+  return memory.bytes();
 }
 
 template <typename T>
-cudaError_t tree_filter(const TreeFilter<T>& p, cudaStream_t stream) {
+cudaError_t run(const TreeFilter<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0 || p.channels == 0 || p.pixels == 0) return cudaSuccess;
   int lanes = 0;
   const cudaError_t status = resident_lanes<T>(p.images, p.channels, p.pixels, &lanes);
   if (status != cudaSuccess) return status;
-  if (lanes > 0) return filter_resident(p, lanes, stream);
-  return filter_lanes(p) == kNarrow ? filter<T, kNarrow>(p, stream) : filter<T, kWide>(p, stream);
+  if (lanes > 0) return filter_resident(p, lanes, scratch, stream);
+  return filter_lanes(p) == kNarrow ? filter<T, kNarrow>(p, scratch, stream)
+                                    : filter<T, kWide>(p, scratch, stream);
 }
 
 template <typename T>
-std::int64_t tree_filter_backward_scratch_bytes(const TreeFilterBackward<T>& p) {
-  Scratch scratch;
+std::int64_t scratch_bytes(const TreeFilterBackward<T>& p) {
+  Scratch memory;
   int lanes = 0;
   if (backward_resident_lanes(p, &lanes) == cudaSuccess && lanes > 0)
-    resident_arrays_in(scratch, p);
+    resident_arrays_in(memory, p);
   else
-    arrays_in(scratch, p, backward_lanes(p));
-  return scratch.bytes();
+    arrays_in(memory, p, backward_lanes(p));
+  return memory.bytes();
 }
 
 template <typename T>
-cudaError_t tree_filter_backward(const TreeFilterBackward<T>& p, cudaStream_t stream) {
+cudaError_t run(const TreeFilterBackward<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0 || p.pixels == 0) return cudaSuccess;
   int lanes = 0;
   const cudaError_t status = backward_resident_lanes(p, &lanes);
   if (status != cudaSuccess) return status;
-  if (lanes > 0) return backward_resident(p, lanes, stream);
-  return backward_lanes(p) == kNarrow ? backward<T, kNarrow>(p, stream)
-                                      : backward<T, kWide>(p, stream);
+  if (lanes > 0) return backward_resident(p, lanes, scratch, stream);
+  return backward_lanes(p) == kNarrow ? backward<T, kNarrow>(p, scratch, stream)
+                                      : backward<T, kWide>(p, scratch, stream);
 }
 
-template std::int64_t tree_filter_scratch_bytes(const TreeFilter<float>&);
-template std::int64_t tree_filter_scratch_bytes(const TreeFilter<double>&);
-template cudaError_t tree_filter(const TreeFilter<float>&, cudaStream_t);
-template cudaError_t tree_filter(const TreeFilter<double>&, cudaStream_t);
-template std::int64_t tree_filter_backward_scratch_bytes(const TreeFilterBackward<float>&);
-template std::int64_t tree_filter_backward_scratch_bytes(const TreeFilterBackward<double>&);
-template cudaError_t tree_filter_backward(const TreeFilterBackward<float>&, cudaStream_t);
-template cudaError_t tree_filter_backward(const TreeFilterBackward<double>&, cudaStream_t);
+template std::int64_t scratch_bytes(const TreeFilter<float>&);
+template std::int64_t scratch_bytes(const TreeFilter<double>&);
+template cudaError_t run(const TreeFilter<float>&, void*, cudaStream_t);
+template cudaError_t run(const TreeFilter<double>&, void*, cudaStream_t);
+template std::int64_t scratch_bytes(const TreeFilterBackward<float>&);
+template std::int64_t scratch_bytes(const TreeFilterBackward<double>&);
+template cudaError_t run(const TreeFilterBackward<float>&, void*, cudaStream_t);
+template cudaError_t run(const TreeFilterBackward<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

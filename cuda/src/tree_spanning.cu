@@ -1,5 +1,5 @@
+#include "point2mask/cuda.hpp"
 #include "point2mask/scratch.hpp"
-#include "point2mask/tree_cuda.hpp"
 #include "point2mask/tree_grid.cuh"
 
 namespace point2mask::cuda {
@@ -188,7 +188,7 @@ struct Arrays {
 };
 
 template <typename T>
-Arrays<T> arrays_in(Scratch& scratch, const SpanningTree<T>& p) {
+Arrays<T> arrays_in(Scratch& memory, const SpanningTree<T>& p) {
   const std::int64_t pixels = p.height * p.width, entries = p.images * pixels;
   Arrays<T> a;
   Boruvka<T>& b = a.boruvka;
@@ -196,21 +196,21 @@ Arrays<T> arrays_in(Scratch& scratch, const SpanningTree<T>& p) {
   b.tree.images = p.images;
   b.tree.grid = {static_cast<std::int32_t>(p.height), static_cast<std::int32_t>(p.width),
                  static_cast<std::int32_t>(pixels), static_cast<int>(2 * p.directions)};
-  b.tree.slots = scratch.take<unsigned>(entries);
-  b.tree.edge = scratch.take<std::int32_t>(entries);
-  b.tree.number = scratch.take<std::int32_t>(entries * p.directions);
+  b.tree.slots = memory.take<unsigned>(entries);
+  b.tree.edge = memory.take<std::int32_t>(entries);
+  b.tree.number = memory.take<std::int32_t>(entries * p.directions);
   b.rounds = rounds_for(pixels);
-  b.component = scratch.take<std::int32_t>(entries);
-  b.joined = scratch.take<std::int32_t>(entries);
-  b.key = scratch.take<Word>(entries);
-  b.id = scratch.take<unsigned>(kOneStep<T> ? 0 : entries);
-  b.left = scratch.take<std::int32_t>(p.images * (b.rounds + 1));
+  b.component = memory.take<std::int32_t>(entries);
+  b.joined = memory.take<std::int32_t>(entries);
+  b.key = memory.take<Word>(entries);
+  b.id = memory.take<unsigned>(kOneStep<T> ? 0 : entries);
+  b.left = memory.take<std::int32_t>(p.images * (b.rounds + 1));
   // Once the tree is known, its components are not: their arrays serve again.
   a.order.tree = b.tree;
   a.order.path = b.key;
   a.order.size = b.component;
   a.order.up = b.joined;
-  a.order.tour = scratch.take<Word>(2 * entries);
+  a.order.tour = memory.take<Word>(2 * entries);
   return a;
 }
 
@@ -230,17 +230,17 @@ cudaError_t run_round(const Boruvka<T>& b, int round, dim3 grid, cudaStream_t st
 } // namespace
 
 template <typename T>
-std::int64_t spanning_tree_scratch_bytes(const SpanningTree<T>& p) {
-  Scratch scratch;
-  arrays_in(scratch, p);
-  return scratch.bytes();
+std::int64_t scratch_bytes(const SpanningTree<T>& p) {
+  Scratch memory;
+  arrays_in(memory, p);
+  return memory.bytes();
 }
 
 template <typename T>
-cudaError_t spanning_tree(const SpanningTree<T>& p, cudaStream_t stream) {
+cudaError_t run(const SpanningTree<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0 || p.height == 0 || p.width == 0) return cudaSuccess;
-  Scratch scratch(p.scratch);
-  const Arrays<T> arrays = arrays_in(scratch, p);
+  Scratch memory(scratch);
+  const Arrays<T> arrays = arrays_in(memory, p);
   Boruvka<T> b = arrays.boruvka;
   const dim3 grid = image_grid(b.tree.grid.pixels, p.images);
   cudaError_t status = launch(start_kernel<T>, grid, dim3(kThreads), 0, stream, b);
@@ -255,9 +255,9 @@ cudaError_t spanning_tree(const SpanningTree<T>& p, cudaStream_t stream) {
   return status;
 }
 
-template std::int64_t spanning_tree_scratch_bytes(const SpanningTree<float>&);
-template std::int64_t spanning_tree_scratch_bytes(const SpanningTree<double>&);
-template cudaError_t spanning_tree(const SpanningTree<float>&, cudaStream_t);
-template cudaError_t spanning_tree(const SpanningTree<double>&, cudaStream_t);
+template std::int64_t scratch_bytes(const SpanningTree<float>&);
+template std::int64_t scratch_bytes(const SpanningTree<double>&);
+template cudaError_t run(const SpanningTree<float>&, void*, cudaStream_t);
+template cudaError_t run(const SpanningTree<double>&, void*, cudaStream_t);
 
 } // namespace point2mask::cuda

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "point2mask/deformable.hpp"
+#include "point2mask/parallel.hpp"
 
 int main() {
   // One query that reads three points of a 2 x 3 map and one of a 1 x 1 map, one channel.
@@ -18,37 +19,37 @@ int main() {
   std::vector<double> output(1), grad_value(7), grad_where(8), grad_weight(4);
   const double one = 1;
   using namespace point2mask;
-  deformable_attention<double>({.value = value.data(),
-                                .where = where.data(),
-                                .weight = weight.data(),
-                                .shapes = shapes,
-                                .images = 1,
-                                .cells = 7,
-                                .queries = 1,
-                                .heads = 1,
-                                .channels = 1,
-                                .levels = 2,
-                                .points = 2,
-                                .output = output.data()},
-                               SerialExecutor());
+  run(DeformableAttention<double>{.value = value.data(),
+                                  .where = where.data(),
+                                  .weight = weight.data(),
+                                  .shapes = shapes,
+                                  .images = 1,
+                                  .cells = 7,
+                                  .queries = 1,
+                                  .heads = 1,
+                                  .channels = 1,
+                                  .levels = 2,
+                                  .points = 2,
+                                  .output = output.data()},
+      SerialExecutor());
   // (2 + 16) / 2 in the middle of the map, nothing for NaN, a quarter of the one cell, nothing.
   int failed = output[0] != 9 + 2 * 16;
-  deformable_attention_gradient<double>({.grad_output = &one,
-                                         .value = value.data(),
-                                         .where = where.data(),
-                                         .weight = weight.data(),
-                                         .shapes = shapes,
-                                         .images = 1,
-                                         .cells = 7,
-                                         .queries = 1,
-                                         .heads = 1,
-                                         .channels = 1,
-                                         .levels = 2,
-                                         .points = 2,
-                                         .grad_value = grad_value.data(),
-                                         .grad_where = grad_where.data(),
-                                         .grad_weight = grad_weight.data()},
-                                        SerialExecutor());
+  run(DeformableAttentionBackward<double>{.grad_output = &one,
+                                          .value = value.data(),
+                                          .where = where.data(),
+                                          .weight = weight.data(),
+                                          .shapes = shapes,
+                                          .images = 1,
+                                          .cells = 7,
+                                          .queries = 1,
+                                          .heads = 1,
+                                          .channels = 1,
+                                          .levels = 2,
+                                          .points = 2,
+                                          .grad_value = grad_value.data(),
+                                          .grad_where = grad_where.data(),
+                                          .grad_weight = grad_weight.data()},
+      SerialExecutor());
   failed += grad_value != std::vector<double>{0, 0.5, 0, 0, 0.5, 0, 0.5};
   failed += grad_weight != std::vector<double>{9, 0, 16, 0};
   failed += grad_where[2] != 0 || grad_where[6] != 0 || grad_where[1] != 2 * (16 - 2);

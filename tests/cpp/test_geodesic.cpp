@@ -16,6 +16,7 @@
 #include "geodesic_sweep.hpp"
 #include "point2mask/geodesic.hpp"
 #include "point2mask/grid.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace {
 
@@ -107,14 +108,14 @@ void test_operator(std::int64_t images, std::int64_t height, std::int64_t width,
   for (std::int32_t& seed : seeds)
     if (pixels > 0) seed = static_cast<std::int32_t>(random() % (pixels + 1)) - 1;
   std::vector<T> distance(static_cast<std::size_t>(images * targets * pixels));
-  geodesic_distance<T>(
-      {cost.data(), seeds.data(), images, height, width, targets, points, distance.data()},
+  run(GeodesicDistance<T>{cost.data(), seeds.data(), images, height, width, targets, points,
+                          distance.data()},
       SerialExecutor());
   const std::vector<T> upstream(distance.size(), T(1));
   std::vector<T> gradient(cost.size());
-  geodesic_distance_gradient<T>({upstream.data(), cost.data(), distance.data(), seeds.data(),
-                                 images, height, width, targets, points, gradient.data()},
-                                SerialExecutor());
+  run(GeodesicDistanceBackward<T>{upstream.data(), cost.data(), distance.data(), seeds.data(),
+                                  images, height, width, targets, points, gradient.data()},
+      SerialExecutor());
   // Euler: distances are homogeneous of degree 1 in the costs.
   double total = 0, product = 0;
   for (const T d : distance) total += std::isfinite(d) ? static_cast<double>(d) : 0;
@@ -129,8 +130,8 @@ void test_rejections() {
   std::int32_t seed = 6;
   const auto rejected = [&] {
     try {
-      geodesic_distance<float>({cost.data(), &seed, 1, 2, 3, 1, 1, distance.data()},
-                               SerialExecutor());
+      run(GeodesicDistance<float>{cost.data(), &seed, 1, 2, 3, 1, 1, distance.data()},
+          SerialExecutor());
     } catch (const std::invalid_argument&) {
       return true;
     }

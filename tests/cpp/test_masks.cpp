@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "point2mask/masks.hpp"
+#include "point2mask/parallel.hpp"
 
 int main() {
   int failed = 0;
@@ -22,14 +23,14 @@ int main() {
                                .area = area.data(),
                                .centroid = centroid.data(),
                                .box = box.data()};
-  point2mask::mask_statistics(s, point2mask::SerialExecutor());
+  point2mask::run(s, point2mask::SerialExecutor());
   failed += area != std::vector<std::int64_t>{3, 0, 4, 0};
   failed += centroid[4] != 0.75F || centroid[5] != 2.25F;
   failed += box != std::vector<std::int32_t>{0, 0, 2, 2, 0, 0, 0, 0, 1, 0, 4, 2, 0, 0, 0, 0};
 
   s.targets = 2; // label 2 is now out of range
   try {
-    point2mask::mask_statistics(s, point2mask::SerialExecutor());
+    point2mask::run(s, point2mask::SerialExecutor());
     ++failed;
   } catch (const std::invalid_argument&) {
   }

@@ -14,6 +14,7 @@
 
 #include "../../cpp/src/vector_math.hpp"
 #include "point2mask/pairs.hpp"
+#include "point2mask/parallel.hpp"
 
 namespace {
 
@@ -76,18 +77,20 @@ void test_difference(const Shape& s, std::int64_t directions, Norm norm) {
   const std::vector<double> upstream = random(s.pixels() * directions, 0, 1);
   const auto forward = [&](const point2mask::Executor& executor) {
     std::vector<double> difference(upstream.size());
-    point2mask::neighbor_difference<double>({feature.data(), s.images, s.channels, s.height,
-                                             s.width, directions, norm, difference.data()},
-                                            executor);
+    point2mask::run(
+        point2mask::NeighborDifference<double>{feature.data(), s.images, s.channels, s.height,
+                                               s.width, directions, norm, difference.data()},
+        executor);
     return difference;
   };
   const std::vector<double> difference = forward(point2mask::SerialExecutor());
   expect(difference == forward(BackwardExecutor()), "neighbor_difference order", s);
   std::vector<double> grad(feature.size());
-  point2mask::neighbor_difference_backward<double>(
-      {upstream.data(), feature.data(), difference.data(), s.images, s.channels, s.height, s.width,
-       directions, norm, grad.data()},
-      BackwardExecutor());
+  point2mask::run(point2mask::NeighborDifferenceBackward<double>{upstream.data(), feature.data(),
+                                                                 difference.data(), s.images,
+                                                                 s.channels, s.height, s.width,
+                                                                 directions, norm, grad.data()},
+                  BackwardExecutor());
   check_gradient("neighbor_difference gradient", s, feature, grad, [&] {
     const std::vector<double> d = forward(point2mask::SerialExecutor());
     double sum = 0;
@@ -105,18 +108,20 @@ void test_lab(const Shape& s, std::int64_t kernel_size, std::int64_t dilation, d
   std::vector<std::int64_t> pairs(images);
   const auto forward = [&](const point2mask::Executor& executor) {
     std::vector<double> loss(images);
-    point2mask::lab_affinity_loss<double>(
-        {logits.data(), lab.data(), valid.get(), s.images, s.channels, s.height, s.width,
-         kernel_size, dilation, 2.0, 0.6, loss.data(), pairs.data()},
+    point2mask::run(
+        point2mask::LabAffinityLoss<double>{logits.data(), lab.data(), valid.get(), s.images,
+                                            s.channels, s.height, s.width, kernel_size, dilation,
+                                            2.0, 0.6, loss.data(), pairs.data()},
         executor);
     return loss;
   };
   expect(forward(point2mask::SerialExecutor()) == forward(BackwardExecutor()), "lab order", s);
   const std::vector<double> upstream(images, 1.0);
   std::vector<double> grad(logits.size());
-  point2mask::lab_affinity_loss_backward<double>(
-      {upstream.data(), logits.data(), lab.data(), valid.get(), pairs.data(), s.images, s.channels,
-       s.height, s.width, kernel_size, dilation, 2.0, 0.6, grad.data()},
+  point2mask::run(
+      point2mask::LabAffinityLossBackward<double>{
+          upstream.data(), logits.data(), lab.data(), valid.get(), pairs.data(), s.images,
+          s.channels, s.height, s.width, kernel_size, dilation, 2.0, 0.6, grad.data()},
       BackwardExecutor());
   check_gradient("lab gradient", s, logits, grad, [&] {
     double sum = 0;
@@ -136,18 +141,20 @@ void test_boundary(const Shape& s, std::int64_t kernel_size, std::int64_t dilati
   std::vector<std::int64_t> pairs(3 * images);
   const auto forward = [&](const point2mask::Executor& executor) {
     std::vector<double> loss(images);
-    point2mask::boundary_loss<double>(
-        {boundary.data(), instance.data(), semantic.data(), s.images, s.height, s.width,
-         kernel_size, dilation, loss.data(), pairs.data()},
+    point2mask::run(
+        point2mask::BoundaryLoss<double>{boundary.data(), instance.data(), semantic.data(),
+                                         s.images, s.height, s.width, kernel_size, dilation,
+                                         loss.data(), pairs.data()},
         executor);
     return loss;
   };
   expect(forward(point2mask::SerialExecutor()) == forward(BackwardExecutor()), "boundary order", s);
   const std::vector<double> upstream(images, 1.0);
   std::vector<double> grad(boundary.size());
-  point2mask::boundary_loss_backward<double>(
-      {upstream.data(), boundary.data(), instance.data(), semantic.data(), pairs.data(), s.images,
-       s.height, s.width, kernel_size, dilation, grad.data()},
+  point2mask::run(
+      point2mask::BoundaryLossBackward<double>{upstream.data(), boundary.data(), instance.data(),
+                                               semantic.data(), pairs.data(), s.images, s.height,
+                                               s.width, kernel_size, dilation, grad.data()},
       BackwardExecutor());
   check_gradient("boundary gradient", s, boundary, grad, [&] {
     double sum = 0;
@@ -161,8 +168,9 @@ void test_rejection() {
   std::vector<float> loss(1);
   std::vector<std::int64_t> pairs(1);
   try {
-    point2mask::lab_affinity_loss<float>(
-        {logits.data(), lab.data(), nullptr, 1, 1, 1, 2, 3, 1, 2.0, 0.3, loss.data(), pairs.data()},
+    point2mask::run(
+        point2mask::LabAffinityLoss<float>{logits.data(), lab.data(), nullptr, 1, 1, 1, 2, 3, 1,
+                                           2.0, 0.3, loss.data(), pairs.data()},
         point2mask::SerialExecutor());
   } catch (const std::invalid_argument&) {
     return;

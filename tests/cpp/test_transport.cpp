@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "point2mask/parallel.hpp"
 #include "point2mask/transport.hpp"
 #include "transport_math.hpp"
 
@@ -81,54 +82,54 @@ int check(std::int64_t images, std::int64_t targets, std::int64_t pixels, double
     for (std::int64_t i = 0; i < pixels; ++i) c.cost[static_cast<std::size_t>(i + pixels)] += 3;
   }
   const SplittingExecutor executor;
-  sinkhorn(c.problem(0.01, relaxation), executor);
-  transport_plan(TransportPlan<T>{.cost = c.cost.data(),
-                                  .potential = c.potential.data(),
-                                  .demand = c.demand.data(),
-                                  .images = images,
-                                  .targets = targets,
-                                  .pixels = pixels,
-                                  .epsilon = 0.01,
-                                  .demand_relaxation = relaxation,
-                                  .plan = c.plan.data()},
-                 executor);
-  transport_labels(TransportLabels<T>{.cost = c.cost.data(),
-                                      .potential = c.potential.data(),
-                                      .demand = c.demand.data(),
-                                      .images = images,
-                                      .targets = targets,
-                                      .pixels = pixels,
-                                      .labels = c.labels.data()},
-                   executor);
-  sinkhorn_backward(SinkhornBackward<T>{.grad_potential = c.supply.data(),
-                                        .cost = c.cost.data(),
-                                        .supply = c.supply.data(),
-                                        .demand = c.demand.data(),
-                                        .potential = c.potential.data(),
-                                        .images = images,
-                                        .targets = targets,
-                                        .pixels = pixels,
-                                        .epsilon = 0.01,
-                                        .supply_relaxation = relaxation,
-                                        .demand_relaxation = relaxation,
-                                        .grad_cost = c.grad_cost.data(),
-                                        .grad_supply = c.grad_supply.data(),
-                                        .grad_demand = c.grad_demand.data()},
-                    executor);
+  run(c.problem(0.01, relaxation), executor);
+  run(TransportPlan<T>{.cost = c.cost.data(),
+                       .potential = c.potential.data(),
+                       .demand = c.demand.data(),
+                       .images = images,
+                       .targets = targets,
+                       .pixels = pixels,
+                       .epsilon = 0.01,
+                       .demand_relaxation = relaxation,
+                       .plan = c.plan.data()},
+      executor);
+  run(TransportLabels<T>{.cost = c.cost.data(),
+                         .potential = c.potential.data(),
+                         .demand = c.demand.data(),
+                         .images = images,
+                         .targets = targets,
+                         .pixels = pixels,
+                         .labels = c.labels.data()},
+      executor);
+  run(SinkhornBackward<T>{.grad_potential = c.supply.data(),
+                          .cost = c.cost.data(),
+                          .supply = c.supply.data(),
+                          .demand = c.demand.data(),
+                          .potential = c.potential.data(),
+                          .images = images,
+                          .targets = targets,
+                          .pixels = pixels,
+                          .epsilon = 0.01,
+                          .supply_relaxation = relaxation,
+                          .demand_relaxation = relaxation,
+                          .grad_cost = c.grad_cost.data(),
+                          .grad_supply = c.grad_supply.data(),
+                          .grad_demand = c.grad_demand.data()},
+      executor);
   std::vector<T> grad_cost(c.cost), grad_potential(c.potential), grad_demand(c.demand);
-  transport_plan_backward(TransportPlanBackward<T>{.grad_plan = c.plan.data(),
-                                                   .cost = c.cost.data(),
-                                                   .potential = c.potential.data(),
-                                                   .demand = c.demand.data(),
-                                                   .images = images,
-                                                   .targets = targets,
-                                                   .pixels = pixels,
-                                                   .epsilon = 0.01,
-                                                   .demand_relaxation = relaxation,
-                                                   .grad_cost = grad_cost.data(),
-                                                   .grad_potential = grad_potential.data(),
-                                                   .grad_demand = grad_demand.data()},
-                          executor);
+  run(TransportPlanBackward<T>{.grad_plan = c.plan.data(),
+                               .cost = c.cost.data(),
+                               .potential = c.potential.data(),
+                               .demand = c.demand.data(),
+                               .images = images,
+                               .targets = targets,
+                               .pixels = pixels,
+                               .epsilon = 0.01,
+                               .demand_relaxation = relaxation,
+                               .grad_cost = grad_cost.data(),
+                               .grad_potential = grad_potential.data(),
+                               .grad_demand = grad_demand.data()},
+      executor);
 
   int failed = 0;
   for (const std::int32_t label : c.labels) failed += label < -1 || label >= targets;
@@ -175,7 +176,7 @@ int check_rejections() {
     auto s = c.problem(0.1, kInf);
     change(c, s);
     try {
-      sinkhorn(s, SerialExecutor());
+      run(s, SerialExecutor());
       ++failed;
     } catch (const std::invalid_argument&) {
     }

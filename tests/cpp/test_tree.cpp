@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "point2mask/parallel.hpp"
 #include "point2mask/tree.hpp"
 
 namespace {
@@ -40,16 +41,16 @@ struct Tree {
       : images(b), pixels(h * w) {
     const auto size = static_cast<std::size_t>(b * h * w);
     order.resize(size), parent.resize(size), edge.resize(size), weight.resize(size);
-    point2mask::spanning_tree<T>({.edge_weight = edge_weight.data(),
-                                  .images = b,
-                                  .directions = d,
-                                  .height = h,
-                                  .width = w,
-                                  .order = order.data(),
-                                  .parent = parent.data(),
-                                  .edge = edge.data(),
-                                  .weight = weight.data()},
-                                 SerialExecutor());
+    point2mask::run(point2mask::SpanningTree<T>{.edge_weight = edge_weight.data(),
+                                                .images = b,
+                                                .directions = d,
+                                                .height = h,
+                                                .width = w,
+                                                .order = order.data(),
+                                                .parent = parent.data(),
+                                                .edge = edge.data(),
+                                                .weight = weight.data()},
+                    SerialExecutor());
   }
 };
 
@@ -83,31 +84,31 @@ void test_filter(const Tree<T>& t, std::int64_t channels) {
   const std::vector<T> feature = numbers<T>(size * channels, 100);
   for (const bool normalize : {false, true}) {
     std::vector<T> output(feature.size());
-    point2mask::tree_filter<T>({.feature = feature.data(),
-                                .order = t.order.data(),
-                                .parent = t.parent.data(),
-                                .similarity = similarity.data(),
-                                .images = t.images,
-                                .channels = channels,
-                                .pixels = t.pixels,
-                                .normalize = normalize,
-                                .output = output.data()},
-                               SerialExecutor());
+    point2mask::run(point2mask::TreeFilter<T>{.feature = feature.data(),
+                                              .order = t.order.data(),
+                                              .parent = t.parent.data(),
+                                              .similarity = similarity.data(),
+                                              .images = t.images,
+                                              .channels = channels,
+                                              .pixels = t.pixels,
+                                              .normalize = normalize,
+                                              .output = output.data()},
+                    SerialExecutor());
     std::vector<T> grad_feature(feature.size());
     std::vector<T> grad_similarity(similarity.size());
-    point2mask::tree_filter_backward<T>({.grad_output = feature.data(),
-                                         .feature = feature.data(),
-                                         .output = output.data(),
-                                         .order = t.order.data(),
-                                         .parent = t.parent.data(),
-                                         .similarity = similarity.data(),
-                                         .images = t.images,
-                                         .channels = channels,
-                                         .pixels = t.pixels,
-                                         .normalize = normalize,
-                                         .grad_feature = grad_feature.data(),
-                                         .grad_similarity = grad_similarity.data()},
-                                        SerialExecutor());
+    point2mask::run(point2mask::TreeFilterBackward<T>{.grad_output = feature.data(),
+                                                      .feature = feature.data(),
+                                                      .output = output.data(),
+                                                      .order = t.order.data(),
+                                                      .parent = t.parent.data(),
+                                                      .similarity = similarity.data(),
+                                                      .images = t.images,
+                                                      .channels = channels,
+                                                      .pixels = t.pixels,
+                                                      .normalize = normalize,
+                                                      .grad_feature = grad_feature.data(),
+                                                      .grad_similarity = grad_similarity.data()},
+                    SerialExecutor());
     // The unnormalised filter is its own gradient; the normalised one stays within the features.
     for (std::size_t i = 0; i < output.size(); ++i)
       expect(normalize ? output[i] >= 0 && output[i] < T(12.5) : grad_feature[i] == output[i],
@@ -137,16 +138,16 @@ void test_rejections() {
   std::vector<float> x(2);
   const auto filter = [&](const Indices& order, const Indices& parent, float similarity) {
     const std::vector<float> s{NAN, similarity};
-    point2mask::tree_filter<float>({.feature = t.weight.data(),
-                                    .order = order.data(),
-                                    .parent = parent.data(),
-                                    .similarity = s.data(),
-                                    .images = 1,
-                                    .channels = 1,
-                                    .pixels = 2,
-                                    .normalize = true,
-                                    .output = x.data()},
-                                   SerialExecutor());
+    point2mask::run(point2mask::TreeFilter<float>{.feature = t.weight.data(),
+                                                  .order = order.data(),
+                                                  .parent = parent.data(),
+                                                  .similarity = s.data(),
+                                                  .images = 1,
+                                                  .channels = 1,
+                                                  .pixels = 2,
+                                                  .normalize = true,
+                                                  .output = x.data()},
+                    SerialExecutor());
   };
   filter({0, 1}, {0, 0}, 1.0F);
   expect_rejected([&] { filter({0, 0}, {0, 0}, 1.0F); }, "pixel twice");

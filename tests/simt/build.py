@@ -176,6 +176,7 @@ class Emulator:
         resident_blocks: int = 4,
         max_blocks: int = 3,
         shared_bytes: int = 65536,
+        scratch_limit: int = 1 << 28,
         preempt: float = 0.02,
         watchdog: int = 3_000_000,
     ) -> None:
@@ -185,6 +186,7 @@ class Emulator:
             resident_blocks,
             max_blocks,
             ctypes.c_size_t(shared_bytes),
+            ctypes.c_int64(scratch_limit),
             ctypes.c_double(preempt),
             ctypes.c_uint64(watchdog),
         )

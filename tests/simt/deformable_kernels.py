@@ -1,11 +1,9 @@
 """Calls of the deformable attention kernels; see ``kernels.py``."""
 
-import ctypes
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt import build
 from simt.arrays import C_TYPES, garbage
 
 OPERATORS = ("deformable_attention", "deformable_attention_backward")
@@ -13,8 +11,6 @@ OPERATORS = ("deformable_attention", "deformable_attention_backward")
 
 class DeformableKernels:
     """Mixed into :class:`simt.kernels.Kernels`."""
-
-    emulator: build.Emulator
 
     def _launch(self, name: str, *arguments: Any) -> None:
         raise NotImplementedError
@@ -50,17 +46,11 @@ class DeformableKernels:
         images, cells, heads, channels = value.shape
         _, queries, _, levels, points, _ = where.shape
         kind = C_TYPES[value.dtype]
-        scratch_bytes = getattr(
-            self.emulator.functions, f"deformable_attention_backward_scratch_bytes_{kind}"
-        )
-        scratch_bytes.restype = ctypes.c_int64
-        sizes = map(ctypes.c_int64, (images, queries, heads, levels, points))
-        scratch = garbage((scratch_bytes(ctypes.c_void_p(shapes.ctypes.data), *sizes),), np.uint8)
         gradients = tuple(garbage(a.shape, a.dtype) for a in (value, where, weight))
         self._launch(
             f"deformable_attention_backward_{kind}",
             *(grad_output, value, where, weight, shapes),
-            *(images, cells, queries, heads, channels, levels, points, scratch),
+            *(images, cells, queries, heads, channels, levels, points),
             *gradients,
         )
         return gradients

@@ -1,9 +1,8 @@
-// The launchers of the tree kernels under C names, for ctypes; one set a dtype.
+// The kernels' launchers under C names, for ctypes; one set a dtype.
 
-#include "point2mask/tree_cuda.hpp"
 #include "with_scratch.hpp"
 
-namespace cuda = point2mask::cuda;
+using namespace point2mask;
 using std::int32_t;
 using std::int64_t;
 
@@ -11,26 +10,22 @@ using std::int64_t;
   int spanning_tree_##T(const T* edge_weight, int64_t images, int64_t directions, int64_t height, \
                         int64_t width, int32_t* order, int32_t* parent, int32_t* edge,            \
                         T* weight) {                                                              \
-    return with_scratch(cuda::SpanningTree<T>{edge_weight, images, directions, height, width,     \
-                                              nullptr, order, parent, edge, weight},              \
-                        cuda::spanning_tree_scratch_bytes<T>, cuda::spanning_tree<T>);            \
+    return with_scratch(SpanningTree<T>{edge_weight, images, directions, height, width, order,    \
+                                        parent, edge, weight});                                   \
   }                                                                                               \
   int tree_filter_##T(const T* feature, const int32_t* order, const int32_t* parent,              \
                       const T* similarity, int64_t images, int64_t channels, int64_t pixels,      \
                       int normalize, T* output) {                                                 \
-    return with_scratch(cuda::TreeFilter<T>{feature, order, parent, similarity, images, channels, \
-                                            pixels, normalize != 0, nullptr, output},             \
-                        cuda::tree_filter_scratch_bytes<T>, cuda::tree_filter<T>);                \
+    return with_scratch(TreeFilter<T>{feature, order, parent, similarity, images, channels,       \
+                                      pixels, normalize != 0, output});                           \
   }                                                                                               \
   int tree_filter_backward_##T(const T* grad_output, const T* feature, const T* output,           \
                                const int32_t* order, const int32_t* parent, const T* similarity,  \
                                int64_t images, int64_t channels, int64_t pixels, int normalize,   \
                                T* grad_feature, T* grad_similarity) {                             \
-    return with_scratch(                                                                          \
-        cuda::TreeFilterBackward<T>{grad_output, feature, output, order, parent, similarity,      \
-                                    images, channels, pixels, normalize != 0, nullptr,            \
-                                    grad_feature, grad_similarity},                               \
-        cuda::tree_filter_backward_scratch_bytes<T>, cuda::tree_filter_backward<T>);              \
+    return with_scratch(TreeFilterBackward<T>{grad_output, feature, output, order, parent,        \
+                                              similarity, images, channels, pixels,               \
+                                              normalize != 0, grad_feature, grad_similarity});    \
   }
 
 extern "C" {

@@ -4,37 +4,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt import build
-from simt.arrays import C_TYPES, garbage, scratch_memory
+from simt.arrays import C_TYPES, garbage
 
+FOREST_BYTES = 18  # a pixel and target, in the backward pass
 OPERATORS = ("geodesic_distance", "geodesic_distance_backward")
 
 
 class GeodesicKernels:
     """Mixed into :class:`simt.kernels.Kernels`."""
 
-    emulator: build.Emulator
-    schedule: dict[str, int]
-    shared_bytes = 48000  # of the lists of tiles; longer ones lie in scratch memory
+    _launch: Any
+    _launch_on: Any
     # Whose forests the backward pass holds: few, so that it takes several rounds.
     targets_at_once = 2
-
-    def _launch(self, name: str, *arguments: Any) -> None:
-        raise NotImplementedError
 
     def geodesic_distance(self, edge_cost: NDArray[Any], seeds: NDArray[np.int32]) -> NDArray[Any]:
         edge_cost, seeds = map(np.ascontiguousarray, (edge_cost, seeds))
         images, _, height, width = edge_cost.shape
         targets, points = seeds.shape[1:]
-        kind = C_TYPES[edge_cost.dtype]
         distance = garbage((images, targets, height, width), edge_cost.dtype)
-        sizes = (images, targets, height, width, self.shared_bytes)
-        self.emulator.configure(0, **self.schedule)
-        scratch = scratch_memory(self.emulator, f"geodesic_distance_scratch_bytes_{kind}", *sizes)
         self._launch(
-            f"geodesic_distance_{kind}",
-            *(edge_cost, seeds, images, height, width, targets, points),
-            *(scratch if scratch.size else 0, distance),
+            f"geodesic_distance_{C_TYPES[edge_cost.dtype]}",
+            *(edge_cost, seeds, images, height, width, targets, points, distance),
         )
         return distance
 
@@ -48,15 +39,11 @@ class GeodesicKernels:
         arrays = map(np.ascontiguousarray, (grad_distance, edge_cost, distance, seeds))
         grad_distance, edge_cost, distance, seeds = arrays
         images, targets, height, width = distance.shape
-        kind = C_TYPES[edge_cost.dtype]
-        at_once = max(1, min(targets, self.targets_at_once))
-        sizes = (images, targets, height, width, at_once)
-        scratch = scratch_memory(self.emulator, f"geodesic_gradient_scratch_bytes_{kind}", *sizes)
         grad_edge_cost = garbage(edge_cost.shape, edge_cost.dtype)
-        self._launch(
-            f"geodesic_distance_backward_{kind}",
+        self._launch_on(
+            {"scratch_limit": self.targets_at_once * images * height * width * FOREST_BYTES},
+            f"geodesic_distance_backward_{C_TYPES[edge_cost.dtype]}",
             *(grad_distance, edge_cost, distance, seeds),
-            *(images, height, width, targets, seeds.shape[2], at_once),
-            *(scratch, grad_edge_cost),
+            *(images, height, width, targets, seeds.shape[2], grad_edge_cost),
         )
         return grad_edge_cost

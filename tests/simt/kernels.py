@@ -68,11 +68,8 @@ class Kernels(
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]:
         labels = np.ascontiguousarray(labels)
         images, height, width = labels.shape
-        sums = garbage((images, targets, 2), np.int64)
         area = garbage((images, targets), np.int64)
         centroid = garbage((images, targets, 2), np.float32)
         box = garbage((images, targets, 4), np.int32)
-        self._launch(
-            "mask_statistics", labels, images, height, width, targets, sums, area, centroid, box
-        )
+        self._launch("mask_statistics", labels, images, height, width, targets, area, centroid, box)
         return area, centroid, box

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simt.arrays import C_TYPES, garbage, scratch_memory
+from simt.arrays import C_TYPES, garbage
 
 OPERATORS = (
     "boundary_loss",
@@ -88,13 +88,10 @@ class PairKernels:
         valid = None if valid is None else np.ascontiguousarray(valid)
         dtype = C_TYPES[logits.dtype]
         loss, pairs = garbage((images,), logits.dtype), garbage((images,), np.int64)
-        scratch = scratch_memory(
-            self.emulator, f"lab_affinity_loss_scratch_{dtype}", images, height, width
-        )
         self._launch(
             f"lab_affinity_loss_{dtype}",
             *(logits, lab, valid, images, channels, height, width, kernel_size, dilation),
-            *(float(theta), float(threshold), scratch, loss, pairs),
+            *(float(theta), float(threshold), loss, pairs),
         )
         return loss, pairs
 
@@ -115,14 +112,11 @@ class PairKernels:
     ) -> Array:
         dtype = C_TYPES[logits.dtype]
         images, channels, height, width = logits.shape
-        scratch = scratch_memory(
-            self.emulator, f"lab_affinity_loss_backward_scratch_{dtype}", images, height, width
-        )
         grad_logits = garbage(logits.shape, logits.dtype)
         self._launch(
             f"lab_affinity_loss_backward_{dtype}",
             *(grad_loss, logits, lab, valid, pairs, images, channels, height, width),
-            *(kernel_size, dilation, float(theta), float(threshold), scratch, grad_logits),
+            *(kernel_size, dilation, float(theta), float(threshold), grad_logits),
         )
         return grad_logits
 
@@ -138,11 +132,10 @@ class PairKernels:
         boundary, instance, semantic = map(np.ascontiguousarray, (boundary, instance, semantic))
         loss = garbage(boundary.shape[:1], boundary.dtype)
         pairs = garbage((*boundary.shape[:1], 3), np.int64)
-        scratch = scratch_memory(self.emulator, "boundary_loss_scratch", *boundary.shape)
         self._launch(
             f"boundary_loss_{C_TYPES[boundary.dtype]}",
             *(boundary, instance, semantic, *boundary.shape, kernel_size, dilation),
-            *(scratch, loss, pairs),
+            *(loss, pairs),
         )
         return loss, pairs
 

@@ -1,10 +1,11 @@
 """The geodesic kernels beyond what every backend shares: values that the device does not reject,
 and where their memory lies."""
 
+import ctypes
+
 import numpy as np
 import pytest
 from simt import build, geodesic_cases, kernels
-from simt.arrays import scratch_memory
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ compiler")
 
@@ -48,7 +49,7 @@ def test_seeds_outside_the_image_are_padding(machine, problem):
 
 def test_lists_may_lie_in_scratch_memory(machine, problem):
     in_shared = machine.geodesic_distance(*problem)
-    machine.shared_bytes = 0
+    machine.schedule = {"shared_bytes": 0}
     np.testing.assert_array_equal(machine.geodesic_distance(*problem), in_shared)
 
 
@@ -65,19 +66,23 @@ def test_gradient_does_not_depend_on_the_number_of_rounds(machine, problem, targ
 
 
 def scratch_bytes(machine, name, *sizes):
-    return scratch_memory(machine.emulator, name, *sizes).size
+    function = getattr(machine.emulator.functions, name)
+    function.restype = ctypes.c_int64
+    return function(*map(ctypes.c_int64, sizes))
 
 
 def test_scratch_memory(machine):
-    machine.emulator.configure(0, max_blocks=3)
+    machine.emulator.configure(0, max_blocks=3, shared_bytes=48 << 10)
     name = "geodesic_distance_scratch_bytes_float"
-    assert scratch_bytes(machine, name, 4, 20, 512, 512, 48000) == 0
+    assert scratch_bytes(machine, name, 4, 20, 512, 512) == 0
     # 342 x 35 tiles of four words, for as many targets as there are blocks
-    assert scratch_bytes(machine, name, 4, 20, 2048, 1024, 48000) == 3 * 342 * 35 * 16
-    assert scratch_bytes(machine, name, 1, 2, 2048, 1024, 48000) == 2 * 342 * 35 * 16
-    forest = 18 * 64 * 64 + 4
-    name = "geodesic_gradient_scratch_bytes_"
-    assert scratch_bytes(machine, name + "double", 3, 7, 64, 64, 2) == 3 * 2 * forest
-    assert scratch_bytes(machine, name + "float", 3, 7, 64, 64, 7) == 3 * 7 * forest
-    sums = 8 * 64 * 64 * 8
-    assert scratch_bytes(machine, name + "float", 3, 7, 64, 64, 2) == 3 * (2 * forest + sums)
+    assert scratch_bytes(machine, name, 4, 20, 2048, 1024) == 3 * 342 * 35 * 16
+    assert scratch_bytes(machine, name, 1, 2, 2048, 1024) == 2 * 342 * 35 * 16
+    name = "geodesic_distance_backward_scratch_bytes_"
+    pixels, sums = 64 * 64, 3 * 8 * 64 * 64 * 8
+    for limit, at_once in ((1 << 30, 7), (2 * 3 * 18 * pixels, 2), (0, 1)):
+        machine.emulator.configure(0, scratch_limit=limit)
+        forests = 3 * at_once * (18 * pixels + 4)
+        for dtype, extra in (("double", 0), ("float", sums if at_once < 7 else 0)):
+            got = scratch_bytes(machine, name + dtype, 3, 7, 64, 64)
+            assert forests + extra <= got < forests + extra + 6 * 256, (dtype, at_once)

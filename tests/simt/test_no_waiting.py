@@ -19,9 +19,13 @@ RUNTIME = {
     "cudaMemsetAsync",
     "cudaOccupancyMaxActiveBlocksPerMultiprocessor",
 }
-TORCH = {"accelerator", "contiguous", "empty_like", "new_empty"}
+TORCH = {"accelerator", "contiguous", "empty_like", "new_empty", "parallel_for"}
 CUDA = sorted((build.ROOT / "cuda").rglob("*.[ch]*"))
-BINDINGS = sorted((build.ROOT / "cpp" / "bindings").glob("*cuda*"))
+BINDINGS = [
+    file
+    for file in sorted((build.ROOT / "cpp" / "bindings").glob("*.[ch]pp"))
+    if not file.name.startswith("numpy_")
+]
 
 
 def calls_that_may_wait(text):
@@ -41,10 +45,9 @@ def test_calls_nothing_that_waits(file):
 
 def test_scans_kernels_headers_and_bindings():
     names = {file.name for file in (*CUDA, *BINDINGS)}
-    assert {"sinkhorn.cu", "simt.cuh", "masks_cuda.hpp", "cuda_launch.hpp"} <= names
-    assert {f"torch_{f}_cuda.cpp" for f in ("geodesic", "masks", "pairs", "transport", "tree")} <= (
-        names
-    )
+    assert {"sinkhorn.cu", "simt.cuh", "cuda.hpp", "cuda_launch.hpp", "solve.hpp"} <= names
+    families = ("deformable", "geodesic", "masks", "pairs", "transport", "tree")
+    assert {f"torch_{family}.cpp" for family in families} <= names
 
 
 @pytest.mark.parametrize(

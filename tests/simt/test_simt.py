@@ -73,6 +73,17 @@ def test_labels_out_of_range_are_ignored_on_the_device():
     np.testing.assert_array_equal(area, [[1, 2]])
 
 
+def test_deformable_attention_says_what_a_device_cannot_hold():
+    shapes = np.array([[1, 2]] * 17)
+    value, where = np.zeros((1, 34, 1, 2)), np.zeros((1, 3, 1, 17, 1, 2))
+    arguments = (value, where, where[..., 0], shapes)
+    machine = kernels.Kernels("plain")
+    with pytest.raises(kernels.KernelError, match="attention: shapes must have at most 16 maps on"):
+        machine.deformable_attention(*arguments)
+    with pytest.raises(kernels.KernelError, match="backward: shapes must have at most 16 maps on"):
+        machine.deformable_attention_backward(np.zeros((1, 3, 1, 2)), *arguments)
+
+
 def run_under_sanitizers(*arguments):
     library = subprocess.run(
         [build.compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "point2mask/parallel.hpp"
-
 namespace point2mask {
+
+class Executor;
 
 // Multi-scale deformable attention (Zhu et al., ICLR 2021): every query and head reads P points on
 // each of L maps, bilinearly, and adds them up with weights. A map of h x w cells spans the unit
@@ -20,18 +20,13 @@ struct DeformableAttention {
   T* output; // [B, Q, M, C]
 };
 
-// Throws std::invalid_argument unless the L maps of [L, 2] shapes have `cells` cells together:
-// nothing outside of them is read. The functions below take it for granted.
-void check_cells(const char* op, const std::int64_t* shapes, std::int64_t levels,
-                 std::int64_t cells);
-
 template <typename T>
-void deformable_attention(const DeformableAttention<T>& a, const Executor& executor);
+void run(const DeformableAttention<T>& a, const Executor& executor);
 
 // The gradients of all three inputs. Those of the values are added up in the order of queries,
 // levels and points: one thread an image and head.
 template <typename T>
-struct DeformableAttentionGradient {
+struct DeformableAttentionBackward {
   const T* grad_output; // [B, Q, M, C]
   const T* value;
   const T* where;
@@ -44,7 +39,13 @@ struct DeformableAttentionGradient {
 };
 
 template <typename T>
-void deformable_attention_gradient(const DeformableAttentionGradient<T>& a,
-                                   const Executor& executor);
+void run(const DeformableAttentionBackward<T>& a, const Executor& executor);
+
+// Throws std::invalid_argument unless the L maps have S cells together: nothing outside of them is
+// read. run() calls it, and so must whoever hands a problem to a GPU.
+template <typename T>
+void check(const DeformableAttention<T>& a);
+template <typename T>
+void check(const DeformableAttentionBackward<T>& a);
 
 } // namespace point2mask

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "point2mask/parallel.hpp"
-
 namespace point2mask {
+
+class Executor;
 
 // Shortest paths on the directed 8-connected grid, from the seeds of every target to every pixel.
 // distance is the unique fixed point of D[v] = min_u fl(D[u] + cost(u -> v)) with D[seed] = 0 that
@@ -21,7 +21,7 @@ struct GeodesicDistance {
 // Throws std::invalid_argument for a NaN or negative cost inside the image, or a seed outside
 // [-1, H * W).
 template <typename T>
-void geodesic_distance(const GeodesicDistance<T>& g, const Executor& executor);
+void run(const GeodesicDistance<T>& g, const Executor& executor);
 
 // Gradient along the forest of shortest paths. A step u -> v is tight if fl(D[u] + cost) == D[v];
 // hops(v) is the breadth-first level of v over tight steps from the seeds; the predecessor of v is
@@ -30,7 +30,7 @@ void geodesic_distance(const GeodesicDistance<T>& g, const Executor& executor);
 // of its successors in decreasing pixel index; a step's gradient is the flow of the pixel it
 // enters, summed over targets in increasing order. Sums are in double.
 template <typename T>
-struct GeodesicDistanceGradient {
+struct GeodesicDistanceBackward {
   const T* grad_distance;    // [B, K, H, W]
   const T* edge_cost;        // [B, 8, H, W]
   const T* distance;         // [B, K, H, W] the result of geodesic_distance
@@ -40,6 +40,6 @@ struct GeodesicDistanceGradient {
 };
 
 template <typename T>
-void geodesic_distance_gradient(const GeodesicDistanceGradient<T>& g, const Executor& executor);
+void run(const GeodesicDistanceBackward<T>& g, const Executor& executor);
 
 } // namespace point2mask

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "point2mask/parallel.hpp"
-
 namespace point2mask {
+
+class Executor;
 
 // Area, centroid and bounding box of every target of every image, in one pass over the labels.
 struct MaskStatistics {
@@ -16,6 +16,6 @@ struct MaskStatistics {
 };
 
 // Throws std::invalid_argument for a label outside [-1, K).
-void mask_statistics(const MaskStatistics& s, const Executor& executor);
+void run(const MaskStatistics& s, const Executor& executor);
 
 } // namespace point2mask

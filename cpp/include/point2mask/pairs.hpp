@@ -6,20 +6,17 @@
 #include <cstdint>
 #include <string_view>
 
-#include "point2mask/parallel.hpp"
-
 namespace point2mask {
+
+class Executor;
 
 enum class Norm : std::uint8_t { kL1, kL2, kSquaredL2 };
 
 // "l1", "l2" or "squared_l2"; throws std::invalid_argument for any other name.
 Norm norm_from_name(std::string_view name);
 
-// Checks of the parameters below, the same on every device. They throw std::invalid_argument,
-// naming the operator, the argument, what was expected and what came.
+// Throws std::invalid_argument unless there are 2, 4 or 8.
 void check_directions(const char* op, std::int64_t directions);
-void check_window(const char* op, std::int64_t kernel_size, std::int64_t dilation);
-void check_lab_parameters(const char* op, std::int64_t channels, double theta, double threshold);
 
 // The distance between the feature vectors of every pixel and its neighbours (steps of grid.hpp);
 // 0 where the neighbour lies outside. NaN and infinity propagate. T is float or double.
@@ -44,9 +41,9 @@ struct NeighborDifferenceBackward {
 };
 
 template <typename T>
-void neighbor_difference(const NeighborDifference<T>& p, const Executor& executor);
+void run(const NeighborDifference<T>& p, const Executor& executor);
 template <typename T>
-void neighbor_difference_backward(const NeighborDifferenceBackward<T>& p, const Executor& executor);
+void run(const NeighborDifferenceBackward<T>& p, const Executor& executor);
 
 // Pairs of pixels of like colour should be of the same class. With p the softmax of the logits,
 //   loss = - mean over near pairs of log(sum_c p_ic p_jc),
@@ -81,9 +78,9 @@ struct LabAffinityLossBackward {
 
 // Throws std::invalid_argument for parameters or values other than above.
 template <typename T>
-void lab_affinity_loss(const LabAffinityLoss<T>& p, const Executor& executor);
+void run(const LabAffinityLoss<T>& p, const Executor& executor);
 template <typename T>
-void lab_affinity_loss_backward(const LabAffinityLossBackward<T>& p, const Executor& executor);
+void run(const LabAffinityLossBackward<T>& p, const Executor& executor);
 
 // Learns a boundary map from masks. With m the larger probability of a pair of pixels (j in the
 // dilated window around i, both inside the image) and e = 1e-5,
@@ -118,8 +115,24 @@ struct BoundaryLossBackward {
 
 // Throws std::invalid_argument for parameters or values other than above.
 template <typename T>
-void boundary_loss(const BoundaryLoss<T>& p, const Executor& executor);
+void run(const BoundaryLoss<T>& p, const Executor& executor);
 template <typename T>
-void boundary_loss_backward(const BoundaryLossBackward<T>& p, const Executor& executor);
+void run(const BoundaryLossBackward<T>& p, const Executor& executor);
+
+// The parameters' ranges alone: run() calls them, and so must whoever hands a problem to a GPU.
+// They throw std::invalid_argument, naming the operator, the argument, what was expected and what
+// came.
+template <typename T>
+void check(const NeighborDifference<T>& p);
+template <typename T>
+void check(const NeighborDifferenceBackward<T>& p);
+template <typename T>
+void check(const LabAffinityLoss<T>& p);
+template <typename T>
+void check(const LabAffinityLossBackward<T>& p);
+template <typename T>
+void check(const BoundaryLoss<T>& p);
+template <typename T>
+void check(const BoundaryLossBackward<T>& p);
 
 } // namespace point2mask

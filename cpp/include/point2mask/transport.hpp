@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "point2mask/parallel.hpp"
-
 namespace point2mask {
+
+class Executor;
 
 // Entropic optimal transport of every image's pixels (demand a) to its targets (supply b):
 //   min_P <c, P> + epsilon KL(P | a x b) + rho1 KL(P 1 | a) + rho2 KL(P^T 1 | b),
@@ -35,14 +35,14 @@ struct Sinkhorn {
 
 // Throws std::invalid_argument for values out of the ranges above and, with both marginals fixed,
 // for totals that differ by more than 1e-4 (relative). Images do not depend on each other.
-void sinkhorn(const Sinkhorn<float>& s, const Executor& executor);
-void sinkhorn(const Sinkhorn<double>& s, const Executor& executor);
+template <typename T>
+void run(const Sinkhorn<T>& s, const Executor& executor);
 
 // The same potentials by Newton's method along decreasing epsilons, both relaxations infinite. An
 // iteration is one read of the cost. marginal_error is that of the returned potential, supply
 // scaled to the mass that reaches it; infinity if the iterations ended before epsilon was reached.
-void sinkhorn_newton(const Sinkhorn<float>& s, const Executor& executor);
-void sinkhorn_newton(const Sinkhorn<double>& s, const Executor& executor);
+template <typename T>
+void run_newton(const Sinkhorn<T>& s, const Executor& executor);
 
 // Gradients of sinkhorn's potential at the fixed point of its iteration (implicit function
 // theorem), so of the converged solution, whatever the number of iterations that led near it.
@@ -60,8 +60,8 @@ struct SinkhornBackward {
   T* grad_demand; // [B, N], 0 for pixels without demand
 };
 
-void sinkhorn_backward(const SinkhornBackward<float>& s, const Executor& executor);
-void sinkhorn_backward(const SinkhornBackward<double>& s, const Executor& executor);
+template <typename T>
+void run(const SinkhornBackward<T>& s, const Executor& executor);
 
 // The plan P of the potentials u, by the formula above.
 template <typename T>
@@ -74,8 +74,8 @@ struct TransportPlan {
   T* plan; // [B, K, N] mass
 };
 
-void transport_plan(const TransportPlan<float>& s, const Executor& executor);
-void transport_plan(const TransportPlan<double>& s, const Executor& executor);
+template <typename T>
+void run(const TransportPlan<T>& s, const Executor& executor);
 
 template <typename T>
 struct TransportPlanBackward {
@@ -90,8 +90,8 @@ struct TransportPlanBackward {
   T* grad_demand;    // [B, N]
 };
 
-void transport_plan_backward(const TransportPlanBackward<float>& s, const Executor& executor);
-void transport_plan_backward(const TransportPlanBackward<double>& s, const Executor& executor);
+template <typename T>
+void run(const TransportPlanBackward<T>& s, const Executor& executor);
 
 // The target that gets most of a pixel's mass: argmin_k(cost - potential), the lowest k of equals.
 template <typename T>
@@ -103,17 +103,18 @@ struct TransportLabels {
   std::int32_t* labels; // [B, N], -1 without demand or without a finite cost - potential
 };
 
-void transport_labels(const TransportLabels<float>& s, const Executor& executor);
-void transport_labels(const TransportLabels<double>& s, const Executor& executor);
+template <typename T>
+void run(const TransportLabels<T>& s, const Executor& executor);
 
-// Checks of parameters, the same on every device. They throw std::invalid_argument, naming the
-// operator, the argument and its value.
-namespace transport {
-
-void check_positive(const char* op, const char* argument, double value);
-void check_epsilon(const char* op, double epsilon, double largest); // `largest` finite number of T
-void check_stopping(const char* op, std::int64_t max_iterations, double tolerance);
-
-} // namespace transport
+// The parameters' ranges alone, which every device checks: run() does, and whoever hands a problem
+// to a GPU. They throw std::invalid_argument, naming the operator, the argument and its value.
+template <typename T>
+void check(const Sinkhorn<T>& s);
+template <typename T>
+void check(const SinkhornBackward<T>& s);
+template <typename T>
+void check(const TransportPlan<T>& s);
+template <typename T>
+void check(const TransportPlanBackward<T>& s);
 
 } // namespace point2mask

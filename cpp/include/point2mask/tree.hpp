@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-#include "point2mask/parallel.hpp"
-
 namespace point2mask {
+
+class Executor;
 
 // The minimum spanning tree under the total order (weight, edge id), rooted at pixel 0, in
 // heavy-first depth-first preorder: behind a pixel stands its child with the largest subtree (the
@@ -25,7 +25,12 @@ struct SpanningTree {
 
 // Throws std::invalid_argument for NaN or infinite weights.
 template <typename T>
-void spanning_tree(const SpanningTree<T>& s, const Executor& executor);
+void run(const SpanningTree<T>& s, const Executor& executor);
+
+// Throws std::invalid_argument for more edges than their ids can count. run() calls it, and so must
+// whoever hands a problem to a GPU.
+template <typename T>
+void check(const SpanningTree<T>& s);
 
 // output_i = sum_j S_ij feature_j, over sum_j S_ij if `normalize`; S_ij is the product of the
 // similarities of the edges between pixels i and j.
@@ -42,7 +47,7 @@ struct TreeFilter {
 
 // Throws std::invalid_argument for a similarity outside [0, 1] or an order that is no tree.
 template <typename T>
-void tree_filter(const TreeFilter<T>& f, const Executor& executor);
+void run(const TreeFilter<T>& f, const Executor& executor);
 
 template <typename T>
 struct TreeFilterBackward {
@@ -59,6 +64,6 @@ struct TreeFilterBackward {
 };
 
 template <typename T>
-void tree_filter_backward(const TreeFilterBackward<T>& f, const Executor& executor);
+void run(const TreeFilterBackward<T>& f, const Executor& executor);
 
 } // namespace point2mask

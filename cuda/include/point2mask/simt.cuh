@@ -23,6 +23,12 @@ namespace point2mask::cuda {
 // Largest extent of a grid in every direction; kernels stride over what lies beyond it.
 inline std::int64_t max_blocks() { return 65535; }
 
+// Shared memory that a block has on any device, without asking for more.
+inline std::size_t granted_shared_memory() { return 48 << 10; }
+
+// Scratch memory, in bytes, that a launch may take to save itself rounds.
+inline std::int64_t scratch_limit() { return std::int64_t{256} << 20; }
+
 template <typename... Parameters, typename... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
                    cudaStream_t stream, Arguments... arguments) {

@@ -16,11 +16,13 @@ void copy(const std::string& from, char* text, std::size_t bytes) {
 extern "C" {
 
 void simt_configure(std::uint64_t seed, unsigned resident_blocks, unsigned max_blocks,
-                    std::size_t shared_bytes, double preempt, std::uint64_t watchdog) {
+                    std::size_t shared_bytes, std::int64_t scratch_limit, double preempt,
+                    std::uint64_t watchdog) {
   simt::config().seed = seed;
   simt::config().resident_blocks = resident_blocks;
   simt::config().max_blocks = max_blocks;
   simt::config().shared_bytes = shared_bytes;
+  simt::config().scratch_limit = scratch_limit;
   simt::config().preempt = preempt;
   simt::config().watchdog = watchdog;
 }

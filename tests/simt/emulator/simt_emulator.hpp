@@ -44,10 +44,11 @@ struct Config {
   std::uint64_t seed = 1;       // of the schedule; 0 = in order
   unsigned resident_blocks = 4; // alive at once; more than one interleaves blocks
   unsigned max_blocks = 3;      // per grid direction: small, so that grid-stride loops do stride
-  std::size_t shared_bytes = 65536;   // shared memory a block can have
-  double preempt = 0.02;              // race build: chance of a switch at a plain access
-  double preempt_atomic = 0.25;       // chance of a switch at an atomic or relaxed access
-  std::uint64_t watchdog = 3'000'000; // switches after which a launch counts as hung
+  std::size_t shared_bytes = 65536;     // shared memory a block can have
+  std::int64_t scratch_limit = 1 << 28; // what a launch may take to save itself rounds
+  double preempt = 0.02;                // race build: chance of a switch at a plain access
+  double preempt_atomic = 0.25;         // chance of a switch at an atomic or relaxed access
+  std::uint64_t watchdog = 3'000'000;   // switches after which a launch counts as hung
 };
 Config& config();
 
@@ -135,6 +136,8 @@ SIMT_QUIET T read_modify_write(T* address, const void* pc, Update update) {
 namespace point2mask::cuda {
 
 inline std::int64_t max_blocks() { return simt::config().max_blocks; }
+inline std::size_t granted_shared_memory() { return simt::config().shared_bytes; }
+inline std::int64_t scratch_limit() { return simt::config().scratch_limit; }
 
 template <typename... Parameters, typename... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
