@@ -15,6 +15,8 @@ namespace point2mask {
 namespace {
 
 constexpr std::int64_t kLanes = 8;
+// Regions are as many as pixels at most, but in small images they may be numbered with gaps.
+constexpr std::int64_t kFewRegions = 65536;
 
 // Sum of (p - q)^2 / (p + q) over normalised histograms; `bins` is a multiple of kLanes. Fixed
 // lanes, so that every instruction set adds in the same order.
@@ -63,11 +65,13 @@ void check_range(const char* name, const std::int32_t* values, std::int64_t coun
 
 void check(const RegionMerge& m) {
   const std::int64_t pixels = m.height * m.width;
-  check_range("regions", m.regions, pixels, 0, m.region_count);
+  check_range("regions", m.regions, pixels, 0,
+              std::min(m.region_count, std::max(pixels, kFewRegions)));
   check_range("seeds", m.seeds, m.targets * m.points, -1, pixels);
   for (std::int64_t f = 0; f < m.features; ++f) {
-    if (m.bin_counts[f] < 1)
-      reject("bin_counts must be at least 1, got " + std::to_string(m.bin_counts[f]));
+    if (m.bin_counts[f] < 1 || m.bin_counts[f] > kMostBins)
+      reject("bin_counts must lie in [1, " + std::to_string(kMostBins) + "], got " +
+             std::to_string(m.bin_counts[f]));
     check_range("bins", m.bins + f * pixels, pixels, 0, m.bin_counts[f]);
     if (!(m.weights[f] >= 0) || std::isinf(m.weights[f]))
       reject("weights must be finite and not negative, got " + number(m.weights[f]));
@@ -81,11 +85,17 @@ void check(const RegionMerge& m) {
     reject("size_exponent must be finite, got " + number(m.size_exponent));
 }
 
+// Those above the largest number that occurs have no pixels.
+std::size_t used_regions(const RegionMerge& m) {
+  const std::int32_t* end = m.regions + m.height * m.width;
+  return m.regions == end ? 0 : static_cast<std::size_t>(*std::max_element(m.regions, end)) + 1;
+}
+
 class Merger {
  public:
   explicit Merger(const RegionMerge& m)
       : m_(m),
-        parent_(static_cast<std::size_t>(m.region_count)),
+        parent_(used_regions(m)),
         target_(parent_.size(), -1),
         version_(parent_.size(), 0),
         area_(parent_.size(), 0),

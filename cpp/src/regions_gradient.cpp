@@ -56,12 +56,15 @@ class WindowHistograms {
  public:
   explicit WindowHistograms(const HistogramGradient& g)
       : g_(g),
-        pad_(std::max(g.radius, g.distance)),
+        // Pixels beyond the image are none, and centres stay inside: more changes nothing.
+        reach_x_(std::min(g.radius, g.width)),
+        reach_y_(std::min(g.radius, g.height)),
+        pad_(std::min(std::max(g.radius, g.distance), g.width)),
         stride_(g.width + 2 * pad_),
         share_(static_cast<std::size_t>(g.height * stride_)),
         mean_(share_.size()),
-        inverse_height_(inverse_window(g.height, g.radius)),
-        inverse_width_(inverse_window(g.width, g.radius)) {}
+        inverse_height_(inverse_window(g.height, reach_y_)),
+        inverse_width_(inverse_window(g.width, reach_x_)) {}
 
   // Window means of the share of one bin of one channel.
   void compute(std::int64_t channel, std::int64_t bin) {
@@ -75,13 +78,13 @@ class WindowHistograms {
                 row.data() + pad_);
       float* sum = line(share_, y);
       std::fill(sum, sum + width, 0.0F);
-      for (std::int64_t dx = -g_.radius; dx <= g_.radius; ++dx)
+      for (std::int64_t dx = -reach_x_; dx <= reach_x_; ++dx)
         add(row.data() + pad_ + dx, width, sum);
     }
     for (std::int64_t y = 0; y < g_.height; ++y) {
       float* mean = line(mean_, y);
-      const std::int64_t end = std::min(g_.height - 1, y + g_.radius);
-      for (std::int64_t from = std::max<std::int64_t>(0, y - g_.radius); from <= end; ++from)
+      const std::int64_t end = std::min(g_.height - 1, y + reach_y_);
+      for (std::int64_t from = std::max<std::int64_t>(0, y - reach_y_); from <= end; ++from)
         add(line(share_, from), width, mean);
       multiply(inverse_width_.data(), inverse_height_[static_cast<std::size_t>(y)], width, mean);
       std::fill(mean - pad_, mean, mean[0]);
@@ -100,7 +103,7 @@ class WindowHistograms {
   }
 
   const HistogramGradient& g_;
-  std::int64_t pad_, stride_;
+  std::int64_t reach_x_, reach_y_, pad_, stride_;
   std::vector<float> share_, mean_, row_;
   std::vector<float> inverse_height_, inverse_width_;
 };
@@ -122,8 +125,13 @@ void histogram_gradient(const HistogramGradient& g) {
   const std::int64_t d = g.distance;
   const auto diagonal =
       static_cast<std::int64_t>(std::lround(static_cast<double>(d) / std::sqrt(2.0)));
-  const std::array<std::array<std::int64_t, 2>, 4> steps{
-      {{0, d}, {d, 0}, {diagonal, diagonal}, {diagonal, -diagonal}}};
+  // At most to the other end of the image, where the centres stop.
+  const auto down = [&](std::int64_t step) { return std::min(step, g.height); };
+  const auto right = [&](std::int64_t step) { return std::min(step, g.width); };
+  const std::array<std::array<std::int64_t, 2>, 4> steps{{{0, right(d)},
+                                                          {down(d), 0},
+                                                          {down(diagonal), right(diagonal)},
+                                                          {down(diagonal), -right(diagonal)}}};
   std::vector<float> sums(static_cast<std::size_t>(4 * pixels), 0.0F); // [4, H, W]
   WindowHistograms histograms(g);
   for (std::int64_t channel = 0; channel < g.channel_count; ++channel)

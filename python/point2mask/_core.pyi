@@ -23,7 +23,8 @@ def histogram_gradient(
     """Edge strength ``[H, W]`` of channels ``[C, H, W]`` in [0, 1]: histograms on either side.
 
     The square root of the largest, over four orientations, of the chi-square distances (summed over
-    channels) between soft histograms of square windows ``distance`` pixels to both sides.
+    channels) between soft histograms of square windows ``distance`` pixels to both sides. At most
+    65536 bins; a radius or a distance beyond the image reaches to its end.
     """
 
 def lab_affinity_loss(
@@ -58,11 +59,11 @@ def merge_regions(
     Ties go to the smallest pair of numbers.
 
     Args:
-        regions: int32 ``[H, W]`` in [0, region_count).
+        regions: int32 ``[H, W]`` in [0, region_count), and below max(H W, 65536).
         region_count: R.
         edge: float32 ``[H, W]``, not negative.
         bins: int32 ``[F, H, W]``, the histogram bin of every pixel and feature.
-        bin_counts: int32 ``[F]``.
+        bin_counts: int32 ``[F]``, 1 to 65536.
         weights: float64 ``[F]``.
         seeds: int32 ``[K, P]`` pixel indices, -1 = padding.
         reach: float64 ``[K]`` pixels; infinity: distance does not matter.

@@ -152,7 +152,15 @@ def test_empty_image():
         ),
         (
             {"bins": np.zeros((1, 6, 6), int), "bin_counts": [0], "weights": [1]},
-            "bin_counts must be at least 1, got 0",
+            r"bin_counts must lie in \[1, 65536\], got 0",
+        ),
+        (
+            {"bins": np.zeros((1, 6, 6), int), "bin_counts": [2**31 - 1], "weights": [1]},
+            r"bin_counts must lie in \[1, 65536\], got 2147483647",
+        ),
+        (
+            {"regions": np.full((6, 6), 2**31 - 2), "region_count": 2**31 - 1},
+            r"regions must lie in \[0, 65536\), got 2147483646",
         ),
         (
             {"bins": np.zeros((1, 6, 6), int), "bin_counts": [2], "weights": [-1]},
@@ -184,6 +192,36 @@ def test_gradient_equals_the_reference(shape, bins, radius, distance, seed):
     )
 
 
+HUGE = [2**31 - 1, 2**31, 2**62, 2**63 - 1]
+
+
+@pytest.mark.parametrize("huge", HUGE)
+@pytest.mark.parametrize("shape", [(2, 7, 5), (1, 1, 9), (1, 9, 1), (1, 0, 3)])
+def test_gradient_takes_any_radius_and_distance(shape, huge):
+    """Beyond the image there is nothing that could change the result."""
+    channels = np.random.default_rng(0).random(shape).astype(np.float32)
+    for some, enough in (((3, huge), (3, 64)), ((huge, 2), (64, 2)), ((huge, huge), (64, 64))):
+        got = _core.histogram_gradient(channels, 4, *some)
+        np.testing.assert_array_equal(got, _core.histogram_gradient(channels, 4, *enough))
+
+
+@pytest.mark.parametrize("radius", [6, 9, 20])
+@pytest.mark.parametrize("distance", [5, 7, 8, 30])
+def test_gradient_of_windows_larger_than_the_image(radius, distance):
+    channels = np.random.default_rng(1).random((1, 6, 4)).astype(np.float32)
+    np.testing.assert_allclose(
+        _core.histogram_gradient(channels, 3, radius, distance),
+        reference.histogram_gradient(channels, 3, radius, distance),
+        atol=1e-3,
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("huge", HUGE)
+def test_merging_takes_any_number_of_regions(huge):
+    np.testing.assert_array_equal(merge(region_count=huge), merge())
+
+
 def test_gradient_sees_a_border_between_textures_of_one_mean():
     stripes = np.indices((32, 64))[0] % 2 * 1.0
     picture = np.where(np.arange(64) < 32, 0.5, stripes)[None].astype(np.float32)
@@ -199,6 +237,7 @@ def test_gradient_sees_a_border_between_textures_of_one_mean():
         (np.full((1, 2, 2), np.nan), {}, r"channels must lie in \[0, 1\], got -?nan"),
         (np.zeros((2, 2)), {}, r"channels must have shape \[C, H, W\], got \[2, 2\]"),
         (np.zeros((1, 2, 2)), {"bins": 1}, "bins must be at least 2, got 1"),
+        (np.zeros((1, 2, 2)), {"bins": 2**63 - 1}, "bins must be at most 65536, got 92233"),
         (np.zeros((1, 2, 2)), {"radius": -1}, "radius must be at least 0, got -1"),
         (np.zeros((1, 2, 2)), {"distance": 0}, "distance must be at least 1, got 0"),
     ],

@@ -7,12 +7,14 @@
 
 namespace point2mask {
 
+inline constexpr std::int64_t kMostBins = 65536; // a histogram
+
 // Edge strength of every pixel: the largest chi-square distance, over four orientations, between
 // the histograms of two square windows on either side of the pixel.
 struct HistogramGradient {
   const float* channels; // [C, H, W] in [0, 1]; each gets its own histogram
   std::int64_t channel_count, height, width;
-  std::int64_t bins;     // a histogram, at least 2; values are shared between the two nearest bins
+  std::int64_t bins; // a histogram, 2 to kMostBins; values are shared between the two nearest bins
   std::int64_t radius;   // pixels, of the windows: (2 radius + 1)^2, cut at the image border
   std::int64_t distance; // pixels, from a window's centre to the pixel along a row or a column
   float* strength;       // [H, W] square root of the chi-square sum over channels and bins
@@ -30,12 +32,12 @@ void histogram_gradient(const HistogramGradient& g);
 // target's reach. Two regions of different targets never merge. Ties: the smallest pair of region
 // numbers; a merged region keeps the smaller number of its two.
 struct RegionMerge {
-  const std::int32_t* regions;    // [H, W] in [0, region_count)
+  const std::int32_t* regions;    // [H, W] in [0, region_count), and below max(H W, 65536)
   const float* edge;              // [H, W] not negative
   const std::int32_t* bins;       // [F, H, W] histogram bin of the pixel, in [0, bin_counts[f])
   const std::int32_t* seeds;      // [K, P] pixel indices, -1 = padding
   const double* reach;            // [K] pixels, positive; infinity = distance does not matter
-  const std::int32_t* bin_counts; // [F]
+  const std::int32_t* bin_counts; // [F] 1 to kMostBins
   const double* weights;          // [F] of the chi-square terms
   std::int64_t height, width, region_count, features, targets, points;
   double size_exponent;
