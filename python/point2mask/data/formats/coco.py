@@ -12,13 +12,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, show
 from point2mask.data.formats.coco_masks import Size, read_mask
 from point2mask.data.formats.conversion import Labelled, Picture, Split
+from point2mask.data.formats.names import MissingPictureError, PictureNames
 from point2mask.data.frames import FRAMES
 from point2mask.data.json_files import (
     MAX_SEGMENT_ID,
@@ -98,7 +99,11 @@ def read_split(
         raise DataError(f"the name of the set: expected one folder, got {name!r}")
     root = read_json(instances, _File, "a COCO instances JSON")
     categories = _categories(root.categories, instances, isthing=True)
-    records = images_by_id(root.images, instances, limit)
+    names = PictureNames(images)
+    records = {
+        key: structs.replace(record, file_name=_found(names, record, f"{instances}: images[{i}]"))
+        for i, (key, record) in enumerate(images_by_id(root.images, instances, limit).items())
+    }
     found = {key: _Annotations() for key in records}
     for place, entry in _checked(root.annotations, instances, records, categories):
         found[entry.image_id].things.append((place, entry))
@@ -134,6 +139,14 @@ def read_split(
         trained=True,
         frame=FRAMES["coco"],
     )
+
+
+def _found(names: PictureNames, record: ImageRecord, place: str) -> str:
+    """The picture that an image means; what is not there is missed when it is its turn."""
+    try:
+        return names.find([record.file_name], place)
+    except MissingPictureError:
+        return record.file_name
 
 
 def _categories(entries: list[CategoryEntry], place: Path, isthing: bool) -> dict[int, Category]:

@@ -102,14 +102,16 @@ class _Reader:
             name = f"frame_{number:06d}"
             try:
                 sizes = {key: text.strip() for key, text in self._sizes.items()}
-                size = self._size(sizes) if sizes else (None, None)
-                self._frames[number] = self._found([name, f"{name}.PNG"], place, size)
+                image = self._found([name, f"{name}.PNG"], place, self._size(sizes))
+                self._frames[number] = image
             except DataError as error:
                 self._pictures.report.broken(error, "images")
                 self._frames[number] = None
         return self._frames[number]
 
-    def _size(self, texts: dict[str, str]) -> tuple[int, int]:
+    def _size(self, texts: dict[str, str]) -> tuple[int | None, int | None]:
+        if "height" not in texts and "width" not in texts:
+            return None, None
         return self._integer(texts, "height", 1), self._integer(texts, "width", 1)
 
     def _found(

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from point2mask.data.errors import DataError
+from point2mask.data.files import check_text
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.json_files import Flag, Pixels, Text, decode, read_json
 from point2mask.data.png import PICTURE_SUFFIXES
@@ -105,7 +106,7 @@ def _text(task: _Task, key: str, place: str) -> str:
     address = (task.data or {}).get(key)
     if not isinstance(address, str) or not address:
         raise DataError(f"{place}.data.{key}: expected the address of a picture, got {address!r}")
-    return address
+    return check_text(address, f"{place}.data.{key}")
 
 
 def _is_picture(value: object) -> bool:

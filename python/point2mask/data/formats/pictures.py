@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, resolve_inside
+from point2mask.data.formats.names import PictureNames
 from point2mask.data.frames import (
     FRAMES,
     SHOWN,
@@ -18,7 +19,7 @@ from point2mask.data.frames import (
     orientation,
     turned_size,
 )
-from point2mask.data.png import DEFAULT_LIMIT, PICTURE_SUFFIXES, SizeLimit, picture_size
+from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
 from point2mask.data.records import ImageRecord
 from point2mask.data.report import Report
 
@@ -95,7 +96,7 @@ class Pictures:
         height, width = size
         given = None if height is None or width is None else (height, width)
         default = FRAMES[format_name]
-        if self.folder is None:
+        if self.folder is None or self._names is None:
             if given is None:
                 raise DataError(
                     f"{place}: expected the size of {names[-1]}; give the folder of pictures"
@@ -103,7 +104,7 @@ class Pictures:
             self.limit.check(*given, place)
             frame = self.frame or default
             return ClickedImage(ImageRecord(names[-1], names[-1], *given, frame))
-        name = self._file_of(self.folder, names, place)
+        name = self._names.find(names, place)
         try:
             path = resolve_inside(self.folder, name)
             stored = picture_size(path, self.limit)
@@ -126,72 +127,6 @@ class Pictures:
         record = ImageRecord(name, name, *stored)
         return ClickedImage(record, turned=tag if frame == SHOWN else UPRIGHT)
 
-    def _file_of(self, folder: Path, names: Sequence[str], place: object) -> str:
-        """The picture in the folder that is meant, as its relative name.
-
-        That is the one of the whole name; else of the end of the name, as where the folder is a
-        part of the path; else the only one whose path ends so, as in folders of projects and
-        subsets. Case does not matter where nothing fits otherwise, nor does a suffix that a name
-        has not.
-        """
-        ends = [end for name in names for end in _ends(name)]
-        for end in ends:
-            if (folder / end).is_file():
-                return end
-        for key in map(str.casefold, ends):
-            if found := self._by_name.get(key):
-                return _only(found, place, folder)
-        for key in map(str.casefold, names):
-            files = self._by_last_part.get(key.rpartition("/")[2], [])
-            found = [file for file in files if _ends_so(file.casefold(), key)]
-            if found:
-                return _only(found, place, folder)
-        raise DataError(
-            f"{place}: {folder / names[-1]}: expected a picture, but there is no such file"
-        )
-
     @cached_property
-    def _files(self) -> list[str]:
-        if self.folder is None or not self.folder.is_dir():
-            return []
-        return sorted(
-            path.relative_to(self.folder).as_posix()
-            for path in self.folder.rglob("*")
-            if path.suffix.lower() in PICTURE_SUFFIXES
-        )
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[str]]:
-        """Files by their names in small letters, with and without suffix."""
-        return _index(self._files, self._files)
-
-    @cached_property
-    def _by_last_part(self) -> dict[str, list[str]]:
-        return _index(self._files, [PurePosixPath(file).name for file in self._files])
-
-
-def _index(files: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for file, name in zip(files, names, strict=True):
-        for key in (name, str(PurePosixPath(name).with_suffix(""))):
-            found.setdefault(key.casefold(), []).append(file)
-    return found
-
-
-def _ends(name: str) -> list[str]:
-    """``a/b/c.png``, ``b/c.png`` and ``c.png``."""
-    parts = name.split("/")
-    return ["/".join(parts[start:]) for start in range(len(parts))]
-
-
-def _ends_so(file: str, name: str) -> bool:
-    stem = str(PurePosixPath(file).with_suffix(""))
-    return any(f"/{path}".endswith(f"/{name}") for path in (file, stem))
-
-
-def _only(found: Sequence[str], place: object, folder: Path) -> str:
-    if len(found) > 1:
-        raise DataError(
-            f"{place}: expected one picture of that name in {folder}, got {found[0]} and {found[1]}"
-        )
-    return found[0]
+    def _names(self) -> PictureNames | None:
+        return None if self.folder is None else PictureNames(self.folder)
