@@ -30,9 +30,10 @@ from timing import busy, cores_busy
 from point2mask.data import PointTarget, write_rgb
 from point2mask.data.files import write_json
 from point2mask.data.png import picture_size
-from point2mask.data.points import PointLabels, write_points
+from point2mask.data.points import write_points
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.shapes import make_scene
+from point2mask.data.targets import PointLabels
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,7 +24,8 @@ import annotate_page as web
 from suite.report import machine
 
 from point2mask.data.files import write_json
-from point2mask.data.points import PointLabels, read_points
+from point2mask.data.points import read_points
+from point2mask.data.targets import PointLabels
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = "--train 0 --val 3 --height 480 --width 640 --things 8 --seed 4".split()

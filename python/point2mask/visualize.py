@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, Segment
 from point2mask.data.segments import segment_labels
+from point2mask.data.targets import PointTarget
 
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)

@@ -25,8 +25,9 @@ from point2mask.data.formats.labelme import EXPORTED
 from point2mask.data.json_files import read_json
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.panoptic import write_panoptic
-from point2mask.data.points import PointLabels, PointTarget, write_points
+from point2mask.data.points import write_points
 from point2mask.data.records import Category, ImageRecord, Segment
+from point2mask.data.targets import PointLabels, PointTarget
 from point2mask.progress import Progress, counted, ignore
 
 STORED = (".jpg", ".jpeg", ".png", ".webp")  # packed already

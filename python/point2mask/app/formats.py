@@ -22,8 +22,8 @@ from point2mask.data.frames import (
     turned_size,
 )
 from point2mask.data.png import WRITTEN_SUFFIXES, read_rgb, save_image, write_rgb
-from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, ImageRecord, categories_to_json, image_to_json
+from point2mask.data.targets import PointTarget
 
 Item = tuple[ImageRecord, NDArray[np.int32], list[PointTarget]]  # as viewers show the picture
 LABELME_VERSION = "5.5.0"  # the layout written here; masks as shapes came with 5.2

@@ -15,9 +15,9 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import read_rgb
-from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.segments import runs
+from point2mask.data.targets import PointTarget
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, PreparedImage
 from point2mask.label.folder import find_edges, read_edges
 from point2mask.label.picture import reduced_shape

@@ -16,15 +16,10 @@ from point2mask.data.files import resolve_inside
 from point2mask.data.frames import STORED
 from point2mask.data.marks import NO_MARKS, Marks, Status
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
-from point2mask.data.points import (
-    PointLabels,
-    PointTarget,
-    check_image_marks,
-    check_targets,
-    read_points,
-)
+from point2mask.data.points import read_points
 from point2mask.data.records import Category, ImageRecord, default_color
 from point2mask.data.report import Report
+from point2mask.data.targets import PointLabels, PointTarget, check_image_marks, check_targets
 from point2mask.data.turning import turn_labels
 
 POINTS_NAME = "points.json"

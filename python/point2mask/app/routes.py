@@ -23,8 +23,8 @@ from point2mask.data.files import resolve_inside
 from point2mask.data.frames import orientation
 from point2mask.data.json_files import Color, Flag, Text, convert
 from point2mask.data.marks import Marks, Status
-from point2mask.data.points import PointTarget, target_to_json
 from point2mask.data.records import ImageRecord, categories_to_json, check_entries
+from point2mask.data.targets import PointTarget, target_to_json
 from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER
 from point2mask.progress import Progress
 

@@ -11,13 +11,9 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import write_bytes
 from point2mask.data.journal import Change, Journal, journal_path, journals
 from point2mask.data.marks import Marks
-from point2mask.data.points import (
-    PointLabels,
-    PointTarget,
-    annotation_to_json,
-    encode_points,
-)
+from point2mask.data.points import encode_points
 from point2mask.data.records import Category, ImageRecord, categories_to_json, image_to_json
+from point2mask.data.targets import PointLabels, PointTarget, annotation_to_json
 
 SOON = 2.0  # seconds after a change until the file is written anew
 SHARE = 20  # of the time: writing a large file anew is spread out so that it takes a part of it

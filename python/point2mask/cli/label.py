@@ -149,7 +149,7 @@ def add_prompts(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, read_points
-    from point2mask.data.points import labels_in_frame
+    from point2mask.data.targets import labels_in_frame
     from point2mask.label import LabelOptions, label_folder
 
     if args.checkpoint is None and (args.assigner == "network" or args.network_side):

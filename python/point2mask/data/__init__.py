@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     )
     from point2mask.data.png import SizeLimit, read_rgb, write_rgb
     from point2mask.data.points import (
-        PointLabels,
-        PointTarget,
         read_point_pngs,
         read_points,
         sample_points,
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     )
     from point2mask.data.results import Shard
     from point2mask.data.segments import segment_areas, segment_labels
+    from point2mask.data.targets import PointLabels, PointTarget
 
 # Loaded when they are asked for: readers need msgspec and Pillow, the command line's help neither.
 _MODULES = {
@@ -37,8 +36,6 @@ _MODULES = {
     "panoptic": ("PanopticDataset", "PanopticImage", "read_panoptic", "write_panoptic"),
     "png": ("SizeLimit", "read_rgb", "write_rgb"),
     "points": (
-        "PointLabels",
-        "PointTarget",
         "read_point_pngs",
         "read_points",
         "sample_points",
@@ -48,6 +45,7 @@ _MODULES = {
     "records": ("Category", "ImageRecord", "Segment"),
     "results": ("Shard",),
     "segments": ("segment_areas", "segment_labels"),
+    "targets": ("PointLabels", "PointTarget"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -113,14 +113,13 @@ def write_index(folder: ResultFolder, run: RunRecord) -> Gathered:
 
 def remove_stale(folder: ResultFolder, run: RunRecord, left_out: Collection[str]) -> None:
     """Removes masks, overlays and records that are not of the pictures of a run."""
-    keep = {folder.root / RECORDS / record_name(name) for name in run.file_names}
-    for name in run.file_names:
-        if name not in left_out:
-            keep.add(folder.root / MASKS / Path(name).with_suffix(".png"))
-            if run.overlays:
-                keep.add(folder.root / OVERLAYS / overlay_name(name))
-    for path in list(folder.made()):
-        if path not in keep:
+    stems = {str(PurePath(name).with_suffix("")) for name in run.file_names}
+    without = {str(PurePath(name).with_suffix("")) for name in left_out}
+    for path in folder.made():
+        made, *below = path.relative_to(folder.root).parts
+        stem = str(PurePath(*below).with_suffix(""))
+        wanted = made != OVERLAYS or run.overlays
+        if stem not in stems or (made != RECORDS and (stem in without or not wanted)):
             path.unlink()
 
 

@@ -62,7 +62,7 @@ def read_json(path: Path, kind: type[Kind], layout: str, limit: int = MAX_JSON) 
     return decode_json(read_bounded(path, layout, limit), path, kind, layout)
 
 
-def decode_json(content: bytes, path: Path, kind: type[Kind], layout: str) -> Kind:
+def decode_json(content: bytes, path: object, kind: type[Kind], layout: str) -> Kind:
     """The content of a file as ``kind``; see :func:`read_json`."""
     content = content.removeprefix(b"\xef\xbb\xbf")  # of Windows
     try:

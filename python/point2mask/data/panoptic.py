@@ -1,6 +1,6 @@
 """COCO panoptic layout: a JSON of categories, images and segments, and a PNG of ids an image."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from point2mask.data.records import (
     images_by_id,
 )
 from point2mask.data.segments import check_segments, segment_boxes, segment_labels
+from point2mask.data.sequences import first_repeated
 
 __all__ = [
     "Category",
@@ -230,17 +231,25 @@ def mask_name(record: ImageRecord) -> str:
     return Path(name).with_suffix(".png").as_posix()
 
 
-def check_mask_names(records: Iterable[ImageRecord], place: object) -> None:
-    """That every picture has a mask of its own."""
-    owner: dict[str, ImageRecord] = {}
-    for record in records:
-        name = mask_name(record)
-        other = owner.setdefault(name, record)
-        if other is not record:
-            raise DataError(
-                f"{place}: expected pictures whose masks have different names, but "
-                f"{other.file_name} and {record.file_name} both have {name}; rename one of them"
-            )
+def check_mask_names(
+    records: Sequence[ImageRecord], place: object, part: range = range(0)
+) -> list[str]:
+    """That every picture has a mask of its own; returns the file names at some positions."""
+    file_names: list[str] = []
+
+    def mask_names() -> Iterator[str]:
+        for index, record in enumerate(records):
+            if index in part:
+                file_names.append(record.file_name)
+            yield mask_name(record)
+
+    if repeated := first_repeated(mask_names(), lambda index: mask_name(records[index])):
+        first, second = (records[index] for index in repeated)
+        raise DataError(
+            f"{place}: expected pictures whose masks have different names, but {first.file_name} "
+            f"and {second.file_name} both have {mask_name(first)}; rename one of them"
+        )
+    return file_names
 
 
 def _measure(

@@ -1,32 +1,27 @@
 """Point labels: clicks on targets, as JSON or as the published PNGs, and a sampler of clicks."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import read_bounded, resolve_inside, write_bytes
-from point2mask.data.frames import Frame, inside
 from point2mask.data.journal import read_with_journal
 from point2mask.data.json_files import (
     MAX_JSON,
-    CategoryId,
-    Flag,
     Identifier,
     Point,
-    SegmentId,
     convert,
     decode_json,
 )
-from point2mask.data.marks import NO_MARKS, Marks, check_marks
+from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.panoptic import (
     PanopticDataset,
     PanopticImage,
@@ -36,6 +31,7 @@ from point2mask.data.panoptic import (
     write_panoptic,
 )
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
+from point2mask.data.point_lines import SUFFIX, read_point_lines, write_point_lines
 from point2mask.data.records import (
     Category,
     CategoryEntry,
@@ -44,44 +40,20 @@ from point2mask.data.records import (
     categories_by_id,
     categories_to_json,
     check_entries,
-    check_segment_ids,
     image_of,
     image_to_json,
     images_by_id,
 )
 from point2mask.data.segments import segment_labels
+from point2mask.data.targets import (
+    PointLabels,
+    PointTarget,
+    annotation_to_json,
+    check_image_marks,
+    check_targets,
+    moved_inside,
+)
 from point2mask.progress import Progress, counted, ignore
-
-
-class PointTarget(Struct, frozen=True, gc=False):
-    """One target of an image, an instance of a thing or a stuff class, and the clicks on it."""
-
-    id: SegmentId  # unique in its image
-    category_id: CategoryId
-    points: tuple[Point, ...]  # (x, y); the point lies in pixel (floor x, floor y)
-    # Pixels, where somebody knows or guessed it.
-    area: Annotated[float, Meta(gt=0)] | None = None
-    iscrowd: Flag = False
-
-    @property
-    def pixels(self) -> tuple[tuple[int, int], ...]:
-        """The (x, y) pixels that the points lie in."""
-        return tuple((int(x), int(y)) for x, y in self.points)
-
-
-@dataclass(frozen=True, slots=True)
-class PointLabels:
-    categories: dict[int, Category]
-    images: list[tuple[ImageRecord, list[PointTarget]]]
-    marks: dict[ImageId, Marks] = field(default_factory=dict)  # of images that have any
-
-
-def labels_in_frame(labels: PointLabels, frame: Frame | None) -> PointLabels:
-    """The labels with their clicks taken for those on pictures as ``frame``; None leaves them."""
-    if frame is None:
-        return labels
-    images = [(msgspec.structs.replace(r, frame=frame), targets) for r, targets in labels.images]
-    return replace(labels, images=images)
 
 
 class _Annotation(Marks, frozen=True, kw_only=True):
@@ -96,16 +68,24 @@ class _File(Struct):
 
 
 def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabels:
-    """Reads point labels from JSON. An image without annotation has no targets.
+    """Reads point labels from JSON, or from JSON Lines where the name ends in ``.jsonl``.
+
+    An image without annotation has no targets.
 
     The layout mirrors COCO panoptic: ``categories``, ``images`` and ``annotations`` with
     ``image_id`` and ``segments_info``, whose entries have ``id``, ``category_id``, ``points``
     (``[[x, y], ...]``, in pixel (floor x, floor y)) and may have ``area`` and ``iscrowd``.
 
+    Of lines, the first has ``categories``; every other one has an ``image`` and its
+    ``segments_info``. They are checked now and read again whenever an image is asked for, so that a
+    list of millions takes little memory.
+
     Raises:
         DataError: the file is not of the layout, a point lies outside its image, or two points of
             an image lie in one pixel.
     """
+    if Path(path).suffix == SUFFIX:
+        return read_point_lines(Path(path), limit)
     root = _read_with_changes(Path(path))
     categories = categories_by_id(root.categories, path)
     records = images_by_id(root.images, path, limit)
@@ -116,7 +96,7 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
         place = f"{path}: annotations[{index}]"
         record = image_of(entry.image_id, records, seen, place)
         check_entries(entry.segments_info, categories, place)
-        targets[record.id] = [_inside(target, record, place) for target in entry.segments_info]
+        targets[record.id] = [moved_inside(target, record, place) for target in entry.segments_info]
         check_targets(record, targets[record.id], categories, place)
         given = Marks(entry.rest, entry.strokes, entry.status)
         if given != NO_MARKS:
@@ -126,20 +106,13 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
     return PointLabels(categories, images, marks)
 
 
-def _inside(target: PointTarget, record: ImageRecord, place: object) -> PointTarget:
-    """A target whose points on the rim, or by rounding beside it, are in the last pixel."""
-    height, width = record.height, record.width
-    if all(0 <= x < width and 0 <= y < height for x, y in target.points):
-        return target
-    place = f"{place}: target {target.id}"
-    points = tuple(inside(x, y, (height, width), place) for x, y in target.points)
-    return msgspec.structs.replace(target, points=points)
-
-
 def write_points(path: str | Path, labels: PointLabels) -> None:
-    """Writes point labels as JSON, atomically; :func:`read_points` gives them back."""
+    """Writes point labels as JSON (Lines), atomically; :func:`read_points` gives them back."""
     path = Path(path)
-    write_bytes(path, encode_points(labels, path))
+    if path.suffix == SUFFIX:
+        write_point_lines(path, labels)
+    else:
+        write_bytes(path, encode_points(labels, path))
 
 
 def encode_points(labels: PointLabels, place: object) -> bytes:
@@ -157,14 +130,6 @@ def encode_points(labels: PointLabels, place: object) -> bytes:
         "categories": categories_to_json(labels.categories),
     }
     return msgspec.json.encode(content, enc_hook=float) + b"\n"  # the numbers may be NumPy's
-
-
-def annotation_to_json(
-    record: ImageRecord, targets: Sequence[PointTarget], marks: Marks
-) -> dict[str, object]:
-    """An entry of ``annotations``."""
-    segments = [target_to_json(target) for target in targets]
-    return {"image_id": record.id, "segments_info": segments, **msgspec.to_builtins(marks)}
 
 
 def _read_with_changes(path: Path) -> _File:
@@ -319,16 +284,6 @@ def _draw(population: int, count: int, key: str) -> list[int]:
     return drawn
 
 
-def check_image_marks(
-    record: ImageRecord, marks: Marks, targets: Sequence[PointTarget], place: object
-) -> None:
-    """That marks fit an image and its targets; see :func:`check_marks`."""
-    if marks is not NO_MARKS:
-        pixels = {pixel for target in targets for pixel in target.pixels}
-        size = record.height, record.width
-        check_marks(marks, size, {target.id for target in targets}, pixels, place)
-
-
 def _point_map(
     record: ImageRecord, targets: list[PointTarget], categories: Mapping[int, Category]
 ) -> NDArray[np.int32]:
@@ -342,42 +297,3 @@ def _point_map(
 
 def _segment(target: PointTarget) -> Segment:
     return Segment(target.id, target.category_id, target.iscrowd)
-
-
-def target_to_json(target: PointTarget) -> dict[str, object]:
-    """An entry of ``segments_info``."""
-    entry: dict[str, object] = {
-        "id": target.id,
-        "category_id": target.category_id,
-        "iscrowd": int(target.iscrowd),
-        "points": [list(point) for point in target.points],
-    }
-    if target.area is not None:
-        entry["area"] = target.area
-    return entry
-
-
-def check_targets(
-    record: ImageRecord,
-    targets: list[PointTarget],
-    categories: Mapping[int, Category],
-    place: object,
-) -> None:
-    """Ids, categories, and points: at least one a target, inside the image, one a pixel."""
-    check_segment_ids(((t.id, t.category_id) for t in targets), categories, place)
-    owner: dict[tuple[int, int], int] = {}
-    for target in targets:
-        if not target.points:
-            raise DataError(f"{place}: expected points for every target, got none of {target.id}")
-        for x, y in target.points:
-            if not (0 <= x < record.width and 0 <= y < record.height):
-                raise DataError(
-                    f"{place}: expected points of target {target.id} inside "
-                    f"{record.width} x {record.height} pixels, got ({x}, {y})"
-                )
-            if (pixel := (int(x), int(y))) in owner:
-                raise DataError(
-                    f"{place}: expected at most one point in a pixel, got two in {pixel}, "
-                    f"of targets {owner[pixel]} and {target.id}"
-                )
-            owner[pixel] = target.id

@@ -256,7 +256,8 @@ def open_results(
         DataError: files of somebody else, results that are there already, or another run that
             is at work on the same pictures.
     """
-    check_mask_names(records, root)
+    part = shard.of(len(records))
+    file_names = check_mask_names(records, root, part)
     folder = ResultFolder(root)
     check_places(root)
     runs = run_records(folder)
@@ -271,7 +272,7 @@ def open_results(
             overlays=making.overlays,
             pictures=len(records),
             categories=categories_to_json(categories),
-            file_names=[records[i].file_name for i in shard.of(len(records))],
+            file_names=file_names,
         )
         if shard.whole:  # it does what the parts of an earlier run were to do
             for other in runs:

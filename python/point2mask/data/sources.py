@@ -46,7 +46,7 @@ def find_pictures(
             raise DataError(f"{sources[0]}: expected pictures below one folder") from error
     names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
     names = [normal_name(name, root) for name in dict.fromkeys(names)]
-    check_mask_names((ImageRecord(name, name, 1, 1) for name in names), root)
+    check_mask_names([ImageRecord(name, name, 1, 1) for name in names], root)
     return root, [_record(root, name, frame, skip_broken) for name in names]
 
 

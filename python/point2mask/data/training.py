@@ -20,17 +20,11 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
 from point2mask.data.png import read_rgb
-from point2mask.data.points import (
-    PointLabels,
-    PointTarget,
-    labels_in_frame,
-    read_point_pngs,
-    read_points,
-    sample_image_points,
-)
+from point2mask.data.points import read_point_pngs, read_points, sample_image_points
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
+from point2mask.data.targets import PointLabels, PointTarget, labels_in_frame
 from point2mask.models import place
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch

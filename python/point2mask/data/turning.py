@@ -17,9 +17,9 @@ from point2mask.data.frames import (
     turned_size,
 )
 from point2mask.data.marks import Marks
-from point2mask.data.points import PointLabels, PointTarget
 from point2mask.data.records import ImageRecord
 from point2mask.data.report import Report
+from point2mask.data.targets import PointLabels, PointTarget
 
 Points = tuple[tuple[float, float], ...]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -34,6 +35,7 @@ from point2mask.data.making import (
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.results import Making, ResultFolder
+from point2mask.data.sequences import Mapped
 from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, AssignerName, label_image
 from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
@@ -134,9 +136,9 @@ def label_folder(
         out_dir,
         making,
         categories,
-        [record for record, _ in labels.images],
+        Mapped(itemgetter(0), labels.images),
         work,
-        [_item(labels, index) for index in range(len(labels.images))],
+        Mapped(partial(_item, labels), range(len(labels.images))),
         spreading,
         progress,
         on_broken,

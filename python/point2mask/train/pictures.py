@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage
 from point2mask.data.png import read_rgb
-from point2mask.data.points import PointTarget
 from point2mask.data.records import Category, Segment
+from point2mask.data.targets import PointTarget
 from point2mask.data.training import class_channels
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks import PseudoMasks

@@ -6,9 +6,9 @@ from point2mask.data.errors import DataError
 from point2mask.data.formats.pictures import Click, ClickedImage
 from point2mask.data.frames import inside, point_to_stored
 from point2mask.data.json_files import MAX_SEGMENT_ID
-from point2mask.data.points import PointLabels, PointTarget
 from point2mask.data.records import Category, default_color
 from point2mask.data.report import Report
+from point2mask.data.targets import PointLabels, PointTarget
 
 
 def to_labels(

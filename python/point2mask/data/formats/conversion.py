@@ -75,7 +75,7 @@ def convert_split(
     """
     report = report or Report()
     check_mask_names(
-        (ImageRecord(picture.id, picture.file_name, 1, 1) for picture in split.pictures),
+        [ImageRecord(picture.id, picture.file_name, 1, 1) for picture in split.pictures],
         out / f"{split.stem}.json",
     )
 

@@ -10,7 +10,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside, write_json
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.json_files import Pixels, Point, Text, read_json
-from point2mask.data.points import PointLabels
+from point2mask.data.targets import PointLabels
 
 EXPORTED = "export.json"  # in every folder that the annotation page exported
 VERSION = "5.0.0"  # of labelme, whose files look like ours

@@ -7,7 +7,7 @@ from pathlib import Path
 from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, read_bounded, write_bytes
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
-from point2mask.data.points import PointLabels
+from point2mask.data.targets import PointLabels
 
 COLUMNS = ("image", "x", "y", "category")
 INSTANCE = "instance"

@@ -1,0 +1,175 @@
+"""Point labels in JSON Lines: the categories first, then an image a line, read when needed.
+
+A JSON of a million images takes gigabytes of memory. Of lines only the places are kept.
+"""
+
+import os
+import weakref
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, overload
+
+import msgspec
+from msgspec import structs
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import normal_name, open_regular, open_replacing
+from point2mask.data.json_files import decode_json
+from point2mask.data.marks import NO_MARKS, Marks
+from point2mask.data.png import DEFAULT_LIMIT, SizeLimit
+from point2mask.data.records import (
+    Category,
+    CategoryFile,
+    ImageId,
+    ImageRecord,
+    categories_by_id,
+    categories_to_json,
+    check_entries,
+    image_to_json,
+    images_by_id,
+)
+from point2mask.data.sequences import first_repeated
+from point2mask.data.targets import (
+    LabelledImage,
+    PointLabels,
+    PointTarget,
+    check_image_marks,
+    check_targets,
+    moved_inside,
+    target_to_json,
+)
+
+SUFFIX = ".jsonl"
+MAX_LINE = 2**24  # bytes
+LAYOUT = "JSON Lines of point labels"
+
+
+class _Line(Marks, frozen=True, kw_only=True):
+    image: ImageRecord
+    segments_info: list[PointTarget]
+
+
+class PointLines(Sequence[LabelledImage]):
+    """The images of a file and their targets, each read from the file whenever it is asked for."""
+
+    def __init__(self, path: Path, places: Sequence[int], numbers: Sequence[int]) -> None:
+        """
+        Args:
+            path: the file.
+            places: where lines begin, and one more: where the last of them ends.
+            numbers: those of ``places`` that are this sequence.
+        """
+        self._path, self._places, self._numbers = path, places, numbers
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> LabelledImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> "PointLines": ...
+    def __getitem__(self, index: int | slice) -> "LabelledImage | PointLines":
+        if isinstance(index, slice):
+            return PointLines(self._path, self._places, self._numbers[index])
+        number = self._numbers[index]
+        start, end = self._places[number], self._places[number + 1]
+        content = os.pread(self._descriptor, end - start, start)
+        place = f"{self._path}: line {number + 2}"
+        line = _decoded(content, place)
+        record = _normal(line.image, place)
+        return record, [moved_inside(target, record, place) for target in line.segments_info]
+
+
+def read_point_lines(path: Path, limit: SizeLimit) -> PointLabels:
+    """Reads the file once and checks every line; see :func:`point2mask.data.read_points`."""
+    places = array("q")
+    marks: dict[ImageId, Marks] = {}
+    with open_regular(path, LAYOUT) as file:
+        header = decode_json(_next_line(file, path, 1), path, CategoryFile, f"{LAYOUT} at line 1")
+        categories = categories_by_id(header.categories, f"{path}: line 1")
+        ids = _checked_ids(file, path, categories, limit, places, marks)
+        repeated = first_repeated(ids, lambda index: _all_lines(path, places)[index][0].id)
+    images = _all_lines(path, places)
+    if repeated is not None:
+        first, second = repeated
+        raise DataError(
+            f"{path}: line {second + 2}: expected unique image ids, got "
+            f"{images[second][0].id!r} again, as in line {first + 2}"
+        )
+    return PointLabels(categories, images, marks)
+
+
+def write_point_lines(path: Path, labels: PointLabels) -> None:
+    """Writes point labels line by line, atomically."""
+    encode = msgspec.json.Encoder(enc_hook=float).encode  # the numbers may be NumPy's
+    repeated = first_repeated(
+        (record.id for record, _ in labels.images), lambda index: labels.images[index][0].id
+    )
+    if repeated is not None:
+        again = labels.images[repeated[1]][0].id
+        raise DataError(f"{path}: expected unique image ids, got {again!r} again")
+    with open_replacing(path) as file:
+        file.write(encode({"categories": categories_to_json(labels.categories)}) + b"\n")
+        for record, targets in labels.images:
+            place = f"{path}: image {record.id!r}"
+            images_by_id([record], place, DEFAULT_LIMIT)
+            check_targets(record, targets, labels.categories, place)
+            marks = labels.marks.get(record.id, NO_MARKS)
+            check_image_marks(record, marks, targets, place)
+            segments = [target_to_json(target) for target in targets]
+            line = {"image": image_to_json(record), "segments_info": segments}
+            file.write(encode({**line, **msgspec.to_builtins(marks)}) + b"\n")
+
+
+def _all_lines(path: Path, places: Sequence[int]) -> PointLines:
+    return PointLines(path, places, range(len(places) - 1))
+
+
+def _checked_ids(
+    file: BinaryIO,
+    path: Path,
+    categories: Mapping[int, Category],
+    limit: SizeLimit,
+    places: "array[int]",
+    marks: dict[ImageId, Marks],
+) -> Iterator[ImageId]:
+    """The ids of a file's images; adds the places of lines, and the marks of images with any."""
+    places.append(file.tell())
+    for number in count(2):
+        content = _next_line(file, path, number)
+        if not content:
+            return
+        places.append(places[-1] + len(content))
+        place = f"{path}: line {number}"
+        line = _decoded(content, place)
+        record = _normal(line.image, place)
+        limit.check(record.height, record.width, place)
+        check_entries(line.segments_info, categories, place)
+        targets = [moved_inside(target, record, place) for target in line.segments_info]
+        check_targets(record, targets, categories, place)
+        given = Marks(line.rest, line.strokes, line.status)
+        if given != NO_MARKS:
+            check_image_marks(record, given, targets, place)
+            marks[record.id] = given
+        yield record.id
+
+
+def _next_line(file: BinaryIO, path: Path, number: int) -> bytes:
+    content = file.readline(MAX_LINE + 1)
+    if len(content) > MAX_LINE:
+        raise DataError(f"{path}: line {number}: expected at most {MAX_LINE} bytes, got more")
+    return content
+
+
+def _decoded(content: bytes, place: str) -> _Line:
+    return decode_json(content, place, _Line, "an image with its targets")
+
+
+def _normal(record: ImageRecord, place: str) -> ImageRecord:
+    """The record with its name in normal form."""
+    name = normal_name(record.file_name, f"{place}: image.file_name")
+    return record if name == record.file_name else structs.replace(record, file_name=name)
