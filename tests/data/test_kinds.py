@@ -3,33 +3,19 @@
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pytest
+from documented import table
 from PIL import Image
 from turned_pictures import red, scene, write_turned
 
 from point2mask.cli import main
 from point2mask.data.frames import to_shown
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "data_formats.md"
 SIZE = (6, 10)
 OTHER = {"csv": None, "labelme": "polygon", "cvat": "polygon", "label-studio": "choices", "coco": 0}
-
-
-def table(first):
-    """The rows of the table whose first head is ``first``: kind, reader and what is to come."""
-    lines = PAGE.read_text().splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first} |"))
-    rows = []
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    readers = [head.strip("`") for head in rows[0][1:]]
-    return [(row[0], r, cell) for row in rows[2:] for r, cell in zip(readers, row[1:], strict=True)]
 
 
 @dataclass

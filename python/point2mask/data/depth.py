@@ -76,10 +76,11 @@ def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     finite = np.isfinite(numbers)
     low, high = (float(f(numbers[finite])) if finite.any() else 0.0 for f in (np.min, np.max))
     black, white = 0.0, _white(values.dtype, high)
-    if low < 0 or high > white or 0 < high - low < white / LITTLE_USED:
+    if low < high and (low < 0 or high > white or high - low < white / LITTLE_USED):
         black, white = low, high
     numbers = np.where(finite, numbers, black)
-    scaled: NDArray[np.uint8] = np.rint((numbers - black) / (white - black) * 255).astype(np.uint8)
+    share = ((numbers - black) / (white - black)).clip(0, 1)
+    scaled: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8)
     return scaled
 
 

@@ -207,36 +207,36 @@ def read_rgb(
         _decoding(file, path, _picture_formats(), limit, pixels=False) as image,
     ):
         stored = image.height, image.width
+        wide = has_wide_colors(image)  # first, as the tag may lie behind the pixels
         orientation = orientation_of(image)
         frame = decide_frame(size, stored, orientation, frame)
         found = stored if frame == STORED else turned_size(stored, orientation)
         if size not in (None, found):
             raise DataError(f"{path}: expected {expected}, got {found[1]} x {found[0]}")
-        pixels = _rgb(image, file, path)
+        pixels = _wide_rgb(image, file, path) if wide else _rgb(image, path)
         return pixels if frame == STORED else np.ascontiguousarray(to_shown(pixels, orientation))
 
 
-def _rgb(image: "ImageFile", file: BinaryIO, path: Path) -> NDArray[np.uint8]:
+def _wide_rgb(image: "ImageFile", file: BinaryIO, path: Path) -> NDArray[np.uint8]:
+    """The pixels of a file that was opened as ``image``; it is decoded twice."""
     from PIL import Image
 
-    if has_wide_colors(image):
-        with Image.open(io.BytesIO(_content(file)), formats=(str(image.format),)) as again:
-            return to_bytes(read_wide_colors(image, again, path))
+    file.seek(0)
+    content, formats = file.read(), (str(image.format),)
+    with (
+        Image.open(io.BytesIO(content), formats=formats) as once,
+        Image.open(io.BytesIO(content), formats=formats) as again,
+    ):
+        return to_bytes(read_wide_colors(once, again, path))
+
+
+def _rgb(image: "ImageFile", path: Path) -> NDArray[np.uint8]:
     image.load()
     if image.mode in DEEP_MODES:
         return np.repeat(to_bytes(np.asarray(image))[..., None], 3, axis=2)
     if image.mode not in _PICTURE_MODES:
         raise DataError(f"{path}: expected grey or colours, got pixels of type {image.mode}")
     return np.array(image.convert("RGB"), dtype=np.uint8)
-
-
-def _content(file: BinaryIO) -> bytes:
-    """All of a file, whose place stays where it is."""
-    place = file.tell()
-    file.seek(0)
-    content = file.read()
-    file.seek(place)
-    return content
 
 
 def picture_size(path: Path, limit: SizeLimit = DEFAULT_LIMIT) -> tuple[int, int]:

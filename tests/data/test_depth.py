@@ -1,0 +1,172 @@
+"""Pictures of more than 8 bits as 8 by the stated rule, and maps of numbers of any depth."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from documented import table
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from voc_trees import SIZE, voc_maps, write_voc
+
+from point2mask.data import DataError, read_rgb
+from point2mask.data.depth import to_bytes
+from point2mask.data.formats.ade20k import read_segments as ade_segments
+from point2mask.data.formats.cityscapes import read_segments as city_segments
+from point2mask.data.formats.voc import COLORS, voc_segments
+from point2mask.data.png import read_indices
+
+RAMP = np.arange(0, 4096, 4).reshape(32, 32)  # of 12 bits
+GREY = (RAMP * 255 / 4095).round().astype(np.uint8)
+
+
+def png(path, samples, color_type, depth):
+    """A PNG that Pillow cannot write: samples ``[H, W]`` or ``[H, W, C]`` of any depth."""
+    height, width = samples.shape[:2]
+    rows = samples.reshape(height, -1)
+    if depth == 16:
+        packed = [row.astype(">u2").tobytes() for row in rows]
+    else:
+        bits = [np.unpackbits(row.astype(np.uint8)[:, None], axis=1)[:, -depth:] for row in rows]
+        packed = [np.packbits(row.ravel()).tobytes() for row in bits]
+    palette = b""
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    if color_type == 3:
+        palette = chunk(b"PLTE", bytes(part for color in COLORS[: 2**depth] for part in color))
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in packed))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + chunk(b"IDAT", data)
+        + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("color_type", [0, 2, 6])
+@pytest.mark.parametrize("factor", [1, 4, 16])
+def test_sixteen_bits_are_white_at_the_fewest_bits_that_hold_them(tmp_path, color_type, factor):
+    channels = {0: 1, 2: 3, 6: 4}[color_type]
+    samples = np.stack([np.roll(RAMP, 5 * c, 1) for c in range(channels)], 2) * factor
+    png(tmp_path / "a.png", samples, color_type, 16)
+    got = read_rgb(tmp_path / "a.png")
+    white = {1: 4095, 4: 16383, 16: 65535}[factor]
+    for channel in range(3):
+        shift = 5 * channel if channels > 1 else 0
+        expected = np.roll(RAMP, shift, 1) * factor / white * 255
+        np.testing.assert_array_equal(got[..., channel], expected.round())
+
+
+def test_tiff_of_sixteen_bits_and_floats(tmp_path):
+    Image.fromarray(RAMP.astype(np.uint16)).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.tif")[..., 1], GREY)
+    for values in (RAMP / 4095, RAMP / 4095 * 255, RAMP / 100 - 7, RAMP * 1e9):
+        Image.fromarray(values.astype(np.float32)).save(tmp_path / "f.tif")
+        np.testing.assert_allclose(read_rgb(tmp_path / "f.tif")[..., 0], GREY, atol=1)
+
+
+@given(
+    arrays(np.float32, (3, 4), elements=st.floats(width=32, allow_nan=True, allow_infinity=True))
+)
+def test_order_is_kept_and_the_range_is_eight_bits(values):
+    got = to_bytes(values)
+    finite = np.isfinite(values)
+    assert got.dtype == np.uint8
+    order = np.argsort(values[finite], kind="stable")
+    assert (np.diff(got[finite][order].astype(int)) >= 0).all()
+    assert not got[~finite].any()
+
+
+@given(arrays(np.uint16, (3, 4)), st.integers(0, 8))
+def test_more_bits_of_the_same_picture_are_the_same_picture(values, shift):
+    eight = (values >> 8).astype(np.uint8)
+    if eight.max() < 128 or eight.min() > 8:
+        return
+    np.testing.assert_array_equal(to_bytes(eight), eight)
+    wide = to_bytes(eight.astype(np.uint16) << shift).astype(int)
+    assert np.abs(wide - eight).max() <= 1
+
+
+def test_a_faint_picture_is_spread():
+    faint = np.array([[32768, 32800, 32900]], np.uint16)
+    assert to_bytes(faint).tolist() == [[0, 62, 255]]
+    assert to_bytes(np.full((2, 2), 300, np.uint16)).tolist() == [[150] * 2] * 2
+
+
+def test_pages_of_tiff(tmp_path):
+    """Several pages are refused by name; a smaller copy beside the picture is none."""
+    first, small = (Image.fromarray(np.full((s, s, 3), s, np.uint8)) for s in (16, 4))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    assert read_rgb(tmp_path / "a.tif").shape == (16, 16, 3)
+    first.save(tmp_path / "b.tif", save_all=True, append_images=[small, first])
+    with pytest.raises(DataError, match=r"b\.tif: expected a picture, got a file of 3 pages"):
+        read_rgb(tmp_path / "b.tif")
+
+
+MAPS = {  # color type and depth
+    "palette": (3, 8), "palette of 4 bits": (3, 4), "palette of 2 bits": (3, 2),
+    "grey": (0, 8), "grey of 4 bits": (0, 4), "grey of 1 bit": (0, 1), "grey of 16 bits": (0, 16),
+    "RGB": (2, 8), "RGB with alpha": (6, 8),
+}  # fmt: skip
+
+
+def samples_of(values, color_type):
+    if color_type in (0, 3):
+        return values
+    colors = np.array(COLORS)[values]
+    return np.dstack([colors, np.full(SIZE, 255)]) if color_type == 6 else colors
+
+
+@pytest.mark.parametrize(("kind", "reader", "outcome"), table("map"))
+def test_maps_of_numbers(tmp_path, kind, reader, outcome):
+    color_type, depth = MAPS[kind]
+    top = min(2**depth - 1, 14)
+    values = (np.indices(SIZE).sum(0) % 2 * top).astype(int)
+    path = {
+        "voc": tmp_path / "SegmentationClass" / "a.png",
+        "ade20k": tmp_path / "annotations" / "training" / "a.png",
+        "cityscapes": tmp_path / "a.png",
+    }[reader]
+    png(path, samples_of(values, color_type), color_type, depth)
+    beside = {"voc": "SegmentationObject", "ade20k": "annotations_instance/training"}
+    if reader in beside:
+        png(tmp_path / beside[reader] / "a.png", np.zeros((*SIZE, 3), int), 2, 8)
+
+    def read():
+        if reader == "voc":
+            return voc_segments(tmp_path, "a", SIZE)
+        if reader == "ade20k":
+            return ade_segments(tmp_path, "training", "a", SIZE)
+        return city_segments(tmp_path, "a.png", SIZE)
+
+    if outcome == "refused":
+        found = {"palette": "a palette", "grey": "grey", "RGB": "RGB"}[kind.split(" ")[0]]
+        with pytest.raises(DataError, match=rf"a\.png: expected numbers .*, got {found}.* bits$"):
+            read()
+        return
+    assert outcome == "read"
+    read()
+    if depth <= 8:
+        colors = COLORS if reader == "voc" else None
+        np.testing.assert_array_equal(read_indices(path, *SIZE, colors=colors), values)
+
+
+def test_voc_in_colour_is_the_same_data_set(tmp_path):
+    classes, objects = voc_maps()
+    write_voc(tmp_path / "a", train=("x",), val=("y",))
+    expected = voc_segments(tmp_path / "a", "x", SIZE)
+    for folder, values in (("SegmentationClass", classes), ("SegmentationObject", objects)):
+        png(tmp_path / "a" / folder / "x.png", np.array(COLORS)[values], 2, 8)
+    ids, segments = voc_segments(tmp_path / "a", "x", SIZE)
+    np.testing.assert_array_equal(ids, expected[0])
+    assert segments == expected[1]
