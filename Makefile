@@ -19,7 +19,7 @@ CXX_FILES := $(shell find cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o -name
 EDITABLE = $(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) --editable
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 
-.PHONY: help install demo test check test-long test-python test-cpp test-instructions test-wheel lint docs bench gpu-day clean
+.PHONY: help install demo test check test-long test-python test-cpp test-instructions test-wheel lint docs bench release-check gpu-day clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -100,6 +100,9 @@ docs: $(DOCS_BUILT) ## The documentation site in build/site; a warning is an err
 bench: $(BUILT:.done=.bench) ## Every operator beside its peers and the machine's floors, and its growth, into bench/results
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/scale.py
+
+release-check: test-wheel ## All that a release needs and no account; says what is left for a person
+	bash .ci/release-check $(abspath $(BIN))
 
 gpu-day: install ## Tests, times, sanitizers and counters on a GPU, in ten minutes, into out/gpu_day
 	$(BIN)/python bench/gpu_day.py --out out/gpu_day
