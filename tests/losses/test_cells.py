@@ -55,12 +55,13 @@ TARGET = st.tuples(st.integers(0, 5), st.lists(CLICK, max_size=3))
 @given(st.lists(TARGET, max_size=4), st.sampled_from([1, 5, 9, 17, 33]))
 def test_point_labels_equal_the_published_target(targets, size):
     valid = torch.ones(1, 5, 6, dtype=torch.bool)
-    label = point_labels(PointBatch.from_lists([targets]), valid, size)
+    label = point_labels(PointBatch.from_lists([targets]), torch.tensor([[40, 48]]), valid, size)
     np.testing.assert_array_equal(label[0], published_labels(targets, 40, 48, size))
 
 
 def test_no_point_labels_in_padding():
     valid = torch.zeros(1, 5, 6, dtype=torch.bool)
     valid[:, :3, :3] = True
-    label = point_labels(PointBatch.from_lists([[(2, [(23.0, 23.0)])]]), valid, 17)
+    points = PointBatch.from_lists([[(2, [(23.0, 23.0)])]])
+    label = point_labels(points, torch.tensor([[24, 24]]), valid, 17)
     assert (label >= 0).nonzero()[:, 1:].tolist() == [[2, 2]]

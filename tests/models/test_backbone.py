@@ -1,5 +1,6 @@
 """Backbones: strides, sizes, frozen layers, and where their weights come from."""
 
+import math
 import re
 
 import pytest
@@ -7,12 +8,15 @@ import timm
 import torch
 import torch.nn.functional as F
 from networks import batch
-from safetensors.torch import save_file
+from published_networks import golden_folder
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from point2mask.models import BackboneConfig, Geometry
 from point2mask.models.backbone import Backbone, run_by_size
 from point2mask.models.geometry import cells
+from point2mask.models.published import from_published
+from point2mask.models.swin import resize_bias_tables
 from point2mask.models.weights import efficientnet_lite0, lite0_name
 
 SMALL_SWIN = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 4)}
@@ -54,6 +58,48 @@ def test_swin_gives_channels_first_and_normalised(small_swin, size):
         torch.testing.assert_close(
             x.std(1, correction=0), torch.ones_like(x[:, 0]), rtol=0, atol=1e-2
         )
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("size", ["224x224", "224x320", "150x200"])
+def test_the_published_swin(size, data_root, monkeypatch):
+    """Windows that do not divide the map, and a last stage that one window covers."""
+    sizes = {"embed_dim": 16, "depths": (2, 2, 4, 2), "num_heads": (2, 4, 8, 16)}
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **own: create(name, **sizes, **own))
+    config = BackboneConfig(
+        name="swin_tiny_patch4_window7_224", pretrained="none", freeze_stem=False
+    )
+    backbone = Backbone(config, published=True).eval()
+    golden = golden_folder(data_root, "golden_swin")
+    heads = load_file(golden_folder(data_root, "golden") / "weights.safetensors")
+    heads = {name: tensor for name, tensor in heads.items() if not name.startswith("backbone.")}
+    tensors, _ = from_published(heads | load_file(golden / "weights.safetensors"))
+    start = "backbone."
+    own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+    backbone.load_state_dict(own)
+    data = load_file(golden / "data.safetensors")
+    with torch.no_grad():
+        maps = backbone(data[f"{size}.image"].float())
+    for stride, found in zip((8, 16, 32), maps, strict=True):
+        torch.testing.assert_close(found, data[f"{size}.stride{stride}"], rtol=1e-5, atol=1e-5)
+
+
+def test_position_tables_of_another_window_are_bicubic():
+    name = "layers.0.blocks.0.attn.relative_position_bias_table"
+    table = torch.randn(23**2, 2, dtype=torch.float64)
+    resized = resize_bias_tables({name: table, "norm.weight": table}, 7)
+    assert resized["norm.weight"] is table
+    weights = torch.zeros(13, 23, dtype=torch.float64)
+    for i, row in enumerate(weights):
+        place = (i + 0.5) * 23 / 13 - 0.5
+        for j in range(math.floor(place) - 1, math.floor(place) + 3):
+            t = abs(place - j)  # Keys' kernel with a = -0.75
+            near, far = 1.25 * t**3 - 2.25 * t**2 + 1, -0.75 * (t**3 - 5 * t**2 + 8 * t - 4)
+            row[min(max(j, 0), 22)] += near if t <= 1 else far
+    expected = torch.einsum("iy,yxc,jx->ijc", weights, table.view(23, 23, 2), weights)
+    torch.testing.assert_close(resized[name], expected.flatten(0, 1))
+    assert resize_bias_tables({name: expected.flatten(0, 1)}, 7)[name].equal(expected.flatten(0, 1))
 
 
 def test_the_published_backbones_can_be_built():

@@ -64,10 +64,11 @@ def test_shapes(canvas):
     assert ((boxes >= 0) & (boxes <= 1)).all()
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_an_image_gives_the_same_in_every_batch(activation):
+def test_an_image_gives_the_same_in_every_batch(activation, published):
     """What surrounds the image is NaN: it is not even read."""
-    network = build(tiny(mask_activation=activation))
+    network = build(tiny(mask_activation=activation, published=published))
     images, image_size = batch(SIZES, CANVAS)
     with torch.no_grad():
         output, together = everything(network, images, image_size)

@@ -61,6 +61,20 @@ def test_overrides(path):
     assert config.seed == 3
 
 
+def test_published_is_short_for_all_of_its_parts(path, tmp_path):
+    config = load_config(path, ["published=true"])
+    assert config.network.published
+    assert config.loss.published
+    assert config.supervision.published
+    save_config(tmp_path / "saved.yaml", config)
+    assert load_config(tmp_path / "saved.yaml") == config
+    assert load_config(path, ["published=false"]) == load_config(path)
+    with pytest.raises(DataError, match=r"^published: expected true or false, got 1$"):
+        load_config(path, ["published=1"])
+    with pytest.raises(DataError, match=r"^network\.published: unknown key of architecture mask2"):
+        load_config(path, ["published=true", "network.architecture=mask2former"])
+
+
 def test_saving_gives_the_same_configuration_back(path, tmp_path):
     config = load_config(path, ["augment.crop=[10, 20]", "schedule.learning_rate=1e-5"])
     assert math.isinf(config.supervision.pseudo_masks.transport.supply_relaxation)

@@ -55,6 +55,17 @@ def test_a_step_trains_every_parameter(name, activation):
         torch.testing.assert_close(training.image_losses[loss_name].sum(), loss.detach())
 
 
+@pytest.mark.parametrize("kind", ["points", "masks"])
+def test_a_published_step_trains_every_parameter(kind):
+    supervision = SupervisionConfig(kind=kind, published=True)
+    training = module(supervision, SegformerLossConfig(published=True), published=True)
+    losses, _ = training(make_batch(dtype=torch.float32, fill=float("nan")), 0)
+    assert_trained(training, losses)
+    black, _ = training.eval()(make_batch(dtype=torch.float32), 0)
+    nan, _ = training(make_batch(dtype=torch.float32, fill=float("nan")), 0)
+    torch.testing.assert_close(black, nan)
+
+
 @pytest.mark.parametrize("name", SUPERVISIONS)
 def test_a_step_trains_every_parameter_of_mask2former(name):
     torch.manual_seed(0)
@@ -90,6 +101,7 @@ def test_phases():
     supervision = SupervisionConfig(transport_warmup=5)
     assert supervision.at(4).assigner == "nearest"
     assert supervision.at(5).assigner == "transport"
+    assert replace(supervision, published=True).at(4).assigner == "first_phase"
     psps = replace(supervision, pseudo_masks=PseudoMaskOptions(assigner="shortest_path"))
     assert psps.at(0).assigner == "shortest_path"
     with pytest.raises(ValueError, match=r"^kind: expected one of points, masks, got 'boxes'$"):

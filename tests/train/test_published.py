@@ -72,7 +72,8 @@ def check_maps(network, golden):
 @torch.no_grad()
 def check_step(network, golden, step, losses, but=()):
     """Pseudo-masks in every pixel, and losses."""
-    module = TrainingModule(network, losses, SupervisionConfig(transport_warmup=12000)).eval()
+    supervision = SupervisionConfig(transport_warmup=12000, published=losses.published)
+    module = TrainingModule(network, losses, supervision).eval()
     found, masks = module(golden.batch, step)
     category = golden.batch.points.category
     for b in range(len(category)):
@@ -99,3 +100,15 @@ def test_panoptic_maps(network, golden):
 @pytest.mark.parametrize("step", [5000, 13000])
 def test_a_step_of_both_phases(network, golden, step):
     check_step(network, golden, step, SegformerLossConfig(), but=MENDED)
+
+
+@pytest.mark.parametrize("step", [5000, 13000])
+@pytest.mark.parametrize("folder", ["golden", "golden_150x200"])
+def test_published_mode(folder, step, data_root, monkeypatch):
+    """Also at a size that is no multiple of 64, where the grids differ."""
+    golden = Golden.read(golden_folder(data_root, folder))
+    network = golden_network(data_root, monkeypatch, published=True)
+    if step == 5000:
+        check_outputs(network, golden)
+        check_maps(network, golden)
+    check_step(network, golden, step, SegformerLossConfig(published=True))

@@ -48,6 +48,9 @@ class PointLossConfig(Checked):
     lab_dilation: Annotated[int, Range(1, 64)] = 2
     tree_sigma: Annotated[float, Range(0, 1e6, open_low=True)] = 0.02  # θ₂
     temperature: Annotated[float, Range(1e-3, 1e3)] = 0.07  # τ of the contrast
+    # Contrast, boundary, and what sums are divided by, to the letter of the published code: without
+    # the mends that docs/fidelity.md lists.
+    published: bool = False
 
     def check(self) -> None:
         known = self.names()

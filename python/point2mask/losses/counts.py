@@ -27,9 +27,12 @@ def divisor(total: Tensor) -> Tensor:
     return total / torch.distributed.get_world_size() if _parallel() else total
 
 
-def divisor_of(count: Tensor) -> Tensor:
-    """:func:`divisor` from this process' own count, as :func:`over_processes`."""
-    return divisor(over_processes(count))
+def divisor_of(count: Tensor, local: bool = False) -> Tensor:
+    """:func:`divisor` from this process' own count, as :func:`over_processes`.
+
+    ``local``: as published where the processes do not speak of a count; the count itself.
+    """
+    return count.clamp(min=1) if local else divisor(over_processes(count))
 
 
 def _parallel() -> bool:

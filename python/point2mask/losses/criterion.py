@@ -14,6 +14,7 @@ from point2mask.losses.mask2former import Mask2FormerLosses
 from point2mask.losses.panoptic_segformer import SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
+from point2mask.losses.published import published_contrast, published_separation
 from point2mask.losses.sets import SegmentLosses
 from point2mask.losses.targets import Targets
 from point2mask.losses.tree_energy import tree_energy
@@ -87,40 +88,48 @@ class Criterion:
         logits = full(output.semantics.logits)
         losses = {
             "semantic_presence": class_presence_focal(
-                full(output.semantics.presence_logits), targets.tags
+                full(output.semantics.presence_logits), targets.tags, config.published
             ),
-            "semantic_point": point_cross_entropy(logits, targets.label),
+            "semantic_point": point_cross_entropy(logits, targets.label, config.published),
         }
         if targets.complete or not (config.semantic_lab or config.semantic_tree):
             return losses
-        valid = output.geometry.finest
-        colors = cell_means(batch.images, batch.image_size, output.geometry.shapes[0])
+        geometry = output.geometry
+        valid = geometry.finest
+        colors = cell_means(
+            batch.images, batch.image_size, geometry.shapes[0], spanning=geometry.spanning
+        )
         if config.semantic_lab:
             losses["semantic_lab"] = lab_affinity(
                 logits, cell_lab(colors, valid), valid, config.lab_kernels, config.lab_dilation
             )
         if config.semantic_tree:
             tree = image_tree(network.normalise(colors), valid, config.tree_sigma)
-            losses["semantic_tree"] = tree_energy(logits, tree, valid, targets.label)
+            losses["semantic_tree"] = tree_energy(
+                logits, tree, valid, targets.label, config.published
+            )
         return losses
 
     def _pseudo_mask_maps(
         self, output: NetworkOutput, targets: Targets, batch: Batch
     ) -> dict[str, Tensor]:
         """The maps that serve the pseudo masks, taught by the masks."""
-        losses, masks = {}, targets.masks
-        if self.config.boundary:
-            losses["boundary"] = boundary_separation(
-                full(output.boundary_logits), output.geometry, masks.instance, masks.semantic
+        losses, masks, config = {}, targets.masks, self.config
+        geometry, maps = output.geometry, (masks.instance, masks.semantic)
+        if config.boundary:
+            logits = full(output.boundary_logits)
+            losses["boundary"] = (
+                published_separation(logits, geometry, *maps, batch.is_thing)
+                if config.published
+                else boundary_separation(logits, geometry, *maps)
             )
-        if self.config.contrast:
-            losses["contrast"] = point_to_mask_contrast(
-                full(output.features),
-                batch.points,
-                masks.instance,
-                masks.semantic,
-                batch.is_thing,
-                self.config.temperature,
+        if config.contrast:
+            features, points = full(output.features), batch.points
+            rest = (*maps, batch.is_thing, config.temperature)
+            losses["contrast"] = (
+                published_contrast(features, geometry, points, *rest)
+                if config.published
+                else point_to_mask_contrast(features, points, *rest)
             )
         return losses
 
@@ -134,7 +143,8 @@ class Criterion:
         """
         config = self.config
         share = counts / counts.sum().clamp(min=1)
-        share = torch.where(counts > 0, share, 1.0)
+        if not config.published:
+            share = torch.where(counts > 0, share, 1.0)
         factor = min(step / config.warmup_iterations, 1.0) if config.warmup_iterations else 1.0
         weighted = {}
         for name, loss in losses.items():

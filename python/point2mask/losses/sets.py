@@ -14,7 +14,7 @@ class SegmentLosses(NamedTuple):
     """What the things and stuff that a network finds cost it."""
 
     losses: dict[str, Tensor]  # by name, [B] each, not weighted yet
-    counts: Tensor  # [2], things and stuff to be found, over all processes
+    counts: Tensor  # [2], things and stuff to be found, over all processes, for their shares
 
 
 def sigmoid_focal(logits: Tensor, target: Tensor) -> Tensor:

@@ -37,7 +37,9 @@ class Targets:
     complete: bool
 
 
-def point_targets(batch: Batch, masks: PseudoMasks, valid: Tensor, point_size: int) -> Targets:
+def point_targets(
+    batch: Batch, masks: PseudoMasks, valid: Tensor, point_size: int, spanning: bool = False
+) -> Targets:
     """Targets from clicks and the pseudo masks grown from them.
 
     A thing whose mask is empty stays a target, with the box in the middle, as published.
@@ -47,6 +49,7 @@ def point_targets(batch: Batch, masks: PseudoMasks, valid: Tensor, point_size: i
         masks: of the batch.
         valid: bool ``[B, h, w]``, cells at stride 8 that hold image.
         point_size: side of the square around a click that is certain of its class, pixels.
+        spanning: whether cells span every image: ``Geometry.spanning``.
     """
     points = batch.points.nonempty()
     return _targets(
@@ -54,13 +57,13 @@ def point_targets(batch: Batch, masks: PseudoMasks, valid: Tensor, point_size: i
         masks,
         points.is_point.any(-1),
         class_presence(points, len(batch.is_thing)),
-        point_labels(points, valid, point_size),
+        point_labels(points, batch.image_size, valid, point_size, spanning),
         complete=False,
     )
 
 
-def mask_targets(batch: Batch, valid: Tensor) -> Targets:
-    """Targets from true masks; ``valid`` as for :func:`point_targets`."""
+def mask_targets(batch: Batch, valid: Tensor, spanning: bool = False) -> Targets:
+    """Targets from true masks; ``valid`` and ``spanning`` as for :func:`point_targets`."""
     masks = true_masks(batch)
     area = ops.mask_statistics(masks.semantic, len(batch.is_thing)).area
     return _targets(
@@ -68,7 +71,7 @@ def mask_targets(batch: Batch, valid: Tensor) -> Targets:
         masks,
         F.pad(masks.area, (0, int(masks.area.shape[1] == 0))) > 0,
         area > 0,
-        cell_labels(masks.semantic, batch.image_size, valid),
+        cell_labels(masks.semantic, batch.image_size, valid, spanning),
         complete=True,
     )
 

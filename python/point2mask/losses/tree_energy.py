@@ -7,7 +7,9 @@ from point2mask.losses.counts import divisor_of
 from point2mask.pseudo_masks.image_tree import ImageTree
 
 
-def tree_energy(logits: Tensor, tree: ImageTree, valid: Tensor, label: Tensor) -> Tensor:
+def tree_energy(
+    logits: Tensor, tree: ImageTree, valid: Tensor, label: Tensor, local: bool = False
+) -> Tensor:
     """Σ_i |p_i - p̂_i| / #unlabelled, with p̂ = p filtered along the tree (Eq. 7).
 
     As published the sum runs over all pixels and the count, the batch's, over the unlabelled ones.
@@ -18,6 +20,7 @@ def tree_energy(logits: Tensor, tree: ImageTree, valid: Tensor, label: Tensor) -
         tree: of the images.
         valid: bool ``[B, h, w]``, cells that hold image.
         label: int ``[B, h, w]``, class known from a click, -1 = unlabelled.
+        local: whether the pixels of other processes do not count, as published.
 
     Returns:
         ``[B]``, the images' parts of the loss of the batch.
@@ -29,4 +32,4 @@ def tree_energy(logits: Tensor, tree: ImageTree, valid: Tensor, label: Tensor) -
     )
     difference = (probability - filtered).abs().sum(1)
     energy = (difference * valid.flatten(1)).sum(1)
-    return energy / divisor_of((valid & (label < 0)).sum())
+    return energy / divisor_of((valid & (label < 0)).sum(), local)

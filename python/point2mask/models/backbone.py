@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from point2mask.models.config import MASK_LEVELS, STRIDES, BackboneConfig
 from point2mask.models.geometry import Geometry, cells
+from point2mask.models.swin import PATCH, pad_before_rolling, resize_bias_tables
 from point2mask.models.weights import check_loaded, efficientnet_lite0, read_weights
 from point2mask.ranges import did_you_mean
 
@@ -21,7 +22,8 @@ class Backbone(nn.Module):
     """Features at strides 8, 16 and 32, or at others, of images of any size.
 
     An image is padded with zeros, its mean colour, to a multiple of 32 and never to the size of
-    its neighbours in the batch: its features do not depend on them.
+    its neighbours in the batch: its features do not depend on them. ``published``: to whole patches
+    of a transformer alone, and Swin as in :mod:`point2mask.models.swin`.
 
     Attributes:
         channels: of the feature maps.
@@ -32,9 +34,14 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: BackboneConfig, strides: tuple[int, ...] = _STRIDES) -> None:
+    def __init__(
+        self,
+        config: BackboneConfig,
+        strides: tuple[int, ...] = _STRIDES,
+        published: bool = False,
+    ) -> None:
         super().__init__()
-        body, mean, std = _build(config, strides)
+        body, mean, std = _build(config, strides, published)
         self.body: Any = body
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
@@ -47,6 +54,9 @@ class Backbone(nn.Module):
         self.norms = nn.ModuleList(
             nn.LayerNorm(width) if self._channels_last else nn.Identity() for width in self.channels
         )
+        self._multiple = _STRIDES[-1]
+        if published:
+            self._multiple = PATCH if self._channels_last else 1
         self._freeze_batch_norm = config.freeze_batch_norm
         if config.freeze_stem:
             first_trained = info.module_name()[info.reduction().index(_STRIDES[0])]
@@ -72,7 +82,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps ``[B, C_l, ceil(H / s), ceil(W / s)]`` of images ``[B, 3, H, W]``."""
         height, width = images.shape[-2:]
-        multiple = _STRIDES[-1]
+        multiple = self._multiple
         padded = F.pad(images, (0, -width % multiple, 0, -height % multiple))
         # Channels last: a quarter of the time of a convolutional network on the CPU.
         features = self.body(padded.contiguous(memory_format=torch.channels_last))
@@ -149,7 +159,7 @@ def in_order(parts: Sequence[Tensor], order: list[int], dim: int = 0) -> Tensor:
 
 
 def _build(
-    config: BackboneConfig, wanted: tuple[int, ...]
+    config: BackboneConfig, wanted: tuple[int, ...], published: bool
 ) -> tuple[Any, tuple[float, ...], tuple[float, ...]]:
     """timm's feature extractor with the weights asked for, and the mean and std they expect."""
     import timm
@@ -162,13 +172,22 @@ def _build(
         options["drop_path_rate"] = config.drop_path
     if config.window is not None:
         options["window_size"] = config.window
-    if config.name.startswith("swin"):
+    swin = config.name.startswith("swin")
+    if swin:
         options["strict_img_size"] = False  # else the one size of its training
+        options["always_partition"] = published
     state: dict[str, Tensor] = {}
     if config.pretrained not in ("none", "hub", "package"):
         state = read_weights(config.pretrained)
+    elif config.pretrained == "hub" and swin and published and config.window is not None:
+        state = timm.create_model(config.name, pretrained=True).state_dict()
+    if state:
+        if swin and published and config.window is not None:
+            state = resize_bias_tables(state, config.window)
         options["pretrained_cfg_overlay"] = {"state_dict": state}
     body: Any = timm.create_model(config.name, **options)
+    if swin and published:
+        pad_before_rolling(body)
     strides = body.feature_info.reduction()
     if not set(wanted) <= set(strides):
         raise ValueError(f"backbone must have strides {wanted}, got {strides} of {config.name!r}")

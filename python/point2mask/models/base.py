@@ -71,6 +71,7 @@ class PointNetwork(nn.Module, ABC):
 
     config: AnyNetworkConfig
     backbone: Backbone
+    spanning = False  # whether its cells span every image: Geometry.spanning
 
     def add_maps(self) -> None:
         """Makes the decoder of the semantic map and the heads that only serve the pseudo masks."""
@@ -116,7 +117,7 @@ class PointNetwork(nn.Module, ABC):
 
     def encode(self, images: Tensor, image_size: Tensor) -> Encoded:
         """Backbone and encoder; arguments as for :meth:`forward`."""
-        return self.encode_placed(images, Geometry.of(image_size, images))
+        return self.encode_placed(images, Geometry.of(image_size, images, self.spanning))
 
     def maps(self, encoded: Encoded) -> tuple[Semantics, Tensor, Tensor]:
         """Semantic map, boundary logits and features, as in :class:`NetworkOutput`."""

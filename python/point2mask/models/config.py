@@ -104,6 +104,8 @@ class NetworkConfig(PointNetworkConfig):
     # "sigmoid": masks are logits.
     mask_activation: Literal["relu", "sigmoid"] = "relu"
     norm_groups: Width = 32  # of the GroupNorm after the backbone
+    # The grids of the published code, and its Swin: docs/fidelity.md. The weights know which.
+    published: bool = False
 
     def check(self) -> None:
         super().check()

@@ -55,7 +55,7 @@ class _Inference(nn.Module):
         super().__init__()
         self.network = network
         # Sizes are read from a tensor here, which a traced program could not do.
-        self.geometry = Geometry.of(torch.tensor([images.shape[-2:]]), images)
+        self.geometry = Geometry.of(torch.tensor([images.shape[-2:]]), images, network.spanning)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         encoded = self.network.encode_placed(self.network.normalise(images), self.geometry)

@@ -4,6 +4,9 @@ A cell of the level with stride s covers the pixels ``s·i`` to ``s·i + s - 1``
 the sizes of image and batch. Images lie at the top left; a cell is valid if it holds a pixel of
 its image. All that a network does depends on valid cells alone, so an image gives the same result
 in every batch.
+
+On the published grid, here ``spanning``, as many cells span each image exactly: one of them covers
+``size / cells`` pixels, a little less than s, and less alike on every level.
 """
 
 from collections.abc import Sequence
@@ -50,9 +53,10 @@ class Geometry:
     extent: Tensor  # [B, levels, 2], width and height of every image in cells, not rounded
     valid_ratio: Tensor  # [B, levels, 2], the same as parts of the padded level
     resize: tuple[tuple[Tensor, Tensor], ...]  # for each mask level: [B, h, h_l], [B, w, w_l]
+    spanning: bool  # whether the cells of a level span every image, as published
 
     @classmethod
-    def of(cls, image_size: Tensor, images: Tensor) -> "Geometry":
+    def of(cls, image_size: Tensor, images: Tensor, spanning: bool = False) -> "Geometry":
         """Of a batch ``[B, 3, H, W]`` with images of sizes ``[B, 2]`` (height, width).
 
         The sizes are read: on the CPU they cost no synchronisation.
@@ -82,11 +86,13 @@ class Geometry:
         )
         size = torch.tensor(sizes, dtype=dtype).flip(1)[:, None]
         extent = size / torch.tensor(STRIDES, dtype=dtype)[:, None]
+        if spanning:
+            extent = extent.ceil()
         ratio = extent / torch.tensor(shapes, dtype=dtype).flip(1)
         resize = tuple(
             (
-                _resize([h for h, _ in sizes], level, shapes[0][0], shapes[level][0]).to(device),
-                _resize([w for _, w in sizes], level, shapes[0][1], shapes[level][1]).to(device),
+                _resize([h for h, _ in sizes], level, shapes[0][0], shapes[level][0], spanning),
+                _resize([w for _, w in sizes], level, shapes[0][1], shapes[level][1], spanning),
             )
             for level in range(MASK_LEVELS)
         )
@@ -97,7 +103,8 @@ class Geometry:
             valid.to(device),
             extent.to(device),
             ratio.to(device),
-            resize,
+            tuple((rows.to(device), columns.to(device)) for rows, columns in resize),
+            spanning,
         )
 
     @property
@@ -161,7 +168,10 @@ class Geometry:
         flat = inside.reshape(-1, 1, *inside.shape[-2:])
         if flat.shape[0] == 0:
             return maps.new_zeros(*maps.shape[:-2], height, width)
-        full = F.interpolate(flat, scale_factor=stride, mode="bilinear", align_corners=False)
+        if self.spanning:
+            full = F.interpolate(flat, (height, width), mode="bilinear", align_corners=False)
+        else:
+            full = F.interpolate(flat, scale_factor=stride, mode="bilinear", align_corners=False)
         return full[..., :height, :width].reshape(*maps.shape[:-2], height, width)
 
 
@@ -172,10 +182,12 @@ def _valid(size: tuple[int, int], stride: int, shape: tuple[int, int]) -> Tensor
     return rows[:, None] & columns
 
 
-def _resize(pixels: list[int], level: int, out_cells: int, in_cells: int) -> Tensor:
+def _resize(pixels: list[int], level: int, out_cells: int, in_cells: int, spanning: bool) -> Tensor:
     """Bilinear weights ``[B, out_cells, in_cells]`` from a mask level to stride 8, on one axis."""
-    factor = STRIDES[level] // STRIDES[0]
-    last = torch.tensor([cells(size, STRIDES[level]) - 1 for size in pixels])
+    count = torch.tensor([cells(size, STRIDES[level]) for size in pixels])[:, None]
+    factor = torch.tensor(STRIDES[level] / STRIDES[0])
+    if spanning:
+        factor = torch.tensor([cells(size, STRIDES[0]) for size in pixels])[:, None] / count
     centre = (torch.arange(out_cells) + 0.5) / factor - 0.5
-    centre = torch.minimum(centre.clamp(min=0), last[:, None])  # the border repeated
+    centre = torch.minimum(centre.clamp(min=0), count - 1)  # the border repeated
     return (1 - (centre[..., None] - torch.arange(in_cells)).abs()).clamp(min=0)

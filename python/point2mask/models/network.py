@@ -44,9 +44,9 @@ class PanopticNetwork(PointNetwork):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.spanning = config, config.published
         sizes = (config.width, config.heads, config.feedforward)
-        self.backbone = Backbone(config.backbone)
+        self.backbone = Backbone(config.backbone, published=config.published)
         self.neck = ChannelMapper(self.backbone.channels, config)
         self.level_embedding = nn.Parameter(torch.randn(len(STRIDES), config.width))
         self.encoder = Encoder(config)

@@ -69,9 +69,7 @@ _LAYER_PARTS["decoder"] |= _FEEDFORWARD
 
 # What a checkpoint holds beside the network: a counter, constants, and the parts of the last thing
 # layer that have no use because its queries go nowhere.
-_LEFT_OVER = re.compile(
-    r"bbox_head\._iter|.*\.num_batches_tracked|.*\.relative_position_index|.*\.attn_mask"
-)
+_LEFT_OVER = re.compile(r"bbox_head\._iter|.*\.relative_position_index|.*\.attn_mask")
 _UNUSED_IN_LAST = ("norm1.", "norm3.", "mlp.", "mask_attn.out_proj.")
 
 
@@ -123,11 +121,10 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list
     }
     left_over = []
     for name, tensor in state.items():
-        found = dict(_converted(name, tensor, state, last))
-        if found:
-            tensors |= found
-        elif _LEFT_OVER.fullmatch(name) or _is_unused(name, last):
+        if _LEFT_OVER.fullmatch(name) or _is_unused(name, last):
             left_over.append(name)
+        elif found := dict(_converted(name, tensor, state, last)):
+            tensors |= found
         elif not re.search(r"mask_projs\.[1-9]", name):  # taken together with mask_projs.0
             raise ValueError(f"expected the tensors of a published network, got {name!r}")
     if any(f"things_mask_head.model.layers.{last}.mask_attn.in_proj" in name for name in state):

@@ -130,7 +130,7 @@ def pseudo_masks(
     thing_pixel = is_thing[pixel_class] & is_image
     padded = image_size is not None
     problem = _problem(
-        maps, pixel_class, thing_pixel, points, is_thing, size, padded, areas, options
+        maps, pixel_class, is_image, thing_pixel, points, is_thing, size, padded, areas, options
     )
     instance = assign(problem, options.assigner, options.transport)
     confident = (best >= options.confidence) & (best > 0) & is_image
@@ -148,6 +148,7 @@ def pseudo_masks(
 def _problem(
     maps: Maps,
     pixel_class: Tensor,
+    is_image: Tensor,
     thing_pixel: Tensor,
     points: PointBatch,
     is_thing: Tensor,
@@ -197,6 +198,7 @@ def _problem(
         cost=cost,
         likelihood=own.add_(stuff),
         pixel_class=pixel_class,
+        is_image=is_image,
         foreground=thing_pixel & is_target.any(1)[:, None, None],
         is_target=is_target,
         points=points,

@@ -8,16 +8,28 @@ from torch import Tensor
 from point2mask import ops
 from point2mask.pseudo_masks.options import Assigner, TransportOptions
 from point2mask.pseudo_masks.problem import Problem
-from point2mask.pseudo_masks.supplies import supplies
+from point2mask.pseudo_masks.supplies import label_areas, supplies
 
 
 def assign_nearest(problem: Problem, options: TransportOptions) -> Tensor:
     """The target of least cost.
 
-    Equal to the published first phase: there supplies are the nearest targets' own counts, so the
-    nearest assignment is feasible and optimal, and transport changes nothing.
+    What the published first phase amounts to: there supplies are the nearest targets' own counts,
+    so the nearest assignment is feasible and optimal, and transport changes next to nothing.
     """
     return problem.cheapest(problem.cost)
+
+
+def assign_first_phase(problem: Problem, options: TransportOptions) -> Tensor:
+    """The published first phase to the letter: a transport of all pixels, stuff too, whose supplies
+    are the counts of the nearest targets. It moves pixels whose two best costs are nearly equal.
+    """
+    cost, pixels = problem.cost.flatten(2), problem.is_image
+    supply = label_areas(problem, problem.nearest(problem.cost, pixels))
+    demand = pixels.flatten(1).to(cost.dtype)
+    solution = ops.sinkhorn(cost, supply, demand, options.epsilon, options.iterations)
+    labels = ops.transport_labels(cost, solution.potential, problem.demand)
+    return labels.view(problem.foreground.shape)
 
 
 def assign_shortest_path(problem: Problem, options: TransportOptions) -> Tensor:
@@ -47,6 +59,7 @@ ASSIGNERS: dict[Assigner, Callable[[Problem, TransportOptions], Tensor]] = {
     "transport": assign_transport,
     "shortest_path": assign_shortest_path,
     "nearest": assign_nearest,
+    "first_phase": assign_first_phase,
 }
 
 

@@ -1,12 +1,15 @@
 """Masks grown from clicks with what a network knows of their pictures."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from point2mask.models import NetworkOutput, PointNetwork
+from point2mask.models.backbone import in_order, pad_to
+from point2mask.models.config import STRIDES
+from point2mask.models.geometry import cells
 from point2mask.pseudo_masks import (
     PseudoMaskOptions,
     PseudoMasks,
@@ -16,7 +19,7 @@ from point2mask.pseudo_masks import (
 )
 from point2mask.pseudo_masks.areas import network_areas
 from point2mask.pseudo_masks.batch import Batch
-from point2mask.pseudo_masks.points import class_presence
+from point2mask.pseudo_masks.points import PointBatch, class_presence
 from point2mask.pseudo_masks.refine import refine
 
 IMPOSSIBLE = -1e4  # a logit whose exponential is 0, and which half precision holds
@@ -48,6 +51,8 @@ class Grower:
             points = batch.points.nonempty()
             areas = network_areas(self.network, output, points, batch.is_thing, batch.image_size)
             areas = areas[:, : batch.points.category.shape[1]]
+        if output.geometry.spanning:
+            return self._grow_by_size(semantic, output, batch, areas, options)
         learned = options.assigner != "shortest_path"
         return pseudo_masks(
             semantic,
@@ -62,6 +67,52 @@ class Grower:
             areas=areas,
             options=options,
         )
+
+    def _grow_by_size(
+        self,
+        semantic: Tensor,
+        output: NetworkOutput,
+        batch: Batch,
+        areas: Tensor | None,
+        options: PseudoMaskOptions,
+    ) -> PseudoMasks:
+        """The same on the published grids, which span every image: those of one size together."""
+        learned = options.assigner != "shortest_path"
+        parts, order = [], []
+        for (height, width), members in output.geometry.groups().items():
+            rows, columns = cells(height, STRIDES[0]), cells(width, STRIDES[0])
+            edges = None
+            if not learned:
+                h, w = (max(length // options.stride, 1) for length in (height, width))
+                edges = sobel_lab_edges(batch.images[members][..., :height, :width], h, w)
+            boundary = output.boundary_logits[members, :rows, :columns].float()
+            grown = pseudo_masks(
+                semantic[members][..., :height, :width],
+                PointBatch(batch.points.xy[members], batch.points.category[members]),
+                batch.is_thing,
+                boundary_logits=boundary if learned else None,
+                feature=output.features[members][..., :rows, :columns].float(),
+                low_level=edges,
+                areas=None if areas is None else areas[members],
+                options=options,
+            )
+            parts.append(_padded(grown, output.geometry.canvas))
+            order += members
+        return PseudoMasks(
+            *(
+                in_order([getattr(part, field.name) for part in parts], order)
+                for field in fields(PseudoMasks)
+            )
+        )
+
+
+def _padded(masks: PseudoMasks, canvas: tuple[int, int]) -> PseudoMasks:
+    """Masks of images without padding as those of a larger canvas."""
+    maps = {
+        name: pad_to(getattr(masks, name), canvas, value=-1)
+        for name in ("instance", "semantic", "panoptic")
+    }
+    return replace(masks, **maps)
 
 
 def among_clicked(output: NetworkOutput, batch: Batch) -> NetworkOutput:

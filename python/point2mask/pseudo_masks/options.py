@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from point2mask.ranges import Checked, Range, Share, Weight
 
 Supplies = Literal["centroid", "uniform", "network", "given"]
-Assigner = Literal["transport", "shortest_path", "nearest"]
+Assigner = Literal["transport", "shortest_path", "nearest", "first_phase"]
 Relaxation = Annotated[float, Range(0, inf, open_low=True)]
 
 
@@ -41,7 +41,8 @@ class PseudoMaskOptions(Checked):
     """Constants of the method; defaults are those of the published configurations.
 
     Attributes:
-        assigner: ``transport``, ``shortest_path`` or ``nearest``.
+        assigner: ``transport``, ``shortest_path``, ``nearest`` or ``first_phase``, the last being
+            ``nearest`` as it was published.
         transport: options of the transport assigner.
         stride: image pixels a cell of the graph on which shortest paths are computed.
         point_size: side of the square around a click that is certain of its class, pixels.
@@ -84,6 +85,7 @@ class SupervisionConfig(Checked):
         clicked_classes: classes without a click in an image have no part in its semantic map while
             it learns from clicks. With many classes this keeps the colour losses from their easy
             way out, one class everywhere. Published: False.
+        published: ``first_phase`` in the place of ``nearest``: docs/fidelity.md.
     """
 
     kind: Literal["points", "masks"] = "points"
@@ -91,6 +93,7 @@ class SupervisionConfig(Checked):
     transport_warmup: Annotated[int, Range(-1, 10**9)] = 12000
     refine_sigma: Weight = 0.0
     clicked_classes: bool = False
+    published: bool = False
 
     def check(self) -> None:
         if self.pseudo_masks.transport.supplies == "given":
@@ -102,5 +105,6 @@ class SupervisionConfig(Checked):
     def at(self, step: int) -> PseudoMaskOptions:
         """How masks are grown in a step."""
         if self.pseudo_masks.assigner == "transport" and step < self.transport_warmup:
-            return replace(self.pseudo_masks, assigner="nearest")
+            first: Assigner = "first_phase" if self.published else "nearest"
+            return replace(self.pseudo_masks, assigner=first)
         return self.pseudo_masks

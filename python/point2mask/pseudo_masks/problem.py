@@ -20,6 +20,7 @@ class Problem:
         cost: ``[B, K, H, W]`` the same, bilinear at the image's resolution, plus the class penalty.
         likelihood: ``[B, K, H, W]`` q = P of the target's class + P of all present stuff.
         pixel_class: int64 ``[B, H, W]`` most likely class.
+        is_image: bool ``[B, H, W]`` pixels that are no padding.
         foreground: bool ``[B, H, W]`` pixels to be labelled: no stuff, no padding.
         is_target: bool ``[B, K]`` thing targets; others take no part.
         points: the clicks.
@@ -35,6 +36,7 @@ class Problem:
     cost: Tensor
     likelihood: Tensor
     pixel_class: Tensor
+    is_image: Tensor
     foreground: Tensor
     is_target: Tensor
     points: PointBatch
@@ -57,13 +59,20 @@ class Problem:
     def cheapest(self, cost: Tensor) -> Tensor:
         """Int32 ``[B, H, W]``: the target of least ``cost [B, K, H, W]``, ties to the lowest.
 
-        -1 outside the foreground. The transport's labels with potentials of zero: one read of the
-        cost, where an arg min across targets is slow.
+        -1 outside the foreground.
+        """
+        return self.nearest(cost, self.foreground)
+
+    def nearest(self, cost: Tensor, pixels: Tensor) -> Tensor:
+        """The same of any ``pixels``, bool ``[B, H, W]``.
+
+        The transport's labels with potentials of zero: one read of the cost, where an arg min
+        across targets is slow.
         """
         potential = torch.zeros_like(self.is_target, dtype=cost.dtype)
         potential = potential.masked_fill_(~self.is_target, -torch.inf)
-        label = ops.transport_labels(cost.flatten(2), potential, self.demand)
-        return label.view(self.foreground.shape)
+        demand = pixels.flatten(1).to(cost.dtype)
+        return ops.transport_labels(cost.flatten(2), potential, demand).view(pixels.shape)
 
     def most_likely(self, distance: Tensor) -> Tensor:
         """PSPS labels ``argmax_j (1 - d_j) q_j`` for distances on the reduced grid (b.5).

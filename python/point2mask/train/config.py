@@ -33,6 +33,10 @@ CHANGEABLE = (
 
 Epochs = Annotated[int, Range(1, 10**6)]
 
+# The parts of a run that are to the letter of the published code with ``published: true``, a short
+# form in recipes and on the command line. Otherwise they have the mends of docs/fidelity.md.
+PUBLISHED = ("network", "loss", "supervision")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(Checked):
@@ -106,6 +110,9 @@ class RunConfig(Checked):
 def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration of a recipe, by name, or of a YAML file, with ``key.sub=value`` on top.
 
+    ``published: true`` sets ``network.published``, ``loss.published`` and
+    ``supervision.published``.
+
     Raises:
         DataError: no YAML, a wrong ``key=value``, a backbone that timm does not have, or as
             :func:`~point2mask.data.fields.parse`.
@@ -116,6 +123,11 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         if not equals or not all(key.split(".")):
             raise DataError(f"expected key=value, got {shown(entry)}")
         override(values, key, parse_yaml(text, shown(entry)))
+    published = values.pop("published", False)
+    if not isinstance(published, bool):
+        raise DataError(f"published: expected true or false, got {shown(published)}")
+    for part in PUBLISHED if published else ():
+        override(values, f"{part}.published", True)
     config = parse(RunConfig, values)
     try:
         check_backbone(config.network.backbone)

@@ -64,11 +64,11 @@ class TrainingModule(nn.Module):
     @torch.no_grad()
     def targets(self, output: NetworkOutput, batch: Batch, step: int) -> Targets:
         """True masks, or masks grown from the clicks with what the network knows."""
-        valid = output.geometry.finest
+        valid, spanning = output.geometry.finest, output.geometry.spanning
         supervision = self.grower.supervision
         if supervision.kind == "masks":
-            return mask_targets(batch, valid)
+            return mask_targets(batch, valid, spanning)
         options = supervision.at(step)
         semantic = self.grower.semantic_map(output, batch)
         masks = self.grower.grow(semantic, output, batch, options)
-        return point_targets(batch, masks, valid, options.point_size)
+        return point_targets(batch, masks, valid, options.point_size, spanning)
