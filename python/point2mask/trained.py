@@ -36,7 +36,7 @@ class TrainedConfig(Checked):
 
 def without_download(config: AnyNetworkConfig) -> AnyNetworkConfig:
     """Every weight comes from a file: no backbone is fetched or looked for."""
-    return replace(config, backbone=replace(config.backbone, pretrained="none"))
+    return replace(config, backbone=replace(config.backbone, pretrained="none"), weights=None)
 
 
 def check_classes(

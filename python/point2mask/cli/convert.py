@@ -1,4 +1,4 @@
-"""``point2mask convert``: data sets of other layouts to COCO panoptic."""
+"""``point2mask convert``: data sets of other layouts, and published checkpoints."""
 
 import argparse
 import sys
@@ -32,12 +32,13 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "convert",
         None,
-        "Convert data sets of other layouts to COCO panoptic.",
+        "Convert data sets of other layouts to COCO panoptic, or a published checkpoint.",
         """
           point2mask convert voc --voc VOCdevkit/VOC2012 --out data/voc
           point2mask convert coco --instances cells.json --images photos --out data/cells
           point2mask convert cityscapes --cityscapes cityscapes --out data/cityscapes
           point2mask convert ade20k --ade20k ADEChallengeData2016 --out data/ade20k
+          point2mask convert checkpoint point2mask_voc_r50.pth --out out/published
         """,
     )
     kinds = parser.add_subparsers(title="layouts", metavar="LAYOUT", required=True, dest="layout")
@@ -58,6 +59,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "ADEChallengeData2016, with images, annotations, objectInfo150.txt and, from an archive of "
         "its own, annotations_instance",
     )
+    _add_checkpoint(kinds)
 
 
 def _add_voc(kinds: Subparsers) -> None:
@@ -149,6 +151,37 @@ def _add_folder(kinds: Subparsers, name: str, summary: str, folder: str, content
     _add_output(parser, f"{name}_panoptic_train")
 
 
+def _add_checkpoint(kinds: Subparsers) -> None:
+    checkpoint = add_command(
+        kinds,
+        "checkpoint",
+        run_checkpoint,
+        "Convert a checkpoint that Point2Mask published, of ResNet-50, ResNet-101 or Swin-L on VOC "
+        "or COCO.",
+        """
+          a folder that predict, label and annotate --checkpoint, export and network.weights= take:
+            point2mask convert checkpoint point2mask_voc_r50.pth --out out/published
+            point2mask predict --checkpoint out/published --images photos --out out/predicted
+        """,
+    )
+    checkpoint.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a checkpoint of mmdet (.pth), of which no code is run, or the tensors of its "
+        "state_dict (.safetensors)",
+    )
+    checkpoint.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="gets config.json and model.safetensors; the network computes as published to the "
+        "letter (docs/fidelity.md)",
+    )
+    add_json(checkpoint)
+
+
 def _add_output(parser: Parser, stem: str) -> None:
     """The options of every layout; ``stem`` is the name of the JSON that is for training."""
     parser.add_argument(
@@ -192,6 +225,25 @@ def run_coco(args: argparse.Namespace) -> int:
 def run_folder(args: argparse.Namespace) -> int:
     reader = import_module(f"point2mask.data.formats.{args.layout}")
     return _convert(args, reader.read_splits(args.folder), report_of(args))
+
+
+def run_checkpoint(args: argparse.Namespace) -> int:
+    from point2mask.train.published import convert_checkpoint
+
+    converted = convert_checkpoint(args.file, args.out)
+    print(
+        f"the network of {converted.recipe}, {converted.tensors} tensors: {args.out}",
+        file=sys.stderr,
+    )
+    print(f"left over: {', '.join(converted.left_over) or 'nothing'}", file=sys.stderr)
+    result = {
+        "folder": str(args.out),
+        "recipe": converted.recipe,
+        "tensors": converted.tensors,
+        "left_over": converted.left_over,
+    }
+    write_result(args.json, result)
+    return 0
 
 
 def _convert(args: argparse.Namespace, splits: Iterable["Split"], report: "Report") -> int:

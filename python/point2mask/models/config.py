@@ -72,6 +72,9 @@ class PointNetworkConfig(Checked):
     # has none: there a class that has vanished from all images never comes back.
     semantic_activation: Literal["relu", "softplus"] = "relu"
     feature_width: Width = 128  # channels of the feature map that the pixel-to-target cost compares
+    # Folder of a trained network that training starts from: of a run, or of save_pretrained. What
+    # depends on the classes is taken where they are the same, else it starts anew.
+    weights: PathText | None = None
 
     def check(self) -> None:
         # Each head needs whole channels; the position encoding pairs of them for y and for x.

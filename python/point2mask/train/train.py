@@ -29,6 +29,7 @@ from point2mask.train.optimizer import Average, make_optimizer, set_learning_rat
 from point2mask.train.pictures import training_picture
 from point2mask.train.report import Report
 from point2mask.train.saving import RunProgress, save, take_up
+from point2mask.train.start import take_classes
 from point2mask.train.stopping import Stop, ignore_stop
 from point2mask.train.validation import Validation
 from point2mask.trained import check_classes
@@ -95,6 +96,9 @@ class Run:
         self.module = make_module(config).to(accelerator.device)
         self.module.train()
         self.network = cast(PointNetwork, self.module.network)
+        self.anew = 0  # tensors that a network given to start from did not have for these classes
+        if weights := config.network.weights:
+            self.anew = take_classes(self.network, weights, self.dataset.categories)
         self.optimizer = make_optimizer(self.module, config.schedule)
         self.parallel = accelerator.prepare(self.module)
         decay = config.schedule.ema_decay
@@ -142,6 +146,10 @@ class Run:
             f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
             + (f", from step {self.progress.step}" if last is not None else "")
         )
+        if self.anew and last is None:
+            self.report.say(
+                f"{self.config.network.weights} is of other classes: {self.anew} tensors start anew"
+            )
 
     def run(self) -> dict[str, Any]:
         """To the end, or until SIGTERM comes."""
