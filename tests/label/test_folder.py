@@ -26,7 +26,7 @@ from point2mask.data.panoptic import mask_name
 from point2mask.data.results import WHOLE, ResultFolder, locked
 from point2mask.data.shapes import write_shapes
 from point2mask.evaluation import mask_quality
-from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, label_folder
+from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, label_folder
 from point2mask.label.folder import NETWORK
 
 
@@ -428,7 +428,6 @@ def test_labelling_needs_no_torch():
 def test_the_command_offers_what_there_is():
     assert (*ASSIGNERS, NETWORK) == command.ASSIGNERS
     assert command.ASSIGNERS[0] == DEFAULT_ASSIGNER
-    assert command.MAX_SIDE == DEFAULT_MAX_SIDE
 
 
 @pytest.mark.data

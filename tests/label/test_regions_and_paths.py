@@ -11,6 +11,7 @@ from point2mask.label.paths import _Paths, _supplies
 from point2mask.label.picture import make_picture
 from point2mask.label.regions import superpixels
 from point2mask.label.scene import make_scene, place_clicks
+from point2mask.label.size import working_size
 
 
 def scene(clicks, shape=(40, 60), areas=None, categories=None, seed=0):
@@ -21,13 +22,15 @@ def scene(clicks, shape=(40, 60), areas=None, categories=None, seed=0):
         PointTarget(k + 1, category, points, area)
         for k, (points, area, category) in enumerate(zip(clicks, areas, categories, strict=True))
     ]
-    return make_scene(make_picture(image, None, 640), shape, targets, [True] * len(targets))
+    return make_scene(
+        make_picture(image, None, working_size(shape)), shape, targets, [True] * len(targets)
+    )
 
 
 def test_edges_mark_a_step_of_colour_and_nothing_else():
     picture = np.where(np.arange(64)[:, None] < 32, [200, 30, 30], [30, 30, 200])
     lab = edges.lab_picture(np.broadcast_to(picture, (48, 64, 3)).astype(np.float32))
-    strength = edges.built_in_edges(lab)
+    strength = edges.built_in_edges(lab, 0.1)
     assert strength[:, 31:33].min() > 0.8
     assert strength[:, :20].max() < 1e-3
     assert strength[:, 44:].max() < 1e-3
@@ -86,22 +89,27 @@ def distance_of(given):
     return np.random.default_rng(1).random((len(given.seeds), *given.shape)).astype(np.float32)
 
 
+def shares(given):
+    distance = distance_of(given)
+    return _supplies(given, distance, np.log(distance + 1))
+
+
 def test_supplies_are_the_given_areas():
     given = scene([((3.0, 3.0),), ((50.0, 30.0),)], areas=[100.0, 300.0])
-    np.testing.assert_allclose(_supplies(given, distance_of(given)), [0.25, 0.75])
+    np.testing.assert_allclose(shares(given), [0.25, 0.75])
 
 
 def test_supplies_of_targets_without_area_share_what_is_left():
     clicks = [((3.0, 3.0),), ((50.0, 30.0),), ((30.0, 20.0),)]
     given = scene(clicks, areas=[600.0, None, None])
-    supplies = _supplies(given, distance_of(given))
+    supplies = shares(given)
     assert supplies[0] == pytest.approx(0.25)
     assert supplies.sum() == pytest.approx(1)
     assert (supplies > 0).all()
     full = scene(clicks, areas=[2400.0, None, None])
-    assert (_supplies(full, distance_of(full)) > 0).all()
+    assert (shares(full) > 0).all()
     nothing = scene(clicks, areas=[0.0, 0.0, 0.0])
-    np.testing.assert_allclose(_supplies(nothing, distance_of(nothing)), 1 / 3)
+    np.testing.assert_allclose(shares(nothing), 1 / 3)
 
 
 def test_transport_gives_targets_their_areas():

@@ -18,11 +18,11 @@ from point2mask.data.png import read_rgb
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.segments import runs
 from point2mask.data.targets import PointTarget
-from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, PreparedImage
+from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, PreparedImage
 from point2mask.label.folder import find_edges, read_edges
-from point2mask.label.picture import reduced_shape
 from point2mask.label.prompts import PromptableNetwork
 from point2mask.label.scene import enlarged
+from point2mask.label.size import working_size
 
 BUILT_IN, EDGE_MAPS, NETWORK, PROMPTS = "built-in", "edge maps", "checkpoint", "prompts"
 KEPT = 4  # pictures whose click-independent part stays in memory: 15 to 35 MB each
@@ -57,7 +57,7 @@ class Cues:
     edges_dir: Path | None = None  # a grey picture of edge strength an image
     network: MapMaker | None = None
     prompts: PromptableNetwork | None = None
-    max_side: int = DEFAULT_MAX_SIDE
+    max_side: int | None = None
 
     @property
     def names(self) -> list[str]:
@@ -144,9 +144,8 @@ class Masks:
                 else:
                     index = prepared.label(targets, categories, marks)
                     if small:
-                        index = enlarged(
-                            index, reduced_shape((record.height, record.width), self.cues.max_side)
-                        )
+                        shape = record.height, record.width
+                        index = enlarged(index, working_size(shape, self.cues.max_side).shape)
             except ValueError as error:
                 raise DataError(f"{record.file_name}: {error}") from error
             kept.used.add(assigner)

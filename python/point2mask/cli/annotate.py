@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import Subparsers, UsageError, add_command, positive
-from point2mask.cli.label import MAX_SIDE, add_prompts
+from point2mask.cli.label import add_prompts
 from point2mask.cli.making import add_device, device_of
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--max-side",
         type=positive,
-        default=MAX_SIDE,
         metavar="PIXELS",
-        help="make masks on pictures reduced to this longer side (default: %(default)s)",
+        help="make masks on pictures reduced to this longer side (default: 640, and more where a "
+        "picture is long or its clicks are close together)",
     )
     parser.add_argument(
         "--port",

@@ -25,7 +25,6 @@ from point2mask.cli.making import (
 )
 
 ASSIGNERS = ("merge", "watershed", "shortest_path", "transport", "network")
-MAX_SIDE = 640
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -116,9 +115,9 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--max-side",
         type=positive,
-        default=MAX_SIDE,
         metavar="PIXELS",
-        help="work on pictures reduced to this longer side (default: %(default)s); not for network",
+        help="work on pictures reduced to this longer side (default: 640, and more where a "
+        "picture is long or its clicks are close together); not for network",
     )
     add_device(parser)
     add_spreading(

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from point2mask.data import BrokenPictureError, Made, Spreading
 
 
+SHOWN = 5  # names that a message lists
+
+
 def add_spreading(parser: Parser, workers: str) -> None:
     """The options that say which pictures are done, and by whom; ``workers`` is the default."""
     parser.add_argument(
@@ -124,6 +127,11 @@ def report_made(args: argparse.Namespace, made: "Made", what: str, seconds: floa
     )
     if part:
         print(f"when all parts are done: point2mask gather {args.out}", file=sys.stderr)
+    if made.notes:
+        lines = [f"{name}: {made.notes[name]}" for name in sorted(made.notes)]
+        rest = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        title = f"masks of {len(lines)} images may be too coarse:"
+        print(title, *lines[:SHOWN], *rest, sep="\n  ", file=sys.stderr)
     if made.left_out:
         total = made.images + len(made.left_out)
         reasons = [made.left_out[name] for name in sorted(made.left_out)]
@@ -136,6 +144,7 @@ def report_made(args: argparse.Namespace, made: "Made", what: str, seconds: floa
             what: made.segments,
             "kept": made.kept,
             "seconds": seconds,
+            "notes": made.notes,
             "left_out": [made.left_out[name] for name in sorted(made.left_out)],
         },
     )

@@ -64,6 +64,7 @@ class Outcome:
     segments: int = 0
     kept: bool = False  # it was there already
     broken: str = ""  # why it cannot be used
+    note: str = ""  # what a person should know of the result
 
 
 @dataclass
@@ -74,6 +75,7 @@ class Made:
     segments: int = 0
     kept: int = 0  # images that were there already
     left_out: dict[str, str] = field(default_factory=dict)  # why images are broken, by name
+    notes: dict[str, str] = field(default_factory=dict)  # about results, by names of images
 
 
 def make_pictures(
@@ -203,6 +205,8 @@ def _count(
         made.images += 1
         made.segments += outcome.segments
         made.kept += outcome.kept
+        if outcome.note:
+            made.notes[outcome.record.file_name] = outcome.note
         return
     error = BrokenPictureError(outcome.broken)
     if on_broken is None:

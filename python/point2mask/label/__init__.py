@@ -4,7 +4,6 @@ from point2mask.label.folder import LabelOptions, label_folder
 from point2mask.label.pipeline import (
     ASSIGNERS,
     DEFAULT_ASSIGNER,
-    DEFAULT_MAX_SIDE,
     AssignerName,
     PreparedImage,
     label_image,
@@ -13,7 +12,6 @@ from point2mask.label.pipeline import (
 __all__ = [
     "ASSIGNERS",
     "DEFAULT_ASSIGNER",
-    "DEFAULT_MAX_SIDE",
     "AssignerName",
     "LabelOptions",
     "PreparedImage",

@@ -1,6 +1,7 @@
 """What a picture says without learned weights: edge strength, and the appearance of pixels.
 
-Lengths in pixels hold for a picture whose longer side is :data:`REFERENCE_SIDE` and shrink with it.
+Lengths in pixels are those of an ordinary picture; they are multiplied by the unit of
+:class:`~point2mask.label.size.WorkingSize`.
 """
 
 import numpy as np
@@ -8,7 +9,6 @@ from numpy.typing import NDArray
 
 from point2mask import _core
 
-REFERENCE_SIDE = 640
 COLOR_BINS = 8  # a channel
 ORIENTATION_BINS = 6
 # Gradient of lightness, units of L a pixel: below the first it has no orientation.
@@ -22,18 +22,17 @@ def lab_picture(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(rgb2lab(rgb / np.float32(255)), dtype=np.float32)
 
 
-def built_in_edges(lab: NDArray[np.float32]) -> NDArray[np.float32]:
+def built_in_edges(lab: NDArray[np.float32], unit: float) -> NDArray[np.float32]:
     """Edge strength ``[H, W]``, about 1 on strong edges: colour gradient and histogram gradient.
 
     Their geometric mean: the first is sharp but sees texture, the second sees borders of texture
     but blurs them.
     """
-    scale = relative_side(lab.shape[:2])
     histogram = _core.histogram_gradient(
         np.moveaxis(_unit_lab(lab), 2, 0),
         bins=COLOR_BINS,
-        radius=max(2, round(6 * scale)),
-        distance=max(2, round(8 * scale)),
+        radius=max(2, round(6 * unit)),
+        distance=max(2, round(8 * unit)),
     )
     color = normalized(color_gradient(lab, 1.0))
     return np.asarray(np.sqrt(color * normalized(histogram)))
@@ -74,11 +73,6 @@ def appearance_bins(lab: NDArray[np.float32]) -> tuple[NDArray[np.int32], tuple[
     texture_bin = np.where(strength > 0, 1 + (strength - 1) * ORIENTATION_BINS + orientation, 0)
     bins = np.stack([color_bin, texture_bin.astype(np.int32)])
     return bins, (COLOR_BINS**3, 1 + len(STRENGTH_LIMITS) * ORIENTATION_BINS)
-
-
-def relative_side(shape: tuple[int, ...]) -> float:
-    """The longer side of a picture ``[H, W]`` in units of the reference side."""
-    return max(shape) / REFERENCE_SIDE
 
 
 def _unit_lab(lab: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Clicks on a folder of pictures to a COCO panoptic data set, picture by picture, in processes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from operator import itemgetter
@@ -36,7 +36,8 @@ from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.results import Making, ResultFolder
 from point2mask.data.sequences import Mapped
-from point2mask.label.pipeline import DEFAULT_ASSIGNER, DEFAULT_MAX_SIDE, AssignerName, label_image
+from point2mask.label.pipeline import DEFAULT_ASSIGNER, AssignerName, label_image
+from point2mask.label.size import too_small, working_size
 from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
 
@@ -59,7 +60,7 @@ class LabelOptions:
         assigner: one of :data:`point2mask.label.ASSIGNERS`, or ``network``: the pseudo-masks that
             the network of ``checkpoint`` is trained with.
         edges_dir: a grey picture of edge strength for every image, of the same stem.
-        max_side: pixels of the longer side to work at.
+        max_side: pixels of the longer side to work at; by default it follows picture and clicks.
         overlays: whether pictures tinted by their masks are written.
         checkpoint: folder of a run or of ``save_pretrained``; the boundaries that its network has
             learned are the edges, unless the assigner is ``network``.
@@ -72,7 +73,7 @@ class LabelOptions:
 
     assigner: AssignerName | Literal["network"] = DEFAULT_ASSIGNER
     edges_dir: Path | None = None
-    max_side: int = DEFAULT_MAX_SIDE
+    max_side: int | None = None
     overlays: bool = True
     checkpoint: Path | None = None
     network_side: int | None = None
@@ -219,7 +220,13 @@ def _label_item(
         [_size(path), None if edges_path is None else _size(edges_path)],
     )
     make = partial(_make, path, edges_path, item, categories, options)
-    return make_pictures(folder, making, categories, [record], [inputs], make)
+    outcomes = make_pictures(folder, making, categories, [record], [inputs], make)
+    if options.assigner == NETWORK or options.prompts is not None:
+        return outcomes
+    clicks = [target.points for target in targets if target.points]
+    shape = record.height, record.width
+    note = too_small(shape, working_size(shape, options.max_side, clicks), clicks)
+    return [replace(outcome, note=note) for outcome in outcomes]
 
 
 def _size(path: Path) -> int | None:

@@ -9,7 +9,8 @@ from point2mask.label.mask_costs import shared_with_masks
 from point2mask.label.picture import Picture
 from point2mask.label.scene import Scene, enlarged
 
-MAX_SIDE = 320  # pixels: paths need less detail than the borders of regions
+MAX_SIDE = 320  # pixels of an ordinary picture: paths need less detail than borders of regions
+MOST_CELLS = 64e6  # distances of all targets, of 4 bytes
 EDGE_LIMIT = 1.5  # of edge strength
 EDGE_POWER = 4  # high: a path is about as long as the highest edge that it crosses
 STEP_COST = 3e-5  # of a step without edge
@@ -22,7 +23,7 @@ SAMPLING = 2  # transport is solved on every so-many-th row and column
 @shared_with_masks
 def shortest_path(scene: Scene) -> NDArray[np.int32]:
     """The target from whose clicks the path over the lowest edges is shortest."""
-    small = scene.reduced(MAX_SIDE)
+    small = scene.reduced(_side(scene))
     distance = _distance(small, small.seeds)
     return enlarged(distance.argmin(0).astype(np.int32), scene.shape)
 
@@ -34,7 +35,7 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     (Point2Mask's supplies), scaled to what the given areas leave. Where a promptable network adds
     its costs, the cell is that of the lowest cost.
     """
-    small = scene.reduced(MAX_SIDE)
+    small = scene.reduced(_side(scene))
     distance = _distance(small, small.seeds)
     # Logarithms: a target's potential then multiplies its distances. Half a step at the clicks.
     cost = np.log(distance + np.float32(STEP_COST / 2))
@@ -53,6 +54,14 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     )
     labels = (cost - potential[0][:, None, None]).argmin(0)
     return enlarged(labels.astype(np.int32), scene.shape)
+
+
+def _side(scene: Scene) -> int:
+    """Pixels of the longer side that paths are found at."""
+    height, width = scene.shape
+    side = MAX_SIDE * scene.picture.size.growth
+    cells = len(scene.seeds) * height * width * (side / max(scene.shape)) ** 2
+    return max(MAX_SIDE, int(side * min(1.0, (MOST_CELLS / cells) ** 0.5)))
 
 
 def _supplies(

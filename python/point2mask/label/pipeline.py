@@ -17,6 +17,7 @@ from point2mask.label.paths import shortest_path, transport
 from point2mask.label.picture import Picture, make_picture
 from point2mask.label.regions import merge, watershed
 from point2mask.label.scene import Scene, enlarged, make_scene
+from point2mask.label.size import WorkingSize, working_size
 
 if TYPE_CHECKING:
     from point2mask.label.prompts import PromptableNetwork, PromptedPicture
@@ -32,7 +33,6 @@ ASSIGNERS: dict[AssignerName, Assigner] = {
     "transport": transport,
 }
 DEFAULT_ASSIGNER: AssignerName = "merge"
-DEFAULT_MAX_SIDE = 640
 REST_CATEGORY = -1  # of clicks on what belongs to no target
 
 
@@ -41,7 +41,7 @@ def label_image(
     targets: Sequence[PointTarget | Clicks],
     assigner: AssignerName = DEFAULT_ASSIGNER,
     edges: NDArray[np.floating] | None = None,
-    max_side: int = DEFAULT_MAX_SIDE,
+    max_side: int | None = None,
     is_thing: Sequence[bool] | None = None,
     marks: Marks = NO_MARKS,
     prompts: "PromptableNetwork | None" = None,
@@ -56,7 +56,9 @@ def label_image(
         assigner: one of :data:`ASSIGNERS`.
         edges: edge strength ``[h, w]`` >= 0 of any size and scale, of a learned detector say, to be
             averaged with the built-in one.
-        max_side: pixels of the longer side to work at; larger pictures are reduced.
+        max_side: pixels of the longer side to work at, to which larger pictures are reduced; by
+            default it follows their area and the spacing of clicks, see
+            :mod:`point2mask.label.size`.
         is_thing: for every target whether its category is a thing; by default all are. Things are
             taken to lie near their clicks, stuff is not.
         marks: clicks on what belongs to no target, which compete for pixels like those of stuff,
@@ -97,21 +99,29 @@ class PreparedImage:
         self,
         image: NDArray[np.uint8],
         edges: NDArray[np.floating] | None = None,
-        max_side: int = DEFAULT_MAX_SIDE,
+        max_side: int | None = None,
         prompts: "PromptableNetwork | None" = None,
     ) -> None:
         """Arguments and errors as for :func:`label_image`; both arrays must stay as they are."""
         _check_image(image, edges, max_side)
         self.shape = image.shape[:2]
-        self._make: Callable[[], _Made] | None = partial(_make, image, edges, max_side, prompts)
+        self._max_side, self._prompts = max_side, prompts
+        self._make: Callable[[WorkingSize], _Made] | None = partial(_make, image, edges, prompts)
         self._made: _Made | None = None
 
-    @property
-    def made(self) -> "_Made":
-        """Made when first asked for; the image at its own size is not kept after that."""
-        if self._make is not None:
-            self._made, self._make = self._make(), None
-        assert self._made is not None
+    def size(self, targets: Sequence[PointTarget]) -> WorkingSize:
+        """At which masks are made of these clicks."""
+        # A promptable network has a mask for every target at its own size.
+        clicks = () if self._prompts else [target.points for target in targets if target.points]
+        return working_size(self.shape, self._max_side, clicks)
+
+    def _at(self, size: WorkingSize) -> "_Made":
+        """Made when first asked for; the image at its own size is kept while it may be needed."""
+        if self._made is None or self._made.picture.size != size:
+            assert self._make is not None
+            self._made = self._make(size)
+            if self._max_side is not None:
+                self._make = None
         return self._made
 
     def label(
@@ -158,17 +168,19 @@ class PreparedImage:
         _check_targets(targets, *self.shape)
         _check_marks(targets, marks, *self.shape)
         clicked = [index for index, target in enumerate(targets) if target.points]
+        size = self.size(targets)
         if not clicked:
-            return np.full(self.made.picture.shape, -1, np.int32)
+            return np.full(size.shape, -1, np.int32)
+        made = self._at(size)
         chosen = [targets[index] for index in clicked]
         kinds = [things[index] for index in clicked]
         if marks.rest:  # a target like stuff, of a category of its own, that nobody hears of
             chosen.append(PointTarget(0, REST_CATEGORY, marks.rest))
             kinds.append(False)
-        scene = make_scene(self.made.picture, self.shape, chosen, kinds)
-        if self.made.prompted is not None:
+        scene = make_scene(made.picture, self.shape, chosen, kinds)
+        if made.prompted is not None:
             clicks = [target.points for target in chosen[: len(clicked)]]
-            costs = self.made.prompted.costs(clicks, kinds[: len(clicked)], marks.rest)
+            costs = made.prompted.costs(clicks, kinds[: len(clicked)], marks.rest)
             # What belongs to nobody is no one thing that could be asked for.
             nobody = np.full((len(chosen) - len(clicked), *scene.shape), HIGHEST, np.float32)
             scene = replace(scene, mask_cost=np.concatenate([costs, nobody]))
@@ -186,10 +198,10 @@ class _Made:
 def _make(
     image: NDArray[np.uint8],
     edges: NDArray[np.floating] | None,
-    max_side: int,
     prompts: "PromptableNetwork | None",
+    size: WorkingSize,
 ) -> _Made:
-    picture = make_picture(image, edges, max_side)
+    picture = make_picture(image, edges, size)
     return _Made(picture, None if prompts is None else prompts.prepare(image, picture.shape))
 
 
@@ -207,13 +219,13 @@ def _values(targets: Sequence[PointTarget]) -> dict[int, int]:
 
 
 def _check_image(
-    image: NDArray[np.uint8], edges: NDArray[np.floating] | None, max_side: int
+    image: NDArray[np.uint8], edges: NDArray[np.floating] | None, max_side: int | None
 ) -> None:
     if not isinstance(image, np.ndarray):
         raise ValueError(f"image must be a NumPy array uint8 [H, W, 3], got {_kind(image)}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image must be uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
-    if max_side < 1:
+    if max_side is not None and max_side < 1:
         raise ValueError(f"max_side must be at least 1, got {max_side}")
     if edges is not None:
         _check_edges(edges)

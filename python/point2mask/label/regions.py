@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask import _core
-from point2mask.label.edges import appearance_bins, relative_side
+from point2mask.label.edges import appearance_bins
 from point2mask.label.mask_costs import shared_with_masks
 from point2mask.label.picture import Picture
 from point2mask.label.scene import Scene
@@ -70,9 +70,8 @@ def _basins(picture: Picture) -> NDArray[np.int32]:
     """``int32 [h, w]``: numbers from 1 of the bottoms of basins, 0 on their slopes."""
     from scipy.ndimage import gaussian_filter, label, minimum_filter
 
-    scale = relative_side(picture.shape)
-    smooth = gaussian_filter(picture.edge, max(0.7, 1.4 * scale))
-    window = max(5, 2 * round(4.5 * scale) + 1)
+    smooth = gaussian_filter(picture.edge, max(0.7, 1.4 * picture.unit))
+    window = max(5, 2 * round(4.5 * picture.unit) + 1)
     basins, _ = label(smooth == minimum_filter(smooth, window))
     rows, columns = (np.arange(side) // PLATEAU_CELL for side in picture.shape)
     cells = rows[:, None] * (columns[-1] + 1) + columns

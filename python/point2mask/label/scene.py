@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from point2mask.data import PointTarget
 from point2mask.label.picture import Picture, resized
-
-MARKER_RADIUS = 3  # pixels: a click also labels the square about it
+from point2mask.label.size import MARKER_RADIUS
 
 
 @dataclass(frozen=True)
