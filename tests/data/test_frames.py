@@ -207,3 +207,26 @@ def read_labels(folder):
     content = {"images": [], "annotations": [], "categories": []}
     (folder / "empty.json").write_text(json.dumps(content))
     return read_points(folder / "empty.json")
+
+
+@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("option", [[], ["--frame", "stored"], ["--frame", "shown"]])
+def test_maps_of_voc_are_in_the_frame_of_their_size(tmp_path, tag, option):
+    """As stored where size and option do not tell."""
+    stored = scene((6, 10))
+    turned = tag > 4 if not option else "shown" in option
+    classes = (stored == (255, 0, 0)).all(2).astype(np.uint8)
+    seen = to_shown(classes, tag) if turned else classes
+    for name in ("a", "b"):
+        write_turned(tmp_path / "JPEGImages" / f"{name}.jpg", stored, tag)
+        for folder in ("SegmentationClass", "SegmentationObject"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(seen)).save(tmp_path / folder / f"{name}.png")
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\n")
+    (lists / "val.txt").write_text("b\n")
+    words = ["--voc", tmp_path, "--out", tmp_path / "out", *option]
+    assert main(["convert", "voc", *map(str, words)]) == 0
+    ids = np.asarray(Image.open(tmp_path / "out" / "voc_panoptic_train" / "a.png"))
+    np.testing.assert_array_equal(ids[..., 0] == 1, classes)

@@ -46,6 +46,7 @@ def read_splits(folder: Path) -> list[Split]:
                 file_name,
                 images,
                 partial(read_segments, folder, long_name, Path(file_name).stem),
+                map=folder / "annotations" / long_name / f"{Path(file_name).stem}.png",
             )
             for file_name in list_files(images, "*.jpg", "pictures")
         ]

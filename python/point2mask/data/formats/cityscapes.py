@@ -61,8 +61,9 @@ def read_splits(folder: Path) -> list[Split]:
         for mask in list_files(masks, f"*/*{_MASK}", "masks of instances"):
             stem = mask.removesuffix(_MASK)
             segments = partial(read_segments, masks, mask)
+            images = folder / "leftImg8bit" / name
             pictures.append(
-                Picture(Path(stem).name, stem + _PICTURE, folder / "leftImg8bit" / name, segments)
+                Picture(Path(stem).name, stem + _PICTURE, images, segments, map=masks / mask)
             )
         stem = f"cityscapes_panoptic_{name}"
         splits.append(

@@ -20,7 +20,7 @@ from point2mask.data.frames import (
     turned_size,
 )
 from point2mask.data.panoptic import PanopticDataset, check_mask_names, write_panoptic
-from point2mask.data.png import read_rgb
+from point2mask.data.png import picture_size, read_rgb
 from point2mask.data.records import Category, ImageId, ImageRecord, Segment
 from point2mask.data.report import Report
 from point2mask.progress import Progress, counted, ignore
@@ -38,6 +38,7 @@ class Picture:
     folder: Path
     segments: Callable[[Size], Labelled]
     size: Size | None = None  # that it must have; None if its own is right
+    map: Path | None = None  # a picture of numbers, whose size tells the frame where that can
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def _read(
     # All of it is decoded: a file that ends early is found now and not in training.
     stored = read_rgb(source).shape[:2]
     tag = orientation(source)
-    frame = decide_frame(picture.size, stored, tag, default, asked)
+    known = picture.size or _size_of(picture.map)
+    frame = decide_frame(known, stored, tag, default, asked)
     size = stored if frame == STORED else turned_size(stored, tag)
     if picture.size not in (None, size):
         raise DataError(
@@ -123,6 +125,14 @@ def _read(
     if frame == SHOWN:
         ids = np.ascontiguousarray(to_stored(ids, tag))
     return ImageRecord(picture.id, picture.file_name, *stored), ids, segments
+
+
+def _size_of(path: Path | None) -> Size | None:
+    """Of a map, if it can be read; what is wrong with it is said when it is."""
+    try:
+        return None if path is None else picture_size(path)
+    except DataError:
+        return None
 
 
 def list_files(folder: Path, pattern: str, expected: str) -> list[str]:

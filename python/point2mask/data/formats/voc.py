@@ -84,7 +84,13 @@ def read_splits(voc: Path, sbd_folder: Path | None = None) -> list[Split]:
 
 
 def _voc_picture(voc: Path, name: str) -> Picture:
-    return Picture(name, f"{name}.jpg", voc / "JPEGImages", partial(voc_segments, voc, name))
+    return Picture(
+        name,
+        f"{name}.jpg",
+        voc / "JPEGImages",
+        partial(voc_segments, voc, name),
+        map=voc / "SegmentationClass" / f"{name}.png",
+    )
 
 
 def read_names(path: Path) -> list[str]:
