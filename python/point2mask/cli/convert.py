@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -251,21 +251,22 @@ def _convert(args: argparse.Namespace, splits: Iterable["Split"], report: "Repor
 
     results = []
     for split in splits:
+        counts = sorted({*args.points}) if split.trained else []
+        points = [args.out / f"{split.stem}_{count}pnt_uniform" for count in counts]
+        beside = [folder.name for folder in points]
         with progress_bar(split.stem) as progress:
-            dataset = convert_split(split, args.out, progress, report, args.frame)
+            dataset = convert_split(split, args.out, progress, report, args.frame, beside)
+        if points:
+            write_points(dataset, dict(zip(counts, points, strict=True)), args.seed)
         segments = sum(len(image.segments) for image in dataset.images)
         path = args.out / f"{split.stem}.json"
         print(f"{len(dataset.images)} images, {segments} segments: {path}", file=sys.stderr)
-        folders = []
-        if split.trained and args.points:
-            counts = sorted({*args.points})
-            folders = write_points(dataset, args.out / split.stem, counts, args.seed)
         results.append(
             {
                 "annotations": str(path),
                 "images": len(dataset.images),
                 "segments": segments,
-                "points": [str(folder) for folder in folders],
+                "points": [str(folder) for folder in points],
             }
         )
     print_report(report)
@@ -273,25 +274,19 @@ def _convert(args: argparse.Namespace, splits: Iterable["Split"], report: "Repor
     return 0
 
 
-def write_points(
-    dataset: "PanopticDataset", prefix: Path, counts: list[int], seed: int
-) -> list[Path]:
-    """Folders of PNGs with each number of points; masks are read once."""
+def write_points(dataset: "PanopticDataset", folders: Mapping[int, Path], seed: int) -> None:
+    """Folders of PNGs by their number of points, in order; masks are read once."""
     from msgspec import structs
 
     from point2mask.data import sample_points, write_point_pngs
 
-    folders = []
     with progress_bar("sampling points") as progress:
-        most = sample_points(dataset, counts[-1], seed, progress)
-    for count in counts:
+        most = sample_points(dataset, max(folders), seed, progress)
+    for count, folder in folders.items():
         images = [
             (record, [structs.replace(target, points=target.points[:count]) for target in targets])
             for record, targets in most.images
         ]
-        folder = prefix.with_name(f"{prefix.name}_{count}pnt_uniform")
         with progress_bar(folder.name) as progress:
             write_point_pngs(folder, replace(most, images=images), progress=progress)
         print(f"{count} points a segment: {folder}", file=sys.stderr)
-        folders.append(folder)
-    return folders

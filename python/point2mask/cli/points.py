@@ -213,6 +213,7 @@ def run_import(args: argparse.Namespace) -> int:
     from point2mask.data.formats import READERS, Pictures, to_labels
     from point2mask.data.records import read_categories
 
+    check_replaceable(args.out)
     known = None
     if args.categories is not None:
         known = read_categories(args.categories)
@@ -224,9 +225,26 @@ def run_import(args: argparse.Namespace) -> int:
     return _report(args, labels, report)
 
 
+def check_replaceable(path: Path) -> None:
+    """Before any work: a file that is there is replaced if it holds point labels, as another one
+    of a name that was mistyped would be lost."""
+    from point2mask.data import DataError, read_points
+
+    if not path.is_file():
+        return
+    try:
+        read_points(path)
+    except DataError as error:
+        raise UsageError(
+            f"--out {path}: expected a new name, or a JSON of point labels to replace, but there "
+            "is another file; choose another name"
+        ) from error
+
+
 def run_pngs(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, write_points
 
+    check_replaceable(args.out)
     labels = read_point_pngs(args.annotations, args.source)
     write_points(args.out, labels)
     return _report(args, labels)
@@ -272,6 +290,8 @@ def run_sample(args: argparse.Namespace) -> int:
 
     if args.out is None and args.png_dir is None:
         raise UsageError("points sample: give --out JSON, --png-dir DIR or both")
+    if args.out is not None:
+        check_replaceable(args.out)
     dataset = read_panoptic(args.annotations, args.masks)
     if args.png_dir is not None and args.png_dir.resolve() == dataset.masks_dir.resolve():
         raise UsageError(

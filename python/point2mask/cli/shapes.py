@@ -48,23 +48,25 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from point2mask.data.claims import claimed
     from point2mask.data.shapes import write_shapes
 
     counts = {split: count for split in ("train", "val") if (count := getattr(args, split)) != 0}
     if not counts:
         raise UsageError("shapes: --train 0 --val 0 leaves nothing to write; give one of them")
-    for split, count in counts.items():
-        with progress_bar(split) as progress:
-            write_shapes(
-                args.out,
-                split,
-                count,
-                (args.height, args.width),
-                args.seed,
-                args.things,
-                args.scale,
-                progress,
-            )
+    with claimed(args.out, "shapes", ("images", "annotations")):
+        for split, count in counts.items():
+            with progress_bar(split) as progress:
+                write_shapes(
+                    args.out,
+                    split,
+                    count,
+                    (args.height, args.width),
+                    args.seed,
+                    args.things,
+                    args.scale,
+                    progress,
+                )
     print(f"{sum(counts.values())} images in {args.out}", file=sys.stderr)
     write_result(args.json, {"out": str(args.out), "images": counts})
     return 0

@@ -69,17 +69,28 @@ def gather(roots: Sequence[Path], out: Path | None = None) -> Gathered:
         whole = _complete(folders)
         if out is not None:
             check_places(out)
-            if out.exists() and any(out.iterdir()):
+            begun = msgspec.structs.replace(whole, finished=False)
+            if not _is_free(target, begun):
                 raise DataError(f"{out}: expected a new or empty folder")
         places, twice = _places(folders, whole)
         if out is not None:
             stack.enter_context(locked(target, None))
+            write_struct(target.run_path(WHOLE), begun)
             for name, folder in zip(whole.file_names, places, strict=True):
                 _bring(folder, target, name, whole.overlays)
-            write_struct(target.run_path(WHOLE), whole)
         gathered = write_index(target, whole)
+        if out is not None:
+            write_struct(target.run_path(WHOLE), whole)
     gathered.twice = twice
     return gathered
+
+
+def _is_free(folder: ResultFolder, run: RunRecord) -> bool:
+    """Whether a folder is new, empty, or what a killed ``gather`` of the same left."""
+    if not folder.root.exists() or run_records(folder) == {WHOLE: run}:
+        return True
+    files = [path for path in folder.root.rglob("*") if not path.is_dir()]
+    return all(path.parent == folder.root / RUNS and path.suffix == ".lock" for path in files)
 
 
 def write_index(folder: ResultFolder, run: RunRecord) -> Gathered:

@@ -156,6 +156,8 @@ def write_panoptic(
 ) -> PanopticDataset:
     """Writes PNGs as the items come and the JSON at the end, every file atomically.
 
+    A JSON of that name is removed first: none ever speaks of the masks of another run.
+
     Args:
         json_path: the JSON file.
         masks_dir: the folder of PNGs, None for the folder of the JSON's stem. A mask is named
@@ -172,6 +174,7 @@ def write_panoptic(
     """
     json_path = Path(json_path)
     folder = json_path.with_suffix("") if masks_dir is None else Path(masks_dir)
+    json_path.unlink(missing_ok=True)
     names: dict[str, ImageId] = {}
     known: set[ImageId] = set()
     images: list[PanopticImage] = []

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from point2mask import checkpoint
+from point2mask.data.claims import claimed
 from point2mask.data.errors import DataError
 from point2mask.data.files import write_json
 from point2mask.data.sampling import Batches
@@ -72,11 +73,15 @@ def train(
         Stopped: SIGTERM came; a checkpoint is written.
     """
     run = Run(config, Path(out), launch(cpu, processes), make_module)
-    run.open(resume)
-    try:
-        return run.run()
-    finally:
-        run.report.close()
+    with run.alone():
+        run.open(resume)
+        try:
+            return run.run()
+        finally:
+            run.report.close()
+
+
+MADE = "config.yaml", "result.json", "checkpoints"  # in the folder of a run
 
 
 class Run:
@@ -123,6 +128,13 @@ class Run:
         self.report: Report
         self.stop = Stop()
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else writes to the folder meanwhile, and nothing of anybody else is in the way."""
+        if not self.main:
+            return nullcontext()
+        begun = checkpoint.last_checkpoint(self.out / "checkpoints") is not None
+        return claimed(self.out, "train", () if begun else MADE)
+
     def open(self, resume: bool) -> None:
         """Takes up the last checkpoint, or starts a new folder."""
         folder = self.out / "checkpoints"
@@ -131,7 +143,6 @@ class Run:
         last, damaged = take_up(self, folder)
         self.accelerator.wait_for_everyone()
         if self.main:
-            self.out.mkdir(parents=True, exist_ok=True)
             # A run that goes on has no result until it is finished anew.
             (self.out / "result.json").unlink(missing_ok=True)
             save_config(self.out / "config.yaml", self.config)

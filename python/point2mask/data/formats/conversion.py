@@ -1,12 +1,13 @@
 """What converters of data sets share: pictures, the way to their segments, and writing both."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from point2mask.data.claims import claimed
 from point2mask.data.errors import DataError
 from point2mask.data.files import link_or_copy, resolve_inside
 from point2mask.data.frames import (
@@ -57,6 +58,7 @@ def convert_split(
     progress: Progress = ignore,
     report: Report | None = None,
     frame: Frame | None = None,
+    beside: Sequence[str] = (),
 ) -> PanopticDataset:
     """Writes pictures to ``out/IMAGES``, masks and, at the end, the JSON, all of the stored frame.
 
@@ -69,9 +71,11 @@ def convert_split(
         progress: called after every picture.
         report: gets what is left out: with ``skip_broken`` also pictures that cannot be used.
         frame: that the segments are in; None where it follows from sizes and format.
+        beside: names of what else will be made in ``out``, which must be free as well.
 
     Raises:
-        DataError: before any work, two pictures whose masks would have one name; a picture or a
+        DataError: before any work, two pictures whose masks would have one name, or files of
+            somebody else, see :func:`~point2mask.data.claims.claimed`; a picture or a
             mask that is missing, broken, too large or of another size. The message names the file.
     """
     report = report or Report()
@@ -93,7 +97,12 @@ def convert_split(
             report.read["segments"] += len(segments)
             yield record, ids, segments
 
-    dataset = write_panoptic(out / f"{split.stem}.json", None, split.categories, items())
+    names = [split.stem, f"{split.stem}.json", *beside]
+    images = (out / split.images).resolve()
+    if any(picture.folder.resolve() != images for picture in split.pictures):
+        names.append(Path(split.images).parts[0])
+    with claimed(out, "convert", names):
+        dataset = write_panoptic(out / f"{split.stem}.json", None, split.categories, items())
     if not dataset.images:
         left_out = "".join(f"; {line}" for line in report.lines())
         raise DataError(f"{out / split.stem}: expected pictures to convert, got none{left_out}")

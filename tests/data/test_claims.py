@@ -1,0 +1,96 @@
+"""Commands replace what they made themselves, and nothing else."""
+
+import fcntl
+import json
+
+import pytest
+
+from point2mask.cli import main
+from point2mask.data import DataError, read_panoptic
+from point2mask.data.claims import LOCK, claimed
+
+SHAPES = ["shapes", "--train", "0", "--val", "2", "--height", "32", "--width", "48"]
+
+
+def claim(folder, command="convert", names=("a", "b.json")):
+    with claimed(folder, command, names):
+        pass
+
+
+def test_own_files_are_replaced_and_others_are_not(tmp_path):
+    out = tmp_path / "out"
+    claim(out)
+    (out / "a").mkdir()
+    (out / "b.json").write_text("1")
+    claim(out)
+    claim(out, names=("a", "c"))
+    claim(out)  # still its own
+    (out / "mine.txt").write_text("1")
+    for command, names in (("convert", ["mine.txt"]), ("shapes", ["a"]), ("shapes", ["b.json"])):
+        with pytest.raises(DataError, match=r"expected a new name, or what an earlier 'point2mask"):
+            claim(out, command, names)
+    claim(out, "shapes", ["d"])
+
+
+def test_links_are_not_written_through(tmp_path):
+    (tmp_path / "photos").mkdir()
+    out = tmp_path / "out"
+    claim(out)
+    (out / "a").symlink_to(tmp_path / "photos")
+    with pytest.raises(DataError, match="a: expected a new name"):
+        claim(out)
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    with claimed(tmp_path, "convert", ["a"]):
+        with pytest.raises(DataError, match="another run is at work in this folder"):
+            claim(tmp_path, "convert", ["b"])
+    claim(tmp_path, "convert", ["b"])
+    with (tmp_path / LOCK).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_mark_that_is_damaged(tmp_path):
+    (tmp_path / ".point2mask.json").write_text('{"convert": [1]}')
+    with pytest.raises(DataError, match=r"\.point2mask\.json: .*: expected text"):
+        claim(tmp_path)
+
+
+def fails(capfd, *words):
+    assert main([str(word) for word in words]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1, error
+    return error
+
+
+def test_commands_leave_the_files_of_others(tmp_path, capfd):
+    (tmp_path / "images").mkdir()
+    assert "images: expected a new name" in fails(capfd, *SHAPES, tmp_path)
+    assert [path.name for path in (tmp_path / "images").iterdir()] == []
+    out = tmp_path / "shapes"
+    assert main([*SHAPES, str(out)]) == 0
+    assert main([*SHAPES, str(out)]) == 0
+    truth = out / "annotations" / "panoptic_val.json"
+    before = truth.read_bytes()
+    capfd.readouterr()
+    sample = "points", "sample", "--annotations", truth, "--out"
+    assert "expected a new name, or a JSON of point labels" in fails(capfd, *sample, truth)
+    picture = out / "images" / "val" / "000001.png"
+    assert "but there is another file" in fails(capfd, *sample, picture)
+    assert truth.read_bytes() == before
+    assert main([str(word) for word in (*sample, tmp_path / "points.json")]) == 0
+    assert main([str(word) for word in (*sample, tmp_path / "points.json")]) == 0
+
+
+def test_no_json_beside_masks_of_another_run(tmp_path, monkeypatch):
+    """A run killed while it writes masks anew leaves no JSON that speaks of the old ones."""
+    out = tmp_path / "shapes"
+    assert main([*SHAPES, str(out)]) == 0
+    truth = out / "annotations" / "panoptic_val.json"
+    assert json.loads(truth.read_bytes())["images"]
+    monkeypatch.setattr("point2mask.data.panoptic.write_ids", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main([*SHAPES, str(out)])
+    assert not truth.exists()
+    with pytest.raises(DataError):
+        read_panoptic(truth)
