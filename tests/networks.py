@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from point2mask.models import BackboneConfig, Mask2FormerConfig, NetworkConfig
+from point2mask.models import BackboneConfig, Mask2FormerConfig, MaskDINOConfig, NetworkConfig
 
 TINY = NetworkConfig(
     num_things=3,
@@ -42,6 +42,24 @@ TINY_MASK2FORMER = Mask2FormerConfig(
     decoder_layers=2,
     decoder_feedforward=40,
     queries=12,
+    semantic_layers=2,
+    feature_width=8,
+)
+
+TINY_MASKDINO = MaskDINOConfig(
+    num_things=3,
+    num_stuff=2,
+    backbone=TINY.backbone,
+    width=32,
+    heads=4,
+    points=2,
+    norm_groups=8,
+    feedforward=48,
+    encoder_layers=2,
+    decoder_layers=2,
+    decoder_feedforward=40,
+    queries=12,
+    denoising_queries=10,
     semantic_layers=2,
     feature_width=8,
 )

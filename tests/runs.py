@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from networks import TINY, TINY_MASK2FORMER, shake
+from networks import TINY, TINY_MASK2FORMER, TINY_MASKDINO, shake
 from torch import nn
 
 from point2mask.data import read_panoptic
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.shapes import write_shapes
 from point2mask.data.training import DataConfig, SourceConfig
-from point2mask.losses import Mask2FormerLossConfig, SegformerLossConfig
+from point2mask.losses import SegformerLossConfig, published_losses
 from point2mask.models import BackboneConfig, MergeConfig, PanopticNetwork
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks import SupervisionConfig
@@ -51,16 +51,18 @@ def config(root: Path, **changes: Any) -> RunConfig:
     return replace(values, **changes)
 
 
-def mask2former(config: RunConfig) -> RunConfig:
-    """The same run with the other network."""
+def of(architecture: str, config: RunConfig) -> RunConfig:
+    """The same run with another network."""
     own = config.network
+    if own.architecture == architecture:
+        return config
     network = replace(
-        TINY_MASK2FORMER,
+        {"mask2former": TINY_MASK2FORMER, "maskdino": TINY_MASKDINO}[architecture],
         num_things=own.num_things,
         num_stuff=own.num_stuff,
         backbone=own.backbone,
     )
-    return replace(config, network=network, loss=Mask2FormerLossConfig())
+    return replace(config, network=network, loss=published_losses(architecture))
 
 
 def predictor(root: Path, augmentation: AugmentConfig, merge: MergeConfig) -> Predictor:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import runs
 import torch
-from networks import TINY_MASK2FORMER, shake
+from networks import TINY_MASK2FORMER, TINY_MASKDINO, shake
 from PIL import Image
 
 from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic
 from point2mask.data.augment import AugmentConfig
 from point2mask.hub import from_pretrained, load_predictor, push_to_hub, save_pretrained
-from point2mask.models import Mask2FormerConfig, MergeConfig, make_network
+from point2mask.models import MergeConfig, make_network
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,9 @@ def test_a_network_is_the_same_after_a_round_trip(predictor, saved):
     assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_mask2former_is_the_same_after_a_round_trip(predictor, tmp_path):
-    config = Mask2FormerConfig(**{**vars(TINY_MASK2FORMER), "num_things": 6, "num_stuff": 4})
+@pytest.mark.parametrize("tiny", [TINY_MASK2FORMER, TINY_MASKDINO], ids=lambda c: c.architecture)
+def test_networks_of_segments_are_the_same_after_a_round_trip(tiny, predictor, tmp_path):
+    config = replace(tiny, num_things=6, num_stuff=4)
     torch.manual_seed(0)
     other = replace(predictor, network=shake(make_network(config)).eval())
     save_pretrained(other, tmp_path / "model")

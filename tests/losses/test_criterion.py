@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from networks import TINY_MASK2FORMER, shake, tiny
+from networks import TINY_MASK2FORMER, TINY_MASKDINO, shake, tiny
 from training import CANVAS, NUM_THINGS, SCENE, SIZES, make_batch
 
 from point2mask.losses import (
@@ -22,6 +22,7 @@ CONFIGS = {
     "relu": tiny(),
     "sigmoid": tiny(mask_activation="sigmoid"),
     "mask2former": TINY_MASK2FORMER,
+    "maskdino": TINY_MASKDINO,
 }
 NETWORKS = {name: shake(make_network(config).double()).eval() for name, config in CONFIGS.items()}
 LATE = 10**6
@@ -59,10 +60,11 @@ def whole(network):
 
 def test_names_are_those_of_the_weights():
     names = {name: set(run(make_batch(), network=network)) for name, network in NETWORKS.items()}
-    kinds = {name.partition("_")[0] for name in names["mask2former"]}
-    assert kinds == {"segment", "semantic", "contrast", "boundary"}
+    for architecture, own in (("mask2former", set()), ("maskdino", {"denoising"})):
+        kinds = {name.partition("_")[0] for name in names[architecture]}
+        assert kinds == {"segment", "semantic", "contrast", "boundary"} | own
     assert names["relu"] | {"thing_entropy", "stuff_entropy"} == names["sigmoid"]
-    for name in ("sigmoid", "mask2former"):
+    for name in ("sigmoid", "mask2former", "maskdino"):
         config = published(NETWORKS[name])
         assert names[name] == set(config.names()) <= {field.name for field in fields(config)}
     with pytest.raises(ValueError, match="losses must be those of mask2former, got those of pan"):
@@ -75,14 +77,20 @@ def test_losses_of_segments_have_their_weights_and_shares(network, whole):
     batch = make_batch()
     output = network((batch.images - 0.5) / 0.2, batch.image_size)
     targets = point_targets(batch, true_masks(batch), output.geometry.finest, 17)
-    found = Criterion(published(network), network.config).segments(network, output, targets)
+    seeds = [f"{LATE}/{name}" for name in batch.names]
+    segments = Criterion(published(network), network.config).segments
+    found = segments(network, output, targets, seeds)
     assert found.counts.tolist() == [6, 2]
     weights = {
         **{"thing_class": 2, "thing_box": 5, "thing_giou": 2, "thing_dice": 2, "thing_entropy": 2},
         **{"stuff_class": 4, "stuff_dice": 2, "stuff_entropy": 2},
         **{"segment_class": 2, "segment_dice": 5, "segment_entropy": 5},
     }
-    shares = {"thing": 0.75, "stuff": 0.25, "segment": 1.0}
+    if network.config.architecture == "maskdino":
+        of_parts = {"class": 4, "box": 5, "giou": 2, "dice": 5, "entropy": 5}
+        kinds = ("segment", "denoising")
+        weights = {f"{kind}_{part}": of_parts[part] for kind in kinds for part in of_parts}
+    shares = {"thing": 0.75, "stuff": 0.25, "segment": 1.0, "denoising": 1.0}
     for name, loss in found.losses.items():
         share = shares[name.partition("_")[0]]
         torch.testing.assert_close(whole[name].detach(), weights[name] * share * loss)
@@ -94,14 +102,15 @@ def test_warm_up_spares_the_published_losses(network, whole):
     share = (steps // 2) / steps
     warm = {"thing_box", "thing_giou", "thing_dice", "thing_entropy"}
     warm |= {"stuff_class", "stuff_dice", "stuff_entropy", "segment_dice", "segment_entropy"}
-    warm |= {"semantic_tree", "boundary"}
-    for name, loss in whole.items():
+    warm |= {"semantic_tree", "boundary", "segment_box", "segment_giou"}
+    whole = {name: x for name, x in whole.items() if not name.startswith("denoising_")}
+    for name, loss in whole.items():  # noise is of the step
         factor = share if name in warm else 1.0
         torch.testing.assert_close(half[name], factor * loss)
     with pytest.raises(ValueError, match=r"warmup_exempt\[1\]: expected one of .*, got 'loss_cl'"):
         published(network, warmup_exempt=("contrast", "loss_cl"))
     first = run(make_batch(), published(network, warmup_iterations=0), step=0, network=network)
-    torch.testing.assert_close(first, whole)
+    torch.testing.assert_close({name: first[name] for name in whole}, whole)
 
 
 def test_weights_scale_their_loss_alone(network, whole):
@@ -130,11 +139,16 @@ def test_order_of_targets_has_no_influence(network, whole):
     new_index = torch.tensor(order).argsort().int()
     truth = torch.where(batch.truth >= 0, new_index[batch.truth.clamp(min=0)], -1)
     permuted = replace(batch, points=points, truth=truth)
-    torch.testing.assert_close(run(permuted, network=network), whole)
+    found = run(permuted, network=network)
+    assert found.keys() == whole.keys()
+    for name, loss in found.items():
+        if not name.startswith("denoising_"):  # whose noise belongs to a place in the order
+            torch.testing.assert_close(loss, whole[name])
 
 
 def test_images_parts_do_not_depend_on_their_order(network, whole):
-    swapped = run(make_batch((SCENE, SCENE), SIZES[::-1]), network=network)
+    batch = make_batch((SCENE, SCENE), SIZES[::-1])
+    swapped = run(replace(batch, names=batch.names[::-1]), network=network)
     torch.testing.assert_close({name: loss.flip(0) for name, loss in swapped.items()}, whole)
 
 
@@ -145,7 +159,7 @@ STUFF_ONLY, THINGS_ONLY = SCENE[3:], SCENE[:3]
     "scenes", [(SCENE, STUFF_ONLY), (STUFF_ONLY, STUFF_ONLY), (THINGS_ONLY, SCENE), ([], [])]
 )
 @pytest.mark.parametrize("complete", [True, False])
-@pytest.mark.parametrize("name", ["relu", "mask2former"])
+@pytest.mark.parametrize("name", ["relu", "mask2former", "maskdino"])
 def test_lacking_targets(scenes, complete, name):
     """Losses and gradients stay finite, and no parameter is left without a gradient."""
     network = shake(make_network(CONFIGS[name]).double())
@@ -200,7 +214,7 @@ def test_a_count_of_nothing_is_one_for_all_processes_together(monkeypatch):
     assert counts.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("name", ["relu", "mask2former"])
+@pytest.mark.parametrize("name", ["relu", "mask2former", "maskdino"])
 def test_half_precision_output_gives_float32_losses(name):
     network = shake(make_network(CONFIGS[name])).eval()
     with torch.autocast("cpu", torch.bfloat16):

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from networks import TINY_MASK2FORMER, shake
 from scipy.optimize import linear_sum_assignment
-from training import NUM_STUFF, NUM_THINGS, SCENE, SIZES, make_batch
+from training import NUM_STUFF, NUM_THINGS, SCENE, SIZES, geometry, make_batch
 
 from point2mask.losses import Mask2FormerLossConfig, Mask2FormerLosses, point_targets, true_masks
+from point2mask.losses.segments import segment_targets
 from point2mask.models import Mask2FormerNetwork
 
 CONFIG = Mask2FormerLossConfig()
@@ -51,9 +52,10 @@ def literal_pairs(x, cells):
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(96, 120), (77, 102)])
 def test_coverage_counts_pixels(size):
-    batch, _, targets, segments = run()
+    batch, _, targets, _ = run()
     truth = batch.truth[0, : size[0], : size[1]]
-    found = segments.coverage(targets, 0, size)
+    found = segment_targets(targets, geometry([size] * 2), NUM_THINGS, NUM_THINGS + NUM_STUFF)
+    found = found.coverage[0]
     np.testing.assert_allclose(found, literal_coverage(truth.numpy()), rtol=1e-6)
 
 
@@ -92,9 +94,9 @@ def test_cross_entropy_is_transformers_own():
     """Of masks that fill whole cells, where its pixels are our cells."""
     parts = pytest.importorskip("transformers.models.mask2former.modeling_mask2former")
     _, output, targets, segments = run()
-    entropy, _, _ = segments._pairs(output, output.queries.masks, targets)
-    size = output.geometry.sizes[1]
-    cells = segments.coverage(targets, 1, size).double()
+    found = segment_targets(targets, output.geometry, NUM_THINGS, NUM_THINGS + NUM_STUFF)
+    entropy, _ = segments.pairs(output, output.queries.masks, found)
+    cells = found.coverage[1].double()
     rows, columns = cells.shape[1:]
     x = output.queries.masks[-1, 1, :, :rows, :columns].flatten(1)
     expected = parts.pair_wise_sigmoid_cross_entropy_loss(x, cells.flatten(1))

@@ -178,7 +178,7 @@ def test_images_of_a_batch_do_not_see_each_other():
     images, image_size = batch(sizes, (64, 70))
     geometry = Geometry.of(image_size, images)
     with torch.no_grad():
-        together = run_by_size(four_levels, images, geometry, geometry.shapes)
+        together = run_by_size(four_levels, [images], geometry, geometry.shapes)
         for b, (h, w) in enumerate(sizes):
             alone = four_levels(images[b : b + 1, :, :h, :w])
             for x, y in zip(together, alone, strict=True):

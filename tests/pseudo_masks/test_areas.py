@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import TINY_MASK2FORMER, shake, tiny
+from networks import TINY_MASK2FORMER, TINY_MASKDINO, shake, tiny
 from training import IS_THING, SCENE, SIZES, make_batch, randn
 
 from point2mask.losses import published_losses
-from point2mask.models import Mask2FormerNetwork, PanopticNetwork, make_network
+from point2mask.models import Mask2FormerNetwork, MaskDINONetwork, PanopticNetwork, make_network
 from point2mask.models.decoder import Locations
 from point2mask.models.mask2former import QueryMasks
 from point2mask.models.network import ThingMasks
+from point2mask.models.segment_heads import Predictions
 from point2mask.pseudo_masks import PseudoMaskOptions, SupervisionConfig, TransportOptions
 from point2mask.pseudo_masks.areas import network_areas
 from point2mask.train.module import TrainingModule
@@ -68,8 +69,42 @@ def test_areas_of_mask2former_are_those_of_the_masks_at_the_clicks():
     assert areas.tolist() == [[area] * 3 + [1]] * 2
 
 
+def test_areas_of_maskdino_are_those_of_the_masks_whose_boxes_hold_the_clicks():
+    """Queries 7, 2, 5 know the things; two of one class are told apart by where their boxes lie.
+
+    The first mask feature is 1 above the row of cells where a mask ends, -1 below.
+    """
+    network = MaskDINONetwork(TINY_MASKDINO).double()
+    batch = make_batch()
+    output = network(batch.images, batch.image_size)
+    logits = torch.full((1, 2, 12, 5), -4.0, dtype=torch.float64)
+    boxes = torch.full((1, 2, 12, 4), 0.01, dtype=torch.float64)
+    embedding = torch.zeros(1, 2, 12, 32, dtype=torch.float64)
+    features = torch.zeros(2, 32, 24, 32, dtype=torch.float64)
+    embedding[..., 1] = -1.0  # no mask
+    features[:, 1] = 1.0
+    rows = (2, 5, 9)
+    for k, ((category, (x, y), _), query) in enumerate(zip(SCENE[:3], (7, 2, 5), strict=True)):
+        logits[..., query, category] = 4.0
+        for b, (height, width) in enumerate(SIZES):
+            place = ((x + 0.5) / width, (y + 0.5) / height, 0.1, 0.1)
+            boxes[0, b, query] = torch.tensor(place, dtype=torch.float64)
+        embedding[..., query, :] = 0.0
+        embedding[..., query, k + 2] = 1.0
+        features[:, k + 2] = -1.0
+        features[:, k + 2, : rows[k]] = 1.0
+    predictions = Predictions(logits, boxes, embedding)
+    encoded = output.encoded._replace(mask_features=features)
+    output = replace(output, predictions=predictions, encoded=encoded)
+    areas = network_areas(network, output, batch.points, IS_THING, batch.image_size)
+    expected = [[4 * row * width for row in rows] + [1] for _, width in SIZES]
+    assert areas.tolist() == expected
+
+
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("config", [tiny(), TINY_MASK2FORMER], ids=lambda c: c.architecture)
+@pytest.mark.parametrize(
+    "config", [tiny(), TINY_MASK2FORMER, TINY_MASKDINO], ids=lambda c: c.architecture
+)
 def test_supplies_by_the_network_train_a_step(config, half):
     options = PseudoMaskOptions(transport=TransportOptions(supplies="network"))
     torch.manual_seed(0)

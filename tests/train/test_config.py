@@ -8,8 +8,8 @@ import yaml
 
 from point2mask.data import DataError
 from point2mask.data.fields import parse, to_plain
-from point2mask.losses import Mask2FormerLossConfig
-from point2mask.models import Mask2FormerConfig, NetworkConfig
+from point2mask.losses import Mask2FormerLossConfig, MaskDINOLossConfig
+from point2mask.models import Mask2FormerConfig, MaskDINOConfig, NetworkConfig
 from point2mask.train.config import RunConfig, check_resumable, load_config, save_config
 
 MINIMAL = """
@@ -100,6 +100,9 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
             load_config(path, [*overrides, f"loss.{change}"])
     with pytest.raises(DataError, match=r"^loss\.warmup_exempt\[0\]: .* got 'thing_class'"):
         load_config(path, [*overrides, "loss.warmup_exempt=[thing_class]"])
+    config = load_config(path, ["network.architecture=maskdino", "loss.denoising_box=3"])
+    assert type(config.network) is MaskDINOConfig
+    assert config.loss == MaskDINOLossConfig(denoising_box=3.0)
     with pytest.raises(DataError, match=r"^loss\.architecture: expected that of the network"):
         load_config(tmp_path / "saved.yaml", ["loss={architecture: panoptic_segformer}"])
 
@@ -131,7 +134,7 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
         ),
         (
             "network.architecture=[x]",
-            r"^network\.architecture: .* mask2former, got \['x'\]$",
+            r"^network\.architecture: .* mask2former, maskdino, got \['x'\]$",
         ),
         ("loss.segment_dice=3", r"^loss\.segment_dice: unknown key of architecture panoptic_segf"),
         ("loss.no_object=0.2", r"^loss\.no_object: unknown key of architecture panoptic_segformer"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import TINY_MASK2FORMER, shake, tiny
+from networks import TINY_MASK2FORMER, TINY_MASKDINO, shake, tiny
 from training import SIZES, make_batch, take
 
 from point2mask.losses import SegformerLossConfig, published_losses
@@ -66,11 +66,12 @@ def test_a_published_step_trains_every_parameter(kind):
     torch.testing.assert_close(black, nan)
 
 
+@pytest.mark.parametrize("config", [TINY_MASK2FORMER, TINY_MASKDINO], ids=lambda c: c.architecture)
 @pytest.mark.parametrize("name", SUPERVISIONS)
-def test_a_step_trains_every_parameter_of_mask2former(name):
+def test_a_step_trains_every_parameter_of_networks_of_segments(name, config):
     torch.manual_seed(0)
-    network = shake(make_network(TINY_MASK2FORMER))
-    training = TrainingModule(network, published_losses("mask2former"), SUPERVISIONS[name])
+    network = shake(make_network(config))
+    training = TrainingModule(network, published_losses(config.architecture), SUPERVISIONS[name])
     losses, masks = training(make_batch(dtype=torch.float32, fill=float("nan")), LATE)
     assert_trained(training, losses)
     assert (masks.area[:, :3] > 0).any()

@@ -21,9 +21,8 @@ from point2mask.train.build import build_module
 from point2mask.train.module import TrainingModule
 from point2mask.train.train import train
 
-MASK2FORMER = "mask2former"
 # Architectures, and the beginnings of the losses' names that they lack.
-ARCHITECTURES = ("panoptic_segformer", MASK2FORMER)
+ARCHITECTURES = ("panoptic_segformer", "mask2former", "maskdino")
 TESTS = Path(__file__).resolve().parents[1]
 # Runs a function of this file in one of two processes.
 SCRIPT = """
@@ -114,10 +113,8 @@ class Double(TrainingModule):
 
 def curve(root, out, architecture):
     """Four steps of four images from points by transport, every loss in full and told of."""
-    config = runs.config(Path(root))
-    if architecture == MASK2FORMER:
-        config = runs.mask2former(config)
-    else:
+    config = runs.of(architecture, runs.config(Path(root)))
+    if architecture == "panoptic_segformer":
         sigmoid = replace(config.network, dropout=0.0, mask_activation="sigmoid")
         config = replace(config, network=sigmoid)
     config = replace(
@@ -125,7 +122,7 @@ def curve(root, out, architecture):
         loss=replace(config.loss, warmup_iterations=0),
         supervision=SupervisionConfig(transport_warmup=-1),
         schedule=replace(config.schedule, epochs=2, batch_size=4, learning_rate=1e-3),
-        report=replace(config.report, log_steps=1),
+        report=replace(config.report, log_steps=1, pictures=0),
     )
     train(config, out, cpu=True, make_module=Double)
 

@@ -7,8 +7,8 @@ import torch
 
 from point2mask import recipes
 from point2mask.data.errors import DataError
-from point2mask.losses import SegformerLossConfig
-from point2mask.models import NetworkConfig, make_network
+from point2mask.losses import SegformerLossConfig, published_losses
+from point2mask.models import MaskDINOConfig, NetworkConfig, make_network
 from point2mask.pseudo_masks import PseudoMaskOptions
 from point2mask.train.config import load_config
 from point2mask.train.train import train
@@ -68,10 +68,40 @@ def test_published_backbones():
         assert backbone.freeze_stem == ("swin" not in name)
 
 
+@pytest.mark.parametrize(("architecture", "queries"), [("mask2former", 100), ("maskdino", 300)])
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_recipes_take_the_other_network(name):
-    network = load_config(name, ["network.architecture=mask2former"]).network
-    assert (network.architecture, network.queries) == ("mask2former", 100)
+def test_published_recipes_take_the_other_networks(name, architecture, queries):
+    network = load_config(name, [f"network.architecture={architecture}"]).network
+    assert (network.architecture, network.queries) == (architecture, queries)
+
+
+# things, stuff, batch, epochs, milestones
+MASKDINO = {
+    "voc_maskdino_r50": (20, 1, 8, 24, (20,)),
+    "coco_maskdino_r50": (80, 53, 16, 24, (20,)),
+    "coco_maskdino_swinl": (80, 53, 16, 24, (20,)),
+}
+
+
+@pytest.mark.parametrize("name", MASKDINO)
+def test_recipes_of_maskdino(name):
+    """Its published sizes, weights, optimiser and merge, and the clicks of the paper's recipes."""
+    config = load_config(name)
+    schedule, merge, network = config.schedule, config.merge, config.network
+    things, stuff, *times = MASKDINO[name]
+    expected = MaskDINOConfig(num_things=things, num_stuff=stuff)
+    assert replace(network, backbone=expected.backbone) == expected
+    assert not network.backbone.freeze_stem
+    assert [schedule.batch_size, schedule.epochs, schedule.milestones] == times
+    optimiser = (schedule.learning_rate, schedule.weight_decay, schedule.clip_norm)
+    assert optimiser == (1e-4, 0.05, 0.01)
+    assert config.loss == published_losses("maskdino")
+    assert (merge.quality_things, merge.quality_stuff) == (0.25, 0.25)
+    assert (merge.overlap_things, merge.overlap_stuff) == (0.2, 0.2)
+    base = load_config(name.replace("_maskdino", ""))
+    assert config.data == base.data
+    assert config.augment == base.augment
+    assert config.supervision == base.supervision
 
 
 SMALL = {
@@ -82,11 +112,13 @@ SMALL = {
     "coco_mini_lite0": (80, 53),
     "shapes_mask2former": (6, 4),
     "penn_fudan_mask2former": (1, 1),
+    "shapes_maskdino": (6, 4),
+    "penn_fudan_maskdino": (1, 1),
 }
 
 
 def test_every_recipe_is_known_here():
-    assert recipes.summaries().keys() == PUBLISHED.keys() | SMALL.keys()
+    assert recipes.summaries().keys() == PUBLISHED.keys() | MASKDINO.keys() | SMALL.keys()
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -105,6 +137,7 @@ def test_small_recipes(name):
         ("nuclei_lite0", "nuclei"),
         ("coco_mini_lite0", "coco_mini"),
         ("penn_fudan_mask2former", "penn_fudan"),
+        ("penn_fudan_maskdino", "penn_fudan"),
     ],
 )
 def test_two_steps_on_real_data(name, folder, data_root, tmp_path):

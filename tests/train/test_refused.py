@@ -15,7 +15,11 @@ from point2mask.data.fields import parse, to_plain
 from point2mask.ranges import Range, fault, hints, shown
 from point2mask.train.config import RunConfig, load_config
 
-RECIPES = {"panoptic_segformer": "voc_r50", "mask2former": "shapes_mask2former"}
+RECIPES = {
+    "panoptic_segformer": "voc_r50",
+    "mask2former": "shapes_mask2former",
+    "maskdino": "shapes_maskdino",
+}
 
 
 def union(kind: Any) -> tuple[Any, ...]:

@@ -60,9 +60,10 @@ def test_a_run_from_points_to_a_result(root, tmp_path, capsys):
     assert any("PQ: all" in line for line in lines)
 
 
-def test_a_run_of_mask2former_goes_on_to_the_same_bits(root, tmp_path):
+@pytest.mark.parametrize("architecture", ["mask2former", "maskdino"])
+def test_a_run_of_a_network_of_segments_goes_on_to_the_same_bits(architecture, root, tmp_path):
     """From points, with supplies of its own masks, stopped and taken up again after one epoch."""
-    config = with_data(runs.mask2former(runs.config(root)), val=runs.source("val"))
+    config = with_data(runs.of(architecture, runs.config(root)), val=runs.source("val"))
     transport = TransportOptions(supplies="network")
     supervision = SupervisionConfig(
         pseudo_masks=PseudoMaskOptions(transport=transport), transport_warmup=1

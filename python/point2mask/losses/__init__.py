@@ -5,12 +5,14 @@ from point2mask.losses.boundary import boundary_separation
 from point2mask.losses.config import (
     AnyLossConfig,
     Mask2FormerLossConfig,
+    MaskDINOLossConfig,
     SegformerLossConfig,
     published_losses,
 )
 from point2mask.losses.contrast import point_to_mask_contrast
 from point2mask.losses.criterion import Criterion
 from point2mask.losses.mask2former import Mask2FormerLosses
+from point2mask.losses.maskdino import MaskDINOLosses
 from point2mask.losses.panoptic_segformer import Assignment, SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
@@ -24,6 +26,8 @@ __all__ = [
     "Criterion",
     "Mask2FormerLossConfig",
     "Mask2FormerLosses",
+    "MaskDINOLossConfig",
+    "MaskDINOLosses",
     "SegformerLossConfig",
     "SegformerLosses",
     "Targets",

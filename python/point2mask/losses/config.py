@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from point2mask.losses.affinity import PUBLISHED_KERNELS
 from point2mask.ranges import Checked, Length, Range, Weight, did_you_mean
 
-Architecture = Literal["panoptic_segformer", "mask2former"]
+Architecture = Literal["panoptic_segformer", "mask2former", "maskdino"]
 Kernel = tuple[Annotated[int, Range(3, 99, odd=True)], Weight]  # side of a window, and its weight
 
 
@@ -113,11 +113,42 @@ class Mask2FormerLossConfig(PointLossConfig):
     )
 
 
-AnyLossConfig = SegformerLossConfig | Mask2FormerLossConfig
+@dataclass(frozen=True, kw_only=True)
+class MaskDINOLossConfig(PointLossConfig):
+    """Losses of MaskDINO: of the queries that find segments, and of those that find noised targets
+    again, which are not matched. Queries are matched by the weights of their losses."""
+
+    unscaled: ClassVar[tuple[str, ...]] = (
+        *(f"segment_{part}" for part in ("class", "box", "giou", "dice", "entropy")),
+        *(f"denoising_{part}" for part in ("class", "box", "giou", "dice", "entropy")),
+        *PointLossConfig.unscaled,
+    )
+
+    architecture: Literal["maskdino"] = "maskdino"
+    segment_class: Weight = 4.0
+    segment_box: Weight = 5.0
+    segment_giou: Weight = 2.0
+    segment_dice: Weight = 5.0
+    segment_entropy: Weight = 5.0
+    denoising_class: Weight = 4.0
+    denoising_box: Weight = 5.0
+    denoising_giou: Weight = 2.0
+    denoising_dice: Weight = 5.0
+    denoising_entropy: Weight = 5.0
+    warmup_exempt: tuple[str, ...] = (
+        *("segment_class", "denoising_class", "semantic_presence", "semantic_point"),
+        *("semantic_lab", "contrast"),
+    )
+
+
+AnyLossConfig = SegformerLossConfig | Mask2FormerLossConfig | MaskDINOLossConfig
 
 
 def published_losses(architecture: Architecture) -> AnyLossConfig:
     """The losses of an architecture with the published weights."""
-    return (
-        SegformerLossConfig() if architecture == "panoptic_segformer" else Mask2FormerLossConfig()
-    )
+    kinds: dict[Architecture, type[AnyLossConfig]] = {
+        "panoptic_segformer": SegformerLossConfig,
+        "mask2former": Mask2FormerLossConfig,
+        "maskdino": MaskDINOLossConfig,
+    }
+    return kinds[architecture]()

@@ -1,6 +1,6 @@
 """All losses of a training step, weighted (method b.2 and b.8)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,9 +8,15 @@ from torch import Tensor
 
 from point2mask.losses.affinity import cell_lab, lab_affinity
 from point2mask.losses.boundary import boundary_separation
-from point2mask.losses.config import AnyLossConfig, Mask2FormerLossConfig, SegformerLossConfig
+from point2mask.losses.config import (
+    AnyLossConfig,
+    Mask2FormerLossConfig,
+    MaskDINOLossConfig,
+    SegformerLossConfig,
+)
 from point2mask.losses.contrast import point_to_mask_contrast
 from point2mask.losses.mask2former import Mask2FormerLosses
+from point2mask.losses.maskdino import MaskDINOLosses
 from point2mask.losses.panoptic_segformer import SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
@@ -21,6 +27,7 @@ from point2mask.losses.tree_energy import tree_energy
 from point2mask.models import (
     AnyNetworkConfig,
     Mask2FormerConfig,
+    MaskDINOConfig,
     NetworkConfig,
     NetworkOutput,
     PointNetwork,
@@ -38,12 +45,15 @@ class Criterion:
         segments: the losses of what the network finds, which depend on how it does.
     """
 
-    segments: Callable[[Any, Any, Targets], SegmentLosses]  # of its own network and output
+    # Of its own network and output; and of a text of every image that what it draws follows from.
+    segments: Callable[[Any, Any, Targets, Sequence[str]], SegmentLosses]
 
     def __init__(self, config: AnyLossConfig, network: AnyNetworkConfig) -> None:
         self.config = config
         if isinstance(config, Mask2FormerLossConfig) and isinstance(network, Mask2FormerConfig):
             self.segments = Mask2FormerLosses(config, network)
+        elif isinstance(config, MaskDINOLossConfig) and isinstance(network, MaskDINOConfig):
+            self.segments = MaskDINOLosses(config, network)
         elif isinstance(config, SegformerLossConfig) and isinstance(network, NetworkConfig):
             self.segments = SegformerLosses(config, network)
         else:
@@ -71,7 +81,9 @@ class Criterion:
             batch: images in [0, 1] and clicks.
             step: training step, for the warm-up.
         """
-        found = self.segments(network, output, targets)
+        # The same for an image in whatever batch and process, and in a run that is taken up again.
+        seeds = [f"{step}/{name}" for name in batch.names]
+        found = self.segments(network, output, targets, seeds)
         with full_precision(output):
             losses = {
                 **found.losses,

@@ -1,5 +1,6 @@
 """What the queries of Panoptic SegFormer learn: classes and boxes, and masks of those matched."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,9 +34,16 @@ class SegformerLosses:
         self.sigmoid = network.mask_activation == "sigmoid"
 
     def __call__(
-        self, network: PanopticNetwork, output: PanopticOutput, targets: Targets
+        self,
+        network: PanopticNetwork,
+        output: PanopticOutput,
+        targets: Targets,
+        seeds: Sequence[str] = (),
     ) -> SegmentLosses:
-        """The losses of a batch; the masks of the things that are matched are drawn for it."""
+        """The losses of a batch; the masks of the things that are matched are drawn for it.
+
+        There is no chance in them, and no use for seeds.
+        """
         with full_precision(output):
             assignment = self.assign(output.locations, targets)
         things = network.decode_things(

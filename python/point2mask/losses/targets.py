@@ -23,6 +23,7 @@ class Targets:
         boxes: ``[B, K, 4]``, centre x, y, width, height of the things in parts of the image.
         tags: bool ``[B, C]``, the classes that the image is said to show.
         seen: bool ``[B, C]``, the classes that the labels hold.
+        class_boxes: ``[B, C, 4]``, as ``boxes``, of all that is labelled with a class.
         label: int64 ``[B, h, w]``, classes known at stride 8, -1 where not.
         complete: the labels are true everywhere: colours need not speak for them.
     """
@@ -33,6 +34,7 @@ class Targets:
     boxes: Tensor
     tags: Tensor
     seen: Tensor
+    class_boxes: Tensor
     label: Tensor
     complete: bool
 
@@ -104,15 +106,21 @@ def _targets(
     things = exists & (category >= 0) & batch.is_thing[category.clamp(min=0)]
     box = masks.box if masks.box.shape[1] else masks.box.new_zeros(len(masks.box), 1, 4)
     size = batch.image_size.flip(1)[:, None].to(box.dtype)
-    low, high = box[..., :2] / size, box[..., 2:] / size
-    area = ops.mask_statistics(masks.semantic, len(batch.is_thing)).area
+    of_classes = ops.mask_statistics(masks.semantic, len(batch.is_thing))
     return Targets(
         masks=masks,
         category=category,
         things=things,
-        boxes=torch.cat(((low + high) / 2, high - low), -1),
+        boxes=_parts(box, size),
         tags=tags,
-        seen=area > 0,
+        seen=of_classes.area > 0,
+        class_boxes=_parts(of_classes.box.to(box.dtype), size),
         label=label,
         complete=complete,
     )
+
+
+def _parts(box: Tensor, size: Tensor) -> Tensor:
+    """x0, y0, x1, y1 in pixels to centre and size in parts of images of the size (w, h)."""
+    low, high = box[..., :2] / size, box[..., 2:] / size
+    return torch.cat(((low + high) / 2, high - low), -1)

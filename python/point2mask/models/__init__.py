@@ -5,6 +5,7 @@ from point2mask.models.config import (
     AnyNetworkConfig,
     BackboneConfig,
     Mask2FormerConfig,
+    MaskDINOConfig,
     MergeConfig,
     NetworkConfig,
 )
@@ -13,6 +14,7 @@ from point2mask.models.geometry import Geometry, place
 from point2mask.models.inference import PanopticPrediction, Segment, merge_masks, predict
 from point2mask.models.mask2former import Mask2FormerNetwork, Mask2FormerOutput
 from point2mask.models.mask_decoder import ClassMasks
+from point2mask.models.maskdino import MaskDINONetwork, MaskDINOOutput
 from point2mask.models.network import PanopticNetwork, PanopticOutput, ThingMasks
 
 __all__ = [
@@ -26,6 +28,9 @@ __all__ = [
     "Mask2FormerConfig",
     "Mask2FormerNetwork",
     "Mask2FormerOutput",
+    "MaskDINOConfig",
+    "MaskDINONetwork",
+    "MaskDINOOutput",
     "MergeConfig",
     "NetworkConfig",
     "NetworkOutput",
@@ -47,4 +52,6 @@ def make_network(config: AnyNetworkConfig) -> PointNetwork:
     """The network of a configuration, with its pretrained backbone."""
     if isinstance(config, Mask2FormerConfig):
         return Mask2FormerNetwork(config)
+    if isinstance(config, MaskDINOConfig):
+        return MaskDINONetwork(config)
     return PanopticNetwork(config)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from point2mask.models.config import MASK_LEVELS, STRIDES, BackboneConfig
+from point2mask.models.config import MASK_LEVELS, MASK_STRIDE, STRIDES, BackboneConfig
 from point2mask.models.geometry import Geometry, cells
 from point2mask.models.swin import PATCH, pad_before_rolling, resize_bias_tables
 from point2mask.models.weights import check_loaded, efficientnet_lite0, read_weights
@@ -122,22 +122,33 @@ def check_backbone(config: BackboneConfig) -> None:
 
 
 def run_by_size(
-    network: Callable[[Tensor], Sequence[Tensor]],
-    images: Tensor,
+    network: Callable[..., Sequence[Tensor]],
+    inputs: Sequence[Tensor],
     geometry: Geometry,
     shapes: Sequence[tuple[int, int]],
+    strides: Sequence[int] = (1,),
 ) -> list[Tensor]:
-    """Applies a network to the images of a padded batch as if each were alone.
+    """Applies a network to the images, or maps, of a padded batch as if each were alone.
 
-    Images of one size go together. The network takes images ``[b, 3, h, w]`` and returns some maps,
-    which are padded with zeros to ``shapes``: ``[B, C, h_i, w_i]`` each.
+    Images of one size go together. The network takes each of the inputs as ``[b, C, h, w]``, of
+    cells of ``strides`` pixels, and returns some maps, which are padded with zeros to ``shapes``:
+    ``[B, C, h_i, w_i]`` each.
     """
     parts, order = [], []
-    for (h, w), members in geometry.groups().items():
-        maps = network(of_group(images, members)[..., :h, :w])
+    for (height, width), members in geometry.groups().items():
+        own = [
+            of_group(x, members)[..., : cells(height, stride), : cells(width, stride)]
+            for x, stride in zip(inputs, strides, strict=True)
+        ]
+        maps = network(*own)
         parts.append([pad_to(x, shape) for x, shape in zip(maps, shapes, strict=True)])
         order += members
     return [in_order(level, order) for level in zip(*parts, strict=True)]
+
+
+def mask_shape(canvas: tuple[int, int]) -> tuple[int, int]:
+    """Cells of the masks of segments, on a canvas of pixels."""
+    return cells(canvas[0], MASK_STRIDE), cells(canvas[1], MASK_STRIDE)
 
 
 def of_group(maps: Tensor, members: list[int]) -> Tensor:

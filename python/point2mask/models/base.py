@@ -20,7 +20,7 @@ class Encoded(NamedTuple):
     memory: Tensor  # [B, S, d], levels of stride 8, 16, 32 (and 64) one after the other
     position: Tensor  # [B, S, d], sine encoding (and level embedding)
     geometry: Geometry
-    mask_features: Tensor | None = None  # [B, d, H / 4, W / 4], of Mask2Former alone
+    mask_features: Tensor | None = None  # [B, d, H / 4, W / 4], of networks of segments
 
     @property
     def mask_memory(self) -> Tensor:
@@ -61,6 +61,9 @@ class Candidates(NamedTuple):
     label: Tensor  # int64 [B, K], things first
     stride: int  # pixels of a cell of the masks
     logits: bool  # masks are logits, else values
+    # [B, K], where pixels are shared out among the masks at once: each goes to the mask of highest
+    # weight · probability. Without it masks are painted one after the other.
+    weight: Tensor | None = None
 
 
 class PointNetwork(nn.Module, ABC):

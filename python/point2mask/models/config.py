@@ -7,12 +7,15 @@ from point2mask.ranges import Checked, Length, PathText, Range, Share
 
 STRIDES = (8, 16, 32, 64)  # pixels per cell of the four levels
 MASK_LEVELS = 3  # the first levels, which make the masks
+MASK_STRIDE = 4  # pixels per cell of the masks of queries that are segments, things and stuff alike
 PACKAGED = "tf_efficientnet_lite0"  # whose weights a Python package carries
 
 MaskActivation = Literal["relu", "sigmoid", "softplus"]  # of any masks; see below
 
 Layers = Annotated[int, Range(1, 100)]
 Width = Annotated[int, Range(1, 2**16)]
+Queries = Annotated[int, Range(1, 10_000)]
+Dropout = Annotated[float, Range(0, 1, open_high=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,21 +94,11 @@ class PointNetworkConfig(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig(PointNetworkConfig):
-    """Sizes of a :class:`~point2mask.models.PanopticNetwork`; the published ones by default."""
+class DeformableConfig(PointNetworkConfig):
+    """What networks have whose encoder and decoder read by deformable attention."""
 
-    architecture: Literal["panoptic_segformer"] = "panoptic_segformer"
     points: Annotated[int, Range(1, 64)] = 4  # sampled by a head on a level
-    dropout: Annotated[float, Range(0, 1, open_high=True)] = (
-        0.1  # in the encoder and the location decoder; mask decoders have none
-    )
-    location_layers: Layers = 6
-    queries: Annotated[int, Range(1, 10_000)] = 300  # candidate things an image
-    thing_layers: Layers = 4
-    stuff_layers: Layers = 6
-    # "relu": a mask is its own value, >= 0 and unbounded, a pixel is inside above 1/2 (published).
-    # "sigmoid": masks are logits.
-    mask_activation: Literal["relu", "sigmoid"] = "relu"
+    dropout: Dropout = 0.0  # in the encoder and in the decoder of boxes
     norm_groups: Width = 32  # of the GroupNorm after the backbone
     # The grids of the published code, and its Swin: docs/fidelity.md. The weights know which.
     published: bool = False
@@ -116,6 +109,21 @@ class NetworkConfig(PointNetworkConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkConfig(DeformableConfig):
+    """Sizes of a :class:`~point2mask.models.PanopticNetwork`; the published ones by default."""
+
+    architecture: Literal["panoptic_segformer"] = "panoptic_segformer"
+    dropout: Dropout = 0.1  # in the encoder and the location decoder; mask decoders have none
+    location_layers: Layers = 6
+    queries: Queries = 300  # candidate things an image
+    thing_layers: Layers = 4
+    stuff_layers: Layers = 6
+    # "relu": a mask is its own value, >= 0 and unbounded, a pixel is inside above 1/2 (published).
+    # "sigmoid": masks are logits.
+    mask_activation: Literal["relu", "sigmoid"] = "relu"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mask2FormerConfig(PointNetworkConfig):
     """Sizes of a :class:`~point2mask.models.Mask2FormerNetwork`; the defaults are those of
     Mask2Former (Cheng et al., CVPR 2022), and for the maps those of Point2Mask."""
@@ -123,14 +131,33 @@ class Mask2FormerConfig(PointNetworkConfig):
     architecture: Literal["mask2former"] = "mask2former"
     decoder_layers: Layers = 9
     decoder_feedforward: Width = 2048  # hidden units of the MLPs of the decoder
-    queries: Annotated[int, Range(1, 10_000)] = 100  # candidate segments an image, things and stuff
+    queries: Queries = 100  # candidate segments an image, things and stuff
 
     def check(self) -> None:
         super().check()
         self._check_width(32, "32, the groups of its norms")
 
 
-AnyNetworkConfig = NetworkConfig | Mask2FormerConfig
+@dataclass(frozen=True, kw_only=True)
+class MaskDINOConfig(DeformableConfig):
+    """Sizes of a :class:`~point2mask.models.MaskDINONetwork`; the defaults are those of MaskDINO
+    (Li et al., CVPR 2023) with ResNet-50, and for the maps those of Point2Mask."""
+
+    architecture: Literal["maskdino"] = "maskdino"
+    feedforward: Width = 2048
+    decoder_layers: Layers = 9
+    decoder_feedforward: Width = 2048  # hidden units of the MLPs of the decoder
+    queries: Queries = 300  # candidate segments an image, things and stuff
+    # Where queries begin: at the boxes of the cells that they are made of, or around the masks that
+    # those cells draw.
+    anchors: Literal["boxes", "masks"] = "boxes"
+    # Slots for noised targets, from which a training step has the targets found again; 0 for none.
+    denoising_queries: Annotated[int, Range(0, 10_000)] = 100
+    # Twice the share of wrong classes, and how far sides move, in parts of the box.
+    denoising_noise: Share = 0.4
+
+
+AnyNetworkConfig = NetworkConfig | Mask2FormerConfig | MaskDINOConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +167,7 @@ class MergeConfig(Checked):
     The published Swin-L runs use 0.3 for both qualities.
     """
 
-    # (query, class) pairs, or queries of Mask2Former, that compete.
+    # (query, class) pairs, or queries of networks of segments, that compete.
     max_things: Annotated[int, Range(1, 10**6)] = 100
     # A pixel is inside above.
     mask_threshold: Annotated[float, Range(0, 1, open_high=True)] = 0.5

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from point2mask.models.config import STRIDES, NetworkConfig
+from point2mask.models.config import STRIDES, DeformableConfig, NetworkConfig
 from point2mask.models.deformable import DeformableAttention
 from point2mask.models.encoder import FeedForward, xavier_matrices
 from point2mask.models.geometry import Geometry
@@ -22,10 +22,19 @@ class Locations(NamedTuple):
     queries: Tensor  # [B, Q, d], what the last layer knows; thing masks start from it
 
 
+class Others(NamedTuple):
+    """Queries that are seen by others beside those themselves, and see nothing of them."""
+
+    x: Tensor  # [B, N, d]
+    position: Tensor  # [B, N, d]
+    hidden: Tensor  # bool [B, Q, Q + N], what a query does not see: of its like, then of these
+
+
 class DecoderLayer(nn.Module):
     """Self-attention, deformable attention to the memory, MLP; residual and LayerNorm each."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: DeformableConfig, feedforward: int) -> None:
+        """``feedforward``: hidden units of the MLP."""
         super().__init__()
         width = config.width
         self.self_attention = nn.MultiheadAttention(
@@ -34,15 +43,29 @@ class DecoderLayer(nn.Module):
         self.self_attention_norm = nn.LayerNorm(width)
         self.attention = DeformableAttention(width, config.heads, len(STRIDES), config.points)
         self.attention_norm = nn.LayerNorm(width)
-        self.feedforward = FeedForward(width, config.feedforward, config.dropout)
+        self.feedforward = FeedForward(width, feedforward, config.dropout)
         self.feedforward_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, position: Tensor, reference: Tensor, memory: Tensor, geometry: Geometry
+        self,
+        x: Tensor,
+        position: Tensor,
+        reference: Tensor,
+        memory: Tensor,
+        geometry: Geometry,
+        others: Others | None = None,
     ) -> Tensor:
-        placed = x + position
-        attended, _ = self.self_attention(placed, placed, x, need_weights=False)
+        """Queries ``[B, Q, d]`` from queries; ``others`` are seen beside them."""
+        placed, values, hidden = x + position, x, None
+        keys = placed
+        if others is not None:
+            keys = torch.cat((placed, others.x + others.position), 1)
+            values = torch.cat((x, others.x), 1)
+            hidden = others.hidden.repeat_interleave(self.self_attention.num_heads, 0)
+        attended, _ = self.self_attention(
+            placed, keys, values, need_weights=False, attn_mask=hidden
+        )
         x = self.self_attention_norm(x + self.dropout(attended))
         attended = self.attention(x + position, reference, memory, geometry.valid, geometry.shapes)
         x = self.attention_norm(x + self.dropout(attended))
@@ -73,7 +96,7 @@ class LocationDecoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width, layers = config.width, config.location_layers
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(layers))
+        self.layers = nn.ModuleList(DecoderLayer(config, config.feedforward) for _ in range(layers))
         self.reference_points = nn.Linear(width, 2)
         xavier_matrices(self)
         nn.init.zeros_(self.reference_points.bias)

@@ -30,6 +30,12 @@ def export_network(network: PointNetwork, size: tuple[int, int]) -> ExportedProg
     - ``class_logits`` ``[1, Q, C + 1]``, for a softmax; the last class is "nothing";
     - ``masks`` ``[1, Q, h, w]``, logits.
 
+    A :class:`~point2mask.models.MaskDINONetwork`, which holds the operator too; cells of 4 pixels:
+
+    - ``class_logits`` ``[1, Q, C]``, of independent classes: for a sigmoid;
+    - ``boxes`` ``[1, Q, 4]``, centre x, y, width, height in parts of the picture;
+    - ``masks`` ``[1, Q, h, w]``, logits.
+
     The program runs on the device that the network is on, and an input of another
     size is an error.
 

@@ -82,14 +82,13 @@ def _merge_image(
     config: MergeConfig,
 ) -> tuple[Tensor, tuple[Segment, ...]]:
     """The merge of one image's masks, a few at full resolution at a time."""
+    if candidates.weight is not None:
+        return _share_out(candidates, candidates.weight, geometry, image, size, num_things, config)
     masks, class_score, labels = (x[image] for x in candidates[:3])
     kept_masks, kept_scores, kept_labels = [masks.new_zeros(0, *size, dtype=torch.bool)], [], []
     for part in range(0, len(masks), _CHUNK):
         chosen = slice(part, part + _CHUNK)
-        full = geometry.image_to_pixels(image, masks[chosen], candidates.stride)
-        full = _resize(full, size)
-        if candidates.logits:
-            full = full.sigmoid()
+        full = _full_size(candidates, geometry, image, chosen, size)
         inside, score = score_masks(full, class_score[chosen], config)
         keep = score >= _quality(labels[chosen], num_things, config)
         kept_masks.append(inside[keep])
@@ -102,6 +101,55 @@ def _merge_image(
         num_things,
         config,
     )
+
+
+def _full_size(
+    candidates: Candidates, geometry: Geometry, image: int, chosen: slice, size: tuple[int, int]
+) -> Tensor:
+    """Some of an image's masks at its original size, as values: ``[K, H, W]``."""
+    masks = candidates.masks[image, chosen]
+    full = _resize(geometry.image_to_pixels(image, masks, candidates.stride), size)
+    return full.sigmoid() if candidates.logits else full
+
+
+def _share_out(
+    candidates: Candidates,
+    weight: Tensor,
+    geometry: Geometry,
+    image: int,
+    size: tuple[int, int],
+    num_things: int,
+    config: MergeConfig,
+) -> tuple[Tensor, tuple[Segment, ...]]:
+    """The merge of MaskDINO: each pixel goes to the mask of highest weight · probability.
+
+    Masks of a class that scores below the quality asked for take no part. A mask has the pixels
+    that it wins and that are inside of it. It is dropped if there are none, or if it wins fewer
+    pixels than the part of its own that has to be left to it.
+    """
+    score, label = candidates.score[image], candidates.label[image]
+    good = score >= _quality(label, num_things, config)
+    best = torch.zeros(size, dtype=score.dtype, device=score.device)
+    owner = torch.full(size, -1, device=score.device)
+    inside = []
+    for part in range(0, len(score), _CHUNK):
+        chosen = slice(part, part + _CHUNK)
+        full = _full_size(candidates, geometry, image, chosen, size)
+        inside.append(full >= config.mask_threshold)
+        claim = full * (weight[image, chosen] * good[chosen])[:, None, None]
+        top, index = claim.max(0)
+        owner = torch.where(top > best, index + part, owner)
+        best = torch.maximum(top, best)
+    own = torch.cat(inside)
+    won = owner == torch.arange(len(own), device=owner.device)[:, None, None]
+    area, whole, kept = (x.sum((1, 2)) for x in (won, own, won & own))
+    taken = torch.where(label < num_things, config.overlap_things, config.overlap_stuff)
+    good &= (kept > 0) & (area >= (1 - taken) * whole)
+    ids = torch.where(good, good.cumsum(0), VOID)
+    segment_map = (ids[:, None, None] * (won & own)).sum(0, dtype=torch.int32)
+    columns = (ids[good], label[good], score[good], kept[good])
+    table = zip(*(column.tolist() for column in columns), strict=True)
+    return _one_segment_of_stuff(segment_map, [Segment(*row) for row in table], num_things)
 
 
 def score_masks(masks: Tensor, class_score: Tensor, config: MergeConfig) -> tuple[Tensor, Tensor]:

@@ -7,14 +7,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from point2mask.models.backbone import Backbone, in_order, of_group, pad_to, run_by_size
+from point2mask.models.backbone import (
+    Backbone,
+    in_order,
+    mask_shape,
+    of_group,
+    pad_to,
+    run_by_size,
+)
 from point2mask.models.base import Candidates, Encoded, NetworkOutput, PointNetwork, best_things
-from point2mask.models.config import MASK_LEVELS, STRIDES, Mask2FormerConfig
+from point2mask.models.config import MASK_LEVELS, MASK_STRIDE, STRIDES, Mask2FormerConfig
 from point2mask.models.geometry import Geometry, cells
 from point2mask.models.mask_decoder import PADDING_LOGIT
-from point2mask.models.positional import sine_position
+from point2mask.models.positional import level_positions
 
-MASK_STRIDE = 4  # pixels of a cell of the queries' masks
 _STRIDES = STRIDES[:MASK_LEVELS]
 
 
@@ -67,13 +73,10 @@ class Mask2FormerNetwork(PointNetwork):
         """Backbone and pixel decoder."""
         shapes = geometry.shapes[:MASK_LEVELS]
         *levels, mask_features = run_by_size(
-            self._pixels, images, geometry, (*shapes, _mask_shape(geometry.canvas))
+            self._pixels, [images], geometry, (*shapes, mask_shape(geometry.canvas))
         )
         memory = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
-        position = [
-            sine_position(shape, geometry.extent[:, level], self.config.width)
-            for level, shape in enumerate(shapes)
-        ]
+        position = level_positions(geometry, self.config.width, MASK_LEVELS)
         return Encoded(memory, torch.cat(position, 1).to(memory.dtype), geometry, mask_features)
 
     def _pixels(self, images: Tensor) -> list[Tensor]:
@@ -91,7 +94,7 @@ class Mask2FormerNetwork(PointNetwork):
             maps.transpose(1, 2).unflatten(2, shape)
             for maps, shape in zip(by_level, geometry.shapes[:MASK_LEVELS], strict=True)
         ]
-        canvas = _mask_shape(geometry.canvas)
+        canvas = mask_shape(geometry.canvas)
         logits, masks, order = [], [], []
         for size, members in geometry.groups().items():
             own = [
@@ -120,10 +123,6 @@ class Mask2FormerNetwork(PointNetwork):
         masks = queries.masks[-1]
         index = best[..., None, None].expand(-1, -1, *masks.shape[2:])
         return Candidates(masks.gather(1, index), score, label.gather(1, best), MASK_STRIDE, True)
-
-
-def _mask_shape(canvas: tuple[int, int]) -> tuple[int, int]:
-    return cells(canvas[0], MASK_STRIDE), cells(canvas[1], MASK_STRIDE)
 
 
 def _decoders(config: Mask2FormerConfig, channels: list[int]) -> Any:

@@ -24,6 +24,13 @@ class Matching(NamedTuple):
     targets: list[Tensor]  # and their targets
 
 
+class Pairs(NamedTuple):
+    """Queries and their targets, P of an image in every layer."""
+
+    queries: list[Tensor]  # for every image, int64 [L, P_b]
+    targets: list[Tensor]  # the same
+
+
 def focal_class_cost(logits: Tensor, category: Tensor) -> Tensor:
     """Focal loss as a positive minus that as a negative of the target's class: ``[L, B, Q, K]``.
 
@@ -74,6 +81,31 @@ def hungarian(cost: Tensor, is_target: Tensor) -> Matching:
         cost: ``[L, B, Q, K]``.
         is_target: bool ``[B, K]``; the others are matched to nothing.
     """
+    assigned = _assigned(cost, is_target)
+    queries = [np.flatnonzero(row >= 0) for row in assigned[-1]]
+    chosen = [row[index] for row, index in zip(assigned[-1], queries, strict=True)]
+    return Matching(
+        torch.from_numpy(assigned).to(cost.device),
+        _to_device(queries, cost.device),
+        _to_device(chosen, cost.device),
+    )
+
+
+def hungarian_pairs(cost: Tensor, is_target: Tensor) -> Pairs:
+    """The same matching as the pairs of every layer, in the order of the queries."""
+    assigned = _assigned(cost, is_target)
+    layers, images, _ = assigned.shape
+    rows = [np.nonzero(assigned[:, b] >= 0)[1] for b in range(images)]
+    queries = [row.reshape(layers, -1) for row in rows]
+    targets = [np.take_along_axis(assigned[:, b], row, 1) for b, row in enumerate(queries)]
+    shapes = [(layers, row.shape[1]) for row in queries]
+    both = _to_device([row.ravel() for row in (*queries, *targets)], cost.device)
+    shaped = [row.view(shape) for row, shape in zip(both, 2 * shapes, strict=True)]
+    return Pairs(shaped[:images], shaped[images:])
+
+
+def _assigned(cost: Tensor, is_target: Tensor) -> NDArray[np.int64]:
+    """The target of every query, -1 for none, ``[L, B, Q]`` on the host."""
     from scipy.optimize import linear_sum_assignment
 
     host = torch.nan_to_num(cost, _UNUSABLE, _UNUSABLE, -_UNUSABLE).cpu().numpy()
@@ -83,13 +115,7 @@ def hungarian(cost: Tensor, is_target: Tensor) -> Matching:
         for b, targets in enumerate(columns):
             query, column = linear_sum_assignment(host[layer, b][:, targets])
             assigned[layer, b, query] = targets[column]
-    queries = [np.flatnonzero(row >= 0) for row in assigned[-1]]
-    chosen = [row[index] for row, index in zip(assigned[-1], queries, strict=True)]
-    return Matching(
-        torch.from_numpy(assigned).to(cost.device),
-        _to_device(queries, cost.device),
-        _to_device(chosen, cost.device),
-    )
+    return assigned
 
 
 def indices(mask: Tensor) -> list[Tensor]:

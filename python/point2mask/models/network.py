@@ -10,11 +10,10 @@ from point2mask.models.backbone import Backbone, run_by_size
 from point2mask.models.base import Candidates, Encoded, NetworkOutput, PointNetwork, best_things
 from point2mask.models.config import STRIDES, NetworkConfig
 from point2mask.models.decoder import LocationDecoder, Locations
-from point2mask.models.encoder import Encoder
+from point2mask.models.encoder import Encoder, flatten_levels
 from point2mask.models.geometry import Geometry
 from point2mask.models.mask_decoder import ClassMaskDecoder, ClassMasks, ThingMaskDecoder
 from point2mask.models.neck import ChannelMapper
-from point2mask.models.positional import sine_position
 
 
 class ThingMasks(NamedTuple):
@@ -66,18 +65,9 @@ class PanopticNetwork(PointNetwork):
     def encode_placed(self, images: Tensor, geometry: Geometry) -> Encoded:
         """Backbone, neck and encoder."""
         levels = run_by_size(
-            lambda x: self.neck(self.backbone(x)), images, geometry, geometry.shapes
+            lambda x: self.neck(self.backbone(x)), [images], geometry, geometry.shapes
         )
-        features = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
-        position = torch.cat(
-            [
-                sine_position(shape, geometry.extent[:, level], self.config.width)
-                + self.level_embedding[level]
-                for level, shape in enumerate(geometry.shapes)
-            ],
-            1,
-        )
-        position = position.to(features.dtype)
+        features, position = flatten_levels(levels, self.level_embedding, geometry)
         return Encoded(self.encoder(features, position, geometry), position, geometry)
 
     def locate(self, encoded: Encoded) -> Locations:

@@ -5,16 +5,18 @@ from torch import Tensor
 
 from point2mask.models import (
     Mask2FormerOutput,
+    MaskDINOOutput,
     NetworkOutput,
     PanopticNetwork,
     PanopticOutput,
     PointNetwork,
 )
 from point2mask.models.boxes import box_corners
-from point2mask.models.config import STRIDES
-from point2mask.models.mask2former import MASK_STRIDE
+from point2mask.models.config import MASK_STRIDE, STRIDES
+from point2mask.models.maskdino import drawing_features
 from point2mask.models.matching import focal_class_cost, hungarian
 from point2mask.models.precision import full
+from point2mask.models.segment_heads import draw
 from point2mask.pseudo_masks.points import PointBatch
 
 # Class cost, click outside the box, way to its centre, click outside the mask.
@@ -45,18 +47,30 @@ def network_areas(
     category = points.category
     things = points.is_point.any(-1) & is_thing[category.clamp(min=0)]
     label = category.clamp(0, network.config.num_things - 1)  # of others it means nothing
+    stride, threshold = MASK_STRIDE, 0.0  # a logit of 0 is a probability of 1/2
     if isinstance(output, Mask2FormerOutput):
-        stride, threshold = MASK_STRIDE, 0.0
         matching = hungarian(_mask_cost(output, points, label), things)
         drawn = output.queries.masks[-1]
         masks = [maps[queries] for maps, queries in zip(drawn, matching.queries, strict=True)]
+    elif isinstance(output, MaskDINOOutput):
+        said = output.predictions.last()
+        cost = _box_cost(said.class_logits, said.boxes, points, label, image_size)
+        matching = hungarian(cost, things)
+        every = zip(
+            full(said.embedding[0]),
+            full(drawing_features(output.encoded)),
+            matching.queries,
+            strict=True,
+        )
+        masks = [draw(own[queries], features) for own, features, queries in every]
     else:
         assert isinstance(network, PanopticNetwork)
         assert isinstance(output, PanopticOutput)
-        # A logit of 0 is a probability of 1/2; unactivated masks are inside above 1/2 (published).
         stride = STRIDES[0]
-        threshold = 0.0 if network.config.mask_activation == "sigmoid" else 0.5
-        matching = hungarian(_box_cost(output, points, label, image_size), things)
+        if network.config.mask_activation == "relu":
+            threshold = 0.5  # unactivated masks are inside above (published)
+        logits, boxes = output.locations.class_logits[-1:], output.locations.boxes[-1:]
+        matching = hungarian(_box_cost(logits, boxes, points, label, image_size), things)
         # Targets are made in full precision, whatever the network was run in.
         encoded = output.encoded._replace(memory=full(output.encoded.memory))
         queries = full(output.locations.queries)
@@ -70,10 +84,9 @@ def network_areas(
 
 
 def _box_cost(
-    output: PanopticOutput, points: PointBatch, label: Tensor, image_size: Tensor
+    logits: Tensor, boxes: Tensor, points: PointBatch, label: Tensor, image_size: Tensor
 ) -> Tensor:
     """Of every query for every click, ``[1, B, Q, K]``: by class, and by where its box lies."""
-    logits, boxes = output.locations.class_logits[-1:], output.locations.boxes[-1:]
     click = (points.xy[:, :, 0] + 0.5) / image_size.flip(1)[:, None]
     corners = box_corners(boxes)[..., None, :]
     outside = (click[:, None] < corners[..., :2]) | (click[:, None] > corners[..., 2:])
