@@ -35,6 +35,12 @@ def test_a_minimal_file_has_the_published_values(path):
     assert config.supervision.transport_warmup == 12000
 
 
+def test_steps_are_at_least_one_an_epoch(path):
+    assert load_config(path, ["schedule.steps=24"]).schedule.steps == 24
+    with pytest.raises(DataError, match=r"schedule\.steps: expected at least one an epoch, so 24"):
+        load_config(path, ["schedule.steps=23"])
+
+
 def test_overrides(path):
     config = load_config(
         path,

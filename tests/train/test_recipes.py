@@ -1,5 +1,6 @@
 """The recipes of the package: they load, and the published ones are as published."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from point2mask.data.errors import DataError
 from point2mask.losses import SegformerLossConfig, published_losses
 from point2mask.models import MaskDINOConfig, NetworkConfig, make_network
 from point2mask.pseudo_masks import PseudoMaskOptions
-from point2mask.train.config import load_config
+from point2mask.train.config import load_config, warm_ups
 from point2mask.train.train import train
 
 # batch, rate, epochs, milestones, OT_warmup_iters, quality, things, stuff
@@ -118,7 +119,24 @@ SMALL = {
 
 
 def test_every_recipe_is_known_here():
-    assert recipes.summaries().keys() == PUBLISHED.keys() | MASKDINO.keys() | SMALL.keys()
+    known = PUBLISHED.keys() | MASKDINO.keys() | SMALL.keys() | {"own_clicks"}
+    assert recipes.summaries().keys() == known
+
+
+def test_own_clicks_takes_the_classes_of_the_clicks(tmp_path):
+    names = [("cat", 1), ("grass", 0), ("dog", 1), ("bird", 1)]
+    categories = [{"id": k, "name": n, "isthing": t} for k, (n, t) in enumerate(names, start=1)]
+    content = {"images": [], "annotations": [], "categories": categories}
+    (tmp_path / "points.json").write_text(json.dumps(content))
+    config = load_config("own_clicks", [f"data.root={tmp_path}"])
+    assert (config.network.num_things, config.network.num_stuff) == (3, 1)
+    given = load_config("own_clicks", [f"data.root={tmp_path}", "network.num_things=7"])
+    assert (given.network.num_things, given.network.num_stuff) == (7, 1)
+    # The run holds both warm-ups, however few the pictures are.
+    assert all(2 * steps < config.schedule.steps for steps in warm_ups(config).values())
+    assert config.data.val is None
+    with pytest.raises(DataError, match=r"none/points\.json"):
+        load_config("own_clicks", [f"data.root={tmp_path / 'none'}"])
 
 
 @pytest.mark.parametrize("name", SMALL)

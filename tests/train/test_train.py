@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -58,6 +59,19 @@ def test_a_run_from_points_to_a_result(root, tmp_path, capsys):
     assert "6 images" in lines[0]
     assert any(line.startswith("step 3/3  epoch 1  loss ") for line in lines)
     assert any("PQ: all" in line for line in lines)
+
+
+def test_steps_make_a_run_of_few_images_as_long_as_it_should_be(root, tmp_path, capsys):
+    """Epochs are equal parts of it: three of 7 steps, though a pass takes 3."""
+    given = with_schedule(runs.config(root), steps=7)
+    given = replace(given, supervision=replace(given.supervision, transport_warmup=7))
+    result = train(given, tmp_path, cpu=True, make_module=runs.Semantic)
+    assert (result["steps"], result["epochs"]) == (7, 3)
+    told = capsys.readouterr().err
+    assert "warning: supervision.transport_warmup=7, but the run ends after 7 steps" in told
+    assert re.findall(r"^step (\d)/7  epoch (\d)", told, re.M)[-1] == ("7", "3")
+    saved = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert sorted(saved) == [f"step_{step:08}" for step in (3, 5, 7)]
 
 
 @pytest.mark.parametrize("architecture", ["mask2former", "maskdino"])

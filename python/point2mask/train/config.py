@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from point2mask import recipes
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.fields import flatten, override, parse, to_plain
 from point2mask.data.files import write_bytes
+from point2mask.data.records import read_categories
 from point2mask.data.training import DataConfig
 from point2mask.data.yaml_file import parse_yaml, read_yaml
 from point2mask.losses.config import AnyLossConfig
@@ -42,6 +43,9 @@ PUBLISHED = ("network", "loss", "supervision")
 class ScheduleConfig(Checked):
     """Optimisation; the defaults are the published ones for VOC."""
 
+    # Of the run; an epoch is then an equal part of it, and no pass over the images, of which few
+    # would make too few steps.
+    steps: Count | None = None
     epochs: Epochs = 24
     # The learning rate falls to a tenth after these epochs.
     milestones: Annotated[tuple[Epochs, ...], Length(0, 100)] = (15, 20)
@@ -62,6 +66,10 @@ class ScheduleConfig(Checked):
     def check(self) -> None:
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones: expected epochs that ascend, got {self.milestones}")
+        if self.steps is not None and self.steps < self.epochs:
+            raise ValueError(
+                f"steps: expected at least one an epoch, so {self.epochs}, got {self.steps}"
+            )
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size: expected a multiple of accumulation={self.accumulation}, got "
@@ -128,12 +136,47 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise DataError(f"published: expected true or false, got {shown(published)}")
     for part in PUBLISHED if published else ():
         override(values, f"{part}.published", True)
+    _count_classes(values)
     config = parse(RunConfig, values)
     try:
         check_backbone(config.network.backbone)
     except ValueError as error:
         raise DataError(f"network.backbone.{error}") from error
     return config
+
+
+def _count_classes(values: dict[str, Any]) -> None:
+    """Replaces ``num_things: null`` and ``num_stuff: null`` by what the training data has."""
+    try:
+        network, data = values["network"], values["data"]
+        train = data["train"]
+        absent = [name for name in ("num_things", "num_stuff") if network.get(name, 0) is None]
+        name = train.get("annotations") or train.get("points")
+        path = Path(data.get("root", ".")) / name if absent else None
+    except (KeyError, TypeError, AttributeError):
+        return  # not of the layout: what is wrong is said when it is parsed
+    if path is not None:
+        kinds = [category.isthing for category in read_categories(path).values()]
+        counts = {"num_things": sum(kinds), "num_stuff": len(kinds) - sum(kinds)}
+        network.update({name: counts[name] for name in absent})
+
+
+def warm_ups(config: RunConfig) -> dict[str, int]:
+    """Steps until all losses count in full, and until masks are made as they are in the end."""
+    found = {"loss.warmup_iterations": config.loss.warmup_iterations}
+    if config.supervision.pseudo_masks.assigner == "transport":
+        found["supervision.transport_warmup"] = config.supervision.transport_warmup
+    return found
+
+
+def unfinished_warm_ups(config: RunConfig, total: int) -> list[str]:
+    """What to say of a run of ``total`` steps that ends before it learns in full."""
+    return [
+        f"{name}={steps}, but the run ends after {total} steps: it never learns in full; make it "
+        "longer by schedule.steps"
+        for name, steps in warm_ups(config).items()
+        if steps >= total
+    ]
 
 
 def save_config(path: Path, config: RunConfig) -> None:

@@ -23,7 +23,7 @@ from point2mask.models import PointNetwork
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
-from point2mask.train.config import RunConfig, save_config
+from point2mask.train.config import RunConfig, save_config, unfinished_warm_ups
 from point2mask.train.errors import Stopped, TrainingError
 from point2mask.train.launch import gather, launch, seed_generators
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
@@ -37,7 +37,6 @@ from point2mask.trained import check_classes
 
 # Takes the configuration; the result has a ``network`` and is called with a batch and a step.
 MakeModule = Callable[[RunConfig], nn.Module]
-
 
 NO_LOSSES = ("gradient_norm", "learning_rate")
 
@@ -112,7 +111,8 @@ class Run:
         seed_generators(config.seed + self.rank)
         self.progress = RunProgress()
         self.batches = self._batches(0)
-        self.total = config.schedule.epochs * self.batches.steps_per_epoch
+        epochs = config.schedule.epochs
+        self.total = config.schedule.steps or epochs * self.batches.steps_per_epoch
         self.predictor = Predictor(
             self.network,
             self.dataset.categories,
@@ -161,6 +161,8 @@ class Run:
             self.report.say(
                 f"{self.config.network.weights} is of other classes: {self.anew} tensors start anew"
             )
+        for text in unfinished_warm_ups(self.config, self.total):
+            self.report.say(f"warning: {text}")
 
     def run(self) -> dict[str, Any]:
         """To the end, or until SIGTERM comes."""
@@ -174,7 +176,7 @@ class Run:
         quality, evaluated = None, False
         data = self._load()
         while progress.step < self.total:
-            epoch = progress.step // self.batches.steps_per_epoch
+            epoch = self._epoch(progress.step)
             rate = set_learning_rate(self.optimizer, schedule, epoch)
             values = self._step(list(islice(data, schedule.accumulation)))
             if values is not None:
@@ -183,7 +185,7 @@ class Run:
             progress.step += 1
             progress.seconds = time.perf_counter() - began
             self.report.step(progress.step)
-            end_of_epoch = progress.step % self.batches.steps_per_epoch == 0
+            end_of_epoch = self._epoch(progress.step) > epoch
             if progress.step % report.log_steps == 0 or end_of_epoch:
                 if losses := self._mean(window):
                     self.report.scalars(progress.step, epoch + 1, losses)
@@ -224,6 +226,9 @@ class Run:
                 + "".join(reasons[:1])
             )
         progress.learned = 0
+
+    def _epoch(self, step: int) -> int:  # from 0
+        return step * self.config.schedule.epochs // self.total
 
     def _batches(self, start: int) -> Batches:
         schedule = self.config.schedule
