@@ -80,6 +80,42 @@ def test_predict_takes_a_saved_folder(predictor, saved, tmp_path):
     assert segments
 
 
+def test_predict_in_both_frames_and_without_what_cannot_be_opened(saved, tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (*runs.SIZE, 3), np.uint8)
+    photos, exif = tmp_path / "photos", Image.Exif()
+    photos.mkdir()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(photos / "turned.png", exif=exif)
+    Image.fromarray(np.ascontiguousarray(np.rot90(pixels, -1))).save(photos / "upright.png")
+    (photos / "broken.png").write_bytes(b"no picture")
+    command = ["predict", "--checkpoint", saved, "--images", photos, "--device", "cpu"]
+    assert main([*map(str, [*command, "--out", tmp_path / "x"])]) == 2
+    assert "broken.png: expected an image" in capsys.readouterr().err
+    maps = {}
+    for frame in ("stored", "shown"):
+        out = tmp_path / frame
+        words = [*command, "--out", out, "--skip-broken", "--frame", frame]
+        assert main([*map(str, words)]) == 0
+        assert "left out 1 of 3 images:" in capsys.readouterr().err
+        dataset = read_panoptic(out / "panoptic.json")
+        maps[frame] = {i.record.file_name: dataset.segment_map(i) for i in dataset.images}
+        frames = {i.record.file_name: i.record.frame for i in dataset.images}
+        assert frames == {"turned.png": frame, "upright.png": "stored"}
+    assert maps["stored"]["turned.png"].shape == runs.SIZE
+    # As shown, the turned picture is the upright one.
+    np.testing.assert_array_equal(maps["shown"]["turned.png"], maps["shown"]["upright.png"])
+    words = [
+        *command,
+        "--out",
+        tmp_path / "none",
+        "--skip-broken",
+        "--images",
+        photos / "broken.png",
+    ]
+    assert main([*map(str, words)]) == 2
+    assert "none of the 1 pictures can be used" in capsys.readouterr().err
+
+
 def test_a_folder_without_a_network(tmp_path):
     with pytest.raises(DataError, match=r"expected a checkpoint, or the folder of a run"):
         load_predictor(tmp_path)

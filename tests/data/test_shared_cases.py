@@ -214,5 +214,15 @@ def test_19_maps_of_any_depth_and_in_colour_say_the_same(case, kind):
     assert kinds == {1: 7, 2: 15, 256: 21}
 
 
-def test_21_a_long_strip_keeps_its_discs(case):
-    pytest.skip("the working size of long pictures is tested in tests/label")
+@pytest.mark.parametrize(
+    "name", ["small", "dense", "panorama", pytest.param("big", marks=pytest.mark.slow)]
+)
+def test_21_objects_in_long_and_large_pictures_keep_their_masks(case, name):
+    truth = np.load(f"{name}.npy")
+    assert run("label", "--images", "pics", "--points", f"{name}.json", "--out", "out",
+               "--no-overlays", "--workers", 1) == 0  # fmt: skip
+    found = segment_map(f"out/panoptic/{name}.png")
+    count = int(truth.max())
+    common = np.bincount(truth[truth == found], minlength=count + 1)[1:]
+    areas = (np.bincount(ids[ids <= count], minlength=count + 1)[1:] for ids in (truth, found))
+    assert (common / (sum(areas) - common)).mean() >= 0.95
