@@ -47,6 +47,8 @@ POINT = '<points label="cat" points="1,1"/>'
         (OUTSIDE, r"a\.xml:1: expected XML without a document type"),
         ("<annotations>&b;</annotations>", r"a\.xml: expected an XML of CVAT \(undefined entity"),
         ("<annotations>", r"a\.xml: expected an XML of CVAT \(no element found"),
+        ("<?xml version='1.0' encoding='utf-K'?><a/>", r"a\.xml: .* \(unknown encoding: utf-K\)"),
+        ("<?xml version='1.0' encoding='shift_jis'?><a/>", r"a\.xml: expected an XML of CVAT \("),
         ("<html/>", r"a\.xml:1: expected <annotations>, got <html>"),
         (cvat("\n<track/>"), r"a\.xml:2: label: expected text"),
         (

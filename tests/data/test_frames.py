@@ -1,5 +1,6 @@
 """The stored and the shown frame of a picture, in every reader that meets them; its rim."""
 
+import io
 import json
 from dataclasses import replace
 
@@ -230,3 +231,17 @@ def test_maps_of_voc_are_in_the_frame_of_their_size(tmp_path, tag, option):
     assert main(["convert", "voc", *map(str, words)]) == 0
     ids = np.asarray(Image.open(tmp_path / "out" / "voc_panoptic_train" / "a.png"))
     np.testing.assert_array_equal(ids[..., 0] == 1, classes)
+
+
+def test_a_broken_tag_turns_nothing(tmp_path):
+    """Cameras write them: the pixels are whole all the same."""
+    pixels = scene((6, 10))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(file.getvalue())
+    assert orientation(path) == 1
+    assert read_rgb(path, frame="shown").shape == (6, 10, 3)
+    for value in (0, 9, 300):
+        write_turned(path, pixels, value)
+        assert orientation(path) == 1

@@ -93,6 +93,12 @@ def test_labelme_that_is_none(photos, tmp_path, content, message):
     assert str(caught.value).startswith(str(path))
 
 
+def test_labelme_that_is_no_json_behind_a_wrong_entry(tmp_path):
+    (tmp_path / "x.json").write_text('{"imagePath": null, "shapes": [], "more"}')
+    with pytest.raises(DataError, match="a JSON of labelme, but it is not valid JSON"):
+        read_labelme(tmp_path / "x.json", Pictures(None))
+
+
 def test_labelme_replaces_no_file(tmp_path):
     record = ImageRecord("a.png", "a.png", HEIGHT, WIDTH)
     labels = PointLabels(CATEGORIES, [(record, [PointTarget(1, 3, ((0.0, 0.0),))])])

@@ -4,6 +4,7 @@ Everything here works in the stored frame unless an image's record says ``shown`
 continuous, pixel k reaches from k to k + 1, and a point lies in pixel (floor x, floor y).
 """
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,19 +48,23 @@ def orientation(path: Path) -> int:
     """How viewers turn a picture as it is read here: the EXIF tag from 1 (not at all) to 8."""
     from PIL import Image
 
-    with open_regular(path, "a picture") as file:
+    with open_regular(path, "a picture") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes, which are checked where pixels are read
         try:
             with Image.open(file) as image:
                 return orientation_of(image)
-        except Exception:  # a broken tag turns nothing
+        except Exception:  # what is no picture is not turned
             return UPRIGHT
 
 
 def orientation_of(image: "Image.Image") -> int:
-    """The same of a picture that Pillow has opened."""
+    """The same of a picture that Pillow has opened. Of a PNG it may have to decode the pixels."""
     if image.format == "TIFF":  # Pillow turns them as it reads them
         return UPRIGHT
-    found = image.getexif().get(_ORIENTATION, UPRIGHT)
+    try:
+        found = image.getexif().get(_ORIENTATION, UPRIGHT)
+    except Exception:  # a broken tag turns nothing; broken pixels are found when they are read
+        return UPRIGHT
     return found if found in range(1, 9) else UPRIGHT
 
 

@@ -66,9 +66,12 @@ def decode_json(content: bytes, path: object, kind: type[Kind], layout: str) -> 
     """The content of a file as ``kind``; see :func:`read_json`."""
     content = content.removeprefix(b"\xef\xbb\xbf")  # of Windows
     try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.ValidationError as error:
-        raise _refusal(error, content, f"{path}: ", layout) from error
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.ValidationError as error:
+            # Behind the wrong entry the text may be no JSON at all, which is the worse fault.
+            msgspec.json.decode(content, type=msgspec.Raw)
+            raise _refusal(error, content, f"{path}: ", layout) from error
     except RecursionError as error:
         raise DataError(f"{path}: expected {layout}, but its lists are nested too deep") from error
     except msgspec.DecodeError as error:

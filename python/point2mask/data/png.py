@@ -1,6 +1,7 @@
 """Image files: pictures as RGB, and PNGs whose colours are segment ids. Headers come first."""
 
 import io
+import logging
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# What Pillow logs of broken files becomes an error here, and is not printed beside it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
 PICTURE_SUFFIXES = (*WRITTEN_SUFFIXES, *heic_suffixes())  # that are read
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

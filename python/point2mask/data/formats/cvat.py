@@ -27,7 +27,9 @@ def read_cvat(path: Path, pictures: Pictures) -> list[ClickedImage]:
     reader = _Reader(path, pictures)
     try:
         reader.parser.Parse(content, True)
-    except expat.ExpatError as error:
+    except DataError:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter of encodings
         raise DataError(f"{path}: expected an XML of CVAT ({error})") from error
     return reader.images
 
