@@ -15,7 +15,7 @@ key = $(shell { echo '$(TORCH) $(CXX) $(POINT2MASK_CUDA_ARCHITECTURES)'; $(PYTHO
 TORCH_BUILT := $(VENV)/torch-$(call key,/dev/null).done
 BUILT := $(VENV)/build-$(call key,CMakeLists.txt pyproject.toml $$(find cmake cpp cuda -type f | sort)).done
 DOCS_BUILT := $(DOCS_VENV)/docs-$(call key,pyproject.toml).done
-CXX_FILES := $(shell find cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.cuh')
+CXX_FILES := $(shell find bench cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name '*.cuh')
 EDITABLE = $(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) --editable
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 

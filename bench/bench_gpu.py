@@ -38,7 +38,7 @@ import torch
 import torch._functorch.config
 from gpu_timing import PUBLISHED_ROOFS, Run, Timer, measured_roofs
 
-from point2mask import _core
+from point2mask import engine
 from point2mask.ops._library import WITHOUT_CUDA
 
 OUT = Path("out/gpu/times.jsonl")
@@ -51,7 +51,7 @@ def machine(device: str) -> dict[str, Any]:
     info: dict[str, Any] = {
         "date": date.today().isoformat(),
         "torch": torch.__version__,
-        "kernels": _core.cuda_architectures,
+        "kernels": engine.cuda_architectures,
     }
     if device == "cpu":
         return info | {"device": f"{platform.machine()} CPU (dry run)", "shared_memory": 0}
@@ -236,7 +236,7 @@ def main() -> None:
             parser.error(f"--sizes must be among {', '.join(sorted(known))}, got {name}")
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("bench_gpu.py: no CUDA device found; `--device cpu` tries the script without one")
-    if args.device == "cuda" and not _core.cuda_architectures:
+    if args.device == "cuda" and not engine.cuda_architectures:
         sys.exit(
             "bench_gpu.py: point2mask was built without CUDA kernels; "
             "run `make install` where nvcc is found"

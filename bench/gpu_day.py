@@ -59,9 +59,9 @@ ABOUT = (
     "numpy.__version__, 'torch', torch.__version__, 'cuda', torch.version.cuda)"
 )
 IMPORT = (
-    "import sys, point2mask.ops; from point2mask import _core; "
-    "print(point2mask.__path__[0], 'kernels:', _core.cuda_architectures or 'none'); "
-    "sys.exit(sys.argv[1] == 'cuda' and not _core.cuda_architectures)"
+    "import sys, point2mask.ops; from point2mask import engine; "
+    "print(point2mask.__path__[0], 'kernels:', engine.cuda_architectures or 'none'); "
+    "sys.exit(sys.argv[1] == 'cuda' and not engine.cuda_architectures)"
 )
 CAPABILITY = "import torch; print('%d%d-real' % torch.cuda.get_device_capability())"
 

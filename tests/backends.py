@@ -1,9 +1,8 @@
 """Runs any operator on NumPy arrays, whatever executes it: one test body, every backend.
 
-``reference`` is plain NumPy in float64, ``numpy`` the engine through ``_core``, ``cpu`` and
-``cuda`` the torch operators, ``simt`` the CUDA kernels run on the CPU (see ``simt/``). All share
-names, arguments and shapes; ``cuda`` and ``simt`` skip operators that have no kernel. Gradient
-operators run on the torch backends and ``simt``.
+``reference`` is plain NumPy in float64, ``cpu`` and ``cuda`` the torch operators, ``simt`` the CUDA
+kernels run on the CPU (see ``simt/``). All share names, arguments and shapes; ``cuda`` and ``simt``
+skip operators that have no kernel. Gradient operators run on all but ``reference``.
 """
 
 from functools import cache
@@ -14,15 +13,15 @@ import pytest
 import torch
 from simt import kernels
 
-from point2mask import _core, ops
+from point2mask import ops
 from point2mask.ops import reference
 
 # Positions of the arguments that stay on the CPU, on whatever device the others are.
 ON_THE_CPU = {"deformable_attention": (3,), "deformable_attention_backward": (4,)}
-BACKENDS = ("reference", "numpy", "cpu", "simt", "cuda")
+BACKENDS = ("reference", "cpu", "simt", "cuda")
 # Marks of tests that ask for what some backends have not: a device does not look at values, it
-# would have to wait for the answer; the reference and the NumPy face have no gradient operators.
-values_are_checked = pytest.mark.backends("reference", "numpy", "cpu")
+# would have to wait for the answer; the reference has no gradient operators.
+values_are_checked = pytest.mark.backends("reference", "cpu")
 has_gradient_operators = pytest.mark.backends("cpu", "simt", "cuda")
 
 
@@ -43,8 +42,6 @@ class Backend:
             return getattr(_emulated_kernels(), operator)
         if self.name == "reference":
             return getattr(reference, operator)
-        if self.name == "numpy":
-            return getattr(_core, operator)
         function = getattr(ops, operator, None) or getattr(torch.ops.point2mask, operator)
 
         def run(*args: Any, **kwargs: Any) -> Any:

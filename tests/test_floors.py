@@ -9,7 +9,7 @@ import point2mask
 PACKAGE = Path(point2mask.__file__).parent
 # From below; those on one floor do not know of each other.
 FLOORS = (
-    ("_core", "grid", "cluster", "progress", "ranges", "workers"),
+    ("engine", "grid", "cluster", "progress", "ranges", "workers"),
     ("ops",),
     ("models",),
     ("pseudo_masks",),
@@ -32,7 +32,7 @@ def module_of(path: Path) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
-MODULES = {module_of(path) for path in FILES} | {"point2mask._core"}
+MODULES = {module_of(path) for path in FILES} | {"point2mask.engine"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -88,4 +88,4 @@ def test_no_circle():
 
 def test_there_is_a_floor_for_everything():
     names = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
-    assert names - {"__init__"} == FLOOR.keys() - {"_core"}
+    assert names - {"__init__"} == FLOOR.keys() - {"engine"}

@@ -86,13 +86,10 @@ Array<T> new_array(std::initializer_list<std::int64_t> shape) {
   return Array<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
 }
 
-// One registration function a family, called by module.cpp.
-void bind_deformable(py::module_& m);
+// One registration function a family, called by numpy_module.cpp.
 void bind_geodesic(py::module_& m);
 void bind_masks(py::module_& m);
-void bind_pairs(py::module_& m);
 void bind_regions(py::module_& m);
 void bind_transport(py::module_& m);
-void bind_tree(py::module_& m);
 
 } // namespace point2mask::bindings

@@ -14,16 +14,6 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-struct Extents {
-  std::int64_t images, targets, pixels;
-};
-
-template <typename T>
-Extents check_cost(const char* op, const Array<T>& cost) {
-  check_shape(op, "cost", cost, {{"B"}, {"K"}, {"N"}});
-  return {cost.shape(0), cost.shape(1), cost.shape(2)};
-}
-
 template <typename T>
 py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Array<T>& demand,
                          double epsilon, std::int64_t max_iterations, double tolerance,
@@ -34,7 +24,8 @@ py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Arr
   if (method != "sinkhorn" && method != "newton")
     throw std::invalid_argument("sinkhorn: method must be 'sinkhorn' or 'newton', got '" + method +
                                 "'");
-  const auto [images, targets, pixels] = check_cost(kOp, cost);
+  check_shape(kOp, "cost", cost, {{"B"}, {"K"}, {"N"}});
+  const std::int64_t images = cost.shape(0), targets = cost.shape(1), pixels = cost.shape(2);
   check_shape(kOp, "supply", supply, {{"B", images}, {"K", targets}});
   check_shape(kOp, "demand", demand, {{"B", images}, {"N", pixels}});
   if (initial_potential)
@@ -81,73 +72,6 @@ py::object sinkhorn_numpy(const py::object& cost, const py::object& supply,
   });
 }
 
-template <typename T>
-py::array transport_plan_typed(const Array<T>& cost, const Array<T>& potential,
-                               const Array<T>& demand, double epsilon, double demand_relaxation) {
-  constexpr const char* kOp = "transport_plan";
-  const auto [images, targets, pixels] = check_cost(kOp, cost);
-  check_shape(kOp, "potential", potential, {{"B", images}, {"K", targets}});
-  check_shape(kOp, "demand", demand, {{"B", images}, {"N", pixels}});
-  auto plan = new_array<T>({images, targets, pixels});
-  const TransportPlan<T> s{.cost = cost.data(),
-                           .potential = potential.data(),
-                           .demand = demand.data(),
-                           .images = images,
-                           .targets = targets,
-                           .pixels = pixels,
-                           .epsilon = epsilon,
-                           .demand_relaxation = demand_relaxation,
-                           .plan = plan.mutable_data()};
-  {
-    const py::gil_scoped_release release;
-    run(s, SerialExecutor());
-  }
-  return plan;
-}
-
-py::object transport_plan_numpy(const py::object& cost, const py::object& potential,
-                                const py::object& demand, double epsilon,
-                                double demand_relaxation) {
-  constexpr const char* kOp = "transport_plan";
-  return dispatch_floating(kOp, "cost", cost, [&]<typename T>() -> py::object {
-    return transport_plan_typed<T>(floating<T>(kOp, "cost", cost),
-                                   floating<T>(kOp, "potential", potential),
-                                   floating<T>(kOp, "demand", demand), epsilon, demand_relaxation);
-  });
-}
-
-template <typename T>
-py::array transport_labels_typed(const Array<T>& cost, const Array<T>& potential,
-                                 const Array<T>& demand) {
-  constexpr const char* kOp = "transport_labels";
-  const auto [images, targets, pixels] = check_cost(kOp, cost);
-  check_shape(kOp, "potential", potential, {{"B", images}, {"K", targets}});
-  check_shape(kOp, "demand", demand, {{"B", images}, {"N", pixels}});
-  auto labels = new_array<std::int32_t>({images, pixels});
-  const TransportLabels<T> s{.cost = cost.data(),
-                             .potential = potential.data(),
-                             .demand = demand.data(),
-                             .images = images,
-                             .targets = targets,
-                             .pixels = pixels,
-                             .labels = labels.mutable_data()};
-  {
-    const py::gil_scoped_release release;
-    run(s, SerialExecutor());
-  }
-  return labels;
-}
-
-py::object transport_labels_numpy(const py::object& cost, const py::object& potential,
-                                  const py::object& demand) {
-  constexpr const char* kOp = "transport_labels";
-  return dispatch_floating(kOp, "cost", cost, [&]<typename T>() -> py::object {
-    return transport_labels_typed<T>(floating<T>(kOp, "cost", cost),
-                                     floating<T>(kOp, "potential", potential),
-                                     floating<T>(kOp, "demand", demand));
-  });
-}
-
 } // namespace
 
 void bind_transport(py::module_& m) {
@@ -155,10 +79,6 @@ void bind_transport(py::module_& m) {
         py::arg("epsilon") = 1e-3, py::arg("max_iterations") = 80, py::arg("tolerance") = 0.0,
         py::arg("supply_relaxation") = kInfinity, py::arg("demand_relaxation") = kInfinity,
         py::arg("initial_potential") = py::none(), py::arg("method") = "sinkhorn");
-  m.def("transport_plan", &transport_plan_numpy, py::arg("cost"), py::arg("potential"),
-        py::arg("demand"), py::arg("epsilon"), py::arg("demand_relaxation") = kInfinity);
-  m.def("transport_labels", &transport_labels_numpy, py::arg("cost"), py::arg("potential"),
-        py::arg("demand"));
 }
 
 } // namespace point2mask::bindings

@@ -2,7 +2,7 @@
 
 After ``import torch``, ``import point2mask`` registers the operators ``torch.ops.point2mask.*``.
 Without torch it costs nothing: its parts load on first use, and those that need no torch
-(``data``, ``evaluation``, ``label``, ``visualize``) do not import it.
+(``data``, ``engine``, ``evaluation``, ``label``, ``visualize``) do not import it.
 """
 
 import sys
@@ -11,6 +11,7 @@ from typing import Any
 
 _PARTS = (
     "data",
+    "engine",
     "evaluation",
     "hub",
     "label",

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from point2mask import _core
+from point2mask import engine
 
 
 def skip_without_gpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    if not _core.cuda_architectures:
+    if not engine.cuda_architectures:
         pytest.skip("point2mask was built without CUDA kernels")
 
 

@@ -6,7 +6,7 @@ import gpu_problems
 import pytest
 import torch
 
-from point2mask import _core
+from point2mask import engine
 from point2mask.ops import _library
 
 CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
@@ -26,7 +26,7 @@ def test_an_operator_without_a_kernel_says_how_to_get_one(monkeypatch, architect
     """The CUDA key is entered with a CPU tensor, so that no GPU is needed."""
     namespace = f"point2mask_test_{architectures}"
     monkeypatch.setattr(_library, "NAMESPACE", namespace)
-    monkeypatch.setattr(_library, "_core", SimpleNamespace(cuda_architectures=architectures))
+    monkeypatch.setattr(_library, "engine", SimpleNamespace(cuda_architectures=architectures))
     monkeypatch.setattr(_library, "WITHOUT_CUDA", set())
     torch.library.define(f"{namespace}::double", "(Tensor x) -> Tensor")
     torch.library.impl(f"{namespace}::double", "cpu", lambda x: 2 * x)
@@ -40,7 +40,7 @@ def test_an_operator_without_a_kernel_says_how_to_get_one(monkeypatch, architect
 
 @pytest.mark.parametrize("operator", sorted(gpu_problems.PROBLEMS))
 def test_without_kernels_every_operator_refuses_the_cuda_key(operator):
-    if _core.cuda_architectures:
+    if engine.cuda_architectures:
         pytest.skip("point2mask was built with CUDA kernels")
     arguments = gpu_problems.arguments(
         operator, gpu_problems.PROBLEMS[operator].sizes["tiny"], "cpu"

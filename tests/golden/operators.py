@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from golden.inputs import digest, integers, smooth, unit
 
-from point2mask import _core, ops
+from point2mask import engine, ops
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Case = Callable[[torch.dtype], list[torch.Tensor]]
@@ -183,7 +183,7 @@ def transport_plan(dtype: torch.dtype) -> list[torch.Tensor]:
 
 
 def _histogram_gradient() -> str:
-    return digest([_core.histogram_gradient(smooth(25, 3, 40, 57).numpy(), 8, 3, 4)])
+    return digest([engine.histogram_gradient(smooth(25, 3, 40, 57).numpy(), 8, 3, 4)])
 
 
 def _merge_regions() -> str:
@@ -191,7 +191,7 @@ def _merge_regions() -> str:
     rows, columns = np.indices((32, 48), dtype=np.int32) // 4
     seeds = np.array([[100, -1], [790, 795], [1400, -1]], np.int32)
     bins = np.stack([(smooth(26 + f, 32, 48).numpy() * 8).astype(np.int32) for f in range(2)])
-    merged = _core.merge_regions(
+    merged = engine.merge_regions(
         rows * 12 + columns,
         96,
         smooth(28, 32, 48).numpy(),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from point2mask import _core
+from point2mask import engine
 from point2mask.data import PointTarget
 from point2mask.label import edges, label_image, paths
 from point2mask.label.paths import _Paths, _supplies
@@ -137,8 +137,8 @@ def test_only_paths_of_new_seeds_are_computed(kept, monkeypatch):
         computed.append(seeds.shape[1])
         return compute(cost, seeds)
 
-    compute = _core.geodesic_distance
-    monkeypatch.setattr(_core, "geodesic_distance", count)
+    compute = engine.geodesic_distance
+    monkeypatch.setattr(engine, "geodesic_distance", count)
     monkeypatch.setattr(paths, "KEPT", kept)
     both = _Paths(picture)
     for seeds, expected in zip((first, second, first), (*alone, alone[0]), strict=True):

@@ -172,7 +172,7 @@ def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
         assert torch.equal(torch.cat(parts), whole)
 
 
-@pytest.mark.backends("numpy", "cpu", "cuda")  # neither the reference nor a launcher checks
+@pytest.mark.backends("cpu", "cuda")  # neither the reference nor a launcher checks
 def test_rejects_bad_arguments(backend):
     value, where, weight, shapes = problem([(2, 3)])
     call = backend.deformable_attention

@@ -6,7 +6,7 @@ import pytest
 import torch
 from simt import kernels
 
-from point2mask import _core, ops
+from point2mask import engine, ops
 from point2mask.ops._library import TORCH, value_errors_of
 
 CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
@@ -29,13 +29,13 @@ def test_every_operator_answers_every_key(name, key):
 def test_kernels_are_registered_where_they_were_compiled(operator):
     dump = torch._C._dispatch_dump(f"point2mask::{operator}").splitlines()
     (line,) = (line for line in dump if line.startswith("CUDA"))
-    assert ("/torch_" in line) == bool(_core.cuda_architectures)
+    assert ("/torch_" in line) == bool(engine.cuda_architectures)
 
 
 # The CUDA key is entered with CPU tensors: refusals and argument checks come before any launch.
 
 
-@pytest.mark.skipif(not _core.cuda_architectures, reason="built without CUDA kernels")
+@pytest.mark.skipif(not engine.cuda_architectures, reason="built without CUDA kernels")
 def test_cuda_kernels_check_shapes_first():
     operator = torch.ops.point2mask.mask_statistics.default
     with pytest.raises(ValueError, match=r"labels must have shape \[B, H, W\], got \[2, 3\]"):

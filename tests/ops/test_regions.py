@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from point2mask import _core
+from point2mask import engine
 from point2mask.ops import reference
 
 SQUARES = np.arange(4).reshape(2, 2).repeat(3, 0).repeat(3, 1).astype(np.int32)  # 0 1 / 2 3
 
 
-def merge(function=_core.merge_regions, **changes):
+def merge(function=engine.merge_regions, **changes):
     """Four squares with strong edges all around, targets in squares 0 and 3."""
     arguments = {
         "regions": SQUARES,
@@ -59,12 +59,12 @@ def scenes(draw):
 @examples(60)
 @given(scene=scenes())
 def test_merging_equals_the_reference(scene):
-    np.testing.assert_array_equal(_core.merge_regions(**scene), reference.merge_regions(**scene))
+    np.testing.assert_array_equal(engine.merge_regions(**scene), reference.merge_regions(**scene))
 
 
 @given(scene=scenes())
 def test_every_region_gets_one_target_and_seeds_keep_theirs(scene):
-    labels = _core.merge_regions(**scene)
+    labels = engine.merge_regions(**scene)
     for region in np.unique(scene["regions"]):
         assert len(np.unique(labels[scene["regions"] == region])) == 1
     for k, seeds in enumerate(scene["seeds"]):
@@ -76,7 +76,7 @@ def test_every_region_gets_one_target_and_seeds_keep_theirs(scene):
 def test_masks_of_connected_regions_hang_together(scene):
     scene["regions"] = np.arange(scene["regions"].size).reshape(scene["regions"].shape)
     scene["region_count"] = scene["regions"].size
-    labels = _core.merge_regions(**scene)
+    labels = engine.merge_regions(**scene)
     for k, seeds in enumerate(scene["seeds"]):
         assert label(labels == k)[1] <= (seeds >= 0).sum()
 
@@ -185,7 +185,7 @@ def test_gradient_equals_the_reference(shape, bins, radius, distance, seed):
     channels = np.random.default_rng(seed).random(shape).astype(np.float32)
     # The square root of float32 sums: errors of 1e-6 show as 1e-3 where the strength is near 0.
     np.testing.assert_allclose(
-        _core.histogram_gradient(channels, bins, radius, distance),
+        engine.histogram_gradient(channels, bins, radius, distance),
         reference.histogram_gradient(channels, bins, radius, distance),
         atol=1e-3,
         rtol=1e-4,
@@ -201,8 +201,8 @@ def test_gradient_takes_any_radius_and_distance(shape, huge):
     """Beyond the image there is nothing that could change the result."""
     channels = np.random.default_rng(0).random(shape).astype(np.float32)
     for some, enough in (((3, huge), (3, 64)), ((huge, 2), (64, 2)), ((huge, huge), (64, 64))):
-        got = _core.histogram_gradient(channels, 4, *some)
-        np.testing.assert_array_equal(got, _core.histogram_gradient(channels, 4, *enough))
+        got = engine.histogram_gradient(channels, 4, *some)
+        np.testing.assert_array_equal(got, engine.histogram_gradient(channels, 4, *enough))
 
 
 @pytest.mark.parametrize("radius", [6, 9, 20])
@@ -210,7 +210,7 @@ def test_gradient_takes_any_radius_and_distance(shape, huge):
 def test_gradient_of_windows_larger_than_the_image(radius, distance):
     channels = np.random.default_rng(1).random((1, 6, 4)).astype(np.float32)
     np.testing.assert_allclose(
-        _core.histogram_gradient(channels, 3, radius, distance),
+        engine.histogram_gradient(channels, 3, radius, distance),
         reference.histogram_gradient(channels, 3, radius, distance),
         atol=1e-3,
         rtol=1e-4,
@@ -225,7 +225,7 @@ def test_merging_takes_any_number_of_regions(huge):
 def test_gradient_sees_a_border_between_textures_of_one_mean():
     stripes = np.indices((32, 64))[0] % 2 * 1.0
     picture = np.where(np.arange(64) < 32, 0.5, stripes)[None].astype(np.float32)
-    strength = _core.histogram_gradient(picture, bins=8, radius=3, distance=4)
+    strength = engine.histogram_gradient(picture, bins=8, radius=3, distance=4)
     assert strength[:, 28:36].min() > 2 * strength[:, :20].max()
     assert strength[:, 28:36].min() > 2 * strength[:, 44:].max()
 
@@ -244,4 +244,4 @@ def test_gradient_sees_a_border_between_textures_of_one_mean():
 )
 def test_gradient_rejects(channels, options, message):
     with pytest.raises(ValueError, match=message):
-        _core.histogram_gradient(channels, **options)
+        engine.histogram_gradient(channels, **options)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from simt.build import ROOT
 
-from point2mask import _core
+from point2mask import engine
 
 _spec = importlib.util.spec_from_file_location("gate", ROOT / "cuda" / "check_resources.py")
 gate = importlib.util.module_from_spec(_spec)
@@ -29,7 +29,7 @@ BUDGET = {"plan_kernel<float>": {"registers": 40, "shared": 512}}
 
 @pytest.mark.skipif(not gate.cuobjdump(), reason="cuobjdump not found")
 def test_kernels_stay_within_their_budget():
-    compiled = set(_core.cuda_architectures.replace("-real", "").split())
+    compiled = set(engine.cuda_architectures.replace("-real", "").split())
     architectures = {name for name in gate.ARCHITECTURES if name.removeprefix("sm_") in compiled}
     if not architectures:
         pytest.skip(f"built without kernels for {' or '.join(gate.ARCHITECTURES)}")

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from simt import build, kernels, tree_cases
-
-from point2mask import _core
+from simt.expected import engine
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ compiler")
 
@@ -13,7 +12,7 @@ pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ co
 def test_trees_have_the_same_bits_as_on_the_cpu(dtype):
     machine = kernels.Kernels("plain")
     for _, arguments in tree_cases.spanning_cases(np.random.default_rng(1), dtype):
-        got, want = (where.spanning_tree(*arguments) for where in (machine, _core))
+        got, want = machine.spanning_tree(*arguments), engine("spanning_tree", arguments)
         for a, b in zip(got, want, strict=True):
             assert (a.dtype, a.tobytes()) == (b.dtype, b.tobytes())
 
@@ -26,8 +25,8 @@ def test_a_star_and_a_line():
     feature = np.random.default_rng(0).normal(size=(1, 1, pixels))
     for parent in (np.zeros(pixels, np.int32), np.maximum(order[0] - 1, 0)):
         tree = (order, parent[None], similarity)
-        got, want = (where.tree_filter(feature, *tree) for where in (machine, _core))
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)
+        (want,) = engine("tree_filter", (feature, *tree))
+        np.testing.assert_allclose(machine.tree_filter(feature, *tree), want, rtol=0, atol=1e-13)
 
 
 def test_what_is_no_tree_stays_inside_the_arrays():

@@ -42,7 +42,7 @@ def gather() -> dict[str, object]:
     import numpy as np
     import torch
 
-    from point2mask import __version__, _core
+    from point2mask import __version__, engine
 
     devices = range(torch.cuda.device_count())
     return {
@@ -53,8 +53,8 @@ def gather() -> dict[str, object]:
         "torch": torch.__version__,
         "torch cuda": torch.version.cuda,
         "gpus": [torch.cuda.get_device_name(device) for device in devices],
-        "kernels for cuda architectures": _core.cuda_architectures.split(),
-        "cpu level": _core.cpu_level(),
+        "kernels for cuda architectures": engine.cuda_architectures.split(),
+        "cpu level": engine.cpu_level(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }

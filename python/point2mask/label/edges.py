@@ -7,7 +7,7 @@ Lengths in pixels are those of an ordinary picture; they are multiplied by the u
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask import _core
+from point2mask import engine
 
 COLOR_BINS = 8  # a channel
 ORIENTATION_BINS = 6
@@ -28,7 +28,7 @@ def built_in_edges(lab: NDArray[np.float32], unit: float) -> NDArray[np.float32]
     Their geometric mean: the first is sharp but sees texture, the second sees borders of texture
     but blurs them.
     """
-    histogram = _core.histogram_gradient(
+    histogram = engine.histogram_gradient(
         np.moveaxis(_unit_lab(lab), 2, 0),
         bins=COLOR_BINS,
         radius=max(2, round(6 * unit)),

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask import _core
+from point2mask import engine
 from point2mask.grid import OFFSETS
 from point2mask.label.mask_costs import shared_with_masks
 from point2mask.label.picture import Picture
@@ -44,7 +44,7 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     share = _supplies(small, distance, cost)
     coarse = cost[None, :, ::SAMPLING, ::SAMPLING].reshape(1, len(cost), -1)
     pixels = coarse.shape[2]
-    potential, _, _ = _core.sinkhorn(
+    potential, _, _ = engine.sinkhorn(
         coarse,
         (share * pixels)[None].astype(np.float32),
         np.ones((1, pixels), np.float32),
@@ -86,7 +86,7 @@ def _centroid_shares(scene: Scene, distance: NDArray[np.float32]) -> NDArray[np.
     """Shares of cells about centroids; a centroid counts if it and the clicks lie in its mask."""
     labels = distance.argmin(0).astype(np.int32)
     targets = len(distance)
-    _, centroids, _ = _core.mask_statistics(labels[None], targets)
+    _, centroids, _ = engine.mask_statistics(labels[None], targets)
     seeds = scene.seeds.copy()
     for k, (y, x) in enumerate(centroids[0].astype(np.int64)):
         clicks = seeds[k][seeds[k] >= 0]
@@ -121,7 +121,7 @@ class _Paths:
         fresh = [k for k, key in enumerate(keys) if key not in self._kept]
         distance = np.empty((len(keys), *self._cost.shape[2:]), np.float32)
         if fresh:
-            distance[fresh] = _core.geodesic_distance(self._cost, seeds[None, fresh])[0]
+            distance[fresh] = engine.geodesic_distance(self._cost, seeds[None, fresh])[0]
         for one, key in zip(distance, keys, strict=True):
             if key in self._kept:
                 one[...] = self._kept[key]

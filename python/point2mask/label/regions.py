@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask import _core
+from point2mask import engine
 from point2mask.label.edges import appearance_bins
 from point2mask.label.mask_costs import shared_with_masks
 from point2mask.label.picture import Picture
@@ -25,7 +25,7 @@ def merge(scene: Scene) -> NDArray[np.int32]:
     """
     regions = superpixels(scene)
     bins, bin_counts = scene.picture.once(_appearance)
-    return _core.merge_regions(
+    return engine.merge_regions(
         regions,
         int(regions.max()) + 1,
         scene.edge + np.float32(EDGE_FLOOR),

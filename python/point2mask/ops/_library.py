@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from point2mask import _core
+from point2mask import engine
 
 NAMESPACE = "point2mask"
 Arguments = ParamSpec("Arguments")
@@ -45,7 +45,7 @@ def refuse_cuda_tensors(name: str) -> None:
         return
     reason = (
         "no CUDA kernel yet; move the tensors to the CPU"
-        if _core.cuda_architectures
+        if engine.cuda_architectures
         else "point2mask was built without CUDA kernels; reinstall it where nvcc is found "
         "(POINT2MASK_CUDA=ON), or move the tensors to the CPU"
     )

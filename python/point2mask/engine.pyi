@@ -1,22 +1,26 @@
-"""The torch-free engine for NumPy arrays: names, arguments and shapes of ``point2mask.ops``."""
+"""What labelling needs of the engine, for NumPy arrays and without torch.
+
+Functions that :mod:`point2mask.ops` has as well take the same arguments, in any layout and any real
+or integer dtype: float16 and float32 are computed in float32, other numbers in float64. One thread.
+Bad arguments raise ValueError.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-cuda_architectures: str
+cuda_architectures: str  # those that kernels were compiled for, as CMake writes them; "" for none
 
-def boundary_loss(
-    boundary: ArrayLike,
-    instance: ArrayLike,
-    semantic: ArrayLike,
-    kernel_size: int = 3,
-    dilation: int = 1,
-) -> NDArray[np.floating]: ...
-def cpu_level() -> str: ...
-def deformable_attention(
-    value: ArrayLike, where: ArrayLike, weight: ArrayLike, shapes: ArrayLike
-) -> NDArray[np.floating]: ...
-def geodesic_distance(edge_cost: ArrayLike, seeds: ArrayLike) -> NDArray[np.floating]: ...
+def cpu_level() -> str:
+    """The x86-64 level whose machine code this processor gets: ``x86-64``, ``-v3`` or ``-v4``."""
+
+def geodesic_distance(edge_cost: ArrayLike, seeds: ArrayLike) -> NDArray[np.floating]:
+    """Length of the cheapest 8-connected path ``[B, K, H, W]`` from a target's seeds to each pixel.
+
+    Args:
+        edge_cost: ``[B, 8, H, W]`` cost of the step in each direction, not negative, may be inf.
+        seeds: ``[B, K, P]`` pixel indices, -1 = padding.
+    """
+
 def histogram_gradient(
     channels: ArrayLike, bins: int = 8, radius: int = 3, distance: int = 4
 ) -> NDArray[np.float32]:
@@ -27,18 +31,14 @@ def histogram_gradient(
     65536 bins; a radius or a distance beyond the image reaches to its end.
     """
 
-def lab_affinity_loss(
-    logits: ArrayLike,
-    lab: ArrayLike,
-    kernel_size: int = 3,
-    dilation: int = 2,
-    theta: float = 2.0,
-    threshold: float = 0.3,
-    valid: ArrayLike | None = None,
-) -> NDArray[np.floating]: ...
 def mask_statistics(
     labels: ArrayLike, targets: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]: ...
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]:
+    """Of labels ``[B, H, W]`` in [-1, targets): area ``[B, K]``, centroid ``[B, K, 2]`` as (y, x).
+
+    And box ``[B, K, 4]``: x0, y0, x1, y1, ends exclusive. In pixels; all 0 where the area is.
+    """
+
 def merge_regions(
     regions: ArrayLike,
     region_count: int,
@@ -70,9 +70,6 @@ def merge_regions(
         size_exponent: how strongly small regions go first.
     """
 
-def neighbor_difference(
-    feature: ArrayLike, directions: int = 8, norm: str = "l1"
-) -> NDArray[np.floating]: ...
 def sinkhorn(
     cost: ArrayLike,
     supply: ArrayLike,
@@ -84,29 +81,18 @@ def sinkhorn(
     demand_relaxation: float = ...,
     initial_potential: ArrayLike | None = None,
     method: str = "sinkhorn",
-) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.floating]]: ...
-def spanning_tree(
-    edge_weight: ArrayLike,
-) -> tuple[
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.floating],
-]: ...
-def transport_labels(
-    cost: ArrayLike, potential: ArrayLike, demand: ArrayLike
-) -> NDArray[np.int32]: ...
-def transport_plan(
-    cost: ArrayLike,
-    potential: ArrayLike,
-    demand: ArrayLike,
-    epsilon: float,
-    demand_relaxation: float = ...,
-) -> NDArray[np.floating]: ...
-def tree_filter(
-    feature: ArrayLike,
-    order: ArrayLike,
-    parent: ArrayLike,
-    similarity: ArrayLike,
-    normalize: bool = True,
-) -> NDArray[np.floating]: ...
+) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.floating]]:
+    """Entropic optimal transport: potential ``[B, K]``, iterations ``[B]``, marginal error ``[B]``.
+
+    Args:
+        cost: ``[B, K, N]``; +inf forbids a pair.
+        supply: ``[B, K]`` mass of each target.
+        demand: ``[B, N]`` mass of each pixel.
+        epsilon: units of cost, positive.
+        max_iterations: 0 or more.
+        tolerance: of the marginal error; 0 runs all iterations.
+        supply_relaxation: units of cost; infinity (the default) makes the marginal a constraint.
+        demand_relaxation: likewise.
+        initial_potential: ``[B, K]`` in units of cost; zeros if None.
+        method: ``sinkhorn``, or ``newton`` where both marginals are constraints.
+    """
