@@ -10,6 +10,14 @@ from torch import Tensor
 from point2mask import ops
 
 
+def test_each_function_has_code_of_its_own():
+    """torch.compile compiles one piece of code eight times at most."""
+    functions = [getattr(ops, name) for name in ops.__all__]
+    codes = {id(f.__code__): f.__name__ for f in functions if inspect.isfunction(f)}
+    assert len(codes) > 8
+    assert len(codes) == sum(map(inspect.isfunction, functions))
+
+
 def test_errors_in_threads_come_out_clean(threads, capfd):
     cost = torch.ones(16, 8, 40, 40)
     cost[3, 0] = cost[12, 0] = -1
