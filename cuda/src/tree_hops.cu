@@ -29,8 +29,7 @@ __global__ void __launch_bounds__(kThreads)
 
 cudaError_t follow_hops(Word* hops, std::int64_t images, std::int64_t entries,
                         cudaStream_t stream) {
-  return launch(follow_hops_kernel, resident_grid(entries, images), dim3(kThreads), 0, stream, hops,
-                images, entries);
+  return launch_chase(follow_hops_kernel, entries, images, stream, hops, images, entries);
 }
 
 } // namespace point2mask::cuda::tree

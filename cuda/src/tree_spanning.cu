@@ -222,8 +222,8 @@ cudaError_t run_round(const Boruvka<T>& b, int round, dim3 grid, cudaStream_t st
     status = launch(offer_id_kernel<T>, grid, block, 0, stream, b, round);
   if (status == cudaSuccess) status = launch(join_kernel<T>, grid, block, 0, stream, b, round);
   if (status == cudaSuccess)
-    status = launch(follow_links_kernel<T>, resident_grid(b.tree.grid.pixels, b.tree.images), block,
-                    0, stream, b, round);
+    status =
+        launch_chase(follow_links_kernel<T>, b.tree.grid.pixels, b.tree.images, stream, b, round);
   return status;
 }
 

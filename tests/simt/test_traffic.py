@@ -36,24 +36,40 @@ def arguments():
     return feature, order.numpy(), parent.numpy(), np.exp(-10 * weight.numpy())
 
 
+@pytest.mark.parametrize("resident_blocks", [1, 3, 8])
+def test_ways_double_however_few_blocks_run(machine, resident_blocks, monkeypatch):
+    """Pointer jumping on the longest chains: every pixel of a line joins the one before it."""
+    pixels = 4096
+    weight = np.zeros((1, 2, 1, pixels), np.float32)
+    weight[0, 1, 0] = np.arange(pixels)
+    on(machine, {"resident_blocks": resident_blocks, "max_blocks": 1024}, monkeypatch)
+    traffic = machine.emulator.traffic(lambda: machine.spanning_tree(weight))
+    # A round reads two hops of 8 bytes an entry, of two arcs a pixel and of its way to the root;
+    # two links of 4 bytes.
+    hops = traffic["follow_hops_kernel"].read / (2 * 8) / (3 * pixels)
+    links = traffic["follow_links_kernel"].read / (2 * 4) / pixels
+    assert 1 < hops <= 2 * np.log2(2 * pixels)
+    assert 1 < links <= 2 * np.log2(pixels)
+
+
 def total(traffic):
     return sum(traffic.values(), build.Traffic())
 
 
-def on(machine, shared_bytes, monkeypatch):
-    """Every launch on a device whose blocks have that much shared memory."""
-    device = {"shared_bytes": shared_bytes, "watchdog": 10**9}
+def on(machine, device, monkeypatch):
+    """Every launch on such a device."""
     usual = machine._launch
+    monkeypatch.setattr(machine, "schedule", machine.schedule)  # as it was, afterwards
 
     def launch(name, *arguments):
-        machine.schedule = {**machine.schedule, **device}
+        machine.schedule = {**machine.schedule, "watchdog": 10**9, **device}
         usual(name, *arguments)
 
     monkeypatch.setattr(machine, "_launch", launch)
 
 
 def test_tree_filter_in_shared_memory(machine, arguments, monkeypatch):
-    on(machine, 227 << 10, monkeypatch)
+    on(machine, {"shared_bytes": 227 << 10}, monkeypatch)
     traffic = machine.emulator.traffic(lambda: machine.tree_filter(*arguments))
     assert set(traffic) == {"image_paths_kernel", "resident_filter_kernel"}
     floor = 2 * arguments[0].nbytes
@@ -62,7 +78,7 @@ def test_tree_filter_in_shared_memory(machine, arguments, monkeypatch):
 
 
 def test_tree_filter_beyond_shared_memory(machine, arguments, monkeypatch):
-    on(machine, 0, monkeypatch)
+    on(machine, {"shared_bytes": 0}, monkeypatch)
     traffic = machine.emulator.traffic(lambda: machine.tree_filter(*arguments))
     assert "pass_kernel" in traffic
     floor = 2 * arguments[0].nbytes  # twice that with the sums between the passes written and read
@@ -70,7 +86,7 @@ def test_tree_filter_beyond_shared_memory(machine, arguments, monkeypatch):
 
 
 def test_tree_filter_backward_in_shared_memory(machine, arguments, monkeypatch):
-    on(machine, 227 << 10, monkeypatch)
+    on(machine, {"shared_bytes": 227 << 10}, monkeypatch)
     feature, order, parent, similarity = arguments
     traffic = machine.emulator.traffic(
         lambda: machine.tree_filter_backward(

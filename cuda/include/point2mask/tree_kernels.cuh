@@ -19,14 +19,20 @@ inline dim3 image_grid(std::int64_t entries, std::int64_t images) {
   return dim3(blocks_for(entries, kThreads), blocks_for(images, 1));
 }
 
-// The same for kernels that chase pointers: at most as many blocks as are resident together on most
-// devices. Entries whose threads still wait for a multiprocessor would be passed one by one by all
-// others. More or fewer blocks change the time, not the result.
-inline dim3 resident_grid(std::int64_t entries, std::int64_t images) {
-  constexpr std::int64_t kResidentBlocks = 1024;
-  const std::int64_t share = images < kResidentBlocks ? kResidentBlocks / images : 1;
-  const dim3 grid = image_grid(entries, images);
-  return dim3(grid.x < share ? grid.x : static_cast<unsigned>(share), grid.y);
+// Launches a kernel that chases pointers, on such a grid but of no more blocks than run at the same
+// time: all others would pass the entries of a thread that still waits for a multiprocessor one by
+// one, in as many rounds as a chain is long. How many blocks there are changes the time, not the
+// result.
+template <typename... Parameters>
+cudaError_t launch_chase(void (*kernel)(Parameters...), std::int64_t entries, std::int64_t images,
+                         cudaStream_t stream, Parameters... arguments) {
+  std::int64_t most = 0;
+  const cudaError_t status = resident_blocks(kernel, kThreads, 0, &most);
+  if (status != cudaSuccess) return status;
+  dim3 grid = image_grid(entries, images);
+  if (grid.y > most) grid.y = static_cast<unsigned>(most);
+  if (grid.x > most / grid.y) grid.x = static_cast<unsigned>(most / grid.y);
+  return launch_together(kernel, grid, dim3(kThreads), 0, stream, arguments...);
 }
 
 // body(image, index) for all indices of all images, one a thread.
