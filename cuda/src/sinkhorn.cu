@@ -213,7 +213,7 @@ cudaError_t run(const Sinkhorn<T>& p, void* scratch, cudaStream_t stream) {
   Scratch memory(scratch);
   const SinkhornScratch<T> arrays = arrays_in(memory, p, shape);
   const std::size_t counters = static_cast<std::size_t>(shape.groups * kCounterStride);
-  status = cudaMemsetAsync(arrays.arrived, 0, counters * sizeof(unsigned long long), stream);
+  status = fill_with_zeros(arrays.arrived, counters * sizeof(unsigned long long), stream);
   if (status != cudaSuccess) return status;
   const auto blocks = static_cast<unsigned>(shape.groups * shape.group_blocks);
   return launch_together(sinkhorn_kernel<T>, dim3(blocks), dim3(shape.threads), shape.shared_bytes,

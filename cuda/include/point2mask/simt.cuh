@@ -29,11 +29,22 @@ inline std::size_t granted_shared_memory() { return 48 << 10; }
 // Scratch memory, in bytes, that a launch may take to save itself rounds.
 inline std::int64_t scratch_limit() { return std::int64_t{256} << 20; }
 
+// What a call of the runtime returned. A failure is reported once: the runtime also keeps it for
+// whoever asks for the last error, so that it would come back with a later call that is healthy.
+inline cudaError_t taken(cudaError_t status) {
+  if (status != cudaSuccess) static_cast<void>(cudaGetLastError());
+  return status;
+}
+
+// Returns what comes of this launch alone, whatever others have left behind.
 template <typename... Parameters, typename... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
                    cudaStream_t stream, Arguments... arguments) {
-  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
-  return cudaGetLastError();
+  return [&](Parameters... values) {
+    void* pointers[] = {&values...};
+    return taken(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers,
+                                  shared_bytes, stream));
+  }(static_cast<Parameters>(arguments)...);
 }
 
 // As launch(), for blocks that wait for each other: all of them run at the same time, or none.
@@ -42,7 +53,13 @@ cudaError_t launch_together(void (*kernel)(Parameters...), dim3 grid, dim3 block
                             std::size_t shared_bytes, cudaStream_t stream,
                             Parameters... arguments) {
   void* pointers[] = {&arguments...};
-  return cudaLaunchCooperativeKernel(kernel, grid, block, pointers, shared_bytes, stream);
+  return taken(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), grid, block,
+                                           pointers, shared_bytes, stream));
+}
+
+// Fills memory of the device with zeros.
+inline cudaError_t fill_with_zeros(void* memory, std::size_t bytes, cudaStream_t stream) {
+  return taken(cudaMemsetAsync(memory, 0, bytes, stream));
 }
 
 // Lets the kernel use all the shared memory that a block of the current device can have, and
@@ -54,9 +71,10 @@ cudaError_t allow_shared_memory(void (*kernel)(Parameters...), std::size_t* byte
   if (status == cudaSuccess)
     status = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (status == cudaSuccess)
-    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+    status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                  cudaFuncAttributeMaxDynamicSharedMemorySize, most);
   *bytes = static_cast<std::size_t>(most);
-  return status;
+  return taken(status);
 }
 
 // How many blocks of the kernel the current device runs at the same time.
@@ -68,10 +86,10 @@ cudaError_t resident_blocks(void (*kernel)(Parameters...), unsigned threads,
   if (status == cudaSuccess)
     status = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   if (status == cudaSuccess)
-    status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, static_cast<int>(threads),
-                                                           shared_bytes);
+    status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+        &each, reinterpret_cast<const void*>(kernel), static_cast<int>(threads), shared_bytes);
   *blocks = std::int64_t{processors} * each;
-  return status;
+  return taken(status);
 }
 
 template <typename T>

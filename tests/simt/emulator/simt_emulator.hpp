@@ -157,6 +157,12 @@ cudaError_t launch_together(void (*kernel)(Parameters...), dim3 grid, dim3 block
   return launch(kernel, grid, block, shared_bytes, stream, arguments...);
 }
 
+// Launches end before they return, so that every stream is idle.
+inline cudaError_t fill_with_zeros(void* memory, std::size_t bytes, cudaStream_t) {
+  std::memset(memory, 0, bytes);
+  return cudaSuccess;
+}
+
 template <typename... Parameters>
 cudaError_t allow_shared_memory(void (*)(Parameters...), std::size_t* bytes) {
   *bytes = simt::config().shared_bytes;
