@@ -340,7 +340,17 @@ def test_the_package_lists_its_parts():
     for name in dir(point2mask):
         assert getattr(point2mask, name) is not None
     # Commands, and what they share with the parts.
-    private = {"__main__", "app", "checkpoint", "cli", "grid", "progress", "workers", "cluster"}
+    private = {
+        "__main__",
+        "app",
+        "checkpoint",
+        "cli",
+        "cluster",
+        "grid",
+        "progress",
+        "ranges",
+        "workers",
+    }
     parts = {module.name for module in pkgutil.iter_modules(point2mask.__path__)} - private
     assert dir(point2mask) == ["__version__", *sorted(n for n in parts if not n.startswith("_"))]
 
