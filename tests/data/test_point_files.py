@@ -3,11 +3,21 @@
 import json
 
 import pytest
-from click_files import CATEGORIES, HEAD, table
+from click_files import CATEGORIES, HEAD, HEIGHT, WIDTH, table
 
 from point2mask.cli import main
-from point2mask.data import Category, DataError, read_points, write_point_pngs, write_points
+from point2mask.data import (
+    Category,
+    DataError,
+    ImageRecord,
+    PointLabels,
+    PointTarget,
+    read_points,
+    write_point_pngs,
+    write_points,
+)
 from point2mask.data.formats import Pictures, read_csv, to_labels
+from point2mask.data.marks import Marks
 
 
 def test_files_that_are_too_large(photos, tmp_path, monkeypatch):
@@ -77,3 +87,21 @@ def test_points_of_other_tools_can_be_labelled(photos, tmp_path):
     command = ["label", "--images", photos, "--points", tmp_path / "points.json"]
     assert main([*map(str, command), "--out", str(tmp_path / "labels"), "--workers", "1"]) == 0
     assert (tmp_path / "labels" / "panoptic" / "a.png").is_file()
+
+
+def test_exports_say_what_has_no_place_in_them(tmp_path, capsys):
+    records = [ImageRecord(i, f"{i}.png", HEIGHT, WIDTH) for i in range(3)]
+    targets = [
+        PointTarget(1, 3, ((0.0, 0.0),), area=4),
+        PointTarget(2, 3, ((1.0, 0.0),), iscrowd=1),
+    ]
+    images = [(records[0], targets), (records[1], []), (records[2], [])]
+    write_points(tmp_path / "p.json", PointLabels(CATEGORIES, images, {1: Marks(status="done")}))
+    for kind, more in (("csv", 1), ("labelme", 0)):
+        words = ["--points", tmp_path / "p.json", "--out", tmp_path / f"out_{kind}"]
+        assert main(["points", "export", kind, *map(str, words)]) == 0
+        said = capsys.readouterr().err
+        assert "left out: 1 areas of targets: 0.png: target 1" in said
+        assert "left out: 1 marks of crowds: 0.png: target 2" in said
+        assert "left out: 1 images' clicks on nothing, corrections or status: 1.png" in said
+        assert ("left out: 2 images without clicks: 1.png; 2.png" in said) == bool(more)

@@ -24,6 +24,7 @@ from point2mask.data import (
     write_point_pngs,
     write_points,
 )
+from point2mask.data.report import Report
 
 CATEGORIES = {
     1: Category(1, "cat", True, (220, 20, 60)),
@@ -283,9 +284,18 @@ def test_point_pngs_may_lack_segments_but_not_invent_them(tmp_path):
         CATEGORIES, [(dataset.images[0].record, [PointTarget(500, 1, ((9.0, 1.0),))])]
     )
     write_point_pngs(tmp_path / "pngs", few)
-    [(_, targets)] = read_point_pngs(tmp_path / "p.json", tmp_path / "pngs").images
+    report = Report()
+    files = tmp_path / "p.json", tmp_path / "pngs"
+    [(_, targets)] = read_point_pngs(*files, report=report).images
     assert [(t.id, t.iscrowd) for t in targets] == [(500, True)]
+    (place,) = report.left_out["segments without a labelled pixel"]
+    assert place.startswith(f"{tmp_path / 'pngs' / '0.png'}: segment ")
+    with pytest.raises(DataError, match="segments without a labelled pixel would be left out"):
+        read_point_pngs(*files, report=Report(strict=True))
     strange = PointLabels(CATEGORIES, [(few.images[0][0], [PointTarget(9, 1, ((9.0, 1.0),))])])
     write_point_pngs(tmp_path / "pngs", strange)
     with pytest.raises(DataError, match=r"0\.png: expected every id to have a segment, got 9"):
         read_point_pngs(tmp_path / "p.json", tmp_path / "pngs")
+    report = Report(skip_broken=True)
+    assert read_point_pngs(*files, report=report).images == []
+    assert report.count("images") == 1

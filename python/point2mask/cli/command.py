@@ -119,6 +119,11 @@ def add_reading(parser: Parser, skipped: str) -> None:
         "them, turned by their EXIF tag (default: as the sizes in the file tell, else as the "
         "format has it, see docs/data_formats.md); what is written is as stored",
     )
+    add_leaving_out(parser, skipped)
+
+
+def add_leaving_out(parser: Parser, skipped: str) -> None:
+    """The options that say what becomes of entries that cannot be used, or have no place."""
     parser.add_argument(
         "--strict", action="store_true", help="whatever would be left out is an error instead"
     )

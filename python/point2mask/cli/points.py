@@ -11,6 +11,7 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    add_leaving_out,
     add_reading,
     positive,
     print_report,
@@ -153,6 +154,7 @@ def _add_import(actions: Subparsers) -> None:
         metavar="JSON",
         help="the panoptic JSON that they were made for",
     )
+    add_leaving_out(pngs, "images")
     _add_out(pngs)
 
 
@@ -245,9 +247,10 @@ def run_pngs(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, write_points
 
     check_replaceable(args.out)
-    labels = read_point_pngs(args.annotations, args.source)
+    report = report_of(args)
+    labels = read_point_pngs(args.annotations, args.source, report=report)
     write_points(args.out, labels)
-    return _report(args, labels)
+    return _report(args, labels, report)
 
 
 def run_export(args: argparse.Namespace) -> int:
@@ -261,7 +264,23 @@ def run_export(args: argparse.Namespace) -> int:
     pictures = args.images or (args.out if args.format == "labelme" else None)
     labels = turn_labels(labels, FRAMES[args.format], pictures, report)
     WRITERS[args.format](args.out, labels)
+    _count_lost(args.format, labels, report)
     return _report(args, labels, report)
+
+
+def _count_lost(format_name: str, labels: "PointLabels", report: "Report") -> None:
+    """What the formats of other tools have no place for."""
+    for record, targets in labels.images:
+        if format_name == "csv" and not targets:
+            report.leave_out("images without clicks", record.file_name)
+        if record.id in labels.marks:
+            report.leave_out("images' clicks on nothing, corrections or status", record.file_name)
+        for target in targets:
+            place = f"{record.file_name}: target {target.id}"
+            if target.area is not None:
+                report.leave_out("areas of targets", place)
+            if target.iscrowd:
+                report.leave_out("marks of crowds", place)
 
 
 def _report(args: argparse.Namespace, labels: "PointLabels", report: "Report | None" = None) -> int:

@@ -44,6 +44,7 @@ from point2mask.data.records import (
     image_to_json,
     images_by_id,
 )
+from point2mask.data.report import Report
 from point2mask.data.segments import segment_labels
 from point2mask.data.targets import (
     PointLabels,
@@ -157,33 +158,58 @@ def _read_with_changes(path: Path) -> _File:
 
 
 def read_point_pngs(
-    json_path: str | Path, points_dir: str | Path, limit: SizeLimit = DEFAULT_LIMIT
+    json_path: str | Path,
+    points_dir: str | Path,
+    limit: SizeLimit = DEFAULT_LIMIT,
+    report: Report | None = None,
 ) -> PointLabels:
     """Reads the published format: an ordinary panoptic JSON and PNGs of ids at the points only.
 
     A segment of the JSON without labelled pixel becomes no target. Points of a target are in
     row-major order; areas in the JSON are those of full masks and are not passed on.
 
+    Args:
+        json_path: the panoptic JSON.
+        points_dir: the folder of PNGs.
+        limit: the largest image accepted.
+        report: gets the segments that become no target, and PNGs that cannot be used.
+
     Raises:
         DataError: as for a panoptic data set, except that segments may lack pixels.
     """
+    report = report or Report()
     dataset = read_panoptic(json_path, points_dir, limit=limit)
     images = []
     for image in dataset.images:
-        path = dataset.mask_path(image)
-        ids = read_ids(path, image.record.height, image.record.width, limit)
-        rows, columns = np.nonzero(ids)
-        segment_labels(ids[rows, columns], [segment.id for segment in image.segments], path)
-        points: dict[int, list[Point]] = {}
-        for identity, y, x in zip(ids[rows, columns].tolist(), rows, columns, strict=True):
-            points.setdefault(identity, []).append((float(x), float(y)))
-        targets = [
-            PointTarget(s.id, s.category_id, tuple(points[s.id]), iscrowd=s.iscrowd)
-            for s in image.segments
-            if s.id in points
-        ]
+        try:
+            targets = _read_point_png(dataset, image, report)
+        except DataError as error:
+            report.broken(error, "images")
+            continue
         images.append((image.record, targets))
+        report.read["images"] += 1
+        report.read["clicks"] += sum(len(target.points) for target in targets)
     return PointLabels(dataset.categories, images)
+
+
+def _read_point_png(
+    dataset: PanopticDataset, image: PanopticImage, report: Report
+) -> list[PointTarget]:
+    path = dataset.mask_path(image)
+    ids = read_ids(path, image.record.height, image.record.width, dataset.limit)
+    rows, columns = np.nonzero(ids)
+    segment_labels(ids[rows, columns], [segment.id for segment in image.segments], path)
+    points: dict[int, list[Point]] = {}
+    for identity, y, x in zip(ids[rows, columns].tolist(), rows, columns, strict=True):
+        points.setdefault(identity, []).append((float(x), float(y)))
+    for segment in image.segments:
+        if segment.id not in points:
+            report.leave_out("segments without a labelled pixel", f"{path}: segment {segment.id}")
+    return [
+        PointTarget(s.id, s.category_id, tuple(points[s.id]), iscrowd=s.iscrowd)
+        for s in image.segments
+        if s.id in points
+    ]
 
 
 def write_point_pngs(
