@@ -321,3 +321,18 @@ def test_a_missing_file_is_named():
 def test_a_backbone_without_the_strides_is_refused():
     with pytest.raises(ValueError, match=r"must have strides \(8, 16, 32\), got \[16, 16, 16\]"):
         Backbone(BackboneConfig(name="vit_tiny_patch16_224", pretrained="none"))
+
+
+@pytest.mark.parametrize("name", ["resnet50.tv2_in1k", "swin_large_patch4_window12_384.ms_in22k"])
+def test_without_a_network_one_line_says_which_file_to_fetch(name, monkeypatch):
+    def offline(name, **options):
+        assert options["pretrained"]
+        raise FileNotFoundError("An error happened while trying to locate the file on the Hub")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ConnectionError) as error:
+        Backbone(BackboneConfig(name=name))
+    address = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+    assert address in str(error.value)
+    assert "network.backbone.pretrained=FILE" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -173,7 +173,6 @@ def _build(
     config: BackboneConfig, wanted: tuple[int, ...], published: bool
 ) -> tuple[Any, tuple[float, ...], tuple[float, ...]]:
     """timm's feature extractor with the weights asked for, and the mean and std they expect."""
-    import timm
 
     options: dict[str, Any] = {
         "features_only": True,
@@ -191,12 +190,12 @@ def _build(
     if config.pretrained not in ("none", "hub", "package"):
         state = read_weights(config.pretrained)
     elif config.pretrained == "hub" and swin and published and config.window is not None:
-        state = timm.create_model(config.name, pretrained=True).state_dict()
+        state = _create(config, {"pretrained": True}).state_dict()
     if state:
         if swin and published and config.window is not None:
             state = resize_bias_tables(state, config.window)
         options["pretrained_cfg_overlay"] = {"state_dict": state}
-    body: Any = timm.create_model(config.name, **options)
+    body = _create(config, options)
     if swin and published:
         pad_before_rolling(body)
     strides = body.feature_info.reduction()
@@ -210,6 +209,24 @@ def _build(
         check_loaded(body, state, config.pretrained)
     source = body.pretrained_cfg
     return body, tuple(source["mean"]), tuple(source["std"])
+
+
+def _create(config: BackboneConfig, options: dict[str, Any]) -> Any:
+    """timm's network; if its weights cannot be downloaded, the error says how to come by them."""
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    try:
+        return timm.create_model(config.name, **options)
+    except OSError as error:
+        known = get_pretrained_cfg(config.name)
+        if config.pretrained != "hub" or known is None or not known.hf_hub_id:
+            raise
+        raise ConnectionError(
+            f"the weights of {config.name} are not here and cannot be downloaded: fetch "
+            f"https://huggingface.co/{known.hf_hub_id}/resolve/main/model.safetensors on another "
+            "machine and give the file as network.backbone.pretrained=FILE"
+        ) from error
 
 
 def _inside(parameter: str, module: str) -> bool:
