@@ -172,13 +172,21 @@ def test_edges_of_an_image_do_not_depend_on_the_batch():
         assert not edges[b, :, w:].any()
 
 
-@pytest.mark.parametrize(("name", "activation"), [("masks", "sigmoid"), ("transport", "relu")])
-def test_one_picture_is_learned(name, activation):
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("masks", tiny(mask_activation="sigmoid", dropout=0.0)),
+        ("transport", tiny(dropout=0.0)),
+        ("masks", TINY_MASKDINO),
+    ],
+    ids=["masks-sigmoid", "transport-relu", "masks-maskdino"],
+)
+def test_one_picture_is_learned(name, config):
     """The loss falls within 30 steps, although masks grown from points change with the network."""
     supervision = replace(SUPERVISIONS[name], transport_warmup=0)
     torch.manual_seed(0)
-    network = PanopticNetwork(tiny(mask_activation=activation, dropout=0.0))
-    training = TrainingModule(network, SegformerLossConfig(warmup_iterations=0), supervision)
+    losses = replace(published_losses(config.architecture), warmup_iterations=0)
+    training = TrainingModule(make_network(config), losses, supervision)
     batch = take(make_batch(dtype=torch.float32), 0)
     optimizer = torch.optim.AdamW(training.parameters(), 2e-3)
     history = []
