@@ -7,9 +7,16 @@ namespace point2mask::cuda {
 namespace {
 
 constexpr int kMostWarps = 8; // of a block
+// Blocks that a multiprocessor runs at least: two leave 128 registers a thread. Devices of compute
+// capability 8 would spill some of them.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ / 100 == 8
+constexpr int kBlocks = 1;
+#else
+constexpr int kBlocks = 2;
+#endif
 // A warp relaxes a tile in its registers, a lane a column; the outer two lanes hold columns of the
-// neighbours. More rows mean fewer visits and more registers: of these the costs take 48 in either
-// precision, and a multiprocessor runs one block of all warps.
+// neighbours. More rows mean fewer visits and more registers, of which the costs take 48 in either
+// precision.
 constexpr int kColumns = kWarp - 2;
 template <typename T>
 constexpr int kRows = 24 / static_cast<int>(sizeof(T));
@@ -280,7 +287,7 @@ __device__ __forceinline__ void settle(const Map<T>& m, const Tiles& tiles, cons
 
 // One block a target.
 template <typename T>
-__global__ void __launch_bounds__(kMostWarps* kWarp, 1)
+__global__ void __launch_bounds__(kMostWarps* kWarp, kBlocks)
     geodesic_distance_kernel(GeodesicDistance<T> p, Tiles tiles, int* lists) {
   POINT2MASK_SHARED(Progress, progress, 1);
   POINT2MASK_DYNAMIC_SHARED(int, shared);
@@ -297,25 +304,52 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
   }
 }
 
+struct Shape {
+  Tiles tiles;
+  unsigned threads, blocks;
+  bool in_scratch; // the lists: they are longer than shared memory
+};
+
+// Where the lists lie in scratch memory there are no more blocks than run at the same time.
+template <typename T>
+cudaError_t choose_shape(const GeodesicDistance<T>& p, Shape* shape) {
+  Shape& s = *shape;
+  s.tiles = tiles_of<T>(p.height, p.width);
+  // About as many warps as a front of active tiles can occupy.
+  const int warps = s.tiles.count >= 4 * kMostWarps ? kMostWarps : (s.tiles.count + 3) / 4;
+  s.threads = static_cast<unsigned>(warps * kWarp);
+  s.blocks = blocks_for(p.images * p.targets, 1);
+  s.in_scratch = list_bytes(s.tiles) + sizeof(Progress) > granted_shared_memory();
+  if (!s.in_scratch) return cudaSuccess;
+  std::int64_t most = 0;
+  const cudaError_t status = resident_blocks(geodesic_distance_kernel<T>, s.threads, 0, &most);
+  if (s.blocks > most) s.blocks = static_cast<unsigned>(most);
+  return status;
+}
+
+template <typename T>
+bool is_empty(const GeodesicDistance<T>& p) {
+  return p.images * p.targets == 0 || p.height * p.width == 0;
+}
+
 } // namespace
 
 template <typename T>
 std::int64_t scratch_bytes(const GeodesicDistance<T>& p) {
-  const std::size_t bytes = list_bytes(tiles_of<T>(p.height, p.width));
-  if (bytes + sizeof(Progress) <= granted_shared_memory() || p.images * p.targets == 0) return 0;
-  return blocks_for(p.images * p.targets, 1) * static_cast<std::int64_t>(bytes);
+  Shape shape;
+  if (is_empty(p) || choose_shape(p, &shape) != cudaSuccess || !shape.in_scratch) return 0;
+  return shape.blocks * static_cast<std::int64_t>(list_bytes(shape.tiles));
 }
 
 template <typename T>
 cudaError_t run(const GeodesicDistance<T>& p, void* scratch, cudaStream_t stream) {
-  if (p.images * p.targets == 0 || p.height * p.width == 0) return cudaSuccess;
-  const Tiles tiles = tiles_of<T>(p.height, p.width);
-  int* const lists = scratch_bytes(p) > 0 ? static_cast<int*>(scratch) : nullptr;
-  // About as many warps as a front of active tiles can occupy.
-  const int warps = tiles.count >= 4 * kMostWarps ? kMostWarps : (tiles.count + 3) / 4;
-  return launch(geodesic_distance_kernel<T>, dim3(blocks_for(p.images * p.targets, 1)),
-                dim3(static_cast<unsigned>(warps * kWarp)), lists ? 0 : list_bytes(tiles), stream,
-                p, tiles, lists);
+  if (is_empty(p)) return cudaSuccess;
+  Shape s;
+  const cudaError_t status = choose_shape(p, &s);
+  if (status != cudaSuccess) return status;
+  return launch(geodesic_distance_kernel<T>, dim3(s.blocks), dim3(s.threads),
+                s.in_scratch ? 0 : list_bytes(s.tiles), stream, p, s.tiles,
+                s.in_scratch ? static_cast<int*>(scratch) : nullptr);
 }
 
 template std::int64_t scratch_bytes(const GeodesicDistance<float>&);

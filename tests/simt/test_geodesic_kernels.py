@@ -49,8 +49,9 @@ def test_seeds_outside_the_image_are_padding(machine, problem):
 
 def test_lists_may_lie_in_scratch_memory(machine, problem):
     in_shared = machine.geodesic_distance(*problem)
-    machine.schedule = {"shared_bytes": 0}
-    np.testing.assert_array_equal(machine.geodesic_distance(*problem), in_shared)
+    for resident_blocks in (1, 4):
+        machine.schedule = {"shared_bytes": 0, "resident_blocks": resident_blocks}
+        np.testing.assert_array_equal(machine.geodesic_distance(*problem), in_shared)
 
 
 @pytest.mark.parametrize("targets_at_once", [1, 3, 5])
@@ -78,6 +79,8 @@ def test_scratch_memory(machine):
     # 342 x 35 tiles of four words, for as many targets as there are blocks
     assert scratch_bytes(machine, name, 4, 20, 2048, 1024) == 3 * 342 * 35 * 16
     assert scratch_bytes(machine, name, 1, 2, 2048, 1024) == 2 * 342 * 35 * 16
+    machine.emulator.configure(0, resident_blocks=2)  # no more than the blocks that run at once
+    assert scratch_bytes(machine, name, 64, 1000, 2048, 1024) == 2 * 342 * 35 * 16
     name = "geodesic_distance_backward_scratch_bytes_"
     pixels, sums = 64 * 64, 3 * 8 * 64 * 64 * 8
     for limit, at_once in ((1 << 30, 7), (2 * 3 * 18 * pixels, 2), (0, 1)):

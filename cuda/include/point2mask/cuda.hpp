@@ -85,6 +85,7 @@ cudaError_t run(const TreeFilterBackward<T>& p, void* scratch, cudaStream_t stre
 // --- geodesics: a step whose cost is negative or NaN counts as a wall, a seed outside [0, H * W)
 // as padding. Distances and gradients have the bits of the CPU engine.
 
+// Bytes depend on the current device; 0 if it cannot be asked, which run() then reports.
 template <typename T>
 std::int64_t scratch_bytes(const GeodesicDistance<T>& p);
 template <typename T>
