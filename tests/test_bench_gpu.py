@@ -129,3 +129,24 @@ def test_without_a_gpu_it_says_so():
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "no CUDA device found" in done.stderr
+
+
+# Iterations read the cost more than once, or keep it; not every norm needs its differences.
+FLOORS = set(gpu_problems.PROBLEMS) - {
+    "sinkhorn",
+    "sinkhorn_backward",
+    "neighbor_difference_backward",
+}
+
+
+@pytest.mark.parametrize("operator", sorted(FLOORS))
+def test_the_floor_reads_every_input_and_writes_every_result_once(operator):
+    problem = gpu_problems.PROBLEMS[operator]
+    size = problem.sizes["tiny"]
+    arguments = gpu_problems.arguments(operator, size, "cpu")
+    results = getattr(torch.ops.point2mask, operator).default(*arguments)
+    results = (results,) if isinstance(results, Tensor) else results
+    tensors = [t for t in (*arguments, *results) if isinstance(t, Tensor)]
+    moved = sum(t.numel() * t.element_size() for t in tensors)
+    floor = problem.floor(size, 0).bytes
+    assert 0.8 * moved <= floor <= moved  # vectors of a number a target are left out
