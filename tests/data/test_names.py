@@ -89,9 +89,12 @@ def test_names_of_no_file_in_the_folder(name):
     ("Z/C.PNG", "y/z/c.png"),
     ("z/c", "y/z/c.png"),
     ("only", "only.png"),
+    ("caf\u00e9.png", "cafe\u0301.png"),
+    ("CAF\u00c9", "cafe\u0301.png"),
 ])  # fmt: skip
 def test_what_a_name_means(tmp_path, name, found):
     write(tmp_path, "a.png", "x/a.png", "y/z/c.png", "only.png", "d.png", "d.jpg")
+    write(tmp_path, "cafe\u0301.png")
     assert PictureNames(tmp_path).find([name], "here") == found
 
 

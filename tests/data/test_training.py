@@ -7,6 +7,7 @@ import pytest
 import torch
 from msgspec import structs
 from torch.utils.data import DataLoader
+from turned_pictures import write_turned
 
 from point2mask.data import (
     Category,
@@ -21,8 +22,10 @@ from point2mask.data import (
     write_rgb,
 )
 from point2mask.data.augment import AugmentConfig
+from point2mask.data.frames import to_shown
 from point2mask.data.sampling import Batches
 from point2mask.data.shapes import write_shapes
+from point2mask.data.targets import labels_in_frame
 from point2mask.data.training import (
     DataConfig,
     SourceConfig,
@@ -232,3 +235,31 @@ def test_a_batch_that_cannot_be_shared():
         Batches(0, 8, 0)
     # More images a step than there are: they come several times.
     assert len(next(iter(Batches(3, 8, 0)))) == 8
+
+
+@pytest.mark.parametrize("frame", [None, "stored", "shown"])
+@pytest.mark.parametrize("size", [(32, 48), (32, 32)])
+def test_pictures_are_in_the_frame_of_their_masks(tmp_path, frame, size):
+    """Turned where the configuration says so; as stored where nothing says otherwise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    write_turned(tmp_path / "images" / "a.png", pixels, 6)
+    seen = to_shown(pixels, 6) if frame == "shown" else pixels
+    ids = (seen[..., 0] > 99).astype(np.int32) + 1
+    record = ImageRecord(1, "a.png", *ids.shape)
+    categories = {1: Category(1, "cat", True, (9, 9, 9))}
+    segments = [Segment(1, 1), Segment(2, 1)]
+    write_panoptic(tmp_path / "p.json", None, categories, [(record, ids, segments)])
+    source = {"images": "images", "annotations": "p.json", "frame": frame}
+    sample = TrainingSet(data(tmp_path, **source), PLAIN, with_truth=True).load(0)
+    np.testing.assert_array_equal(sample.image.permute(1, 2, 0).numpy(), seen)
+    np.testing.assert_array_equal(sample.truth.numpy() + 1, ids)
+
+
+def test_clicks_and_masks_in_two_frames_are_refused(root):
+    labels = sample_points(read_panoptic(root / ANNOTATIONS), 1, 5)
+    write_points(root / "points.json", labels_in_frame(labels, "shown"))
+    with pytest.raises(
+        DataError, match=r"points\.json: expected the frame stored of image 1 as in"
+    ):
+        TrainingSet(data(root, points="points.json"), PLAIN)
+    TrainingSet(data(root, points="points.json", frame="shown"), PLAIN)

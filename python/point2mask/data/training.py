@@ -138,17 +138,17 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
         labels, published = read_point_pngs(annotations, points), True
     elif points is not None:
         labels = read_points(points)
+    if labels is not None:
+        labels = labels_in_frame(labels, config.frame)
     truth = None
     if annotations is not None and not (published and masks is None):
-        truth = read_panoptic(annotations, masks)
+        truth = in_frame(read_panoptic(annotations, masks), config.frame)
     if truth is not None and labels is not None:
         _check_agreement(labels, truth, points)
     if truth is not None:
-        truth = in_frame(replace(truth, images=truth.images[: config.first]), config.frame)
+        truth = replace(truth, images=truth.images[: config.first])
     if labels is not None:
-        labels = labels_in_frame(
-            replace(labels, images=labels.images[: config.first]), config.frame
-        )
+        labels = replace(labels, images=labels.images[: config.first])
     known = labels or truth
     assert known is not None  # SourceConfig sees to it
     return Source(root / config.images, known.categories, truth, labels)

@@ -1,5 +1,6 @@
 """Which file of a folder a name in somebody's file means."""
 
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,8 +17,9 @@ class PictureNames:
     """The pictures of a folder and its folders, by what they may be called.
 
     That is the one of the whole name; else of the end of the name, as where the folder is a part of
-    the path; else the only one whose path ends so, as in folders of projects and subsets. Case does
-    not matter where nothing fits otherwise, nor does a suffix that a name has not.
+    the path; else the only one whose path ends so, as in folders of projects and subsets. Case and
+    how accents are written do not matter where nothing fits otherwise, nor does a suffix that a
+    name has not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,12 +40,12 @@ class PictureNames:
         for end in ends:
             if (self._folder / end).is_file():
                 return end
-        for key in map(str.casefold, ends):
+        for key in map(_key, ends):
             if found := self._by_name.get(key):
                 return self._only(found, place)
-        for key in map(str.casefold, names):
+        for key in map(_key, names):
             files = self._by_last_part.get(key.rpartition("/")[2], [])
-            found = [file for file in files if _ends_so(file.casefold(), key)]
+            found = [file for file in files if _ends_so(_key(file), key)]
             if found:
                 return self._only(found, place)
         raise MissingPictureError(
@@ -80,8 +82,13 @@ def _index(files: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file, name in zip(files, names, strict=True):
         for key in (name, str(PurePosixPath(name).with_suffix(""))):
-            found.setdefault(key.casefold(), []).append(file)
+            found.setdefault(_key(key), []).append(file)
     return found
+
+
+def _key(name: str) -> str:
+    """The same for names that differ in case, or in how accents are written (macOS, others)."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _ends(name: str) -> list[str]:
