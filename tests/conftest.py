@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help=f"{LONGER} times as many examples and schedules, of the tests alone that have any",
     )
+    parser.addoption("--mutants", type=int, default=100, help="hostile files for every reader")
+    parser.addoption("--first", type=int, default=0, help="number of the first of them")
 
 
 def cuda_is_left_out(config: pytest.Config) -> bool:
@@ -108,6 +111,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if "cuda" in config.option.markexpr:
         # Registered, so that it also holds for a folder whose own conftest needs more.
         config.pluginmanager.register(SkipFilesThatNeedMore())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_compiler() -> Iterator[None]:
+    """What other tests compiled does not count towards the limit of a function's variants."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ AHEAD = 4  # tasks under way a process, so that none waits for the parent
 _work: Callable[[Any], Any] | None = None  # of this process, sent once rather than with every task
 
 
-class WorkerDiedError(RuntimeError):
+class WorkerDiedError(ChildProcessError):
     """A process ended in the middle of its work."""
 
 

@@ -376,3 +376,19 @@ def test_demo_runs_the_whole_way(tmp_path, capfd):
     figures = json.loads((out / "demo.json").read_text())
     assert set(figures) == {"pq_things", "clicks_over_masks"}
     assert read_rgb(out / "demo.png").shape[0] > 2 * 2 * 128
+
+
+@pytest.mark.parametrize("word", ["a\0b", "a\udcffb"])
+def test_words_that_no_file_can_be_named_by(word, capfd):
+    with pytest.raises(SystemExit) as raised:
+        main(["points", "export", "csv", "--points", "p.json", "--out", word])
+    assert raised.value.code == 2
+    assert "expected words in UTF-8, got" in capfd.readouterr().err
+
+
+def test_names_do_not_reach_the_terminal_as_they_are(tmp_path, capfd):
+    name = "a\n\x1b[31m.json"
+    assert main(["points", "export", "csv", "--points", str(tmp_path / name), "--out", "x"]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert r"a\n\x1b[31m.json" in error

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from point2mask.cli.command import ERROR, Parser, UsageError, add_verbose
 from point2mask.data.errors import DataError
+from point2mask.data.files import one_line
 
 # A module has add_parser(subparsers), which sets the default run=run, and run(args) -> exit code.
 # It imports what is slow or optional in run.
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:  # the shell asks how a command line could go on
         _complete(parser)
     # argparse ends a list of positionals at the first option: KEY=VALUE may follow one.
+    for word in sys.argv[1:] if arguments is None else arguments:
+        if "\0" in word or not _is_utf8(word):
+            parser.error(f"expected words in UTF-8, got {word!r}")
     args, rest = parser.parse_known_args(arguments)
     values = [word for word in rest if "=" in word and not word.startswith("-")]
     if rest != values or (rest and not hasattr(args, "overrides")):
@@ -70,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The message of the system, with the file first and without its number.
         text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return _fail(text, args.verbose)
+    except MemoryError as error:
+        return _fail(f"not enough memory {error}".rstrip(), args.verbose)
     except (DataError, UsageError) as error:
         return _fail(str(error), args.verbose)
 
@@ -110,8 +116,16 @@ def _complete(parser: argparse.ArgumentParser) -> None:
     argcomplete.autocomplete(parser)
 
 
+def _is_utf8(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _fail(message: str, verbose: bool, code: int = 2) -> int:
     if verbose:
         traceback.print_exc()
-    print(f"{ERROR}{message}", file=sys.stderr)
+    print(f"{ERROR}{one_line(message)}", file=sys.stderr)
     return code

@@ -139,6 +139,7 @@ def read_bounded(path: Path, expected: str, limit: int) -> bytes:
 
 # Control characters would reach a terminal, line breaks end a name; lone surrogates, bytes of names
 # that are not UTF-8, cannot be written.
+MAX_MESSAGE = 5000  # characters; a path has 4096
 _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 
 
@@ -154,6 +155,16 @@ def check_text(value: str, place: object) -> str:
 
 def _is_text(value: str) -> bool:
     return bool(value) and not _UNPRINTABLE.search(value)
+
+
+def one_line(text: str) -> str:
+    """A message that a terminal shows as it is: without control characters, and of bounded length.
+
+    >>> one_line("a name\\nof two lines")
+    'a name\\\\nof two lines'
+    """
+    text = _UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)
+    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 3]}..."
 
 
 def show(value: object) -> str:

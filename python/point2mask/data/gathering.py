@@ -11,6 +11,8 @@ import msgspec
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import link_or_copy, open_replacing, resolve_inside
+from point2mask.data.json_files import convert
+from point2mask.data.records import CategoryEntry
 from point2mask.data.results import (
     INDEX,
     MASKS,
@@ -29,6 +31,7 @@ from point2mask.data.results import (
     read_struct,
     record_name,
     run_records,
+    segments_of,
     write_struct,
 )
 
@@ -96,7 +99,8 @@ def _is_free(folder: ResultFolder, run: RunRecord) -> bool:
 def write_index(folder: ResultFolder, run: RunRecord) -> Gathered:
     """Writes ``panoptic.json`` from the records of a run, in its order; none is kept in memory."""
     gathered = Gathered()
-    isthing = {category["id"]: bool(category["isthing"]) for category in run.categories}
+    entries = convert(run.categories, list[CategoryEntry], f"{folder.root}: categories")
+    isthing = {entry.id: bool(entry.isthing) for entry in entries}
     with (
         tempfile.TemporaryFile() as annotations,
         open_replacing(folder.root / INDEX) as file,
@@ -111,10 +115,13 @@ def write_index(folder: ResultFolder, run: RunRecord) -> Gathered:
             comma = b"," if gathered.images else b""
             file.write(comma + msgspec.json.encode(record.image))
             annotations.write(comma + msgspec.json.encode(record.annotation))
-            segments = record.annotation["segments_info"]
+            segments = segments_of(record, path)
+            strange = [s.category_id for s in segments if s.category_id not in isthing]
+            if strange:
+                raise DataError(f"{path}: expected categories of the run, got {strange[0]}")
             gathered.images += 1
             gathered.segments += len(segments)
-            gathered.things += sum(isthing[segment["category_id"]] for segment in segments)
+            gathered.things += sum(isthing[segment.category_id] for segment in segments)
         file.write(b'],"annotations":[')
         annotations.seek(0)
         shutil.copyfileobj(annotations, file)

@@ -70,7 +70,7 @@ def read_changes(path: Path) -> Iterator[Change]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             yield msgspec.json.decode(line, type=Change)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"{path}: line {number}: expected a JSON object ({error})") from error
 
 

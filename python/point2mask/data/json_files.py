@@ -74,6 +74,8 @@ def decode_json(content: bytes, path: object, kind: type[Kind], layout: str) -> 
             raise _refusal(error, content, f"{path}: ", layout) from error
     except RecursionError as error:
         raise DataError(f"{path}: expected {layout}, but its lists are nested too deep") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected {layout}, but it is not UTF-8") from error
     except msgspec.DecodeError as error:
         raise DataError(
             f"{path}: expected {layout}, but it is not valid JSON ({_near(error, content)})"
@@ -86,6 +88,8 @@ def decode(raw: msgspec.Raw, kind: Any, place: object) -> Any:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         raise _refusal(error, bytes(raw), str(place)) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: expected UTF-8") from error
 
 
 def convert(value: object, kind: type[Kind], place: object) -> Kind:
@@ -151,7 +155,15 @@ def _shown(value: object) -> str:
 
 
 def _found(content: Any, steps: str) -> object:
-    """The value at a path. One level at a time: what lies beside the path is not decoded."""
+    """The value at a path, or ``...`` where other faults of the file hide it."""
+    try:
+        return _at(content, steps)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError):
+        return ...
+
+
+def _at(content: Any, steps: str) -> object:
+    """One level at a time: what lies beside the path is not decoded."""
     raw = isinstance(content, bytes)
     value: Any = msgspec.Raw(content) if raw else content
     for match in _STEP.finditer(steps):

@@ -15,14 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import read_bounded, resolve_inside, write_bytes
+from point2mask.data.files import normal_name, read_bounded, resolve_inside, write_bytes
+from point2mask.data.json_files import MAX_ID, convert
 from point2mask.data.panoptic import check_mask_names, mask_name, write_mask
 from point2mask.data.png import write_rgb
 from point2mask.data.records import (
@@ -118,7 +119,7 @@ class RunRecord(msgspec.Struct):
     version: str
     settings: dict[str, Any]
     overlays: bool
-    pictures: int  # of all parts
+    pictures: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]  # of all parts
     categories: list[dict[str, Any]]
     file_names: list[str]  # the pictures of this part, in order
     finished: bool = False  # every one of them has a record that is up to date
@@ -126,6 +127,17 @@ class RunRecord(msgspec.Struct):
     @property
     def making(self) -> "Making":
         return Making(self.command, self.version, self.settings, self.overlays)
+
+
+class _Annotation(msgspec.Struct):
+    segments_info: list[Segment]
+
+
+def segments_of(record: PictureRecord, place: object) -> list[Segment]:
+    """The segments of a picture, none where it is left out; ``place`` is what errors speak of."""
+    if record.annotation is None:
+        return []
+    return convert(record.annotation, _Annotation, place).segments_info
 
 
 def read_struct(path: Path, kind: type[Struct], expected: str, limit: int) -> Struct:
@@ -136,7 +148,7 @@ def read_struct(path: Path, kind: type[Struct], expected: str, limit: int) -> St
     """
     try:
         return msgspec.json.decode(read_bounded(path, expected, limit), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: expected {expected}, but {error}") from error
 
 
@@ -175,11 +187,12 @@ class ResultFolder:
             known = self.read_record(record)
             size = self.mask_path(record).stat().st_size
             drawn = not overlay or self.overlay_path(record).is_file()
+            segments = segments_of(known, record.file_name)
         except (DataError, OSError):
             return None
         if (known.signature, known.bytes) != (signature, size) or not drawn or not known.annotation:
             return None
-        return len(known.annotation["segments_info"])
+        return len(segments)
 
     def put(
         self,
@@ -296,8 +309,19 @@ def run_records(folder: ResultFolder) -> dict[Shard, RunRecord]:
     """What was started in a folder, by its part."""
     found = {}
     for path in sorted((folder.root / RUNS).glob("*-of-*.json")):
-        shard = Shard.parse(path.stem.replace("-of-", "/"))
-        found[shard] = read_struct(path, RunRecord, "the record of a run", MAX_RUN)
+        try:
+            shard = Shard.parse(path.stem.replace("-of-", "/"))
+        except ValueError as error:
+            raise DataError(f"{path}: expected a name such as 3-of-40.json") from error
+        run = read_struct(path, RunRecord, "the record of a run", MAX_RUN)
+        if any(normal_name(name, path) != name for name in run.file_names):
+            raise DataError(f"{path}: expected names of pictures in their normal form")
+        if len(run.file_names) != len(shard.of(run.pictures)):
+            raise DataError(
+                f"{path}: expected {len(shard.of(run.pictures))} pictures, part {shard} of "
+                f"{run.pictures}, got {len(run.file_names)}"
+            )
+        found[shard] = run
     return found
 
 

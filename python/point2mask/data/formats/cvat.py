@@ -30,7 +30,7 @@ def read_cvat(path: Path, pictures: Pictures) -> list[ClickedImage]:
     except DataError:
         raise
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter of encodings
-        raise DataError(f"{path}: expected an XML of CVAT ({error})") from error
+        raise DataError(f"{path}: expected an XML of CVAT ({error!s:.100})") from error
     return reader.images
 
 
