@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -98,6 +98,13 @@ class Masks:
         self._lock = threading.Lock()  # of what is kept
         self._network_lock = threading.Lock()
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
+
+    def use_network(self, network: MapMaker) -> None:
+        """A network from now on, for the cue of that name."""
+        with self._lock:
+            self.cues = replace(self.cues, network=network)
+            for key in [key for key in self._kept if isinstance(key, tuple) and key[0] == NETWORK]:
+                del self._kept[key]
 
     def segment_map(
         self,

@@ -18,6 +18,7 @@ from point2mask.app.masks import BUILT_IN, Masks, packed
 from point2mask.app.pictures import encoded, thumbnail
 from point2mask.app.project import Clicks, Project
 from point2mask.app.storage import ConflictError
+from point2mask.app.training import TrainingJob
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.frames import orientation
@@ -40,6 +41,7 @@ class Desk:
     masks: Masks
     out: Path
     job: ExportJob
+    training: TrainingJob
 
 
 def _desk(request: Request) -> Desk:
@@ -70,6 +72,10 @@ class _ChangedCategory(Struct):
     name: Text
     isthing: Flag | None = None
     color: Color | None = None
+
+
+class _Training(Struct):
+    steps: Annotated[int, Meta(ge=8, le=10**6)]
 
 
 class _Export(Struct):
@@ -248,6 +254,29 @@ def export_zip(desk: At) -> FileResponse:
         raise DataError("there is no zip to load: export one first")
     name = f"{desk.project.folder.resolve().name}_{status.format}.zip"
     return FileResponse(status.path, media_type="application/zip", filename=name)
+
+
+@router.post("/training")
+def start_training(desk: At, asked: Asked) -> Json:
+    wanted = convert(asked, _Training, "request")
+    project = desk.project
+    return asdict(desk.training.start(project.labels(), project.folder, wanted.steps))
+
+
+@router.get("/training")
+def training_status(desk: At) -> Json:
+    return {**asdict(desk.training.status), "cues": desk.masks.cues.names}
+
+
+@router.delete("/training")
+def stop_training(desk: At) -> Json:
+    desk.training.stop()
+    return asdict(desk.training.status)
+
+
+@router.get("/training/pictures/{number}")
+def training_picture(desk: At, number: int) -> FileResponse:
+    return FileResponse(desk.training.picture(number), media_type="image/png")
 
 
 def _clicks_json(desk: Desk, clicks: Clicks) -> Json:

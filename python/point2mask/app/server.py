@@ -1,5 +1,8 @@
 """The server of the annotation page: routes, the page's own files, errors as one line."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -14,6 +17,7 @@ from point2mask.app.jobs import ExportJob
 from point2mask.app.masks import Masks
 from point2mask.app.project import Project
 from point2mask.app.storage import ConflictError
+from point2mask.app.training import TrainingJob
 from point2mask.data.errors import DataError
 
 STATIC = Path(__file__).parent / "static"
@@ -29,8 +33,15 @@ def create_app(project: Project, masks: Masks, out: Path, host: str = "127.0.0.1
         host: the address that it is served at; see :class:`~point2mask.app.guard.Guard`.
     """
     # Without the pages that describe the interface: they fetch scripts from elsewhere.
-    app = FastAPI(title="point2mask annotate", openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.desk = routes.Desk(project, masks, out, ExportJob())
+    training = TrainingJob(out, partial(_use, masks))
+    app = FastAPI(
+        title="point2mask annotate",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=partial(_stopping, training),
+    )
+    app.state.desk = routes.Desk(project, masks, out, ExportJob(), training)
     app.include_router(routes.router)
     app.add_api_route("/", _page, response_model=None)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -40,6 +51,21 @@ def create_app(project: Project, masks: Masks, out: Path, host: str = "127.0.0.1
     app.add_exception_handler(HTTPException, _miss)
     app.add_middleware(Guard, host=host)
     return app
+
+
+@asynccontextmanager
+async def _stopping(training: TrainingJob, _: FastAPI) -> AsyncIterator[None]:
+    """A run ends with the server that shows it."""
+    yield
+    training.stop()
+
+
+def _use(masks: Masks, run: Path) -> None:
+    """The network of a run that is complete becomes the cue ``checkpoint``."""
+    from point2mask.hub import load_predictor
+    from point2mask.label.network import TrainedNetwork
+
+    masks.use_network(TrainedNetwork(load_predictor(run)))
 
 
 def _page() -> FileResponse:

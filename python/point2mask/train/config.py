@@ -11,6 +11,7 @@ from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.fields import flatten, override, parse, to_plain
 from point2mask.data.files import write_bytes
+from point2mask.data.points import read_points
 from point2mask.data.records import read_categories
 from point2mask.data.training import DataConfig
 from point2mask.data.yaml_file import parse_yaml, read_yaml
@@ -156,7 +157,9 @@ def _count_classes(values: dict[str, Any]) -> None:
     except (KeyError, TypeError, AttributeError):
         return  # not of the layout: what is wrong is said when it is parsed
     if path is not None:
-        kinds = [category.isthing for category in read_categories(path).values()]
+        # Clicks are read with the changes that the annotation page has not brought into the file.
+        found = read_categories(path) if train.get("annotations") else read_points(path).categories
+        kinds = [category.isthing for category in found.values()]
         counts = {"num_things": sum(kinds), "num_stuff": len(kinds) - sum(kinds)}
         network.update({name: counts[name] for name in absent})
 

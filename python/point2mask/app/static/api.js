@@ -51,6 +51,11 @@ export const redoCategories = () => json("POST", "/api/categories/redo", {});
 export const startExport = (asked) => json("POST", "/api/export", asked);
 export const exportStatus = () => json("GET", "/api/export");
 
+export const startTraining = (steps) => json("POST", "/api/training", { steps });
+export const trainingStatus = () => json("GET", "/api/training");
+export const stopTraining = () => json("DELETE", "/api/training");
+export const trainingPicture = (number) => `/api/training/pictures/${number}`;
+
 export const warm = (index, how) => json("POST", `${image(index)}/warm?${new URLSearchParams(how)}`);
 
 // The id of the target of every pixel, at the size that masks are made at: { width, height, ids }.

@@ -15,6 +15,7 @@ import { FILTERS, PictureList } from "./pictures.js";
 import { listenToPointers } from "./pointer.js";
 import { Session } from "./session.js";
 import { keepSettings, readPlace, readSettings, writePlace } from "./settings.js";
+import { listenToTraining } from "./training.js";
 import { View } from "./view.js";
 
 const view = new View($("canvas"));
@@ -345,6 +346,13 @@ function chosen() {
   if (session.images.length) remember();
 }
 
+// All that is on offer now; what is chosen stays.
+function offerCues(names) {
+  const now = $("cue").value;
+  fillSelect($("cue"), names);
+  $("cue").value = now;
+}
+
 // What was chosen the last time, as far as it is still on offer.
 function restore(state) {
   fillSelect($("cue"), state.cues);
@@ -373,6 +381,7 @@ fillSelect($("status-filter"), Object.keys(FILTERS));
 listenToKeys($("canvas"), actions);
 listenToControls();
 listenToExports(session, how);
+listenToTraining({ cues: offerCues });
 chooseTool("click");
 session.run(async () => {
   const state = await session.load();
