@@ -1,5 +1,6 @@
 """Pictures of more than 8 bits as 8 by the stated rule, and maps of numbers of any depth."""
 
+import io
 import struct
 import zlib
 
@@ -12,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from voc_trees import SIZE, voc_maps, write_voc
 
+from point2mask.app.pictures import encoded, thumbnail
 from point2mask.data import DataError, read_rgb
 from point2mask.data.depth import to_bytes
 from point2mask.data.formats.ade20k import read_segments as ade_segments
@@ -170,3 +172,15 @@ def test_voc_in_colour_is_the_same_data_set(tmp_path):
     ids, segments = voc_segments(tmp_path / "a", "x", SIZE)
     np.testing.assert_array_equal(ids, expected[0])
     assert segments == expected[1]
+
+
+def test_the_page_shows_deep_pictures_as_they_are_read(tmp_path):
+    """Small and large: neither white nor black, where Pillow alone would cut them off."""
+    png(tmp_path / "a.png", np.stack([RAMP] * 3, 2) * 16, 2, 16)
+    Image.fromarray(RAMP.astype(np.uint16)).save(tmp_path / "a.tif")
+    Image.fromarray((RAMP / 4095).astype(np.float32)).save(tmp_path / "f.tif")
+    for name in ("a.png", "a.tif", "f.tif"):
+        for content in (thumbnail(tmp_path / name), encoded(tmp_path / name, (32, 32))):
+            with Image.open(io.BytesIO(content)) as image:
+                shown = np.asarray(image.convert("L")).astype(int)
+            assert np.abs(shown - GREY).mean() < 4

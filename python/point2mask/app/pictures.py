@@ -2,10 +2,15 @@
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular
+from point2mask.data.frames import SHOWN
 from point2mask.data.png import picture_size, read_rgb
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 THUMBNAIL = (112, 84)  # pixels, width and height at most: twice what the list shows
 _START, _EXIF, _SCAN, _END = b"\xff\xd8", b"\xff\xe1", b"\xff\xda", b"\xff\xd9"
@@ -52,19 +57,29 @@ def thumbnail(path: Path) -> bytes:
     Raises:
         DataError: the picture is broken or too large.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     picture_size(path)  # refuses what is too large, and what is no picture
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        small = _small_jpeg(path)
+    else:
+        small = Image.fromarray(read_rgb(path, frame=SHOWN))
+    small.thumbnail(THUMBNAIL)
+    result = io.BytesIO()
+    small.save(result, format="JPEG", quality=75)
+    return result.getvalue()
+
+
+def _small_jpeg(path: Path) -> "Image.Image":
+    """A JPEG, upright and decoded at a fraction of its size, which is a fraction of the work."""
+    from PIL import Image, ImageOps
+
     with open_regular(path, "a picture") as file:
         try:
             with Image.open(file) as image:
                 image.draft("RGB", (2 * THUMBNAIL[0], 2 * THUMBNAIL[1]))
-                small = ImageOps.exif_transpose(image).convert("RGB")
-                small.thumbnail(THUMBNAIL)
-                result = io.BytesIO()
-                small.save(result, format="JPEG", quality=75)
+                return ImageOps.exif_transpose(image).convert("RGB")
         except Exception as error:  # Pillow raises a dozen types for broken files
             raise DataError(
                 f"{path}: expected a complete image, but decoding failed: {error}"
             ) from error
-    return result.getvalue()

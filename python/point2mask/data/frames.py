@@ -38,6 +38,8 @@ FRAMES: dict[str, Frame] = {
 }
 NEAR = 0.01  # pixels outside the picture that are rounding: tools write two decimals
 
+# TIFF and HEIC are turned as they are decoded, others have no tag.
+_TURNED_BY_VIEWERS = ("JPEG", "MPO", "PNG", "WEBP")
 _ORIENTATION = 0x0112  # the number of the tag
 UPRIGHT = 1
 # From stored to shown: first exchange x and y, then reverse x, then reverse y.
@@ -59,7 +61,7 @@ def orientation(path: Path) -> int:
 
 def orientation_of(image: "Image.Image") -> int:
     """The same of a picture that Pillow has opened. Of a PNG it may have to decode the pixels."""
-    if image.format == "TIFF":  # Pillow turns them as it reads them
+    if image.format not in _TURNED_BY_VIEWERS:
         return UPRIGHT
     try:
         found = image.getexif().get(_ORIENTATION, UPRIGHT)
