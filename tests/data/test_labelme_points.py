@@ -106,5 +106,5 @@ def test_labelme_replaces_no_file(tmp_path):
     with pytest.raises(DataError, match=r"a\.json: expected a new name to write"):
         write_labelme(tmp_path, labels)
     twice = PointLabels(CATEGORIES, [*labels.images, (ImageRecord(2, "a.jpg", 1, 1), [])])
-    with pytest.raises(DataError, match="names of images that differ before the suffix"):
+    with pytest.raises(DataError, match=r"differ before the suffix, got a\.png and a\.jpg"):
         write_labelme(tmp_path / "new", twice)

@@ -278,6 +278,15 @@ def test_published_format_on_real_data(data_root, tmp_path):
     assert read_point_pngs(source, tmp_path) == whole_pixels(labels)
 
 
+def test_point_pngs_of_two_pictures_with_one_name(tmp_path):
+    records = [ImageRecord(name, name, 3, 4) for name in ("a.png", "b.png", "a.jpg")]
+    labels = PointLabels(CATEGORIES, [(record, []) for record in records])
+    for json_path in (None, tmp_path / "p.json"):
+        with pytest.raises(DataError, match=r"but a\.png and a\.jpg both have a\.png"):
+            write_point_pngs(tmp_path / "pngs", labels, json_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_point_pngs_may_lack_segments_but_not_invent_them(tmp_path):
     dataset, _ = two_segments(tmp_path)
     few = PointLabels(

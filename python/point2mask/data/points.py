@@ -26,6 +26,7 @@ from point2mask.data.panoptic import (
     PanopticDataset,
     PanopticImage,
     Segment,
+    check_mask_names,
     mask_name,
     read_panoptic,
     write_panoptic,
@@ -230,6 +231,8 @@ def write_point_pngs(
             JSON has them; by default the image's name with the suffix ``.png``.
     """
     points_dir = Path(points_dir)
+    if mask_names is None:
+        check_mask_names([record for record, _ in labels.images], points_dir)
     if json_path is not None:
         items = (
             (record, _point_map(record, targets, labels.categories), map(_segment, targets))

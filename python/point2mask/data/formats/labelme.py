@@ -114,8 +114,14 @@ def write_labelme(folder: Path, labels: PointLabels) -> None:
     for path in paths:
         if path.exists():
             raise DataError(f"{path}: expected a new name to write, but there is such a file")
-    if len(set(names)) != len(names):
-        raise DataError(f"{folder}: expected names of images that differ before the suffix")
+    owner: dict[str, str] = {}
+    for name, (record, _) in zip(names, labels.images, strict=True):
+        other = owner.setdefault(name, record.file_name)
+        if other != record.file_name:
+            raise DataError(
+                f"{folder}: expected names of images that differ before the suffix, got {other} "
+                f"and {record.file_name}"
+            )
     for path, (record, targets) in zip(paths, labels.images, strict=True):
         shapes = [
             {
