@@ -1,4 +1,4 @@
-"""Launchers on a runtime whose calls fail: a failure is returned once, and none is left behind."""
+"""Launchers on a runtime whose calls fail: a failure is returned once, an answer is kept."""
 
 import subprocess
 
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ co
 RUNTIME = build.SIMT / "runtime"
 
 
-def test_a_failure_is_returned_once(tmp_path):
+def test_failures_are_returned_once_and_answers_are_kept(tmp_path):
     program = tmp_path / "failures"
     flags = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-D__CUDACC__")
     include = (f"-I{RUNTIME}", f"-I{build.ROOT / 'cuda' / 'include'}")

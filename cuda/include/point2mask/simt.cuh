@@ -12,6 +12,10 @@
 
 #include <cuda_runtime.h>
 
+#include <map>
+#include <mutex>
+#include <tuple>
+
 // T* name: `count` (a constant) or dynamically many T in shared memory, not initialised.
 #define POINT2MASK_SHARED(T, name, count) __shared__ T name[count]
 #define POINT2MASK_DYNAMIC_SHARED(T, name)                             \
@@ -62,34 +66,63 @@ inline cudaError_t fill_with_zeros(void* memory, std::size_t bytes, cudaStream_t
   return taken(cudaMemsetAsync(memory, 0, bytes, stream));
 }
 
+// What ask(device, &answer) says of the current device, a kernel and a shape of its blocks. The
+// runtime takes microseconds for an answer that never changes, so it is asked once.
+template <typename Ask>
+cudaError_t ask_once(const void* kernel, unsigned threads, std::size_t shared_bytes,
+                     std::int64_t* answer, Ask ask) {
+  static std::mutex mutex;
+  static std::map<std::tuple<int, const void*, unsigned, std::size_t>, std::int64_t> answers;
+  int device = 0;
+  cudaError_t status = taken(cudaGetDevice(&device));
+  if (status != cudaSuccess) return status;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto known = answers.find({device, kernel, threads, shared_bytes});
+  if (known != answers.end()) {
+    *answer = known->second;
+    return cudaSuccess;
+  }
+  status = taken(ask(device, answer));
+  if (status == cudaSuccess) answers[{device, kernel, threads, shared_bytes}] = *answer;
+  return status;
+}
+
 // Lets the kernel use all the shared memory that a block of the current device can have, and
 // says how much that is.
 template <typename... Parameters>
 cudaError_t allow_shared_memory(void (*kernel)(Parameters...), std::size_t* bytes) {
-  int device = 0, most = 0;
-  cudaError_t status = cudaGetDevice(&device);
-  if (status == cudaSuccess)
-    status = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  if (status == cudaSuccess)
-    status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                  cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  const auto allow = [function](int device, std::int64_t* answer) {
+    int most = 0;
+    cudaError_t status =
+        cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (status == cudaSuccess)
+      status = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+    *answer = most;
+    return status;
+  };
+  std::int64_t most = 0;
+  const cudaError_t status = ask_once(function, 0, 0, &most, allow);
   *bytes = static_cast<std::size_t>(most);
-  return taken(status);
+  return status;
 }
 
 // How many blocks of the kernel the current device runs at the same time.
 template <typename... Parameters>
 cudaError_t resident_blocks(void (*kernel)(Parameters...), unsigned threads,
                             std::size_t shared_bytes, std::int64_t* blocks) {
-  int device = 0, processors = 0, each = 0;
-  cudaError_t status = cudaGetDevice(&device);
-  if (status == cudaSuccess)
-    status = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-  if (status == cudaSuccess)
-    status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-        &each, reinterpret_cast<const void*>(kernel), static_cast<int>(threads), shared_bytes);
-  *blocks = std::int64_t{processors} * each;
-  return taken(status);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  const auto count = [=](int device, std::int64_t* answer) {
+    int processors = 0, each = 0;
+    cudaError_t status =
+        cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+    if (status == cudaSuccess)
+      status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+          &each, function, static_cast<int>(threads), shared_bytes);
+    *answer = std::int64_t{processors} * each;
+    return status;
+  };
+  return ask_once(function, threads, shared_bytes, blocks, count);
 }
 
 template <typename T>

@@ -19,8 +19,11 @@ inline int calls_until_failure = 0; // 0: no call fails
 inline cudaError_t last_error = cudaSuccess;
 inline const void* launched_kernel = nullptr;
 inline int first_argument = 0;
+inline int device = 0;
+inline int calls = 0;
 
 inline cudaError_t answer() {
+  ++calls;
   if (calls_until_failure == 0 || --calls_until_failure > 0) return cudaSuccess;
   last_error = cudaErrorLaunchFailure;
   return last_error;
@@ -51,7 +54,7 @@ inline cudaError_t cudaMemsetAsync(void*, int, std::size_t, cudaStream_t) {
   return runtime::answer();
 }
 inline cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = runtime::device;
   return runtime::answer();
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
