@@ -24,4 +24,6 @@ if(SKBUILD_STATE STREQUAL "editable" AND POINT2MASK_CUDA STREQUAL "AUTO")
   list(REMOVE_DUPLICATES CMAKE_CUDA_ARCHITECTURES)
   return()
 endif()
-set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 120)
+# Those of a newer minor version run this code as well; 100 and 120 come as PTX too, which a driver
+# compiles for what is newer than either: 11.0 takes that of 10.0.
+set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100 120)
