@@ -55,7 +55,7 @@ def kind_of(text):
         "no such picture": Case([Entry(), Entry("b.png")], named="b.png"),
         "broken picture": Case([Entry(), Entry("b.png")], {"a.png": (SIZE, 1), "b.png": ()}),
         "another size": Case([Entry(size=(7, 10))], named="10 x 7"),
-        "no size": Case([Entry(size=None)], named="height"),
+        "no size": Case([Entry(size=None)]),
         "on the rim, or by rounding beside": Case([rim]),
         "far outside": Case([Entry(), Entry("b.png", x=40)], {
             "a.png": (SIZE, 1), "b.png": (SIZE, 1)}, named="40"),

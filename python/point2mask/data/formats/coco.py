@@ -27,6 +27,8 @@ from point2mask.data.json_files import (
     Flag,
     Identifier,
     NotNegative,
+    Pixels,
+    Text,
     decode,
     read_json,
 )
@@ -57,8 +59,15 @@ class _Annotation(Struct):
     bbox: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Image(Struct):
+    id: Identifier
+    file_name: Text
+    height: Pixels | None = None  # of the picture, where the file does not say
+    width: Pixels | None = None
+
+
 class _File(Struct):
-    images: list[ImageRecord]
+    images: list[_Image]
     annotations: list[_Annotation]
     categories: list[CategoryEntry]
 
@@ -100,9 +109,11 @@ def read_split(
     root = read_json(instances, _File, "a COCO instances JSON")
     categories = _categories(root.categories, instances, isthing=True)
     names = PictureNames(images)
+    listed = [ImageRecord(i.id, i.file_name, i.height or 1, i.width or 1) for i in root.images]
+    sized = {i.id for i in root.images if i.height is not None and i.width is not None}
     records = {
         key: structs.replace(record, file_name=_found(names, record, f"{instances}: images[{i}]"))
-        for i, (key, record) in enumerate(images_by_id(root.images, instances, limit).items())
+        for i, (key, record) in enumerate(images_by_id(listed, instances, limit).items())
     }
     found = {key: _Annotations() for key in records}
     for place, entry in _checked(root.annotations, instances, records, categories):
@@ -126,7 +137,7 @@ def read_split(
             record.file_name,
             images,
             partial(_segments, found[record.id], void, under, report),
-            (record.height, record.width),
+            (record.height, record.width) if record.id in sized else None,
         )
         for record in records.values()
     ]
