@@ -16,6 +16,7 @@ RUNTIME = {
     "cudaGetErrorString",
     "cudaGetLastError",
     "cudaLaunchCooperativeKernel",
+    "cudaLaunchKernel",
     "cudaMemsetAsync",
     "cudaOccupancyMaxActiveBlocksPerMultiprocessor",
 }
