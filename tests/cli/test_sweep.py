@@ -13,6 +13,7 @@ from point2mask.train.config import save_config
 from point2mask.train.sweep import TABLES
 
 
+@pytest.mark.slow
 def test_a_sweep_survives_a_run_that_fails(tmp_path, capsys):
     """Two real runs, of which one has no images; then the same command tries that one again."""
     runs.write_data(tmp_path, train=2, val=1)

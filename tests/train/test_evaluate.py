@@ -88,6 +88,7 @@ def masks(folder):
     return {path.name: path.read_bytes() for path in [*folder.rglob("*.png"), folder / INDEX]}
 
 
+@pytest.mark.slow
 def test_batches_processes_and_interruptions_change_nothing(root, truth, predictor, tmp_path):
     images, records = root / "images/val", [image.record for image in truth.images]
     predict_folder(predictor, images, records, tmp_path / "plain")
