@@ -245,3 +245,23 @@ def test_a_broken_tag_turns_nothing(tmp_path):
     for value in (0, 9, 300):
         write_turned(path, pixels, value)
         assert orientation(path) == 1
+
+
+def test_a_tag_behind_the_pixels_of_a_png(tmp_path):
+    """Where the format allows it, and no pixel is decoded to find it."""
+    path = tmp_path / "a.png"
+    write_turned(path, scene((6, 10)), 6)
+    content = path.read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    chunk, rest = content[start:end], content[:start] + content[end:]
+    at = rest.index(b"IEND") - 4
+    path.write_bytes(rest[:at] + chunk + rest[at:])
+    assert orientation(path) == 6
+    shown = read_rgb(path, frame="shown")
+    np.testing.assert_array_equal(shown, to_shown(scene((6, 10)), 6))
+    pixels = rest.index(b"IDAT") + 8
+    path.write_bytes(rest[:pixels] + b"\0\0\0\0" + rest[pixels + 4 : at] + chunk + rest[at:])
+    assert orientation(path) == 6
+    with pytest.raises(DataError):
+        read_rgb(path)

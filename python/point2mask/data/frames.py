@@ -6,7 +6,7 @@ continuous, pixel k reaches from k to k + 1, and a point lies in pixel (floor x,
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ NEAR = 0.01  # pixels outside the picture that are rounding: tools write two dec
 
 # TIFF and HEIC are turned as they are decoded, others have no tag.
 _TURNED_BY_VIEWERS = ("JPEG", "MPO", "PNG", "WEBP")
+MAX_TAGS = 2**16  # bytes
 _ORIENTATION = 0x0112  # the number of the tag
 UPRIGHT = 1
 # From stored to shown: first exchange x and y, then reverse x, then reverse y.
@@ -54,20 +55,39 @@ def orientation(path: Path) -> int:
         warnings.simplefilter("ignore")  # of sizes, which are checked where pixels are read
         try:
             with Image.open(file) as image:
-                return orientation_of(image)
+                return orientation_of(image, file)
         except Exception:  # what is no picture is not turned
             return UPRIGHT
 
 
-def orientation_of(image: "Image.Image") -> int:
-    """The same of a picture that Pillow has opened. Of a PNG it may have to decode the pixels."""
+def orientation_of(image: "Image.Image", file: BinaryIO) -> int:
+    """The same of a picture that Pillow has opened, and not decoded, from ``file``."""
     if image.format not in _TURNED_BY_VIEWERS:
         return UPRIGHT
     try:
-        found = image.getexif().get(_ORIENTATION, UPRIGHT)
+        exif = _png_exif(file) if image.format == "PNG" else image.getexif()
+        found = exif.get(_ORIENTATION, UPRIGHT)
     except Exception:  # a broken tag turns nothing; broken pixels are found when they are read
         return UPRIGHT
     return found if found in range(1, 9) else UPRIGHT
+
+
+def _png_exif(file: BinaryIO) -> "Image.Exif":
+    """The tags of a PNG. Pillow would decode all pixels first, as the chunk may lie behind them."""
+    from PIL import Image
+
+    exif, place = Image.Exif(), file.tell()
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[:4], "big")
+            if head[4:] == b"eXIf" and length <= MAX_TAGS:
+                exif.load(b"Exif\0\0" + file.read(length))
+                break
+            file.seek(length + 4, 1)
+    finally:
+        file.seek(place)
+    return exif
 
 
 def turned_size(size: Size, orientation: int) -> Size:

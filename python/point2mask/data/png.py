@@ -211,8 +211,8 @@ def read_rgb(
         _decoding(file, path, _picture_formats(), limit, pixels=False) as image,
     ):
         stored = image.height, image.width
-        wide = has_wide_colors(image)  # first, as the tag may lie behind the pixels
-        orientation = orientation_of(image)
+        wide = has_wide_colors(image)
+        orientation = orientation_of(image, file)
         frame = decide_frame(size, stored, orientation, frame)
         found = stored if frame == STORED else turned_size(stored, orientation)
         if size not in (None, found):
