@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import runs
 import torch
+from networks import shake
 
 from point2mask.cli import main
 from point2mask.data import DataError
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.coco_categories import CATEGORIES as COCO
 from point2mask.data.formats.voc import CATEGORIES as VOC
-from point2mask.hub import load_predictor
-from point2mask.models import make_network
+from point2mask.hub import load_predictor, save_pretrained
+from point2mask.models import MergeConfig, make_network
 from point2mask.models.published import from_published, published_config
 from point2mask.train.config import load_config
 from point2mask.train.published import convert_checkpoint
@@ -165,3 +167,35 @@ def test_files_of_something_else_are_refused(content, message, tmp_path):
         convert_checkpoint(tmp_path / "text.pth", tmp_path / "folder")
     with pytest.raises(DataError, match=r"none\.pth: expected a checkpoint.*cannot be read"):
         convert_checkpoint(tmp_path / "none.pth", tmp_path / "folder")
+
+
+def test_every_command_takes_a_network_in_published_mode(tmp_path):
+    """At 45 x 68 pixels, a multiple of no stride."""
+    sizes, merge = AugmentConfig(test_short_side=45, max_side=80), MergeConfig(quality_things=0.0)
+    plain = runs.predictor(tmp_path, sizes, merge)
+    torch.manual_seed(0)
+    network = shake(make_network(replace(runs.config(tmp_path).network, published=True))).eval()
+    folder, points = str(tmp_path / "folder"), str(tmp_path / "points.json")
+    save_pretrained(replace(plain, network=network), folder)
+    truth = str(tmp_path / "annotations" / "panoptic_val.json")
+    images = ["--images", str(tmp_path / "images" / "val")]
+    predicted, labels = str(tmp_path / "predicted"), str(tmp_path / "labels")
+    checkpoint = ["--checkpoint", folder]
+    label = ["label", *checkpoint, *images, "--points", points, "--out"]
+    commands = (
+        ["points", "sample", "--annotations", truth, "--out", points],
+        ["predict", *checkpoint, *images, "--annotations", truth, "--out", predicted],
+        ["evaluate", "--truth", truth, "--predictions", predicted],
+        [*label, labels],
+        [*label, labels + "2", "--assigner", "network"],
+        ["export", folder, "--out", str(tmp_path / "network.pt2"), "--size", "45x68"],
+    )
+    for command in commands:
+        assert main(command) == 0, command
+    program = torch.export.load(tmp_path / "network.pt2").module()
+    pictures = torch.rand(1, 3, 45, 68)
+    with torch.no_grad():
+        output = network(network.normalise(pictures), torch.tensor([[45, 68]]))
+        found = program(pictures)
+    torch.testing.assert_close(found["boxes"], output.locations.boxes[-1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["stuff_masks"], output.stuff.masks[-1], rtol=1e-4, atol=1e-4)
