@@ -256,11 +256,11 @@ def _convert(args: argparse.Namespace, splits: Iterable["Split"], report: "Repor
         beside = [folder.name for folder in points]
         with progress_bar(split.stem) as progress:
             dataset = convert_split(split, args.out, progress, report, args.frame, beside)
-        if points:
-            write_points(dataset, dict(zip(counts, points, strict=True)), args.seed)
         segments = sum(len(image.segments) for image in dataset.images)
         path = args.out / f"{split.stem}.json"
         print(f"{len(dataset.images)} images, {segments} segments: {path}", file=sys.stderr)
+        if points:
+            write_points(dataset, dict(zip(counts, points, strict=True)), args.seed)
         results.append(
             {
                 "annotations": str(path),
