@@ -192,7 +192,7 @@ def test_refuses_files_that_do_not_fit(folder):
         Project(folder).clicks(0)
     content["images"].append({**image, "id": 2})
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"every image once, got a\.png"):
+    with pytest.raises(DataError, match=r"every picture once, got 'a\.png'"):
         Project(folder)
     path.unlink()
     path.symlink_to("/etc/hostname")

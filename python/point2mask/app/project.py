@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from point2mask.app.clicks import Clicks, State, check_stuff, labels_of, step, stuff_merged
 from point2mask.app.folder import find_pictures
 from point2mask.app.storage import ConflictError, Storage
 from point2mask.data.errors import DataError
@@ -28,31 +29,8 @@ MAX_POINTS = 2000  # on one image
 MAX_STROKES = 2000
 MAX_CATEGORIES = 1000
 
-State = tuple[tuple[PointTarget, ...], Marks]
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
-
-
-@dataclass(frozen=True)
-class Clicks:
-    """What is said of one image, and how that came about."""
-
-    record: ImageRecord
-    targets: tuple[PointTarget, ...] = ()
-    marks: Marks = NO_MARKS
-    noted: bool = False  # in the file from the start, where it then stays, clicks or not
-    revision: int = 0  # grows with every change
-    past: tuple[State, ...] = ()
-    future: tuple[State, ...] = ()
-
-    @property
-    def state(self) -> State:
-        return self.targets, self.marks
-
-    @property
-    def kept(self) -> bool:
-        """Whether the file holds the image."""
-        return bool(self.targets) or self.noted or self.marks != NO_MARKS
 
 
 @dataclass
@@ -135,11 +113,9 @@ class Project:
         self._categories = _Categories(dict(labels.categories))
         merged = 0
         for record, given in labels.images:
-            if record.file_name in self._clicks:
-                raise DataError(
-                    f"{self.path}: expected every image once, got {record.file_name} again"
-                )
-            targets, marks = _merged(given, labels.marks.get(record.id, NO_MARKS), self.categories)
+            targets, marks = stuff_merged(
+                given, labels.marks.get(record.id, NO_MARKS), self.categories
+            )
             merged += len(given) - len(targets)
             self._clicks[record.file_name] = Clicks(record, targets, marks, True)
             self._counts.update(target.category_id for target in targets)
@@ -246,7 +222,7 @@ class Project:
         if not clicks.past:
             raise DataError(f"{clicks.record.file_name}: there is nothing to undo")
         future = (*clicks.future, clicks.state)
-        return self._replace(clicks, _step(clicks, clicks.past[-1]), clicks.past[:-1], future)
+        return self._replace(clicks, step(clicks, clicks.past[-1]), clicks.past[:-1], future)
 
     @_locked
     def redo(self, index: int, revision: int) -> Clicks:
@@ -255,7 +231,7 @@ class Project:
         if not clicks.future:
             raise DataError(f"{clicks.record.file_name}: there is nothing to redo")
         past = (*clicks.past, clicks.state)
-        return self._replace(clicks, _step(clicks, clicks.future[-1]), past, clicks.future[:-1])
+        return self._replace(clicks, step(clicks, clicks.future[-1]), past, clicks.future[:-1])
 
     @_locked
     def add_category(self, name: str, isthing: bool) -> Category:
@@ -326,14 +302,14 @@ class Project:
         ]
         for clicks in chosen:
             check_stuff(clicks.targets, self._categories.now, clicks.record.file_name)
-        return _labels(self._categories.now, chosen)
+        return labels_of(self._categories.now, chosen)
 
     def close(self) -> None:
         """Brings all changes into the file."""
         self._storage.close()
 
     def _everything(self) -> PointLabels:
-        return _labels(self._categories.now, [c for c in self._clicks.values() if c.kept])
+        return labels_of(self._categories.now, [c for c in self._clicks.values() if c.kept])
 
     def _at(self, index: int, revision: int) -> Clicks:
         clicks = self.clicks(index)
@@ -350,7 +326,7 @@ class Project:
         used = {target.category_id for target in targets}
         if missing := used - self._categories.now.keys():
             raise DataError(f"expected a known category, but {min(missing)} was removed since")
-        targets, marks = _merged(targets, marks, self._categories.now)
+        targets, marks = stuff_merged(targets, marks, self._categories.now)
         changed = replace(
             clicks,
             targets=targets,
@@ -393,7 +369,10 @@ class Project:
     def _merge_stuff(self) -> None:
         """Where a thing has become stuff: one target of it a picture."""
         for clicks in list(self._clicks.values()):
-            if _merged(clicks.targets, clicks.marks, self._categories.now)[0] != clicks.targets:
+            if (
+                stuff_merged(clicks.targets, clicks.marks, self._categories.now)[0]
+                != clicks.targets
+            ):
                 past = (*clicks.past, clicks.state)[-HISTORY:]
                 self._replace(clicks, clicks.state, past, ())
 
@@ -405,65 +384,3 @@ class Project:
     def _check_name(self, name: str, but: int | None = None) -> None:
         if any(c.name == name and c.id != but for c in self._categories.now.values()):
             raise DataError(f"expected a new name for the category, but {name!r} exists")
-
-
-def check_stuff(
-    targets: Sequence[PointTarget], categories: Mapping[int, Category], place: object
-) -> None:
-    """That there is one target at most of every category of stuff.
-
-    Raises:
-        DataError: there are two.
-    """
-    seen: set[int] = set()
-    for target in targets:
-        category = categories[target.category_id]
-        if not category.isthing and category.id in seen and not target.iscrowd:
-            raise DataError(
-                f"{place}: expected one target of {category.name}, which is stuff, got two"
-            )
-        seen.add(category.id)
-
-
-def _step(clicks: Clicks, state: State) -> State:
-    """A state of the past or the future, with the status of now."""
-    targets, marks = state
-    return targets, msgspec.structs.replace(marks, status=clicks.marks.status)
-
-
-def _merged(
-    targets: Sequence[PointTarget], marks: Marks, categories: Mapping[int, Category]
-) -> State:
-    """One target a category of stuff: the first one takes the clicks and strokes of the others."""
-    kept: dict[int, PointTarget] = {}
-    first: dict[int, int] = {}  # by category
-    moved: dict[int, int] = {}  # ids of those that are gone
-    for target in targets:
-        category = categories.get(target.category_id)
-        into = first.get(target.category_id)
-        if category is None or category.isthing or target.iscrowd or into is None:
-            kept[target.id] = target
-            if not target.iscrowd:
-                first.setdefault(target.category_id, target.id)
-            continue
-        one = kept[into]
-        areas = (one.area, target.area)
-        area = None if None in areas else sum(a for a in areas if a is not None)
-        kept[into] = PointTarget(one.id, one.category_id, (*one.points, *target.points), area)
-        moved[target.id] = into
-    if not moved:
-        return tuple(targets), marks
-    strokes = tuple(
-        msgspec.structs.replace(s, segment_id=moved.get(s.segment_id, s.segment_id))
-        for s in marks.strokes
-    )
-    return tuple(kept.values()), msgspec.structs.replace(marks, strokes=strokes)
-
-
-def _labels(categories: Mapping[int, Category], images: Iterable[Clicks]) -> PointLabels:
-    images = list(images)
-    return PointLabels(
-        dict(categories),
-        [(clicks.record, list(clicks.targets)) for clicks in images],
-        {clicks.record.id: clicks.marks for clicks in images if clicks.marks != NO_MARKS},
-    )

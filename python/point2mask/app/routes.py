@@ -12,11 +12,12 @@ from fastapi.responses import FileResponse, Response
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from point2mask.app.clicks import Clicks
 from point2mask.app.export import FORMATS, How, export, zipped
 from point2mask.app.jobs import ExportJob
 from point2mask.app.masks import BUILT_IN, Masks, packed
 from point2mask.app.pictures import encoded, thumbnail
-from point2mask.app.project import Clicks, Project
+from point2mask.app.project import Project
 from point2mask.app.storage import ConflictError
 from point2mask.app.training import TrainingJob
 from point2mask.data.errors import DataError
