@@ -71,7 +71,7 @@ def main() -> None:
     overlaps: dict[str, list[float]] = {text: [] for text in kinds}
     semantic: list[float] = []  # shares of pixels of the right class, as trained
     for index in track(range(min(args.images, len(data))), "images"):
-        batch = data.collate([data[0, index]]).batch
+        batch, _ = data.collate([data[0, index]])
         output = module.network(module.network.normalise(batch.images), batch.image_size)
         for text, supervision in kinds.items():
             module.grower.supervision = supervision

@@ -141,6 +141,42 @@ def test_configurations_that_are_wrong(saved, changes, message):
         from_pretrained(saved)
 
 
+def nested(values, path, value):
+    """Nested mappings with another value at ``a.b.c``."""
+    head, _, rest = path.partition(".")
+    return {**values, head: nested(values[head], rest, value) if rest else value}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("network.backbone.name", "no_such_net", "name: expected an image network of"),
+        ("network.backbone.name", "hf-hub:someone/net", r"network\.backbone\.name: .* registry"),
+        ("network.backbone.name", "vit_tiny_patch16_224", r"features at strides \(8, 16, 32\)"),
+        ("network.backbone.name", "resnet18", r"safetensors: expected no tensor 'backbone\.body"),
+        ("network.backbone.name", "", r"network\.backbone\.name: expected text of 1 to 200"),
+        ("network.width", 65536, r"safetensors: expected '.*' of shape \[.*65536.*, got"),
+        ("network.queries", 10**4, r"safetensors: expected '.*' of shape \[10000, .*, got"),
+        ("network.encoder_layers", 100, r"safetensors: expected a tensor 'encoder\.layers\.10"),
+        ("network.width", 33, r"network\.width: expected a multiple of heads="),
+        ("network.architecture", "unet", r"network\.architecture: expected one of panoptic_segf"),
+        ("network", [], "expected an entry 'network'"),
+        ("merge.mask_threshold", 7, r"merge\.mask_threshold: expected a number in \[0, 1\)"),
+        ("categories", [1], r"categories\[0\]: expected keys and values"),
+        ("categories", [{"id": "x", "name": "a", "isthing": True}], r"categories\[0\]"),
+        ("augment.test_short_side", 0, r"augment\.test_short_side: expected an integer in"),
+        ("supervision.pseudo_masks.stride", -1, r"supervision\.pseudo_masks\.stride: expected"),
+    ],
+)
+def test_configurations_of_anyone_are_one_line_and_take_no_room(saved, path, value, message):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(nested(config, path, value)))
+    with pytest.raises(DataError, match=message) as error:
+        from_pretrained(saved)
+    assert str(error.value).isprintable()
+    assert str(saved) in str(error.value)
+
+
 def test_folders_that_are_not_whole(saved, tmp_path):
     (saved / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(DataError, match=r"model\.safetensors: expected tensors of a checkpoint"):

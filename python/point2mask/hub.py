@@ -15,18 +15,18 @@ from typing import Any
 
 import torch
 
-from point2mask.checkpoint import load_tensors, load_weights, read_json_value, save_tensors
+from point2mask.checkpoint import load_tensors, read_json_value, save_tensors
 from point2mask.data.errors import DataError
 from point2mask.data.fields import parse, to_plain
 from point2mask.data.files import write_bytes, write_json
 from point2mask.data.training import class_channels
-from point2mask.models import make_network
 from point2mask.models.export import export_network
 from point2mask.predict import Predictor
 from point2mask.trained import (
     TrainedConfig,
     categories_from_plain,
     check_classes,
+    load_network,
     load_trained,
     without_download,
 )
@@ -105,16 +105,16 @@ def from_pretrained(
             )
         )
     values = _read_config(folder / CONFIG)
-    model = parse(
-        TrainedConfig, {entry.name: values[entry.name] for entry in fields(TrainedConfig)}
-    )
-    config = model.network
-    categories = categories_from_plain(values["categories"])
-    check_classes(config, categories, folder / CONFIG)
-    network = make_network(without_download(config))
-    load_weights(network, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    names = [entry.name for entry in fields(TrainedConfig)]
+    try:
+        model = parse(TrainedConfig, {name: values[name] for name in names})
+        categories = categories_from_plain(values["categories"])
+    except DataError as error:
+        raise DataError(f"{folder / CONFIG}: {error}") from error
+    check_classes(model.network, categories, folder / CONFIG)
+    weights = folder / WEIGHTS
     return Predictor(
-        network.eval(),
+        load_network(model.network, load_tensors(weights), weights),
         categories,
         model.augment,
         model.merge,

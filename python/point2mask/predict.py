@@ -29,7 +29,7 @@ from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.results import Making, ResultFolder
 from point2mask.data.training import class_channels
 from point2mask.evaluation import PanopticStatistics, image_statistics
-from point2mask.models import MergeConfig, PointNetwork, place, predict
+from point2mask.models import MergeConfig, PointNetwork, on_canvas, predict
 from point2mask.progress import Progress, ignore
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.visualize import overlay
@@ -77,7 +77,7 @@ class Predictor:
             for size in originals
         ]
         resized = [resize_image(image, size) for image, size in zip(images, sizes, strict=True)]
-        batch = place(resized).to(next(self.network.parameters()).device).float() / 255
+        batch = on_canvas(resized).to(next(self.network.parameters()).device).float() / 255
         batch = self.network.normalise(batch)
         found = predict(self.network, batch, torch.tensor(sizes), originals, self.merge)
         ids = list(class_channels(self.categories))

@@ -4,21 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from point2mask.checkpoint import (
     AVERAGE,
     MODEL,
     STATE,
     check_digests,
+    check_tensors,
     last_checkpoint,
     load_tensors,
-    load_weights,
     read_state,
 )
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.fields import parse
 from point2mask.data.records import Category
-from point2mask.models import AnyNetworkConfig, MergeConfig, make_network
+from point2mask.models import AnyNetworkConfig, MergeConfig, PointNetwork, make_network
+from point2mask.models.backbone import check_backbone
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.ranges import Checked
@@ -37,6 +41,35 @@ class TrainedConfig(Checked):
 def without_download(config: AnyNetworkConfig) -> AnyNetworkConfig:
     """Every weight comes from a file: no backbone is fetched or looked for."""
     return replace(config, backbone=replace(config.backbone, pretrained="none"), weights=None)
+
+
+def load_network(
+    config: AnyNetworkConfig, tensors: Mapping[str, Tensor], place: Path
+) -> PointNetwork:
+    """The network of a configuration and its weights, in evaluation mode.
+
+    Args:
+        config: of anyone: its sizes are compared with those of the weights before it is made.
+        tensors: all of its state.
+        place: their file.
+
+    Raises:
+        DataError: there is no such network, or the weights are of another one.
+    """
+    config = without_download(config)
+    try:
+        check_backbone(config.backbone)
+        with torch.device("meta"):
+            sizes = make_network(config).state_dict()
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{place.parent}: no network can be made of its config: {reason}"
+        ) from error
+    check_tensors(sizes, tensors, place)
+    network = make_network(config)
+    network.load_state_dict(dict(tensors))
+    return network.eval()
 
 
 def check_classes(
@@ -73,13 +106,12 @@ def load_trained(path: str | Path) -> Predictor:
     names = {entry.name for entry in fields(TrainedConfig)}
     known = {name: value for name, value in state.config.items() if name in names}
     config = parse(TrainedConfig, known, f"{folder / STATE}: config")
-    network = make_network(without_download(config.network))
     file = folder / MODEL
     tensors = load_tensors(file)
     if (folder / AVERAGE).is_file():
         tensors |= load_tensors(folder / AVERAGE)
     prefix = "network."
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    load_weights(network, own, file)
+    network = load_network(config.network, own, file)
     categories = categories_from_plain(state.categories)
-    return Predictor(network.eval(), categories, config.augment, config.merge, config.supervision)
+    return Predictor(network, categories, config.augment, config.merge, config.supervision)

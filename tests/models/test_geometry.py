@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from networks import batch
 
 from point2mask.models.config import MASK_LEVELS, STRIDES
-from point2mask.models.geometry import Geometry, cells, place
+from point2mask.models.geometry import Geometry, cells, on_canvas
 from point2mask.models.positional import sine_position
 
 SIDE = st.integers(1, 100)
@@ -22,7 +22,7 @@ def geometry_of(sizes, canvas) -> Geometry:
 @given(st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=3))
 def test_maps_are_placed_on_the_least_canvas(sizes):
     maps = [torch.rand(2, h, w) for h, w in sizes]
-    canvas = place(maps, -1)
+    canvas = on_canvas(maps, -1)
     heights, widths = zip(*sizes, strict=True)
     assert canvas.shape == (len(sizes), 2, -(-max(heights) // 32) * 32, -(-max(widths) // 32) * 32)
     for one, placed in zip(maps, canvas, strict=True):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,11 +14,13 @@ import torch
 from networks import shake
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from point2mask import checkpoint
 from point2mask.data import DataError
 from point2mask.losses import published_losses
 from point2mask.models import make_network
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.train.build import build_module
+from point2mask.train.errors import Stopped
 from point2mask.train.module import TrainingModule
 from point2mask.train.train import train
 
@@ -31,8 +34,8 @@ sys.path[:0] = sys.argv[1:3]
 import test_processes
 torch.set_num_threads(1)
 getattr(test_processes, sys.argv[3])(*sys.argv[4:])
-from point2mask.train.launch import leave
-leave()
+from point2mask.train.launch import leave_group
+leave_group()
 """
 
 
@@ -97,6 +100,37 @@ def test_two_processes(root, tmp_path):
     assert {p.name for p in folder.glob("random_*.json")} == {"random_0.json", "random_1.json"}
     with pytest.raises(DataError, match="expected processes as before, 2, got 1"):
         train(short(root), tmp_path, cpu=True, resume=True)
+
+
+def stop_one(root, out):
+    """SIGTERM comes to one process alone, in the second of three steps; both leave after it."""
+    config = short(root)
+    config = replace(config, schedule=replace(config.schedule, epochs=3, batch_size=8))
+
+    class Stopping(TrainingModule):
+        def forward(self, batch, step):
+            if step == 1 and torch.distributed.get_rank() == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().forward(batch, step)
+
+    def make(config):
+        return Stopping(make_network(config.network), config.loss, config.supervision)
+
+    try:
+        train(config, out, cpu=True, processes=2, make_module=make)
+    except Stopped as error:
+        rank = torch.distributed.get_rank()
+        (Path(out) / f"stopped_{rank}").write_text(str(error))
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both(root, tmp_path):
+    in_two_processes(stop_one, root, tmp_path)
+    for rank in range(2):
+        assert "stopped by SIGTERM at step 2 of 3" in (tmp_path / f"stopped_{rank}").read_text()
+    (folder,) = checkpoint.checkpoints(tmp_path / "checkpoints")[-1:]
+    assert folder.name == "step_00000002"
+    checkpoint.check_digests(folder)
 
 
 class Double(TrainingModule):

@@ -138,6 +138,7 @@ def test_every_field_refuses_bad_values_by_name(architecture):
         ("network.backbone.name=resnet50.tv_in2k", "did you mean 'tv_in1k'?"),
         ("network.backbone.name=hf-hub:timm/resnet50", "none of another registry"),
         ("network.backbone.name=local-dir:/tmp/x", "none of another registry"),
+        ("network.backbone.name=vit_tiny_patch16_224", "with features at strides (8, 16, 32), got"),
         ("network.backbone.pretrained=hob", "did you mean 'hub'?"),
         ("network.backbone.pretrained=no/such/file.pth", "expected one of none, hub, package, or"),
         ("network.backbone.pretrained=package", "expected name='tf_efficientnet_lite0' with"),

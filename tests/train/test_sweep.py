@@ -3,14 +3,11 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import runs
 
 from point2mask.checkpoint import checkpoints
 from point2mask.data import DataError
-from point2mask.data.png import read_rgb
-from point2mask.train.chart import dot_chart, scale
 from point2mask.train.config import load_config, save_config
 from point2mask.train.sweep import TABLES, Outcome, Trial, Variant, plan, rows, sweep, vary
 from point2mask.train.train import train
@@ -138,7 +135,6 @@ def test_a_run_that_fails_is_taken_up_again_alone(config, tmp_path):
     for row, outcome in zip(written, outcomes, strict=True):
         assert row["runs"][0]["quality"] == outcome.result["quality"]
         assert row["pq"]["all"]["mean"] == outcome.result["quality"]["all"]["pq"]
-    assert read_rgb(tmp_path / "sweep.png").shape[2] == 3
 
     idle = Trainer()
     assert sweep(trials, tmp_path, idle, lambda text: None) == outcomes
@@ -205,30 +201,3 @@ def test_ratios_need_a_first_row(config):
     other = outcome(config, "P1", 0, 0.5)
     for first in (failed, zero):
         assert rows([first, other])[1].figures["things"] == (0.5, None, None)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [[], [(50.0, 0.0)], [(54.2, 0.6), (49.8, 0.3)], [(0.0, 0.0), (100.0, 3.0)], [(51.9, 0.04)]],
-)
-def test_scales_enclose_their_values(values):
-    ticks = scale(values)
-    assert 2 <= len(ticks) <= 7
-    np.testing.assert_allclose(np.diff(ticks), ticks[1] - ticks[0])
-    assert ticks[1] > ticks[0]
-    for mean, spread in values:
-        assert ticks[0] <= mean - spread + 1e-9
-        assert mean + spread <= ticks[-1] + 1e-9
-
-
-def test_a_chart_has_a_dot_for_every_value():
-    one = dot_chart(["a", "b"], {"PQ": [(50.0, 0.0), None]})
-    two = dot_chart(["a", "b"], {"PQ": [(50.0, 0.0), (50.0, 0.0)]})
-    assert one.shape == two.shape
-    assert one.dtype == np.uint8
-    blue = [(picture == (31, 119, 180)).all(2)[30:] for picture in (one, two)]  # below the title
-    assert blue[0].any()
-    assert blue[1].sum() == 2 * blue[0].sum()
-    wide = dot_chart(["a", "b"], {"PQ": [(50.0, 1.0), None]})
-    columns = (wide == (31, 119, 180)).all(2)[30:].any(0)
-    assert columns.sum() > 2 * blue[0].any(0).sum(), "the spread is drawn"

@@ -57,7 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="gets a folder for every run, sweep.json and sweep.png",
+        help="gets a folder for every run, and sweep.json",
     )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[], metavar="N", help="default: that of RECIPE"
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     write_result(args.json, to_plain(results))
     if args.json != PRINT:
         print_table(results)
-    say(f"{args.out / 'sweep.json'}, {args.out / 'sweep.png'}")
+    say(str(args.out / "sweep.json"))
     failed = [outcome.trial.folder.name for outcome in outcomes if outcome.error is not None]
     if failed:
         raise UsageError(

@@ -72,7 +72,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from point2mask.train.config import load_config
     from point2mask.train.errors import Stopped, TrainingError
-    from point2mask.train.launch import leave
+    from point2mask.train.launch import leave_group
     from point2mask.train.train import train
 
     config = load_config(args.recipe, args.overrides)
@@ -82,10 +82,10 @@ def run(args: argparse.Namespace) -> int:
     except TrainingError as error:
         raise UsageError(str(error)) from error
     except Stopped as error:
-        leave()
+        leave_group()
         print(f"point2mask: {error}", file=sys.stderr)
         return STOPPED
-    leave()
+    leave_group()
     if int(os.environ.get("RANK", "0")) == 0:
         write_result(args.json, result)
         if args.json != PRINT:

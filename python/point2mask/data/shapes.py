@@ -65,7 +65,7 @@ MAX_SCALE = 4.0
 MIN_VISIBLE = 0.25  # share of a thing that others must leave visible
 
 
-class Scene(NamedTuple):
+class DrawnShapes(NamedTuple):
     image: NDArray[np.uint8]  # [H, W, 3]
     ids: NDArray[np.int32]  # [H, W], 0 = void
     segments: tuple[Segment, ...]
@@ -112,7 +112,7 @@ def make_scene(
     split: str = "train",
     things: int = MOST_THINGS,
     scale: float = 1.0,
-) -> Scene:
+) -> DrawnShapes:
     """Image ``index`` of a split: the same bits for the same arguments, whatever else is made.
 
     Args:
@@ -158,7 +158,7 @@ def make_scene(
         else:
             segments.append(Segment(identity, _CATEGORY_ID[name], area=area))
     pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
-    return Scene(pixels, ids, tuple(segments))
+    return DrawnShapes(pixels, ids, tuple(segments))
 
 
 def write_shapes(

@@ -25,7 +25,7 @@ from point2mask.data.records import Category, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
 from point2mask.data.targets import PointLabels, PointTarget, labels_in_frame
-from point2mask.models import place
+from point2mask.models import on_canvas
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
 from point2mask.ranges import Checked, Count, PathText, Range, Seed
@@ -87,12 +87,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    name: str
-    sample: Sample
-
-
-@dataclass(frozen=True)
 class Broken:
     """An image that could not be read, and why."""
 
@@ -100,12 +94,8 @@ class Broken:
     reason: str
 
 
-@dataclass(frozen=True)
-class Collated:
-    """A batch, or None if all of its images were broken."""
-
-    batch: Batch | None
-    broken: tuple[Broken, ...]
+Loaded = tuple[str, Sample]  # an image by its name
+Collated = tuple[Batch | None, tuple[Broken, ...]]  # no batch where all images were broken
 
 
 def class_channels(categories: Mapping[int, Category]) -> dict[int, int]:
@@ -202,7 +192,7 @@ class TrainingSet(Dataset[Loaded | Broken]):
             return Broken(name, str(error))
         # A seed of text is hashed: the same choices on every machine.
         generator = random.Random(f"{self._seed}/{epoch}/{index}")
-        return Loaded(name, augment(sample, self._augmentation, generator))
+        return (name, augment(sample, self._augmentation, generator))
 
     def load(self, index: int) -> Sample:
         """The image as it is on disk, with truth where known."""
@@ -236,26 +226,24 @@ class TrainingSet(Dataset[Loaded | Broken]):
     def collate(self, items: Sequence[Loaded | Broken]) -> Collated:
         """Pads images to one size, a multiple of 32."""
         broken = tuple(item for item in items if isinstance(item, Broken))
-        loaded = [item for item in items if isinstance(item, Loaded)]
+        loaded = [item for item in items if not isinstance(item, Broken)]
         if not loaded:
-            return Collated(None, broken)
-        samples = [item.sample for item in loaded]
+            return None, broken
+        samples = [sample for _, sample in loaded]
         sizes = torch.tensor([sample.size for sample in samples])
-        images = place([sample.image for sample in samples]).float() / 255
+        images = on_canvas([sample.image for sample in samples]).float() / 255
         truth = None
         if self._with_truth:
-            truth = place([s.truth for s in samples if s.truth is not None], VOID)
-        return Collated(
-            Batch(
-                images=images,
-                image_size=sizes,
-                points=PointBatch.from_lists([_clicks(sample) for sample in samples]),
-                is_thing=thing_channels(self.categories),
-                truth=truth,
-                names=tuple(item.name for item in loaded),
-            ),
-            broken,
+            truth = on_canvas([s.truth for s in samples if s.truth is not None], VOID)
+        batch = Batch(
+            images=images,
+            image_size=sizes,
+            points=PointBatch.from_lists([_clicks(sample) for sample in samples]),
+            is_thing=thing_channels(self.categories),
+            truth=truth,
+            names=tuple(name for name, _ in loaded),
         )
+        return batch, broken
 
     def _is_crowd_thing(self, target: PointTarget) -> bool:
         """A region of many instances, which no instance mask can be made of."""

@@ -15,7 +15,7 @@ from point2mask.data.records import Category
 from point2mask.data.targets import PointTarget
 from point2mask.data.training import class_channels, thing_channels
 from point2mask.label.scene import enlarged
-from point2mask.models import NetworkOutput, place
+from point2mask.models import NetworkOutput, on_canvas
 from point2mask.models.config import STRIDES
 from point2mask.models.geometry import cells
 from point2mask.predict import Predictor
@@ -73,7 +73,7 @@ class TrainedNetwork:
         size = target_size(shape, self.short_side, self.max_side)
         pixels = resize_image(torch.from_numpy(image).permute(2, 0, 1), size).float() / 255
         batch = Batch(
-            images=place([pixels]),
+            images=on_canvas([pixels]),
             image_size=torch.tensor([size]),
             points=PointBatch.from_lists([[]]),
             is_thing=thing_channels(self.categories),

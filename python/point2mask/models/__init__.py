@@ -10,8 +10,8 @@ from point2mask.models.config import (
     NetworkConfig,
 )
 from point2mask.models.decoder import Locations
-from point2mask.models.geometry import Geometry, place
-from point2mask.models.inference import PanopticPrediction, Segment, merge_masks, predict
+from point2mask.models.geometry import Geometry, on_canvas
+from point2mask.models.inference import MergedSegment, PanopticPrediction, merge_masks, predict
 from point2mask.models.mask2former import Mask2FormerNetwork, Mask2FormerOutput
 from point2mask.models.mask_decoder import ClassMasks
 from point2mask.models.maskdino import MaskDINONetwork, MaskDINOOutput
@@ -32,18 +32,18 @@ __all__ = [
     "MaskDINONetwork",
     "MaskDINOOutput",
     "MergeConfig",
+    "MergedSegment",
     "NetworkConfig",
     "NetworkOutput",
     "PanopticNetwork",
     "PanopticOutput",
     "PanopticPrediction",
     "PointNetwork",
-    "Segment",
     "Semantics",
     "ThingMasks",
     "make_network",
     "merge_masks",
-    "place",
+    "on_canvas",
     "predict",
 ]
 

@@ -1,6 +1,7 @@
 """Image networks of timm as backbones: features at strides 8, 16 and 32."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Backbone(nn.Module):
 
 
 def check_backbone(config: BackboneConfig) -> None:
-    """That there is such a network with such weights, without making it or asking for them.
+    """That there is such a network with such weights, without room for them or asking for them.
 
     Raises:
         ValueError: with the name of the field.
@@ -119,6 +120,8 @@ def check_backbone(config: BackboneConfig) -> None:
             f"pretrained: expected one of {', '.join(kinds)}, or a file, got "
             f"{config.pretrained!r}{did_you_mean(config.pretrained, kinds)}"
         )
+    with torch.device("meta"):
+        _build(replace(config, pretrained="none"), _STRIDES, published=False)
 
 
 def run_by_size(
@@ -195,12 +198,19 @@ def _build(
         if swin and published and config.window is not None:
             state = resize_bias_tables(state, config.window)
         options["pretrained_cfg_overlay"] = {"state_dict": state}
-    body = _create(config, options)
+    try:
+        body = _create(config, options)
+        strides = body.feature_info.reduction()
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"name: timm makes no features of {config.name!r} ({reason})") from error
     if swin and published:
         pad_before_rolling(body)
-    strides = body.feature_info.reduction()
     if not set(wanted) <= set(strides):
-        raise ValueError(f"backbone must have strides {wanted}, got {strides} of {config.name!r}")
+        raise ValueError(
+            f"name: expected a network with features at strides {wanted}, got {strides} of "
+            f"{config.name!r}"
+        )
     if config.pretrained == "package":
         state = efficientnet_lite0()
         body.load_state_dict({name: state[name] for name in body.state_dict()})

@@ -21,7 +21,7 @@ from point2mask.models.config import MASK_LEVELS, STRIDES
 _MULTIPLE = STRIDES[MASK_LEVELS - 1]  # of the sides of a canvas, the largest stride of a backbone
 
 
-def place(maps: Sequence[Tensor], value: float = 0.0) -> Tensor:
+def on_canvas(maps: Sequence[Tensor], value: float = 0.0) -> Tensor:
     """Maps ``[..., h_i, w_i]`` of several images on one canvas, as networks take them.
 
     Returns:

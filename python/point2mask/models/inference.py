@@ -15,7 +15,7 @@ VOID = 0  # id of pixels of no segment
 _CHUNK = 16  # masks that are at full resolution, as floats, at a time
 
 
-class Segment(NamedTuple):
+class MergedSegment(NamedTuple):
     """One segment of a panoptic map."""
 
     id: int  # its value in the map, from 1, best score first
@@ -29,7 +29,7 @@ class PanopticPrediction:
     """The result for one image, at its original size."""
 
     segment_map: Tensor  # int32 [H, W], ids of segments, 0 where there is none
-    segments: tuple[Segment, ...]
+    segments: tuple[MergedSegment, ...]
     semantic: Tensor | None  # int64 [H, W], the best class of the semantic map, if asked for
 
 
@@ -80,7 +80,7 @@ def _merge_image(
     size: tuple[int, int],
     num_things: int,
     config: MergeConfig,
-) -> tuple[Tensor, tuple[Segment, ...]]:
+) -> tuple[Tensor, tuple[MergedSegment, ...]]:
     """The merge of one image's masks, a few at full resolution at a time."""
     if candidates.weight is not None:
         return _share_out(candidates, candidates.weight, geometry, image, size, num_things, config)
@@ -120,7 +120,7 @@ def _share_out(
     size: tuple[int, int],
     num_things: int,
     config: MergeConfig,
-) -> tuple[Tensor, tuple[Segment, ...]]:
+) -> tuple[Tensor, tuple[MergedSegment, ...]]:
     """The merge of MaskDINO: each pixel goes to the mask of highest weight · probability.
 
     Masks of a class that scores below the quality asked for take no part. A mask has the pixels
@@ -149,7 +149,7 @@ def _share_out(
     segment_map = (ids[:, None, None] * (won & own)).sum(0, dtype=torch.int32)
     columns = (ids[good], label[good], score[good], kept[good])
     table = zip(*(column.tolist() for column in columns), strict=True)
-    return _one_segment_of_stuff(segment_map, [Segment(*row) for row in table], num_things)
+    return _one_segment_of_stuff(segment_map, [MergedSegment(*row) for row in table], num_things)
 
 
 def score_masks(masks: Tensor, class_score: Tensor, config: MergeConfig) -> tuple[Tensor, Tensor]:
@@ -169,7 +169,7 @@ def merge_masks(
     labels: Tensor,
     num_things: int,
     config: MergeConfig | None = None,
-) -> tuple[Tensor, tuple[Segment, ...]]:
+) -> tuple[Tensor, tuple[MergedSegment, ...]]:
     """Paints masks from the best score down, each on the pixels still free.
 
     A mask is dropped if its score is below the quality asked for, if it is empty, or if more than
@@ -207,16 +207,16 @@ def merge_masks(
         areas.append(area)
     columns = (torch.stack(ids), labels, scores, torch.stack(areas))
     table = zip(*(column.tolist() for column in columns), strict=True)
-    painted = [Segment(*row) for row in table if row[0] != VOID]
+    painted = [MergedSegment(*row) for row in table if row[0] != VOID]
     return _one_segment_of_stuff(segment_map, painted, num_things)
 
 
 def _one_segment_of_stuff(
-    segment_map: Tensor, painted: list[Segment], num_things: int
-) -> tuple[Tensor, tuple[Segment, ...]]:
+    segment_map: Tensor, painted: list[MergedSegment], num_things: int
+) -> tuple[Tensor, tuple[MergedSegment, ...]]:
     """Joins the segments of a stuff class, of which a panoptic map has one, to the best of them."""
     new_id = [VOID]
-    segments: list[Segment] = []
+    segments: list[MergedSegment] = []
     of_class: dict[int, int] = {}
     for segment in painted:
         known = of_class.get(segment.label)

@@ -52,7 +52,7 @@ def gather(items: list[Any]) -> list[Any]:
     return gathered
 
 
-def leave() -> None:
+def leave_group() -> None:
     """Takes this process out of its group: the last thing that a program of several does.
 
     What is left of data-parallel modules is freed before. At the end of the program their threads

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 from point2mask.checkpoint import read_json_value
 from point2mask.data.errors import DataError
 from point2mask.data.files import write_json
-from point2mask.data.png import write_rgb
-from point2mask.train.chart import dot_chart
 from point2mask.train.config import RunConfig, load_config
 
 GROUPS = {"all": "PQ", "things": "PQ things", "stuff": "PQ stuff"}
@@ -134,8 +132,8 @@ def sweep(
 ) -> list[Outcome]:
     """Trains what is not finished, one run after the other, and keeps ``out`` up to date.
 
-    A run that fails does not stop the others. After every run ``sweep.json`` and ``sweep.png``
-    have what is known so far.
+    A run that fails does not stop the others. After every run ``sweep.json`` has what is
+    known so far.
     """
     outcomes: list[Outcome] = []
     for number, trial in enumerate(trials, start=1):
@@ -156,7 +154,7 @@ def sweep(
         if error is not None:
             say(f"{title}: failed: {error}")
         outcomes.append(Outcome(trial, result, error))
-        _write(out, outcomes)
+        write_json(out / "sweep.json", to_plain(rows(outcomes)))
     return outcomes
 
 
@@ -202,20 +200,6 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
             )
         table.append(Row(variant, own, figures))
     return table
-
-
-def _write(out: Path, outcomes: Sequence[Outcome]) -> None:
-    """``sweep.json`` with all figures in [0, 1], and ``sweep.png``, a panel for each of GROUPS."""
-    table = rows(outcomes)
-    write_json(out / "sweep.json", to_plain(table))
-    series = {
-        title: [
-            None if mean is None else (100 * mean, 100 * (spread or 0.0))
-            for mean, spread, _ in (row.figures[group] for row in table)
-        ]
-        for group, title in GROUPS.items()
-    }
-    write_rgb(out / "sweep.png", dot_chart([row.variant.name for row in table], series))
 
 
 def to_plain(table: Sequence[Row]) -> dict[str, object]:

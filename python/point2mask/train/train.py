@@ -262,10 +262,10 @@ class Run:
     def _step(self, parts: list[Collated]) -> dict[str, float] | None:
         """One step of the optimiser: its averaged losses, or None if there was no click."""
         progress = self.progress
-        for broken in (broken for part in parts for broken in part.broken):
+        for image in (image for _, broken in parts for image in broken):
             if not self.config.data.skip_broken:
-                raise DataError(broken.reason)
-            progress.broken[broken.name] = broken.reason
+                raise DataError(image.reason)
+            progress.broken[image.name] = image.reason
         usable = self._usable(parts)
         progress.empty += len(parts) - len(usable)
         if not usable:
@@ -316,19 +316,16 @@ class Run:
 
     def _usable(self, parts: list[Collated]) -> list[Batch]:
         """Parts with clicks. All processes skip a part that is empty in one of them."""
+        batches = [batch for batch, _ in parts]
         filled = [
-            part.batch is not None and bool((part.batch.points.category >= 0).any())
-            for part in parts
+            batch is not None and bool((batch.points.category >= 0).any()) for batch in batches
         ]
         if self.accelerator.num_processes > 1:
             empty = torch.tensor([not full for full in filled], device=self.accelerator.device)
             counts = self.accelerator.reduce(empty.float(), "sum").tolist()
             filled = [count == 0 for count in counts]
-        return [
-            part.batch
-            for part, full in zip(parts, filled, strict=True)
-            if full and part.batch is not None
-        ]
+        pairs = zip(batches, filled, strict=True)
+        return [batch for batch, full in pairs if full and batch is not None]
 
     def _mean(self, window: list[dict[str, float]]) -> dict[str, float]:
         """Averages over steps and processes."""
