@@ -88,7 +88,7 @@ def test_only_the_first_images_can_be_taken(root):
 
 def test_a_batch(root):
     dataset = TrainingSet(data(root), AugmentConfig(short_sides=(40,), flip=0.0), with_truth=True)
-    batch = dataset.collate([dataset[0, index] for index in (2, 0)]).batch
+    batch, _ = dataset.collate([dataset[0, index] for index in (2, 0)])
     assert batch.names == ("000003.png", "000001.png")
     assert batch.images.shape == (2, 3, 64, 64)
     assert batch.image_size.tolist() == [[40, 60]] * 2
@@ -102,7 +102,7 @@ def test_a_batch(root):
         x, y = batch.points.xy[b, k, p].long()
         assert batch.truth[b, y, x] == k
     blind = TrainingSet(data(root), PLAIN)
-    assert blind.collate([blind[0, 0]]).batch.truth is None
+    assert blind.collate([blind[0, 0]])[0].truth is None
 
 
 def test_items_depend_on_epoch_and_index_alone(root):
@@ -166,7 +166,7 @@ def test_things_come_first_and_crowds_are_void(tmp_path):
     all_images = replace(data(tmp_path), skip_without_things=False)
     dataset = TrainingSet(all_images, PLAIN)
     assert (len(dataset), dataset.skipped) == (3, 0)
-    batch = dataset.collate([dataset[0, 2]]).batch
+    batch, _ = dataset.collate([dataset[0, 2]])
     assert batch.points.category.shape == (1, 0)
 
 
@@ -175,11 +175,11 @@ def test_broken_images(root):
     dataset = TrainingSet(data(root), PLAIN)
     with pytest.raises(DataError, match=r"000002\.png"):
         dataset.load(1)
-    collated = dataset.collate([dataset[0, 1], dataset[0, 0]])
-    assert [broken.name for broken in collated.broken] == ["000002.png"]
-    assert "000002.png" in collated.broken[0].reason
-    assert collated.batch.names == ("000001.png",)
-    assert dataset.collate([dataset[0, 1]]).batch is None
+    batch, broken = dataset.collate([dataset[0, 1], dataset[0, 0]])
+    assert [image.name for image in broken] == ["000002.png"]
+    assert "000002.png" in broken[0].reason
+    assert batch.names == ("000001.png",)
+    assert dataset.collate([dataset[0, 1]])[0] is None
 
 
 def test_clicks_must_fit_the_annotations(root):

@@ -84,7 +84,9 @@ def test_plans_that_cannot_be(config, tmp_path):
         planned([], TABLES["beta"], [3, 3])
     with pytest.raises(DataError, match="unknown key; did you mean 'epochs'"):
         planned([], vary("schedule.epoch=1,2"))
-    with pytest.raises(DataError, match="points_per_segment is for clicks sampled from annotation"):
+    with pytest.raises(
+        DataError, match="points_per_segment: expected 1 as points names the clicks"
+    ):
         planned(["data.train.points=points.json"], TABLES["supervision"])
 
 
