@@ -319,7 +319,7 @@ def test_a_missing_file_is_named():
 
 
 def test_a_backbone_without_the_strides_is_refused():
-    with pytest.raises(ValueError, match=r"must have strides \(8, 16, 32\), got \[16, 16, 16\]"):
+    with pytest.raises(ValueError, match=r"at strides \(8, 16, 32\), got \[16, 16, 16\] of 'vit"):
         Backbone(BackboneConfig(name="vit_tiny_patch16_224", pretrained="none"))
 
 
