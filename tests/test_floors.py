@@ -19,6 +19,7 @@ FLOORS = (
     ("trained",),
     ("hub",),
     ("label", "train"),
+    ("rounds",),
     ("app",),
     ("cli",),
     ("__main__",),

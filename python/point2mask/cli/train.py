@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from point2mask.cli.command import (
     PRINT,
@@ -14,9 +14,13 @@ from point2mask.cli.command import (
     add_json,
     add_recipe,
     positive,
+    progress_bar,
     write_result,
 )
-from point2mask.cli.tables import print_tables, quality_table, table
+from point2mask.cli.tables import percent, print_tables, quality_table, table
+
+if TYPE_CHECKING:
+    from point2mask.train.config import RunConfig
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: to be tried again
 
@@ -37,6 +41,8 @@ def add_parser(subparsers: Subparsers) -> None:
           four GPUs, of which each gets a quarter of schedule.batch_size:
             torchrun --standalone --nproc_per_node 4 -m point2mask train \\
               voc_r50 --processes 4 --out out/voc
+          and a second network from the masks that the first has grown from the clicks:
+            point2mask train penn_fudan --rounds 2 --out out/penn_fudan
         """,
     )
     add_recipe(parser)
@@ -52,6 +58,15 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="DIR",
         help="folder of the run: checkpoints, result.json, pictures, TensorBoard files (default: "
         "out/ and the name of RECIPE)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="train up to N networks, each from the masks that the one before grows from the "
+        "clicks, into round_1, labels_2, round_2 and so on of --out; from the third on only while "
+        "validation gets better (default: %(default)s)",
     )
     parser.add_argument(
         "--resume",
@@ -78,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.recipe, args.overrides)
     out = args.out or Path("out") / Path(args.recipe).stem
     try:
+        if args.rounds > 1:
+            return _train_rounds(args, config, out)
         result = train(config, out, resume=args.resume, processes=args.processes, cpu=args.cpu)
     except TrainingError as error:
         raise UsageError(str(error)) from error
@@ -91,6 +108,32 @@ def run(args: argparse.Namespace) -> int:
         if args.json != PRINT:
             print_result(result)
         print(f"{result['steps']} steps in {result['seconds']:.0f} s: {out}", file=sys.stderr)
+    return 0
+
+
+def _train_rounds(args: argparse.Namespace, config: "RunConfig", out: Path) -> int:
+    from point2mask.rounds import train_rounds
+
+    if args.processes not in (None, 1):
+        raise UsageError("--rounds works in one process; leave --processes out")
+    with progress_bar("labelling") as progress:
+        rounds = train_rounds(
+            config,
+            out,
+            args.rounds,
+            resume=args.resume,
+            cpu=args.cpu,
+            say=lambda text: print(text, file=sys.stderr),
+            progress=progress,
+        )
+    write_result(args.json, {"rounds": [entry.result for entry in rounds]})
+    if args.json != PRINT:
+        qualities = table("round", "PQ", "things", "stuff", "folder")
+        for entry in rounds:
+            quality = entry.result["quality"] or {}
+            groups = (quality.get(group, {}).get("pq") for group in ("all", "things", "stuff"))
+            qualities.add_row(str(entry.number), *map(percent, groups), entry.folder.name)
+        print_tables(qualities)
     return 0
 
 

@@ -144,6 +144,20 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
     return Source(root / config.images, known.categories, truth, labels)
 
 
+def training_clicks(config: SourceConfig, root: str | Path) -> PointLabels:
+    """The clicks that training learns from: those of files, or those that it samples itself."""
+    source = read_source(config, root)
+    if source.labels is not None:
+        return source.labels
+    truth = source.truth
+    assert truth is not None  # SourceConfig sees to it
+    count, seed = config.points_per_segment, config.point_seed
+    return PointLabels(
+        dict(truth.categories),
+        [(image.record, sample_image_points(truth, image, count, seed)) for image in truth.images],
+    )
+
+
 class TrainingSet(Dataset[Loaded | Broken]):
     """Augmented images with clicks. What cannot be read comes as :class:`Broken`.
 

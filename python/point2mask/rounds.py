@@ -1,0 +1,153 @@
+"""Training in rounds: a network grows masks from its clicks, and the next one learns from them.
+
+A finished network's masks are better than those that it learnt from, so a network that learns from
+them is better too.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import read_bounded, write_json
+from point2mask.data.json_files import MAX_JSON, decode_json
+from point2mask.data.making import Spreading
+from point2mask.data.training import training_clicks
+from point2mask.label.folder import NETWORK, LabelOptions, label_folder
+from point2mask.progress import Progress, ignore
+from point2mask.train.config import RunConfig
+from point2mask.train.train import train
+
+RESULT = "rounds.json"
+ENLARGED = 1.5  # pictures on which masks are grown, against test images: masks get finer
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of a round.
+
+    Attributes:
+        number: from 1.
+        folder: of its run.
+        result: as :func:`point2mask.train.train.train` returns it.
+    """
+
+    number: int
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def quality(self) -> float | None:
+        """PQ of the validation images in [0, 1], None without any."""
+        quality = self.result["quality"]
+        share: float | None = None if quality is None else quality["all"]["pq"]
+        return share
+
+
+def train_rounds(
+    config: RunConfig,
+    out: Path,
+    rounds: int,
+    *,
+    resume: bool = False,
+    cpu: bool = False,
+    say: Callable[[str], None] = print,
+    progress: Progress = ignore,
+) -> list[Round]:
+    """Trains up to ``rounds`` networks, each from the masks that the one before has grown.
+
+    ``out`` gets ``round_1``, ``labels_2``, ``round_2`` and so on, and ``rounds.json`` with the
+    quality of each. From the third on, a round is made only if the last one was better than the
+    one before, where there are validation images.
+
+    Args:
+        config: of the first round, from clicks; later ones differ in what they learn from.
+        out: the folder.
+        rounds: at least 2.
+        resume: go on with what there is in ``out``; a round that is finished is kept.
+        cpu: use no GPU.
+        say: told in a sentence what is begun.
+        progress: called after every picture that is labelled.
+
+    Raises:
+        DataError: several processes, a configuration that does not learn from clicks, or as for
+            training and labelling.
+        TrainingError: as for training.
+        Stopped: as for training; ``resume`` goes on.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise DataError("rounds are trained by one process; of several, run each round by itself")
+    if config.supervision.kind != "points":
+        raise DataError(
+            f"supervision.kind: expected points for the first of {rounds} rounds, got "
+            f"{config.supervision.kind}"
+        )
+    finished: list[Round] = []
+    while len(finished) < rounds and _improves(finished):
+        number = len(finished) + 1
+        folder = out / f"round_{number}"
+        if number > 1:
+            labels = out / f"labels_{number}"
+            say(f"round {number}: masks of the training pictures, into {labels}")
+            _grow(config, finished[-1].folder, labels, resume, cpu, progress)
+        say(f"round {number} of at most {rounds}: {folder}")
+        current = config if number == 1 else _from_masks(config, out / f"labels_{number}")
+        finished.append(Round(number, folder, _train(current, folder, resume, cpu)))
+    write_json(
+        out / RESULT,
+        [{"round": r.number, "folder": r.folder.name, **r.result} for r in finished],
+    )
+    return finished
+
+
+def _improves(finished: list[Round]) -> bool:
+    """Whether another round may be worth it."""
+    if len(finished) < 2:
+        return True
+    before, last = (entry.quality for entry in finished[-2:])
+    return before is None or last is None or last > before
+
+
+def _train(config: RunConfig, folder: Path, resume: bool, cpu: bool) -> dict[str, Any]:
+    path = folder / "result.json"
+    if resume and path.is_file():
+        content = read_bounded(path, "the result of a run", MAX_JSON)
+        return decode_json(content, path, dict[str, Any], "the result of a run")
+    return train(config, folder, resume=resume, cpu=cpu)
+
+
+def _grow(
+    config: RunConfig, run: Path, labels: Path, resume: bool, cpu: bool, progress: Progress
+) -> None:
+    """Masks of the training pictures, grown by a run's network from their clicks."""
+    source = config.data.train
+    options = LabelOptions(
+        assigner=NETWORK,
+        checkpoint=run,
+        network_side=round(ENLARGED * config.augment.test_short_side),
+        device="cuda" if torch.cuda.is_available() and not cpu else "cpu",
+    )
+    clicks = training_clicks(source, config.data.root)
+    images = Path(config.data.root) / source.images
+    label_folder(images, clicks, labels, options, Spreading(resume=resume), progress)
+
+
+def _from_masks(config: RunConfig, labels: Path) -> RunConfig:
+    """The same run, learning from masks."""
+    source = replace(
+        config.data.train,
+        annotations=str(labels.absolute() / "panoptic.json"),
+        masks=str(labels.absolute() / "panoptic"),
+        points=None,
+        first=None,
+        frame=None,
+    )
+    return replace(
+        config,
+        data=replace(config.data, train=source),
+        supervision=replace(config.supervision, kind="masks"),
+    )
