@@ -6,79 +6,14 @@ import os
 
 import numpy as np
 import pytest
+from annotation import DISC, GROUND, decode, error, put, serve, stored, target
 from PIL import Image
 from prompt_networks import write_networks
 
-from point2mask.cli import main
-from point2mask.data import read_panoptic, read_points, read_rgb
+from point2mask.app.project import MAX_POINTS
+from point2mask.data import read_points, read_rgb
 from point2mask.label import label_image
 from point2mask.label.prompts import PromptableNetwork
-
-TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[app]").TestClient
-
-from point2mask.app import Cues, Masks, Project, create_app  # noqa: E402
-from point2mask.app.guard import MAX_BODY  # noqa: E402
-from point2mask.app.project import MAX_POINTS  # noqa: E402
-
-COLORS = {"a.png": (200, 40, 40), "sub/b.png": (40, 60, 200), "c.jpg": (30, 160, 60)}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Three pictures of 40 x 30 pixels, each a disc on grey."""
-    photos = tmp_path / "photos"
-    y, x = np.mgrid[:30, :40]
-    for name, color in COLORS.items():
-        picture = np.full((30, 40, 3), 120, np.uint8)
-        picture[(y - 15) ** 2 + (x - 20) ** 2 < 64] = color
-        (photos / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(photos / name)
-    return photos
-
-
-def serve(folder, **cues):
-    project = Project(folder)
-    app = create_app(project, Masks(folder, Cues(**cues)), folder.with_name("out"))
-    return TestClient(app, base_url="http://127.0.0.1:8642")
-
-
-@pytest.fixture
-def client(folder):
-    """A server with a thing (1) and stuff (2)."""
-    client = serve(folder)
-    for name, isthing in (("disc", 1), ("ground", 0)):
-        assert client.post("/api/categories", json={"name": name, "isthing": isthing}).is_success
-    return client
-
-
-def target(identity, *points, category=1):
-    return {"id": identity, "category_id": category, "iscrowd": 0, "points": [*map(list, points)]}
-
-
-DISC, GROUND = target(1, (20.0, 15.0)), target(2, (3.0, 3.0), (37.5, 26.0), category=2)
-
-
-def put(client, targets, revision=0, index=0):
-    body = {"revision": revision, "segments_info": targets}
-    return client.put(f"/api/images/{index}/marks", json=body)
-
-
-def error(response, status=422):
-    assert response.status_code == status
-    (text,) = response.json().values()
-    assert "\n" not in text
-    return text
-
-
-def decode(content):
-    height, width, count, *rest = np.frombuffer(content, "<u4").tolist()
-    lengths = np.diff([*rest[:count], height * width])
-    return np.repeat(rest[count:], lengths).reshape(height, width)
-
-
-def stored(folder):
-    labels = read_points(folder / "points.json")
-    return {record.file_name: targets for record, targets in labels.images}
 
 
 def test_state_lists_pictures_categories_and_choices(client, folder):
@@ -370,81 +305,6 @@ def test_two_targets_of_stuff_in_a_file_become_one(folder):
     assert any("joined another" in note for note in client.get("/api/state").json()["notes"])
 
 
-def mark(client, targets, revision=0, index=0, **marks):
-    body = {"revision": revision, "segments_info": targets, **marks}
-    return client.put(f"/api/images/{index}/marks", json=body)
-
-
-STROKE = {"segment_id": 1, "shape": "line", "radius": 2.0, "points": [[5.0, 25.0], [12.0, 25.0]]}
-ERASED = {"segment_id": 0, "shape": "polygon", "points": [[18, 13], [23, 13], [23, 18], [18, 18]]}
-
-
-def test_corrections_bind_the_masks(client, folder, tmp_path):
-    answer = mark(client, [DISC, GROUND], rest=[[36.5, 3.5]], strokes=[STROKE, ERASED]).json()
-    assert answer["rest"] == [[36.5, 3.5]]
-    assert [s["segment_id"] for s in answer["strokes"]] == [1, 0]
-    ids = decode(client.get("/api/images/0/masks?revision=1").content)
-    assert (ids[24:26, 4:12] == 1).all()  # painted, whatever the colours say
-    assert (ids[13:18, 18:23] == 0).all()  # erased, with the click in it
-    assert ids[3, 36] == 0
-    # What the page shows, the command line makes.
-    run = ["label", "--images", str(folder), "--points", str(folder / "points.json")]
-    assert main([*run, "--out", str(tmp_path / "labels"), "--workers", "1"]) == 0
-    dataset = read_panoptic(tmp_path / "labels" / "panoptic.json")
-    np.testing.assert_array_equal(dataset.segment_map(dataset.images[0]), ids)
-    answer = client.post("/api/images/0/undo", json={"revision": 1}).json()
-    assert (answer["rest"], answer["strokes"], answer["segments_info"]) == ([], [], [])
-    answer = client.post("/api/images/0/redo", json={"revision": 2}).json()
-    assert [s["segment_id"] for s in answer["strokes"]] == [1, 0]
-    again = serve(folder).get("/api/images/0").json()
-    assert (again["strokes"], again["rest"]) == (answer["strokes"], answer["rest"])
-
-
-@pytest.mark.parametrize(
-    ("marks", "message"),
-    [
-        ({"rest": [[40.0, 3.0]]}, "rest clicks inside 40 x 30"),
-        ({"rest": [[20.2, 15.9]]}, "at most one point in a pixel"),
-        ({"strokes": [{**STROKE, "segment_id": 9}]}, "one of 9"),
-        ({"strokes": [{**ERASED, "points": [[1, 1], [2, 2]]}]}, "at least 3 points"),
-        ({"strokes": [{**STROKE, "points": [[1, 1e9]]}]}, "strokes near the image"),
-        ({"strokes": [{**STROKE, "shape": "circle"}]}, "strokes[0].shape"),
-        ({"strokes": [{**STROKE, "radius": -1}]}, "strokes[0].radius"),
-    ],
-)
-def test_refuses_marks(client, folder, marks, message):
-    put(client, [DISC])
-    assert message in error(mark(client, [DISC], 1, **marks))
-    assert client.get("/api/images/0").json()["revision"] == 1
-
-
-def test_only_people_need_be_clicked(client):
-    """What a click on nothing takes belongs to nobody."""
-    mark(client, [DISC], rest=[[3.0, 3.0]])
-    ids = decode(client.get("/api/images/0/masks?revision=1").content)
-    assert ids[15, 20] == 1
-    assert (ids == 0).mean() > 0.5
-
-
-def test_status_is_kept_and_skipped_pictures_are_not_exported(client, folder):
-    put(client, [DISC])
-    put(client, [DISC], index=1)
-    answer = client.put("/api/images/1/status", json={"revision": 1, "status": "skip"}).json()
-    assert (answer["status"], answer["undo"]) == ("skip", 1)
-    assert client.post("/api/images/1/undo", json={"revision": 2}).json()["status"] == "skip"
-    client.post("/api/images/1/redo", json={"revision": 3})
-    assert [i["status"] for i in serve(folder).get("/api/state").json()["images"]] == [
-        "",
-        "skip",
-        "",
-    ]
-    project = Project(folder)
-    assert [record.file_name for record, _ in project.labels().images] == ["a.png"]
-    assert [record.file_name for record, _ in project.labels([1]).images] == ["c.jpg"]
-    wrong = client.put("/api/images/1/status", json={"revision": 4, "status": "perhaps"})
-    assert "status" in error(wrong)
-
-
 def test_another_folder_is_noticed(client):
     body = {"name": "b.png", "revision": 0, "segments_info": [DISC]}
     assert "load the page again" in error(client.put("/api/images/0/marks", json=body), 409)
@@ -455,82 +315,3 @@ def test_category_counts(client):
     put(client, [DISC], index=1)
     assert [c["targets"] for c in client.get("/api/state").json()["categories"]] == [2, 1]
     assert put(client, [GROUND], 1, index=1).json()["category_counts"] == {"1": 1, "2": 2}
-
-
-def test_only_our_own_names_and_pages(client):
-    def state(**headers):
-        return client.get("/api/state", headers=headers).status_code
-
-    assert [state(host=name) for name in ("localhost:1", "127.0.0.1", "[::1]:8642")] == [200] * 3
-    for name in ("evil.example", "127.0.0.1.evil.example", "192.168.1.5", "", "["):
-        assert state(host=name) == 403
-    here = {"host": "127.0.0.1:8642"}
-    assert state(origin="http://127.0.0.1:8642", **here) == 200
-    for origin in (
-        "http://127.0.0.1:8643",  # another server of this machine
-        "http://127.0.0.1",
-        "https://127.0.0.1:8642",
-        "http://localhost:8642",
-        "https://evil.example",
-        "null",
-        "",
-    ):
-        assert state(origin=origin, **here) == 403
-    refusal = client.put("/api/images/0/marks", json={}, headers={"host": "evil.example"})
-    assert "expected a host of" in error(refusal, 403)
-
-
-def test_beyond_loopback_numbers_are_names_too(folder):
-    app = create_app(Project(folder), Masks(folder), folder.with_name("out"), "0.0.0.0")
-    client = TestClient(app, base_url="http://192.168.1.5")
-    assert client.get("/api/state").status_code == 200
-    assert client.get("/api/state", headers={"host": "evil.example"}).status_code == 403
-
-
-def test_requests_are_limited(client, folder):
-    large = json.dumps({"revision": 0, "segments_info": [], "x": "y" * MAX_BODY})
-    assert f"at most {MAX_BODY} bytes" in error(
-        client.put("/api/images/0/marks", content=large), 413
-    )
-    chunks = (b" " * 2**16 for _ in range(20))  # without a length
-    assert error(client.put("/api/images/0/marks", content=chunks), 413)
-    deep = client.put("/api/images/0/marks", content=b"[" * 100_000)
-    assert deep.status_code in (400, 422)
-    assert "request: body" in error(client.put("/api/images/0/marks", json=[]))
-
-
-def test_paths_lead_nowhere_else(client, folder, tmp_path):
-    (tmp_path / "secret.txt").write_text("secret")
-    for path in ("/static/../server.py", "/static/%2e%2e/server.py", "/static//etc/passwd"):
-        assert client.get(path).status_code == 404
-    assert "from 0 to 2" in error(client.get("/api/images/3"))
-    assert client.get("/api/images/..%2F..%2Fsecret.txt/picture").status_code == 404
-    assert error(client.get("/docs"), 404)
-    assert error(client.get("/openapi.json"), 404)
-
-
-def test_links_that_lead_out_of_the_folder(folder, tmp_path):
-    outside = tmp_path / "outside.png"
-    Image.new("RGB", (40, 30)).save(outside)
-    (folder / "link.png").symlink_to(outside)
-    (folder / "inner.png").symlink_to(folder / "a.png")
-    (folder / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
-    project = Project(folder)
-    assert project.notes == ["left out 1 links that lead out of the folder, such as link.png"]
-    assert project.names == ["a.png", "c.jpg", "inner.png", "sub/b.png"]
-    client = serve(folder)
-    (folder / "a.png").unlink()
-    (folder / "a.png").symlink_to(outside)  # after the folder was listed
-    for path in ("/api/images/0", "/api/images/0/picture", "/api/images/0/masks?revision=0"):
-        assert "it leads to" in error(client.get(path))
-
-
-def test_broken_large_and_changed_pictures(folder, monkeypatch):
-    (folder / "a.png").write_bytes(b"no picture")
-    Image.new("RGB", (20_000, 1)).save(folder / "wide.png")
-    client = serve(folder)
-    assert "expected an image as" in error(client.get("/api/images/0"))
-    assert "16384 pixels a side" in error(client.get("/api/images/3/picture"))
-    content = (folder / "sub/b.png").read_bytes()
-    (folder / "sub/b.png").write_bytes(content[: len(content) // 2])
-    assert "sub/b.png: expected a complete image" in error(client.get("/api/images/2/picture"))
