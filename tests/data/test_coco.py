@@ -92,6 +92,53 @@ def test_small_instances_lie_over_large_ones_and_crowds_below_all(folder):
     assert segments == [(2, 17, True), (3, 17, False), (4, 3, False)]
 
 
+def plainly(masks, crowds):
+    """Every instance drawn on the whole picture, the largest first."""
+    areas = [mask.sum() + crowd * mask.size for mask, crowd in zip(masks, crowds, strict=True)]
+    ids = np.zeros(SIZE, int)
+    for index in sorted(range(len(masks)), key=lambda index: -areas[index]):
+        ids[masks[index]] = index + 1
+    return ids
+
+
+pixels = st.lists(st.booleans(), min_size=80, max_size=80).map(lambda v: np.reshape(v, SIZE))
+parts = st.tuples(*(st.integers(0, n) for n in (7, 9, 7, 9))).map(
+    lambda p: (
+        (np.arange(8) >= p[0])[:, None]
+        & (np.arange(8) < p[2])[:, None]
+        & (np.arange(10) >= p[1])
+        & (np.arange(10) < p[3])
+    )
+)
+
+
+@given(instances=st.lists(st.tuples(pixels | parts, st.booleans()), max_size=6))
+def test_masks_as_drawn_on_the_whole_picture(folder, instances):
+    annotations = [annotation(runs(mask), iscrowd=int(crowd)) for mask, crowd in instances]
+    split = read_split(folder.write("instances", annotations), folder.path / "photos", "set")
+    ids, segments = split.pictures[0].segments(SIZE)
+    expected = plainly([mask for mask, _ in instances], [crowd for _, crowd in instances])
+    np.testing.assert_array_equal(ids, expected)
+    assert [segment.id for segment in segments] == sorted(set(expected.flat) - {0})
+
+
+def test_work_is_bounded(folder, monkeypatch):
+    """By the boxes of masks, not by their number times the picture."""
+    half = np.zeros(SIZE, bool)
+    half[2:4, 3:7] = True  # 8 pixels
+    small = [annotation(runs(half)) for _ in range(20)]
+    for drawn, fits in ((160, True), (159, False)):
+        monkeypatch.setattr("point2mask.data.formats.coco.MAX_DRAWN", drawn)
+        if fits:
+            assert (folder.convert(small)[0] == 20 * half).all()
+            continue
+        message = r"annotations\[19\]: expected masks in boxes of at most 159 pixels together"
+        with pytest.raises(DataError, match=message):
+            folder.convert(small)
+        with pytest.raises(DataError, match=message):
+            folder.convert([], [annotation(runs(half), 92) for _ in range(20)])
+
+
 def test_stuff_is_under_things_and_other_is_void(folder):
     left = np.zeros(SIZE, bool)
     left[:, :5] = True

@@ -1,5 +1,7 @@
 """Polygons and run lengths: against the definition, an independent library, and broken text."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +14,26 @@ from point2mask.data.formats.coco_masks import draw_polygons, draw_runs, read_co
 SIZE = (7, 9)
 
 
+def whole(mask, size):
+    """A mask in its picture."""
+    picture = np.zeros(size, bool)
+    picture[mask.box] = mask.inside
+    return picture
+
+
+def outlines(*polygons):
+    return [np.array(p, float).reshape(-1, 2) for p in polygons]
+
+
 def drawn(*polygons, size=SIZE):
-    return draw_polygons([np.array(p, float).reshape(-1, 2) for p in polygons], size, "here")
+    return whole(draw_polygons(outlines(*polygons), size, "here"), size)
+
+
+def decoded(coco, encoded):
+    with warnings.catch_warnings():
+        # Of its own way to make arrays; NumPy will ask for another.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return coco.decode(encoded)
 
 
 corner = st.tuples(st.integers(-9, 18), st.integers(-7, 14))  # a picture around the picture
@@ -23,9 +43,8 @@ corner = st.tuples(st.integers(-9, 18), st.integers(-7, 14))  # a picture around
 def test_polygons_as_coco_draws_them(polygons):
     coco = pytest.importorskip("pycocotools.mask")
     flat = [[float(part) for xy in corners for part in xy] for corners in polygons]
-    text = coco.merge(coco.frPyObjects(flat, *SIZE))["counts"].decode()
-    theirs = draw_runs(read_counts(text, SIZE[0] * SIZE[1], "here"), SIZE, "here")
-    np.testing.assert_array_equal(drawn(*flat), theirs)
+    encoded = coco.merge(coco.frPyObjects(flat, *SIZE))
+    np.testing.assert_array_equal(drawn(*flat), decoded(coco, encoded))
 
 
 def test_many_corners_and_none_inside():
@@ -45,6 +64,29 @@ def test_work_is_bounded():
         drawn([(0, 0)] * 50_001)
 
 
+def test_a_small_mask_in_a_large_picture_is_small():
+    size = (16_000, 6_000)
+    mask = draw_polygons(outlines([5000, 9000, 5010, 9000, 5010, 9020, 5000, 9020]), size, "here")
+    assert mask.box == (slice(9000, 9020), slice(5000, 5010))
+    counts = [5000 * 16_000 + 9000, 20, 15_980, 20]
+    counts.append(16_000 * 6_000 - sum(counts))
+    mask = draw_runs(counts, size, "here")
+    assert mask.box == (slice(9000, 9020), slice(5000, 5002))
+    assert mask.inside.shape == (20, 2)
+    assert mask.inside.all()
+
+
+def test_a_run_into_the_next_column_and_runs_of_no_pixel():
+    mask = draw_runs([0, 0, 12, 3, 4, 0, 44], SIZE, "here")
+    assert mask.box == (slice(0, 7), slice(1, 3))
+    expected = np.zeros(SIZE, bool)
+    expected[5:, 1] = expected[0, 2] = True
+    np.testing.assert_array_equal(whole(mask, SIZE), expected)
+    nothing = draw_runs([63], SIZE, "here")
+    assert nothing.inside.size == 0
+    assert not whole(nothing, SIZE).any()
+
+
 masks = st.integers(1, 40).flatmap(
     lambda width: st.lists(
         st.lists(st.booleans(), min_size=width, max_size=width), min_size=1, max_size=40
@@ -55,14 +97,14 @@ masks = st.integers(1, 40).flatmap(
 @given(mask=masks)
 def test_runs_and_their_text_round_trip(mask):
     counts = counts_of(mask)
-    np.testing.assert_array_equal(draw_runs(counts, mask.shape, "here"), mask)
-    assert read_counts(text_of(counts), mask.size, "here") == counts
+    np.testing.assert_array_equal(whole(draw_runs(counts, mask.shape, "here"), mask.shape), mask)
+    assert read_counts(text_of(counts), mask.size, "here").tolist() == counts
 
 
 def test_runs_of_long_lengths():
     mask = np.zeros((300, 400), bool)
     mask[10:200, 30:350] = True
-    assert read_counts(text_of(counts_of(mask)), mask.size, "here") == counts_of(mask)
+    assert read_counts(text_of(counts_of(mask)), mask.size, "here").tolist() == counts_of(mask)
 
 
 @given(mask=masks)
@@ -70,7 +112,7 @@ def test_text_of_an_independent_library(mask):
     coco = pytest.importorskip("pycocotools.mask")
     encoded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
     counts = read_counts(encoded["counts"].decode(), mask.size, "here")
-    np.testing.assert_array_equal(draw_runs(counts, mask.shape, "here"), mask)
+    np.testing.assert_array_equal(whole(draw_runs(counts, mask.shape, "here"), mask.shape), mask)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +124,12 @@ def test_text_of_an_independent_library(mask):
         ("0o", "expected compressed runs, got"),
         ("oo9", r"expected runs of \[0, 63\] pixels"),
         ("@", r"expected runs of \[0, 63\] pixels, got -16"),
+        ("o" * 11 + "O" + "0" * 9, r"expected runs of \[0, 63\] pixels, got -1$"),
+        # The sums of these overflow, after the first.
+        (
+            "0" + ("o" * 11 + "?") * 40,
+            r"expected runs of \[0, 63\] pixels, got 576460752303423487$",
+        ),
         ("1é", "expected compressed runs"),
     ],
 )

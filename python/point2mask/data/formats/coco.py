@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, show
-from point2mask.data.formats.coco_masks import Size, read_mask
+from point2mask.data.formats.coco_masks import Mask, Size, read_mask
 from point2mask.data.formats.conversion import Labelled, Picture, Split
 from point2mask.data.formats.names import MissingPictureError, PictureNames
 from point2mask.data.frames import FRAMES
@@ -47,6 +47,7 @@ from point2mask.data.report import Report
 from point2mask.data.segments import segment_areas
 
 OTHER = "other"  # the class of COCO's stuff that means "things": void where there is none
+MAX_DRAWN = 10_000_000_000  # pixels of the boxes of all masks of an image
 Box = tuple[float, float, NotNegative, NotNegative]  # x, y, width, height
 
 
@@ -196,7 +197,9 @@ def _segments(
     size: Size,
 ) -> Labelled:
     """Segments are numbered as they stand in the file, things first."""
-    ids = np.zeros(size, np.int32)
+    # In columns, as COCO's masks are.
+    ids = np.zeros(size, np.int32, order="F")
+    drawn = 0  # pixels
     segments: dict[int, Segment] = {}
     classes: dict[int, int] = {}  # the segment of each class of stuff
     first = len(annotations.things) + 1
@@ -210,12 +213,13 @@ def _segments(
         number = classes.setdefault(entry.category_id, first + len(classes))
         if entry.category_id not in void:
             segments[number] = Segment(number, entry.category_id)
-        ids[mask] = 0 if entry.category_id in void else number
+        drawn = _add_work(drawn, mask, place)
+        np.copyto(ids[mask.box], 0 if entry.category_id in void else number, where=mask.inside)
     if background is not None:
         segments[first] = Segment(first, background)
         ids[:] = first
     # The area of what lies on top so far, so that one mask is in memory at a time.
-    top = np.full(size, np.iinfo(np.int64).max)
+    top = np.full(size, np.iinfo(np.int64).max, order="F")
     for number, (place, entry) in enumerate(annotations.things, start=1):
         mask = read_mask(entry.segmentation, size, f"{place}.segmentation", report)
         if mask is None:
@@ -223,16 +227,31 @@ def _segments(
             if background is not None:
                 _clear_box(entry, size, place, ids, top)
             continue
+        drawn = _add_work(drawn, mask, place)
         crowd = bool(entry.iscrowd)
-        area = int(mask.sum()) + crowd * mask.size
-        mask &= area <= top
-        ids[mask], top[mask] = number, area
+        area = np.count_nonzero(mask.inside) + crowd * ids.size
+        above = top[mask.box]
+        shown = mask.inside & (area <= above)
+        np.copyto(above, area, where=shown)
+        np.copyto(ids[mask.box], number, where=shown)
         segments[number] = Segment(number, entry.category_id, crowd)
+    ids = np.ascontiguousarray(ids)
     visible = segment_areas(ids)
     for number, (place, _) in enumerate(annotations.things, start=1):
         if number in segments and number not in visible:
             report.leave_out("annotations that others cover or that have no pixel", place)
     return ids, [segments[number] for number in sorted(segments) if number in visible]
+
+
+def _add_work(drawn: int, mask: Mask, place: str) -> int:
+    """The pixels of boxes of masks in an image, with one more mask; there is a most."""
+    drawn += mask.inside.size
+    if drawn > MAX_DRAWN:
+        raise DataError(
+            f"{place}: expected masks in boxes of at most {MAX_DRAWN} pixels together in an image, "
+            "got more"
+        )
+    return drawn
 
 
 def _clear_box(

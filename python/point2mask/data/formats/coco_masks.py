@@ -1,9 +1,8 @@
 """Masks of instances as COCO stores them: polygons, drawn by COCO's own code, and run lengths."""
 
 import re
-import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,13 +14,24 @@ from point2mask.data.files import show
 from point2mask.data.json_files import Pixels, decode
 from point2mask.data.report import Report
 
-Mask = NDArray[np.bool_]
 Size = tuple[int, int]  # height and width in pixels
 
 MAX_CORNERS = 50_000  # in the polygons of an instance
 MAX_OUTLINE = 10_000_000  # pixels along all of its polygons
 # Characters up to "O" end a number, those above say that more of it follow; at most 60 bits.
 _RUNS = re.compile(r"(?:[P-o]{0,11}[0-O])*")
+
+
+class Mask(NamedTuple):
+    """The pixels of an instance, and nothing of the picture beside it."""
+
+    rows: slice  # of the smallest box; of all the picture's if a run goes on in the next column
+    columns: slice
+    inside: NDArray[np.bool_]  # [rows, columns]
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        return self.rows, self.columns
 
 
 class Runs(Struct):
@@ -32,7 +42,7 @@ class Runs(Struct):
 
 
 def read_mask(raw: msgspec.Raw, size: Size, place: str, report: Report) -> Mask | None:
-    """The mask ``bool [H, W]`` of an annotation's ``segmentation``; None if it has none.
+    """The mask of an annotation's ``segmentation``; None if it has none.
 
     Polygons of less than three corners are left out; without any other there is no mask.
 
@@ -68,11 +78,11 @@ def _check_polygon(polygon: Sequence[float], size: Size, place: str) -> NDArray[
 
 
 def draw_polygons(polygons: Sequence[NDArray[np.float64]], size: Size, place: object) -> Mask:
-    """Pixels ``bool [H, W]`` inside one of the polygons, as COCO's own tool draws them.
+    """Pixels inside one of the polygons, as COCO's own tool draws them.
 
     Args:
         polygons: corners ``[N, 2]``, x and y in pixels, at least three each.
-        size: height and width of the mask.
+        size: height and width of the picture.
         place: for errors.
     """
     from pycocotools import mask as coco_mask
@@ -83,11 +93,8 @@ def draw_polygons(polygons: Sequence[NDArray[np.float64]], size: Size, place: ob
     if steps > min(MAX_OUTLINE, 4 * size[0] * size[1] + 8 * sum(size)):
         raise DataError(f"{place}: expected outlines that fit the picture, got {steps:.0f} pixels")
     encoded = coco_mask.frPyObjects([p.ravel().tolist() for p in polygons], *size)
-    with warnings.catch_warnings():
-        # Of its own way to make arrays; NumPy will ask for another.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        mask = coco_mask.decode(coco_mask.merge(encoded))
-    return np.asarray(mask, np.bool_)
+    text = coco_mask.merge(encoded)["counts"].decode("ascii")
+    return _draw_in_box(read_counts(text, size[0] * size[1], place), size[0])
 
 
 def _draw_runs(runs: Runs, size: Size, place: str) -> Mask:
@@ -96,28 +103,50 @@ def _draw_runs(runs: Runs, size: Size, place: str) -> Mask:
             f"{place}.size: expected {list(size)}, height and width of the image, "
             f"got {list(runs.size)}"
         )
-    counts = runs.counts
-    if isinstance(counts, str):
-        counts = read_counts(counts, size[0] * size[1], f"{place}.counts")
+    counts: Sequence[int] | NDArray[np.int64]
+    if isinstance(runs.counts, str):
+        counts = read_counts(runs.counts, size[0] * size[1], f"{place}.counts")
+    else:
+        counts = runs.counts
     return draw_runs(counts, size, f"{place}.counts")
 
 
-def draw_runs(counts: Sequence[int], size: Size, place: object) -> Mask:
-    """A mask ``bool [H, W]`` from the lengths of its runs, column by column, zeros first."""
+def draw_runs(counts: Sequence[int] | NDArray[np.int64], size: Size, place: object) -> Mask:
+    """A mask from the lengths of its runs, column by column, zeros first."""
     height, width = size
-    total = sum(counts)  # of Python's integers, which have no largest one
+    # Python's integers have no largest one; an array's are checked, and too few to overflow.
+    total = sum(counts) if isinstance(counts, Sequence) else int(counts.sum())
     if total != height * width:
         raise DataError(
             f"{place}: expected runs of {width} x {height} = {height * width} pixels together, "
             f"got {total}"
         )
-    lengths = np.asarray(counts, np.int64)
-    values = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(values, lengths).reshape(width, height).T
+    return _draw_in_box(np.asarray(counts, np.int64), height)
 
 
-def read_counts(text: str, limit: int, place: object) -> list[int]:
-    """Lengths of runs from COCO's compressed text.
+def _draw_in_box(counts: NDArray[np.int64], height: int) -> Mask:
+    """What runs in columns of ``height`` pixels cover; the work is that of its box."""
+    lengths = counts[1::2]
+    starts = (np.cumsum(counts)[1::2] - lengths)[lengths > 0]
+    ends = starts + lengths[lengths > 0]
+    if not len(starts):
+        return Mask(slice(0, 0), slice(0, 0), np.zeros((0, 0), np.bool_))
+    first, top = np.divmod(starts, height)
+    last, bottom = np.divmod(ends - 1, height)
+    within = bool((first == last).all())
+    rows = slice(int(top.min()), int(bottom.max()) + 1) if within else slice(0, height)
+    columns = slice(int(first[0]), int(last[-1]) + 1)
+    tall, wide = rows.stop - rows.start, columns.stop - columns.start
+    # A run lies in one column, or the box has all rows: its pixels follow each other there too.
+    starts = (first - columns.start) * tall + top - rows.start
+    edges = np.stack((starts, starts + ends - (first * height + top)), 1).ravel()
+    runs = np.diff(edges, prepend=0, append=tall * wide)
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return Mask(rows, columns, inside.reshape(wide, tall).T)
+
+
+def read_counts(text: str, limit: int, place: object) -> NDArray[np.int64]:
+    """Lengths of runs ``int64 [N]`` from COCO's compressed text.
 
     Five bits a character, from 48 up, the lowest first; 32 says that more follow, 16 in the last
     one is the sign. From the fourth on a length is stored as its difference to the last but one.
@@ -128,20 +157,20 @@ def read_counts(text: str, limit: int, place: object) -> list[int]:
     """
     if not _RUNS.fullmatch(text):
         raise DataError(f"{place}: expected compressed runs, got {show(text)}")
-    counts: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        if len(counts) > 2:
-            value += counts[-2]
-        if not 0 <= value <= limit:
-            raise DataError(f"{place}: expected runs of [0, {limit}] pixels, got {value}")
-        counts.append(value)
-        value = shift = 0
+    codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(codes & 32 == 0)
+    characters = np.diff(last, prepend=-1)
+    first = last - characters + 1
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(first, characters))
+    counts: NDArray[np.int64] = codes
+    if len(first):
+        counts = np.add.reduceat((codes & 31) << shifts, first)
+    counts -= (codes[last] >> 4 & 1) << 5 * characters
+    # What overflows comes after a number that is out of range: those in range are small steps.
+    for start in (1, 2):
+        np.cumsum(counts[start::2], out=counts[start::2])
+    wrong = (counts < 0) | (counts > limit)
+    if wrong.any():
+        got = counts[wrong][0]
+        raise DataError(f"{place}: expected runs of [0, {limit}] pixels, got {got}")
     return counts
