@@ -2,7 +2,10 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +34,8 @@ def png(path, samples, color_type, depth):
     rows = samples.reshape(height, -1)
     if depth == 16:
         packed = [row.astype(">u2").tobytes() for row in rows]
+    elif depth == 8:
+        packed = [row.astype(np.uint8).tobytes() for row in rows]
     else:
         bits = [np.unpackbits(row.astype(np.uint8)[:, None], axis=1)[:, -depth:] for row in rows]
         packed = [np.packbits(row.ravel()).tobytes() for row in bits]
@@ -184,3 +189,60 @@ def test_the_page_shows_deep_pictures_as_they_are_read(tmp_path):
             with Image.open(io.BytesIO(content)) as image:
                 shown = np.asarray(image.convert("L")).astype(int)
             assert np.abs(shown - GREY).mean() < 4
+
+
+@given(values=arrays(np.uint16, (5, 7, 3)) | arrays(np.float32, (9, 11)))
+def test_in_parts_as_at_once(values):
+    expected = to_bytes(values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("point2mask.data.depth.PART", 13)
+        np.testing.assert_array_equal(to_bytes(values), expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "P transparent", "RGB", "RGBA", "CMYK"])
+def test_strips_of_a_picture_are_the_picture(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr("point2mask.data.depth.PART", 20)
+    kind, *transparent = mode.split()
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (11, 9, 3), np.uint8))
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    picture.convert(kind).save(path, **({"transparency": 3} if transparent else {}))
+    with Image.open(path) as image:
+        assert image.mode == kind
+        expected = np.array(image.convert("RGB"))
+    np.testing.assert_array_equal(read_rgb(path), expected)
+
+
+@pytest.mark.parametrize("color_type", [2, 6])
+def test_strips_of_wide_colors(tmp_path, monkeypatch, color_type):
+    samples = np.random.default_rng(1).integers(0, 65536, (11, 9, 3 + color_type // 6))
+    png(tmp_path / "a.png", samples, color_type, 16)
+    monkeypatch.setattr("point2mask.data.depth.PART", 20)
+    np.testing.assert_array_equal(
+        read_rgb(tmp_path / "a.png"), to_bytes(samples[..., :3].astype(np.uint16))
+    )
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from point2mask.data import read_rgb
+from point2mask.data.png import read_indices
+read_rgb(Path(sys.argv[1]))
+read_indices(Path(sys.argv[1]), 10_000, 10_000, colors=[(1, 2, 3), (0, 0, 0)])
+read_rgb(Path(sys.argv[2]))
+(line,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(line.split()[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is asked of Linux")
+def test_memory_of_the_largest_pictures_is_bounded(tmp_path):
+    """A small file may be of 100 megapixels; seven bytes for each of them are 0.7 GB."""
+    wide, deep = tmp_path / "wide.png", tmp_path / "deep.png"
+    png(wide, np.broadcast_to(np.uint8(0), (10_000, 10_000, 3)), 2, 8)
+    png(deep, np.broadcast_to(np.uint8(0), (10_000, 10_000)), 0, 16)
+    assert wide.stat().st_size < 500_000
+    command = [sys.executable, "-c", MEASURE, wide, deep]
+    peak = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    assert int(peak.stdout) < 1_000_000  # kB

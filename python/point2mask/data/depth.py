@@ -6,6 +6,7 @@ values, other floating point, or less than a sixteenth of that range is spread f
 largest value. All channels are scaled alike.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from point2mask.data.errors import DataError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+PART = 2**20  # values that are converted at a time
 LITTLE_USED = 16  # a picture within one such part of the range is spread
 # Pillow decodes the high bytes of colours of 16 bits alone, unless told that the low ones are.
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B"}
@@ -32,7 +35,7 @@ def read_wide_colors(image: "ImageFile", again: "ImageFile", place: object) -> N
     """Red, green and blue ``uint16 [H, W, 3]`` of such a picture.
 
     Args:
-        image: opened, but not decoded.
+        image: opened, but not decoded; closed here.
         again: the same file, opened once more.
         place: for errors.
 
@@ -46,10 +49,28 @@ def read_wide_colors(image: "ImageFile", again: "ImageFile", place: object) -> N
         )
     again.tile = [tile._replace(args=_swapped(tile.args)) for tile in again.tile]
     wide = np.empty((image.height, image.width, 3), np.uint16)
-    wide[:] = np.asarray(image)[..., :3]
+    for rows, pixels in strips(image):
+        wide[rows] = pixels[..., :3]
     wide <<= 8
-    wide |= np.asarray(again)[..., :3]
+    image.close()  # one of the two is in memory at a time
+    for rows, pixels in strips(again):
+        wide[rows] |= pixels[..., :3]
     return wide
+
+
+def strips(image: "Image", mode: str | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Rows of a picture and their pixels: what Pillow hands out at once is twice its size.
+
+    Args:
+        image: of Pillow.
+        mode: that is wanted; the picture's own, if none is given.
+    """
+    height = max(1, PART // image.width)
+    for top in range(0, image.height, height):
+        strip = image.crop((0, top, image.width, min(top + height, image.height)))
+        if mode is not None:
+            strip = strip.convert(mode)
+        yield slice(top, top + height), np.asarray(strip)
 
 
 def _raw_mode(image: "ImageFile") -> str:
@@ -72,16 +93,33 @@ def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     >>> to_bytes(np.array([0, 1024, 4095], np.uint16))
     array([  0,  64, 255], dtype=uint8)
     """
-    numbers = values.astype(np.float64)
-    finite = np.isfinite(numbers)
-    low, high = (float(f(numbers[finite])) if finite.any() else 0.0 for f in (np.min, np.max))
+    flat = values.reshape(-1)
+    scaled = np.empty(flat.shape, np.uint8)
+    low, high = _extremes(flat)
     black, white = 0.0, _white(values.dtype, high)
     if low < high and (low < 0 or high > white or high - low < white / LITTLE_USED):
         black, white = low, high
-    numbers = np.where(finite, numbers, black)
-    share = ((numbers - black) / (white - black)).clip(0, 1)
-    scaled: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8)
-    return scaled
+    for part in _parts(flat.size):
+        numbers = flat[part].astype(np.float64)
+        numbers = np.where(np.isfinite(numbers), numbers, black)
+        scaled[part] = np.rint(((numbers - black) / (white - black)).clip(0, 1) * 255)
+    return scaled.reshape(values.shape)
+
+
+def _parts(size: int) -> list[slice]:
+    """Parts of a picture small enough for its memory not to be multiplied."""
+    return [slice(start, start + PART) for start in range(0, size, PART)]
+
+
+def _extremes(flat: NDArray[np.generic]) -> tuple[float, float]:
+    """The least and the largest of the finite values; 0 where there is none."""
+    found = []
+    for part in _parts(flat.size):
+        numbers = flat[part].astype(np.float64)
+        if (finite := numbers[np.isfinite(numbers)]).size:
+            found.append((float(finite.min()), float(finite.max())))
+    lows, highs = zip(*found, strict=True) if found else ((0.0,), (0.0,))
+    return min(lows), max(highs)
 
 
 def _white(kind: np.dtype[np.generic], high: float) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.data.depth import DEEP_MODES, has_wide_colors, read_wide_colors, to_bytes
+from point2mask.data.depth import DEEP_MODES, has_wide_colors, read_wide_colors, strips, to_bytes
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular, write_bytes
 from point2mask.data.frames import (
@@ -94,7 +94,10 @@ def read_indices(
     wanted = "numbers as a palette or grey of at most 8 bits"
     with _png(path, height, width, limit, kinds, wanted) as (image, kind):
         if colors is not None and kind[1] in (2, 6):
-            return _numbers_of(np.array(image)[..., :3], colors, path)
+            numbers = np.empty((height, width), np.uint8)
+            for rows, pixels in strips(image):
+                numbers[rows] = _numbers_of(pixels[..., :3], colors, path)
+            return numbers
         return _numbers(image, kind)
 
 
@@ -240,7 +243,10 @@ def _rgb(image: "ImageFile", path: Path) -> NDArray[np.uint8]:
         return np.repeat(to_bytes(np.asarray(image))[..., None], 3, axis=2)
     if image.mode not in _PICTURE_MODES:
         raise DataError(f"{path}: expected grey or colours, got pixels of type {image.mode}")
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    for rows, pixels in strips(image, "RGB"):
+        rgb[rows] = pixels
+    return rgb
 
 
 def picture_size(path: Path, limit: SizeLimit = DEFAULT_LIMIT) -> tuple[int, int]:
