@@ -52,6 +52,27 @@ def gather(items: list[Any]) -> list[Any]:
     return gathered
 
 
+def in_any(flags: list[bool], accelerator: Any) -> list[bool]:
+    """Whether each of the flags, as many in every process, is true in any of the processes."""
+    if accelerator.num_processes == 1:
+        return flags
+    counts = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
+    return [count > 0 for count in accelerator.reduce(counts, "sum").tolist()]
+
+
+def mean_over_steps(steps: list[dict[str, float]], accelerator: Any) -> dict[str, float]:
+    """Means of the values of some steps, at least one, over these and the processes.
+
+    A value may be missing in a step; its mean is over those that have it.
+    """
+    names = sorted({name for values in steps for name in values})
+    means = [np.mean([values[name] for values in steps if name in values]) for name in names]
+    mean = torch.tensor(np.array(means), dtype=torch.float32, device=accelerator.device)
+    if accelerator.num_processes > 1:
+        mean = accelerator.reduce(mean, "mean")
+    return dict(zip(names, mean.tolist(), strict=True))
+
+
 def leave_group() -> None:
     """Takes this process out of its group: the last thing that a program of several does.
 

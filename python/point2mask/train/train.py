@@ -25,7 +25,7 @@ from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
 from point2mask.train.config import RunConfig, save_config, unfinished_warm_ups
 from point2mask.train.errors import Stopped, TrainingError
-from point2mask.train.launch import gather, launch, seed_generators
+from point2mask.train.launch import gather, in_any, launch, mean_over_steps, seed_generators
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
 from point2mask.train.pictures import training_picture
 from point2mask.train.report import Report
@@ -187,8 +187,10 @@ class Run:
             self.report.step(progress.step)
             end_of_epoch = self._epoch(progress.step) > epoch
             if progress.step % report.log_steps == 0 or end_of_epoch:
-                if losses := self._mean(window):
-                    self.report.scalars(progress.step, epoch + 1, losses)
+                if window:
+                    means = mean_over_steps(window, self.accelerator)
+                    self.losses = {k: v for k, v in means.items() if k not in NO_LOSSES}
+                    self.report.scalars(progress.step, epoch + 1, means)
                 window = []
             if end_of_epoch:
                 self._check_learned(epoch + 1)
@@ -210,10 +212,8 @@ class Run:
 
     def _asked_to_stop(self) -> bool:
         """Whether SIGTERM has come, to any of the processes."""
-        if self.accelerator.num_processes == 1:
-            return self.stop.asked
-        asked = torch.tensor(float(self.stop.asked), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(asked, "sum"))
+        (asked,) = in_any([self.stop.asked], self.accelerator)
+        return asked
 
     def _check_learned(self, epoch: int) -> None:
         """An epoch that changes nothing is no success, whatever may be left out."""
@@ -317,29 +317,9 @@ class Run:
     def _usable(self, parts: list[Collated]) -> list[Batch]:
         """Parts with clicks. All processes skip a part that is empty in one of them."""
         batches = [batch for batch, _ in parts]
-        filled = [
-            batch is not None and bool((batch.points.category >= 0).any()) for batch in batches
-        ]
-        if self.accelerator.num_processes > 1:
-            empty = torch.tensor([not full for full in filled], device=self.accelerator.device)
-            counts = self.accelerator.reduce(empty.float(), "sum").tolist()
-            filled = [count == 0 for count in counts]
-        pairs = zip(batches, filled, strict=True)
-        return [batch for batch, full in pairs if full and batch is not None]
-
-    def _mean(self, window: list[dict[str, float]]) -> dict[str, float]:
-        """Averages over steps and processes."""
-        if not window:
-            return {}
-        # A loss may be missing in a step; its average is over those that have it.
-        names = sorted({name for values in window for name in values})
-        means = [np.mean([values[name] for values in window if name in values]) for name in names]
-        mean = torch.tensor(np.array(means), dtype=torch.float32, device=self.accelerator.device)
-        if self.accelerator.num_processes > 1:
-            mean = self.accelerator.reduce(mean, "mean")
-        result = dict(zip(names, mean.tolist(), strict=True))
-        self.losses = {name: result[name] for name in names if name not in NO_LOSSES}
-        return result
+        empty = [batch is None or not bool((batch.points.category >= 0).any()) for batch in batches]
+        pairs = zip(batches, in_any(empty, self.accelerator), strict=True)
+        return [batch for batch, left_out in pairs if batch is not None and not left_out]
 
     def _culprits(self, loss: str, names: tuple[str, ...]) -> tuple[str, ...]:
         """The images whose part of a loss is not finite, where the module tells; else all."""
