@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -323,5 +324,13 @@ def test_wrong_set_ups(root, tmp_path, monkeypatch):
     wrong = replace(config, network=replace(config.network, num_stuff=3))
     with pytest.raises(DataError, match="network of 6 thing and 4 stuff classes, got num_things=6"):
         train(wrong, tmp_path, cpu=True, make_module=runs.Semantic)
+    four = SimpleNamespace(
+        num_processes=4,
+        process_index=0,
+        is_main_process=True,
+        device=torch.device("cpu"),
+        prepare=lambda module: module,
+    )
+    monkeypatch.setattr("point2mask.train.train.launch", lambda cpu, processes: four)
     with pytest.raises(DataError, match="schedule: batch_size must be a multiple of processes x"):
-        train(with_schedule(config, accumulation=4), tmp_path, cpu=True, make_module=runs.Semantic)
+        train(config, tmp_path, cpu=True, make_module=runs.Semantic)
