@@ -133,7 +133,7 @@ def voc_segments(voc: Path, name: str, size: Size) -> Labelled:
     if ((classes >= BACKGROUND) & (classes != VOID)).any():
         raise DataError(f"{class_path}: expected numbers in [0, {len(THINGS)}] and {VOID}")
     known = (classes != VOID) & (objects != VOID)
-    pairs = objects[known].astype(np.int64) * BACKGROUND + classes[known]
+    pairs = objects[known].astype(np.uint16) * BACKGROUND + classes[known]
     votes = np.bincount(pairs, minlength=VOID * BACKGROUND).reshape(VOID, BACKGROUND)
     things = {}
     for number in (np.flatnonzero(votes[1:].any(1)) + 1).tolist():
