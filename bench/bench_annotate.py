@@ -2,7 +2,8 @@
 
     python bench/bench_annotate.py [--photo FILE] [--changes 40] [--busy 2] [--out FILE]
 
-A photo of 640 x 480 with 20 targets of one click each; a generated picture where there is no photo.
+A photo of 640 x 480 with 20 targets of one click each, 19 things and one of stuff, of which the
+page has one target a category; a generated picture where there is no photo.
 HTTP: a changed click is saved and its masks come back, over one connection. Browser: headless
 Chromium, from the time stamp of a new click's pointer event to the frame after the one in which the
 masks are painted. Masks are waited for before the next click. All of it on the machine as it is
@@ -69,7 +70,7 @@ def make_folder(folder: Path, photo: Path, rng: np.random.Generator) -> None:
     height, width = picture_size(folder / "0.jpg")
     assert (height, width) == (HEIGHT, WIDTH), f"{photo}: expected 640 x 480 pixels"
     clicks = [
-        PointTarget(1 + cell, 1 + cell % 2, (random_point(rng, cell),))
+        PointTarget(1 + cell, 2 if cell == 1 else 1, (random_point(rng, cell),))
         for cell in range(COLUMNS * ROWS)
     ]
     record = ImageRecord(1, "0.jpg", height, width)

@@ -68,7 +68,7 @@ def click_through(page: Any, labels: PointLabels, step: Steps, out: Path) -> Non
         assert page.locator("#targets li").count() == len(targets), "clicks too near to each other"
         if index == 0:
             web.shoot(page, out / "4_all_clicks.jpg")
-        page.keyboard.press("ArrowRight")
+        page.keyboard.press("]")
 
 
 def export(page: Any, step: Steps, out: Path) -> None:

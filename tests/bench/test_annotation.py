@@ -51,8 +51,9 @@ def test_every_assigner_is_measured(folder, monkeypatch):
 def test_clicks_in_the_browser_are_measured_and_undone(browser, folder):
     clicks = read_points(folder / "points.json").images
     with served(folder) as (url, _), opened(browser, url) as page:
-        page.locator("#pictures li").first.click()
+        page.locator("#pictures .picture").first.click()
         page.locator("#latency", has_text="masks in").wait_for()
+        assert page.locator("#targets li").count() == 20
         taken = bench_annotate.browser_times(page, "watershed", 2, np.random.default_rng(0))
     assert len(taken) == 2
     assert min(taken) > 0
