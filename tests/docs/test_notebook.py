@@ -10,12 +10,29 @@ from pathlib import Path
 
 import pytest
 
+from point2mask.cli import build_parser
+
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "examples" / "from_clicks_to_network.ipynb"
 
 
 def test_is_kept_without_outputs():
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
+
+
+def test_commands_are_ones_that_there_are():
+    """Every command of the notebook parses; what is not written out in it counts as a file."""
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    commands = [
+        [str(word.value) if isinstance(word, ast.Constant) else "path.json" for word in call.args]
+        for call in ast.walk(ast.parse(code))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "point2mask"
+    ]
+    names = ["evaluate", "label", "points", "predict", "shapes", "train"]
+    assert sorted({words[0] for words in commands}) == names
+    for words in commands:
+        assert callable(build_parser().parse_args(words).run), words
 
 
 @pytest.mark.slow
