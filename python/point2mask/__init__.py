@@ -21,6 +21,7 @@ _PARTS = (
     "predict",
     "pseudo_masks",
     "recipes",
+    "rounds",
     "train",
     "trained",
     "visualize",

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar, cast
@@ -16,7 +16,7 @@ ATTEMPTS = 10  # at a task whose machine or process is lost
 
 def spread_on_ray(
     work: Callable[[Task], Result], tasks: Iterable[Task], address: str, gpus: float = 0.0
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The results of all tasks, in the order in which they are done.
 
     A task whose machine is lost is done again by another one; machines that join later get their

@@ -10,6 +10,7 @@ import runs
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from point2mask.checkpoint import DIGESTS, write_digests
 from point2mask.cli import main
 from point2mask.data import PointLabels, read_panoptic, sample_points, write_points
 from point2mask.data.records import Category
@@ -119,6 +120,8 @@ def test_a_run_that_went_on_is_read_again(data, tmp_path):
                 if ".boundary." in key:
                     tensors[key] *= sign
             save_file(tensors, path)
+            (path.parent / DIGESTS).unlink()
+            write_digests(path.parent)
         images = root / "images" / "val"
         label_folder(images, sample_points(dataset), tmp_path / name, options)
     one, two = maps(tmp_path / "one"), maps(tmp_path / "two")

@@ -280,6 +280,7 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
         "images": 3,
         "segments": segments,
         "kept": 0,
+        "notes": {},
         "left_out": [],
     }
     assert not (plain / "overlays").exists()

@@ -36,10 +36,12 @@ def shapes(data_root, recipe):
 def state(data_root):
     """All names and shapes of VOC R50; a tensor has one value, so the file is small."""
     generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.empty(1).uniform_(0, 0.02, generator=generator)[0].expand(shape)
-        for name, shape in shapes(data_root, "voc_r50").items()
-    }
+
+    def tensor(name, shape):
+        value = torch.empty(1).uniform_(0, 0.02, generator=generator)[0].expand(shape)
+        return value.long() if name.endswith("num_batches_tracked") else value
+
+    return {name: tensor(name, shape) for name, shape in shapes(data_root, "voc_r50").items()}
 
 
 def convert(tmp_path, content):

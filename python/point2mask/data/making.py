@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -152,10 +153,10 @@ def make_results(
         out, making, categories, records, spreading.shard, spreading.resume
     ) as folder:
         batches = ([tasks[i] for i in batch] for batch in batched(records, positions, spreading))
-        outcomes = chain.from_iterable(_spread(work, batches, spreading, len(positions)))
-        for done, outcome in enumerate(outcomes, start=1):
-            _count(made, outcome, folder, on_broken)
-            progress(done, len(positions))
+        with closing(_spread(work, batches, spreading, len(positions))) as results:
+            for done, outcome in enumerate(chain.from_iterable(results), start=1):
+                _count(made, outcome, folder, on_broken)
+                progress(done, len(positions))
         if positions and len(made.left_out) == len(positions):
             raise DataError(f"{out}: none of the {len(positions)} pictures can be used")
         if spreading.shard.whole:
@@ -171,7 +172,7 @@ def _spread(
     batches: Iterator[list[Task]],
     spreading: Spreading,
     pictures: int,
-) -> Iterator[list[Outcome]]:
+) -> Generator[list[Outcome], None, None]:
     if spreading.cluster is not None:
         return spread_on_ray(work, batches, spreading.cluster)
     return spread(work, batches, min(spreading.workers or os.cpu_count() or 1, pictures))
