@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <stdexcept>
 
 #include "point2mask/cuda.hpp"
@@ -20,7 +20,9 @@ int with_scratch(const Problem& problem) {
     return cudaErrorInvalidConfiguration;
   }
   const auto size = static_cast<std::size_t>(point2mask::cuda::scratch_bytes(problem));
-  const std::unique_ptr<void, void (*)(void*)> memory(std::aligned_alloc(256, size), std::free);
+  constexpr std::align_val_t alignment{256}; // of any size: std::aligned_alloc takes only multiples
+  const auto release = [](void* memory) { ::operator delete(memory, alignment); };
+  const std::unique_ptr<void, decltype(release)> memory(::operator new(size, alignment), release);
   std::memset(memory.get(), 0xa5, size);
   return point2mask::cuda::run(problem, memory.get(), nullptr);
 }
