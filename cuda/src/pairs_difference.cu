@@ -20,7 +20,7 @@ __device__ __forceinline__ void pixel_differences(const NeighborDifference<T>& p
     inside[d] = ny >= 0 && ny < p.height && nx >= 0 && nx < p.width;
     sum[d] = T(0);
   }
-  const T* feature = p.feature + image * p.channels * plane + y * p.width + x;
+  const T* feature = p.feature + (image * p.channels * p.height + y) * p.width + x;
 #pragma unroll(8 / kDirections)
   for (std::int64_t c = 0; c < p.channels; ++c, feature += plane) {
     const T here = __ldg(feature);
@@ -34,7 +34,7 @@ __device__ __forceinline__ void pixel_differences(const NeighborDifference<T>& p
   T* const out = p.difference + image * kDirections * plane + y * p.width + x;
 #pragma unroll
   for (int d = 0; d < kDirections; ++d)
-    out[d * plane] = p.norm == Norm::kL2 ? sqrt(sum[d]) : sum[d];
+    out[d * plane] = !kAbsolute && p.norm == Norm::kL2 ? sqrt(sum[d]) : sum[d];
 }
 
 // Calls work(image, y, x) for the pixels of this thread.
