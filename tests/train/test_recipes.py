@@ -219,3 +219,9 @@ def test_every_recipe_says_what_it_is_for():
     for summary in recipes.summaries().values():
         assert summary.endswith(".")
         assert 20 < len(summary) <= 80
+
+
+def test_masks_that_are_given_need_no_warm_up_of_transport():
+    config = load_config("shapes_tiny", ["supervision.kind=masks"])
+    assert list(warm_ups(config)) == ["loss.warmup_iterations"]
+    assert "supervision.transport_warmup" in warm_ups(load_config("shapes_tiny"))

@@ -167,8 +167,9 @@ def _count_classes(values: dict[str, Any]) -> None:
 def warm_ups(config: RunConfig) -> dict[str, int]:
     """Steps until all losses count in full, and until masks are made as they are in the end."""
     found = {"loss.warmup_iterations": config.loss.warmup_iterations}
-    if config.supervision.pseudo_masks.assigner == "transport":
-        found["supervision.transport_warmup"] = config.supervision.transport_warmup
+    supervision = config.supervision
+    if supervision.kind == "points" and supervision.pseudo_masks.assigner == "transport":
+        found["supervision.transport_warmup"] = supervision.transport_warmup
     return found
 
 
