@@ -12,6 +12,7 @@ from ops.test_transport import DTYPES, INF, problem
 
 from point2mask import ops
 from point2mask.ops import reference
+from point2mask.ops.reference.transport import solve_laplacian
 
 PASSES = 16
 
@@ -318,3 +319,42 @@ def test_half_precision_runs_in_float32_under_autocast():
         found = ops.sinkhorn(case[0].bfloat16(), *case[1:], 0.1, 20, 1e-6, method="newton")
     assert found.potential.dtype == torch.float32
     assert math.isfinite(found.marginal_error.item())
+
+
+def test_targets_that_hardly_share_a_pixel(backend):
+    """Some masses are exchanged by a share of a pixel that is less than 1e-12."""
+    cost = np.array(
+        [
+            [0.7870327, 0.7899175, 0.05409376, 0.3692863, 0.1935276],
+            [0.213867, 0.8586419, 0.126755, 0.2967578, 0.8494604],
+            [0.9652314, 0.7081448, 0.2136872, 0.5449827, 0.05188253],
+            [0.6798842, 0.3682818, 0.5897003, 0.6695333, 0.5230498],
+            [0.5547374, 0.1981497, 0.4951874, 0.1254095, 0.5362449],
+            [0.7741048, 0.3936648, 0.01960042, 0.52775, 0.7412575],
+        ]
+    )
+    supply = np.array([0.3826999, 0.8716635, 0.7179852, 1.08901, 0.6159107, 0.4229119])
+    demand = np.array([1.047141, 0.9421154, 0.8440064, 0.9131637, 0.3537552])
+    supply *= demand.sum() / supply.sum()
+    _, passes, error = newton(backend, (cost[None], supply[None], demand[None]), 1e-3, 200)
+    assert (error <= 1e-6).all()
+    assert (passes < 200).all()
+
+
+@pytest.mark.parametrize("conductance", [1.0, 1e-8, 1e-16, 1e-200])
+def test_a_laplacian_of_two_groups(conductance):
+    """Two pairs with a weak edge between them: its potential difference is flow / conductance."""
+    weights = np.zeros((4, 4))
+    for (i, j), value in {(0, 2): 1.0, (1, 3): 2.0, (2, 3): conductance}.items():
+        weights[i, j] = weights[j, i] = value
+    flow = np.array([1.0, 0.0, 0.0, -1.0]) * conductance
+    potential = solve_laplacian(weights, flow)
+    expected = -np.array([0, conductance + 1, conductance, conductance + 1])
+    np.testing.assert_allclose(potential, expected, rtol=1e-12)
+
+
+def test_a_laplacian_without_an_edge():
+    weights = np.zeros((3, 3))
+    weights[0, 1] = weights[1, 0] = 2.0
+    potential = solve_laplacian(weights, np.array([1.0, -1.0, 0.0]))
+    np.testing.assert_array_equal(potential, [0, -0.5, 0])

@@ -78,6 +78,32 @@ def sinkhorn_image(
     return potential, done, error
 
 
+def solve_laplacian(weights: Array, right: Array) -> Array:
+    """The potentials of a graph's vertices for given flows, the first potential being 0.
+
+    Elimination without subtraction: conductances keep their relative precision however small they
+    are, so vertices that hardly anything connects get their potentials too. Vertices that nothing
+    connects with those before them get 0.
+
+    Args:
+        weights: conductances ``[K, K]``, symmetric; the diagonal plays no part.
+        right: flows ``[K]``, of sum 0.
+    """
+    w, r = weights.copy(), right.copy()
+    total = np.zeros(len(r))
+    for n in range(len(r) - 1, 0, -1):
+        total[n] = w[n, :n].sum()
+        if total[n] > 0:
+            part = w[:n, n] / total[n]
+            w[:n, :n] += np.outer(part, w[n, :n])
+            r[:n] += part * r[n]
+    x = np.zeros(len(r))
+    for n in range(1, len(r)):
+        if total[n] > 0:
+            x[n] = (r[n] + w[n, :n] @ x[:n]) / total[n]
+    return x
+
+
 def newton_image(
     cost: Array,
     supply: Array,
@@ -111,8 +137,8 @@ def newton_image(
         # Newton's step on log mass = log b: near the solution that on mass = b, tame far away.
         change = np.log(b / mass)
         change -= mass @ change / mass.sum()
-        jacobian = np.eye(len(u)) - (share * a) @ share.T / mass[:, None]
-        step = np.linalg.lstsq(jacobian, change, rcond=1e-12)[0]
+        # The derivative of the masses is the Laplacian of a graph: what targets share of pixels.
+        step = solve_laplacian((share * a) @ share.T, mass * change)
         step -= step.mean()
         size = np.ptp(step)
         u = u + blur * step * (1 if size < 1 else math.log1p(size) / size)
