@@ -35,18 +35,20 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = "point2mask 2"
 
 
-def load_predictor(path: str | Path) -> Predictor:
+def load_predictor(path: str | Path, device: str = "cpu") -> Predictor:
     """What predicts with the network on disk: of :func:`save_pretrained`, or of a training run.
 
     Args:
         path: folder of :func:`save_pretrained`, of a run, or of one of its checkpoints.
+        device: where its network is put.
 
     Raises:
         DataError: there is no network in the folder, or it is broken.
     """
-    if (Path(path) / CONFIG).is_file():
-        return from_pretrained(path)
-    return load_trained(path)
+    pretrained = (Path(path) / CONFIG).is_file()
+    predictor = from_pretrained(path) if pretrained else load_trained(path)
+    predictor.network.to(device)
+    return predictor
 
 
 def save_pretrained(predictor: Predictor, folder: str | Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import read_bounded, write_json
-from point2mask.data.json_files import MAX_JSON, decode_json
+from point2mask.data.files import write_json
+from point2mask.data.json_files import read_json
 from point2mask.data.making import Spreading
 from point2mask.data.training import training_clicks
 from point2mask.label.folder import NETWORK, LabelOptions, label_folder
@@ -115,8 +115,7 @@ def _improves(finished: list[Round]) -> bool:
 def _train(config: RunConfig, folder: Path, resume: bool, cpu: bool) -> dict[str, Any]:
     path = folder / "result.json"
     if resume and path.is_file():
-        content = read_bounded(path, "the result of a run", MAX_JSON)
-        return decode_json(content, path, dict[str, Any], "the result of a run")
+        return read_json(path, dict[str, Any], "the result of a run")
     return train(config, folder, resume=resume, cpu=cpu)
 
 

@@ -108,9 +108,7 @@ def run(args: argparse.Namespace) -> int:
         from point2mask.hub import load_predictor
         from point2mask.label.network import TrainedNetwork
 
-        predictor = load_predictor(args.checkpoint)
-        predictor.network.to(device_of(args))
-        network = TrainedNetwork(predictor)
+        network = TrainedNetwork(load_predictor(args.checkpoint, device_of(args)))
         categories = network.categories
     if args.categories is not None:
         categories = read_categories(args.categories)

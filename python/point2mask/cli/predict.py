@@ -127,11 +127,10 @@ def run(args: argparse.Namespace) -> int:
         records = [image.record for image in annotations.images]
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
-    predictor = load_predictor(args.checkpoint)
+    predictor = load_predictor(args.checkpoint, device_of(args))
     if args.quality is not None:
         merge = replace(predictor.merge, quality_things=args.quality, quality_stuff=args.quality)
         predictor = replace(predictor, merge=merge)
-    predictor.network.to(device_of(args))
     spreading = replace(spreading_of(args, 1), batch=args.batch)
     start = time.perf_counter()
     with leaving_out_broken(args.skip_broken) as on_broken, progress_bar("prediction") as progress:

@@ -11,7 +11,7 @@ import msgspec
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import link_or_copy, open_replacing, resolve_inside
-from point2mask.data.json_files import convert
+from point2mask.data.json_files import convert, read_json
 from point2mask.data.records import CategoryEntry
 from point2mask.data.results import (
     INDEX,
@@ -28,7 +28,6 @@ from point2mask.data.results import (
     check_places,
     locked,
     overlay_name,
-    read_struct,
     record_name,
     run_records,
     segments_of,
@@ -108,7 +107,7 @@ def write_index(folder: ResultFolder, run: RunRecord) -> Gathered:
         file.write(b'{"images":[')
         for name in run.file_names:
             path = resolve_inside(folder.root / RECORDS, record_name(name))
-            record = read_struct(path, PictureRecord, "the record of a picture", MAX_RECORD)
+            record = read_json(path, PictureRecord, "the record of a picture", MAX_RECORD)
             if record.annotation is None:
                 gathered.left_out[name] = record.left_out
                 continue
@@ -206,7 +205,7 @@ def _places(
 def _bring(folder: ResultFolder, target: ResultFolder, name: str, overlays: bool) -> None:
     """A picture's files into another folder, its record last."""
     record_path = resolve_inside(folder.root / RECORDS, record_name(name))
-    record = read_struct(record_path, PictureRecord, "the record of a picture", MAX_RECORD)
+    record = read_json(record_path, PictureRecord, "the record of a picture", MAX_RECORD)
     if record.annotation is not None:
         mask = Path(name).with_suffix(".png").as_posix()
         link_or_copy(resolve_inside(folder.root / MASKS, mask), target.root / MASKS / mask)

@@ -15,15 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, read_bounded, resolve_inside, write_bytes
-from point2mask.data.json_files import MAX_ID, convert
+from point2mask.data.files import normal_name, resolve_inside, write_bytes
+from point2mask.data.json_files import MAX_ID, convert, read_json
 from point2mask.data.panoptic import check_mask_names, mask_name, write_mask
 from point2mask.data.png import write_rgb
 from point2mask.data.records import (
@@ -39,7 +39,6 @@ MASKS, OVERLAYS, RECORDS, RUNS = "panoptic", "overlays", "records", "runs"
 # Folders of results, and the suffix of what is made in them.
 MADE = {MASKS: ".png", OVERLAYS: ".jpg", RECORDS: ".json"}
 MAX_RECORD, MAX_RUN = 2**24, 2**31  # bytes
-Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True)
@@ -140,18 +139,6 @@ def segments_of(record: PictureRecord, place: object) -> list[Segment]:
     return convert(record.annotation, _Annotation, place).segments_info
 
 
-def read_struct(path: Path, kind: type[Struct], expected: str, limit: int) -> Struct:
-    """A JSON file of a known layout.
-
-    Raises:
-        DataError: it cannot be read, or is not of the layout.
-    """
-    try:
-        return msgspec.json.decode(read_bounded(path, expected, limit), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: expected {expected}, but {error}") from error
-
-
 def write_struct(path: Path, value: msgspec.Struct) -> None:
     write_bytes(path, msgspec.json.encode(value) + b"\n")
 
@@ -176,7 +163,7 @@ class ResultFolder:
 
     def read_record(self, record: ImageRecord) -> PictureRecord:
         path = self.record_path(record)
-        return read_struct(path, PictureRecord, "the record of a picture", MAX_RECORD)
+        return read_json(path, PictureRecord, "the record of a picture", MAX_RECORD)
 
     def has(self, record: ImageRecord, signature: str, overlay: bool) -> int | None:
         """Segments of a picture that is there as it would be made, None if it has to be made.
@@ -313,7 +300,7 @@ def run_records(folder: ResultFolder) -> dict[Shard, RunRecord]:
             shard = Shard.parse(path.stem.replace("-of-", "/"))
         except ValueError as error:
             raise DataError(f"{path}: expected a name such as 3-of-40.json") from error
-        run = read_struct(path, RunRecord, "the record of a run", MAX_RUN)
+        run = read_json(path, RunRecord, "the record of a run", MAX_RUN)
         if any(normal_name(name, path) != name for name in run.file_names):
             raise DataError(f"{path}: expected names of pictures in their normal form")
         if len(run.file_names) != len(shard.of(run.pictures)):

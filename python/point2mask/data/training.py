@@ -20,7 +20,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
 from point2mask.data.png import read_rgb
-from point2mask.data.points import read_point_pngs, read_points, sample_image_points
+from point2mask.data.points import read_point_pngs, read_points, sample_image_points, sample_points
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
@@ -149,13 +149,8 @@ def training_clicks(config: SourceConfig, root: str | Path) -> PointLabels:
     source = read_source(config, root)
     if source.labels is not None:
         return source.labels
-    truth = source.truth
-    assert truth is not None  # SourceConfig sees to it
-    count, seed = config.points_per_segment, config.point_seed
-    return PointLabels(
-        dict(truth.categories),
-        [(image.record, sample_image_points(truth, image, count, seed)) for image in truth.images],
-    )
+    assert source.truth is not None  # SourceConfig sees to it
+    return sample_points(source.truth, config.points_per_segment, config.point_seed)
 
 
 class TrainingSet(Dataset[Loaded | Broken]):

@@ -300,6 +300,4 @@ def _network(checkpoint: Path, side: int | None, device: str) -> "TrainedNetwork
     from point2mask.hub import load_predictor
     from point2mask.label.network import TrainedNetwork
 
-    predictor = load_predictor(checkpoint)
-    predictor.network.to(device)
-    return TrainedNetwork(predictor, side)
+    return TrainedNetwork(load_predictor(checkpoint, device), side)
