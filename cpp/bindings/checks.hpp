@@ -32,6 +32,12 @@ inline std::optional<Tensor> as_contiguous(const std::optional<Tensor>& t) {
   return t ? std::optional(as_contiguous(*t)) : std::nullopt;
 }
 
+// The leading sizes of t, in the order of its axes.
+inline void sizes_of(const Tensor& t, auto&... sizes) {
+  std::int64_t axis = 0;
+  ((sizes = t.size(axis++)), ...);
+}
+
 // Throws std::invalid_argument, a ValueError in Python, with the parts as its message.
 template <typename... Parts>
 void require(bool holds, const Parts&... parts) {

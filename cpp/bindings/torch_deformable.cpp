@@ -28,6 +28,22 @@ void check_deformable(const char* op, const Tensor& value, const Tensor& where,
   require(shapes.is_cpu(), op, ": shapes must be on the CPU, on whatever device the others are");
 }
 
+// The arguments and sizes that both directions share; the rest is the caller's.
+template <template <typename> class Problem, typename T>
+Problem<T> reading(const Tensor& value, const Tensor& where, const Tensor& weight,
+                   const Tensor& shapes) {
+  Problem<T> p{};
+  p.value = value.const_data_ptr<T>();
+  p.where = where.const_data_ptr<T>();
+  p.weight = weight.const_data_ptr<T>();
+  p.shapes = shapes.const_data_ptr<std::int64_t>();
+  sizes_of(value, p.images, p.cells, p.heads, p.channels);
+  p.queries = where.size(1);
+  p.levels = where.size(3);
+  p.points = where.size(4);
+  return p;
+}
+
 Tensor deformable_attention(const Tensor& value, const Tensor& where, const Tensor& weight,
                             const Tensor& shapes) {
   constexpr const char* kOp = "deformable_attention";
@@ -36,19 +52,9 @@ Tensor deformable_attention(const Tensor& value, const Tensor& where, const Tens
                s = as_contiguous(shapes);
   Tensor output = torch::stable::new_empty(v, {v.size(0), x.size(1), v.size(2), v.size(3)});
   dispatch_floating(kOp, "value", v, [&]<typename T>() {
-    solve(kOp, v,
-          DeformableAttention<T>{.value = v.const_data_ptr<T>(),
-                                 .where = x.const_data_ptr<T>(),
-                                 .weight = a.const_data_ptr<T>(),
-                                 .shapes = s.const_data_ptr<std::int64_t>(),
-                                 .images = v.size(0),
-                                 .cells = v.size(1),
-                                 .queries = x.size(1),
-                                 .heads = v.size(2),
-                                 .channels = v.size(3),
-                                 .levels = x.size(3),
-                                 .points = x.size(4),
-                                 .output = output.mutable_data_ptr<T>()});
+    auto p = reading<DeformableAttention, T>(v, x, a, s);
+    p.output = output.mutable_data_ptr<T>();
+    solve(kOp, v, p);
   });
   return output;
 }
@@ -69,22 +75,12 @@ std::tuple<Tensor, Tensor, Tensor> deformable_attention_backward(const Tensor& g
   Tensor grad_value = torch::stable::empty_like(v), grad_where = torch::stable::empty_like(x),
          grad_weight = torch::stable::empty_like(a);
   dispatch_floating(kOp, "value", v, [&]<typename T>() {
-    solve(kOp, v,
-          DeformableAttentionBackward<T>{.grad_output = g.const_data_ptr<T>(),
-                                         .value = v.const_data_ptr<T>(),
-                                         .where = x.const_data_ptr<T>(),
-                                         .weight = a.const_data_ptr<T>(),
-                                         .shapes = s.const_data_ptr<std::int64_t>(),
-                                         .images = v.size(0),
-                                         .cells = v.size(1),
-                                         .queries = x.size(1),
-                                         .heads = v.size(2),
-                                         .channels = v.size(3),
-                                         .levels = x.size(3),
-                                         .points = x.size(4),
-                                         .grad_value = grad_value.mutable_data_ptr<T>(),
-                                         .grad_where = grad_where.mutable_data_ptr<T>(),
-                                         .grad_weight = grad_weight.mutable_data_ptr<T>()});
+    auto p = reading<DeformableAttentionBackward, T>(v, x, a, s);
+    p.grad_output = g.const_data_ptr<T>();
+    p.grad_value = grad_value.mutable_data_ptr<T>();
+    p.grad_where = grad_where.mutable_data_ptr<T>();
+    p.grad_weight = grad_weight.mutable_data_ptr<T>();
+    solve(kOp, v, p);
   });
   return {grad_value, grad_where, grad_weight};
 }

@@ -14,21 +14,29 @@ void check_geodesic(const char* op, const Tensor& edge_cost, const Tensor& seeds
                  edge_cost);
 }
 
+// The arguments and sizes that both directions share; the rest is the caller's.
+template <template <typename> class Problem, typename T>
+Problem<T> paths(const Tensor& edge_cost, const Tensor& seeds) {
+  Problem<T> p{};
+  p.edge_cost = edge_cost.const_data_ptr<T>();
+  p.seeds = seeds.const_data_ptr<std::int32_t>();
+  p.images = edge_cost.size(0);
+  p.height = edge_cost.size(2);
+  p.width = edge_cost.size(3);
+  p.targets = seeds.size(1);
+  p.points = seeds.size(2);
+  return p;
+}
+
 Tensor geodesic_distance(const Tensor& edge_cost, const Tensor& seeds) {
   constexpr const char* kOp = "geodesic_distance";
   check_geodesic(kOp, edge_cost, seeds);
   const Tensor c = as_contiguous(edge_cost), s = as_contiguous(seeds);
   Tensor distance = torch::stable::new_empty(c, {c.size(0), s.size(1), c.size(2), c.size(3)});
   dispatch_floating(kOp, "edge_cost", c, [&]<typename T>() {
-    solve(kOp, c,
-          GeodesicDistance<T>{.edge_cost = c.const_data_ptr<T>(),
-                              .seeds = s.const_data_ptr<std::int32_t>(),
-                              .images = c.size(0),
-                              .height = c.size(2),
-                              .width = c.size(3),
-                              .targets = s.size(1),
-                              .points = s.size(2),
-                              .distance = distance.mutable_data_ptr<T>()});
+    auto p = paths<GeodesicDistance, T>(c, s);
+    p.distance = distance.mutable_data_ptr<T>();
+    solve(kOp, c, p);
   });
   return distance;
 }
@@ -50,17 +58,11 @@ Tensor geodesic_distance_backward(const Tensor& grad_distance, const Tensor& edg
   const Tensor d = as_contiguous(distance), s = as_contiguous(seeds);
   Tensor grad_edge_cost = torch::stable::empty_like(c);
   dispatch_floating(kOp, "edge_cost", c, [&]<typename T>() {
-    solve(kOp, c,
-          GeodesicDistanceBackward<T>{.grad_distance = g.const_data_ptr<T>(),
-                                      .edge_cost = c.const_data_ptr<T>(),
-                                      .distance = d.const_data_ptr<T>(),
-                                      .seeds = s.const_data_ptr<std::int32_t>(),
-                                      .images = c.size(0),
-                                      .height = c.size(2),
-                                      .width = c.size(3),
-                                      .targets = s.size(1),
-                                      .points = s.size(2),
-                                      .grad_edge_cost = grad_edge_cost.mutable_data_ptr<T>()});
+    auto p = paths<GeodesicDistanceBackward, T>(c, s);
+    p.grad_distance = g.const_data_ptr<T>();
+    p.distance = d.const_data_ptr<T>();
+    p.grad_edge_cost = grad_edge_cost.mutable_data_ptr<T>();
+    solve(kOp, c, p);
   });
   return grad_edge_cost;
 }

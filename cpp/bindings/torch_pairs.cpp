@@ -63,6 +63,47 @@ void check_boundary_gradient(const char* op, const Tensor& grad_loss, const Tens
   check_argument(op, "pairs", pairs, {images, {"3", 3}}, ScalarType::Long, boundary);
 }
 
+// The arguments and sizes that an operator shares with its gradient; the rest is the caller's.
+
+template <template <typename> class Problem, typename T>
+Problem<T> differences(const Tensor& feature, std::int64_t directions, Norm norm) {
+  Problem<T> p{};
+  p.feature = feature.const_data_ptr<T>();
+  sizes_of(feature, p.images, p.channels, p.height, p.width);
+  p.directions = directions;
+  p.norm = norm;
+  return p;
+}
+
+template <template <typename> class Problem, typename T>
+Problem<T> affinity(const Tensor& logits, const Tensor& lab, const std::optional<Tensor>& valid,
+                    std::int64_t kernel_size, std::int64_t dilation, double theta,
+                    double threshold) {
+  Problem<T> p{};
+  p.logits = logits.const_data_ptr<T>();
+  p.lab = lab.const_data_ptr<T>();
+  p.valid = valid ? valid->const_data_ptr<bool>() : nullptr;
+  sizes_of(logits, p.images, p.channels, p.height, p.width);
+  p.kernel_size = kernel_size;
+  p.dilation = dilation;
+  p.theta = theta;
+  p.threshold = threshold;
+  return p;
+}
+
+template <template <typename> class Problem, typename T>
+Problem<T> boundaries(const Tensor& boundary, const Tensor& instance, const Tensor& semantic,
+                      std::int64_t kernel_size, std::int64_t dilation) {
+  Problem<T> p{};
+  p.boundary = boundary.const_data_ptr<T>();
+  p.instance = instance.const_data_ptr<std::int32_t>();
+  p.semantic = semantic.const_data_ptr<std::int32_t>();
+  sizes_of(boundary, p.images, p.height, p.width);
+  p.kernel_size = kernel_size;
+  p.dilation = dilation;
+  return p;
+}
+
 Tensor neighbor_difference(const Tensor& feature, std::int64_t directions,
                            const std::string& norm) {
   constexpr const char* kOp = "neighbor_difference";
@@ -73,15 +114,9 @@ Tensor neighbor_difference(const Tensor& feature, std::int64_t directions,
   Tensor difference =
       torch::stable::new_empty(f, {f.size(0), directions, f.size(2), f.size(3)}, f.scalar_type());
   dispatch_floating(kOp, "feature", f, [&]<typename T>() {
-    solve(kOp, f,
-          NeighborDifference<T>{.feature = f.const_data_ptr<T>(),
-                                .images = f.size(0),
-                                .channels = f.size(1),
-                                .height = f.size(2),
-                                .width = f.size(3),
-                                .directions = directions,
-                                .norm = kind,
-                                .difference = difference.mutable_data_ptr<T>()});
+    auto p = differences<NeighborDifference, T>(f, directions, kind);
+    p.difference = difference.mutable_data_ptr<T>();
+    solve(kOp, f, p);
   });
   return difference;
 }
@@ -95,17 +130,11 @@ Tensor neighbor_difference_backward(const Tensor& grad_difference, const Tensor&
                d = as_contiguous(difference);
   Tensor grad_feature = torch::stable::empty_like(f);
   dispatch_floating(kOp, "feature", f, [&]<typename T>() {
-    solve(kOp, f,
-          NeighborDifferenceBackward<T>{.grad_difference = g.const_data_ptr<T>(),
-                                        .feature = f.const_data_ptr<T>(),
-                                        .difference = d.const_data_ptr<T>(),
-                                        .images = f.size(0),
-                                        .channels = f.size(1),
-                                        .height = f.size(2),
-                                        .width = f.size(3),
-                                        .directions = d.size(1),
-                                        .norm = kind,
-                                        .grad_feature = grad_feature.mutable_data_ptr<T>()});
+    auto p = differences<NeighborDifferenceBackward, T>(f, d.size(1), kind);
+    p.grad_difference = g.const_data_ptr<T>();
+    p.difference = d.const_data_ptr<T>();
+    p.grad_feature = grad_feature.mutable_data_ptr<T>();
+    solve(kOp, f, p);
   });
   return grad_feature;
 }
@@ -121,20 +150,10 @@ std::tuple<Tensor, Tensor> lab_affinity_loss(const Tensor& logits, const Tensor&
   Tensor loss = torch::stable::new_empty(z, {z.size(0)}, z.scalar_type());
   Tensor pairs = torch::stable::new_empty(z, {z.size(0)}, ScalarType::Long);
   dispatch_floating(kOp, "logits", z, [&]<typename T>() {
-    solve(kOp, z,
-          LabAffinityLoss<T>{.logits = z.const_data_ptr<T>(),
-                             .lab = l.const_data_ptr<T>(),
-                             .valid = v ? v->const_data_ptr<bool>() : nullptr,
-                             .images = z.size(0),
-                             .channels = z.size(1),
-                             .height = z.size(2),
-                             .width = z.size(3),
-                             .kernel_size = kernel_size,
-                             .dilation = dilation,
-                             .theta = theta,
-                             .threshold = threshold,
-                             .loss = loss.mutable_data_ptr<T>(),
-                             .pairs = pairs.mutable_data_ptr<std::int64_t>()});
+    auto p = affinity<LabAffinityLoss, T>(z, l, v, kernel_size, dilation, theta, threshold);
+    p.loss = loss.mutable_data_ptr<T>();
+    p.pairs = pairs.mutable_data_ptr<std::int64_t>();
+    solve(kOp, z, p);
   });
   return {loss, pairs};
 }
@@ -150,21 +169,11 @@ Tensor lab_affinity_loss_backward(const Tensor& grad_loss, const Tensor& logits,
   const auto v = as_contiguous(valid);
   Tensor grad_logits = torch::stable::empty_like(z);
   dispatch_floating(kOp, "logits", z, [&]<typename T>() {
-    solve(kOp, z,
-          LabAffinityLossBackward<T>{.grad_loss = g.const_data_ptr<T>(),
-                                     .logits = z.const_data_ptr<T>(),
-                                     .lab = l.const_data_ptr<T>(),
-                                     .valid = v ? v->const_data_ptr<bool>() : nullptr,
-                                     .pairs = n.const_data_ptr<std::int64_t>(),
-                                     .images = z.size(0),
-                                     .channels = z.size(1),
-                                     .height = z.size(2),
-                                     .width = z.size(3),
-                                     .kernel_size = kernel_size,
-                                     .dilation = dilation,
-                                     .theta = theta,
-                                     .threshold = threshold,
-                                     .grad_logits = grad_logits.mutable_data_ptr<T>()});
+    auto p = affinity<LabAffinityLossBackward, T>(z, l, v, kernel_size, dilation, theta, threshold);
+    p.grad_loss = g.const_data_ptr<T>();
+    p.pairs = n.const_data_ptr<std::int64_t>();
+    p.grad_logits = grad_logits.mutable_data_ptr<T>();
+    solve(kOp, z, p);
   });
   return grad_logits;
 }
@@ -179,17 +188,10 @@ std::tuple<Tensor, Tensor> boundary_loss(const Tensor& boundary, const Tensor& i
   Tensor loss = torch::stable::new_empty(b, {b.size(0)}, b.scalar_type());
   Tensor pairs = torch::stable::new_empty(b, {b.size(0), 3}, ScalarType::Long);
   dispatch_floating(kOp, "boundary", b, [&]<typename T>() {
-    solve(kOp, b,
-          BoundaryLoss<T>{.boundary = b.const_data_ptr<T>(),
-                          .instance = i.const_data_ptr<std::int32_t>(),
-                          .semantic = s.const_data_ptr<std::int32_t>(),
-                          .images = b.size(0),
-                          .height = b.size(1),
-                          .width = b.size(2),
-                          .kernel_size = kernel_size,
-                          .dilation = dilation,
-                          .loss = loss.mutable_data_ptr<T>(),
-                          .pairs = pairs.mutable_data_ptr<std::int64_t>()});
+    auto p = boundaries<BoundaryLoss, T>(b, i, s, kernel_size, dilation);
+    p.loss = loss.mutable_data_ptr<T>();
+    p.pairs = pairs.mutable_data_ptr<std::int64_t>();
+    solve(kOp, b, p);
   });
   return {loss, pairs};
 }
@@ -203,18 +205,11 @@ Tensor boundary_loss_backward(const Tensor& grad_loss, const Tensor& boundary,
                i = as_contiguous(instance), s = as_contiguous(semantic), n = as_contiguous(pairs);
   Tensor grad_boundary = torch::stable::empty_like(b);
   dispatch_floating(kOp, "boundary", b, [&]<typename T>() {
-    solve(kOp, b,
-          BoundaryLossBackward<T>{.grad_loss = g.const_data_ptr<T>(),
-                                  .boundary = b.const_data_ptr<T>(),
-                                  .instance = i.const_data_ptr<std::int32_t>(),
-                                  .semantic = s.const_data_ptr<std::int32_t>(),
-                                  .pairs = n.const_data_ptr<std::int64_t>(),
-                                  .images = b.size(0),
-                                  .height = b.size(1),
-                                  .width = b.size(2),
-                                  .kernel_size = kernel_size,
-                                  .dilation = dilation,
-                                  .grad_boundary = grad_boundary.mutable_data_ptr<T>()});
+    auto p = boundaries<BoundaryLossBackward, T>(b, i, s, kernel_size, dilation);
+    p.grad_loss = g.const_data_ptr<T>();
+    p.pairs = n.const_data_ptr<std::int64_t>();
+    p.grad_boundary = grad_boundary.mutable_data_ptr<T>();
+    solve(kOp, b, p);
   });
   return grad_boundary;
 }

@@ -31,6 +31,27 @@ void check_problem(const char* op, const Tensor& cost, const char* of_targets_na
   check_like_cost(op, "demand", demand, {{"B", cost.size(0)}, {"N", cost.size(2)}}, cost);
 }
 
+// The arguments and sizes that all of the family share; the rest is the caller's.
+template <template <typename> class Problem, typename T>
+Problem<T> between(const Tensor& cost, const Tensor& demand) {
+  Problem<T> p{};
+  p.cost = cost.const_data_ptr<T>();
+  p.demand = demand.const_data_ptr<T>();
+  sizes_of(cost, p.images, p.targets, p.pixels);
+  return p;
+}
+
+// And those that a potential is read with.
+template <template <typename> class Problem, typename T>
+Problem<T> planned(const Tensor& cost, const Tensor& potential, const Tensor& demand,
+                   double epsilon, double demand_relaxation) {
+  auto p = between<Problem, T>(cost, demand);
+  p.potential = potential.const_data_ptr<T>();
+  p.epsilon = epsilon;
+  p.demand_relaxation = demand_relaxation;
+  return p;
+}
+
 std::tuple<Tensor, Tensor, Tensor> solve_with(auto solver, const Tensor& cost, const Tensor& supply,
                                               const Tensor& demand, double epsilon,
                                               std::int64_t max_iterations, double tolerance,
@@ -45,21 +66,18 @@ std::tuple<Tensor, Tensor, Tensor> solve_with(auto solver, const Tensor& cost, c
   Tensor iterations = torch::stable::new_empty(c, {c.size(0)}, ScalarType::Int);
   Tensor marginal_error = torch::stable::new_empty(c, {c.size(0)});
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    solver(c, Sinkhorn<T>{.cost = c.const_data_ptr<T>(),
-                          .supply = b.const_data_ptr<T>(),
-                          .demand = a.const_data_ptr<T>(),
-                          .initial_potential = start ? start->const_data_ptr<T>() : nullptr,
-                          .images = c.size(0),
-                          .targets = c.size(1),
-                          .pixels = c.size(2),
-                          .epsilon = epsilon,
-                          .max_iterations = max_iterations,
-                          .tolerance = tolerance,
-                          .supply_relaxation = supply_relaxation,
-                          .demand_relaxation = demand_relaxation,
-                          .potential = potential.mutable_data_ptr<T>(),
-                          .iterations = iterations.mutable_data_ptr<std::int32_t>(),
-                          .marginal_error = marginal_error.mutable_data_ptr<T>()});
+    auto p = between<Sinkhorn, T>(c, a);
+    p.supply = b.const_data_ptr<T>();
+    p.initial_potential = start ? start->const_data_ptr<T>() : nullptr;
+    p.epsilon = epsilon;
+    p.max_iterations = max_iterations;
+    p.tolerance = tolerance;
+    p.supply_relaxation = supply_relaxation;
+    p.demand_relaxation = demand_relaxation;
+    p.potential = potential.mutable_data_ptr<T>();
+    p.iterations = iterations.mutable_data_ptr<std::int32_t>();
+    p.marginal_error = marginal_error.mutable_data_ptr<T>();
+    solver(c, p);
   });
   return {potential, iterations, marginal_error};
 }
@@ -97,21 +115,14 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward(const Tensor& grad_potentia
   Tensor grad_cost = torch::stable::empty_like(c), grad_supply = torch::stable::empty_like(b),
          grad_demand = torch::stable::empty_like(a);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    solve(kOp, c,
-          SinkhornBackward<T>{.grad_potential = g.const_data_ptr<T>(),
-                              .cost = c.const_data_ptr<T>(),
-                              .supply = b.const_data_ptr<T>(),
-                              .demand = a.const_data_ptr<T>(),
-                              .potential = u.const_data_ptr<T>(),
-                              .images = c.size(0),
-                              .targets = c.size(1),
-                              .pixels = c.size(2),
-                              .epsilon = epsilon,
-                              .supply_relaxation = supply_relaxation,
-                              .demand_relaxation = demand_relaxation,
-                              .grad_cost = grad_cost.mutable_data_ptr<T>(),
-                              .grad_supply = grad_supply.mutable_data_ptr<T>(),
-                              .grad_demand = grad_demand.mutable_data_ptr<T>()});
+    auto p = planned<SinkhornBackward, T>(c, u, a, epsilon, demand_relaxation);
+    p.grad_potential = g.const_data_ptr<T>();
+    p.supply = b.const_data_ptr<T>();
+    p.supply_relaxation = supply_relaxation;
+    p.grad_cost = grad_cost.mutable_data_ptr<T>();
+    p.grad_supply = grad_supply.mutable_data_ptr<T>();
+    p.grad_demand = grad_demand.mutable_data_ptr<T>();
+    solve(kOp, c, p);
   });
   return {grad_cost, grad_supply, grad_demand};
 }
@@ -123,16 +134,9 @@ Tensor transport_plan(const Tensor& cost, const Tensor& potential, const Tensor&
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor plan = torch::stable::empty_like(c);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    solve(kOp, c,
-          TransportPlan<T>{.cost = c.const_data_ptr<T>(),
-                           .potential = u.const_data_ptr<T>(),
-                           .demand = a.const_data_ptr<T>(),
-                           .images = c.size(0),
-                           .targets = c.size(1),
-                           .pixels = c.size(2),
-                           .epsilon = epsilon,
-                           .demand_relaxation = demand_relaxation,
-                           .plan = plan.mutable_data_ptr<T>()});
+    auto p = planned<TransportPlan, T>(c, u, a, epsilon, demand_relaxation);
+    p.plan = plan.mutable_data_ptr<T>();
+    solve(kOp, c, p);
   });
   return plan;
 }
@@ -151,19 +155,12 @@ std::tuple<Tensor, Tensor, Tensor> transport_plan_backward(const Tensor& grad_pl
   Tensor grad_cost = torch::stable::empty_like(c), grad_potential = torch::stable::empty_like(u),
          grad_demand = torch::stable::empty_like(a);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    solve(kOp, c,
-          TransportPlanBackward<T>{.grad_plan = g.const_data_ptr<T>(),
-                                   .cost = c.const_data_ptr<T>(),
-                                   .potential = u.const_data_ptr<T>(),
-                                   .demand = a.const_data_ptr<T>(),
-                                   .images = c.size(0),
-                                   .targets = c.size(1),
-                                   .pixels = c.size(2),
-                                   .epsilon = epsilon,
-                                   .demand_relaxation = demand_relaxation,
-                                   .grad_cost = grad_cost.mutable_data_ptr<T>(),
-                                   .grad_potential = grad_potential.mutable_data_ptr<T>(),
-                                   .grad_demand = grad_demand.mutable_data_ptr<T>()});
+    auto p = planned<TransportPlanBackward, T>(c, u, a, epsilon, demand_relaxation);
+    p.grad_plan = g.const_data_ptr<T>();
+    p.grad_cost = grad_cost.mutable_data_ptr<T>();
+    p.grad_potential = grad_potential.mutable_data_ptr<T>();
+    p.grad_demand = grad_demand.mutable_data_ptr<T>();
+    solve(kOp, c, p);
   });
   return {grad_cost, grad_potential, grad_demand};
 }
@@ -174,14 +171,10 @@ Tensor transport_labels(const Tensor& cost, const Tensor& potential, const Tenso
   const Tensor c = as_contiguous(cost), u = as_contiguous(potential), a = as_contiguous(demand);
   Tensor labels = torch::stable::new_empty(c, {c.size(0), c.size(2)}, ScalarType::Int);
   dispatch_floating(kOp, "cost", c, [&]<typename T>() {
-    solve(kOp, c,
-          TransportLabels<T>{.cost = c.const_data_ptr<T>(),
-                             .potential = u.const_data_ptr<T>(),
-                             .demand = a.const_data_ptr<T>(),
-                             .images = c.size(0),
-                             .targets = c.size(1),
-                             .pixels = c.size(2),
-                             .labels = labels.mutable_data_ptr<std::int32_t>()});
+    auto p = between<TransportLabels, T>(c, a);
+    p.potential = u.const_data_ptr<T>();
+    p.labels = labels.mutable_data_ptr<std::int32_t>();
+    solve(kOp, c, p);
   });
   return labels;
 }

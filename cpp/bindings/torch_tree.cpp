@@ -48,6 +48,19 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> spanning_tree(const Tensor& edge_weig
   return {order, parent, edge, weight};
 }
 
+// The tree, and the sizes of what is filtered, `x`, in both directions; the rest is the caller's.
+template <template <typename> class Problem, typename T>
+Problem<T> filtering(const Tensor& x, const Tensor& order, const Tensor& parent,
+                     const Tensor& similarity, bool normalize) {
+  Problem<T> p{};
+  p.order = order.const_data_ptr<std::int32_t>();
+  p.parent = parent.const_data_ptr<std::int32_t>();
+  p.similarity = similarity.const_data_ptr<T>();
+  sizes_of(x, p.images, p.channels, p.pixels);
+  p.normalize = normalize;
+  return p;
+}
+
 Tensor tree_filter(const Tensor& feature, const Tensor& order, const Tensor& parent,
                    const Tensor& similarity, bool normalize) {
   constexpr const char* kOp = "tree_filter";
@@ -56,16 +69,10 @@ Tensor tree_filter(const Tensor& feature, const Tensor& order, const Tensor& par
                s = as_contiguous(similarity);
   Tensor output = torch::stable::empty_like(x);
   dispatch_floating(kOp, "feature", x, [&]<typename T>() {
-    solve(kOp, x,
-          TreeFilter<T>{.feature = x.const_data_ptr<T>(),
-                        .order = o.const_data_ptr<std::int32_t>(),
-                        .parent = p.const_data_ptr<std::int32_t>(),
-                        .similarity = s.const_data_ptr<T>(),
-                        .images = x.size(0),
-                        .channels = x.size(1),
-                        .pixels = x.size(2),
-                        .normalize = normalize,
-                        .output = output.mutable_data_ptr<T>()});
+    auto f = filtering<TreeFilter, T>(x, o, p, s, normalize);
+    f.feature = x.const_data_ptr<T>();
+    f.output = output.mutable_data_ptr<T>();
+    solve(kOp, x, f);
   });
   return output;
 }
@@ -92,20 +99,13 @@ std::tuple<Tensor, Tensor> tree_filter_backward(const Tensor& grad_output,
   Tensor grad_feature = torch::stable::empty_like(g);
   Tensor grad_similarity = torch::stable::new_empty(g, {both ? g.size(0) : 0, g.size(2)});
   dispatch_floating(kOp, "grad_output", g, [&]<typename T>() {
-    solve(kOp, g,
-          TreeFilterBackward<T>{
-              .grad_output = g.const_data_ptr<T>(),
-              .feature = x.const_data_ptr<T>(),
-              .output = y.const_data_ptr<T>(),
-              .order = o.const_data_ptr<std::int32_t>(),
-              .parent = p.const_data_ptr<std::int32_t>(),
-              .similarity = s.const_data_ptr<T>(),
-              .images = g.size(0),
-              .channels = g.size(1),
-              .pixels = g.size(2),
-              .normalize = normalize,
-              .grad_feature = grad_feature.mutable_data_ptr<T>(),
-              .grad_similarity = both ? grad_similarity.mutable_data_ptr<T>() : nullptr});
+    auto f = filtering<TreeFilterBackward, T>(g, o, p, s, normalize);
+    f.grad_output = g.const_data_ptr<T>();
+    f.feature = x.const_data_ptr<T>();
+    f.output = y.const_data_ptr<T>();
+    f.grad_feature = grad_feature.mutable_data_ptr<T>();
+    f.grad_similarity = both ? grad_similarity.mutable_data_ptr<T>() : nullptr;
+    solve(kOp, g, f);
   });
   return {grad_feature, grad_similarity};
 }
