@@ -184,7 +184,7 @@ def dry_run(
         "report.evaluate_images=1",
         *values,
     ]
-    common = ["train", recipe, "--cpu", "--out", str(run)]
+    common = ["train", recipe, "--device", "cpu", "--out", str(run)]
     stages["train, 3 steps"] = measured([*common, *changes, "schedule.epochs=1"], log)
     stages["train --resume, 3 more"] = measured(
         [*common, "--resume", *changes, "schedule.epochs=2"], log

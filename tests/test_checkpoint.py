@@ -47,7 +47,7 @@ if where == "writing":
             die()
         save(path, tensors)
     checkpoint.save_tensors = save_tensors
-train(run_config(root), root + "/" + where, cpu=True, make_module=Deadly)
+train(run_config(root), root + "/" + where, device="cpu", make_module=Deadly)
 """
 
 
@@ -72,7 +72,7 @@ def whole(root):
     """The folder of a run that nothing interrupted."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    train(run_config(root), root / "whole", cpu=True, make_module=runs.Semantic)
+    train(run_config(root), root / "whole", device="cpu", make_module=runs.Semantic)
     torch.set_num_threads(threads)
     return root / "whole"
 
@@ -107,8 +107,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(root, whole, threads, where):
     with threads(1):
         config = run_config(root)
         with pytest.raises(DataError, match="there is a run in it; --resume"):
-            train(config, root / where, cpu=True, make_module=runs.Semantic)
-        result = train(config, root / where, resume=True, cpu=True, make_module=runs.Semantic)
+            train(config, root / where, device="cpu", make_module=runs.Semantic)
+        result = train(config, root / where, resume=True, device="cpu", make_module=runs.Semantic)
     assert result["steps"] == 8
     names = ["step_00000006", "step_00000008"]
     assert [path.name for path in sorted(folder.iterdir())] == names
@@ -119,8 +119,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(root, whole, threads, where):
 def test_a_repeated_run_has_the_same_bits_and_another_seed_others(root, whole, threads):
     with threads(1):
         config = run_config(root)
-        train(config, root / "again", cpu=True, make_module=runs.Semantic)
-        train(replace(config, seed=1), root / "other", cpu=True, make_module=runs.Semantic)
+        train(config, root / "again", device="cpu", make_module=runs.Semantic)
+        train(replace(config, seed=1), root / "other", device="cpu", make_module=runs.Semantic)
     last = "checkpoints/step_00000008"
     assert contents(root / "again" / last) == contents(whole / last)
     assert contents(root / "other" / last) != contents(whole / last)
@@ -128,7 +128,7 @@ def test_a_repeated_run_has_the_same_bits_and_another_seed_others(root, whole, t
 
 def test_a_finished_run_is_left_alone(root, whole):
     before = contents(whole / "checkpoints/step_00000008")
-    result = train(run_config(root), whole, resume=True, cpu=True, make_module=runs.Semantic)
+    result = train(run_config(root), whole, resume=True, device="cpu", make_module=runs.Semantic)
     assert result["steps"] == 8
     assert contents(whole / "checkpoints/step_00000008") == before
 
@@ -137,7 +137,7 @@ def test_resuming_something_else_is_refused(root, whole):
     config = run_config(root)
     faster = replace(config, schedule=replace(config.schedule, learning_rate=1.0))
     with pytest.raises(DataError, match=r"schedule\.learning_rate"):
-        train(faster, whole, resume=True, cpu=True, make_module=runs.Semantic)
+        train(faster, whole, resume=True, device="cpu", make_module=runs.Semantic)
 
 
 def test_the_averages_are_loaded_for_prediction(whole):
@@ -218,7 +218,7 @@ def test_states_that_cannot_be(root, whole, tmp_path, changes, message):
             load_trained(run)
         return
     with pytest.raises(DataError, match=message):
-        train(run_config(root), run, resume=True, cpu=True, make_module=runs.Semantic)
+        train(run_config(root), run, resume=True, device="cpu", make_module=runs.Semantic)
 
 
 @pytest.mark.parametrize("file", [checkpoint.MODEL, checkpoint.OPTIMIZER, checkpoint.AVERAGE])
@@ -247,7 +247,7 @@ def test_tensors_that_cannot_be(root, whole, tmp_path, file, change):
     (path.parent / checkpoint.DIGESTS).unlink()
     checkpoint.write_digests(path.parent)
     with pytest.raises(DataError, match=messages[change]):
-        train(run_config(root), run, resume=True, cpu=True, make_module=runs.Semantic)
+        train(run_config(root), run, resume=True, device="cpu", make_module=runs.Semantic)
 
 
 def test_every_file_of_a_checkpoint_is_checked(whole, tmp_path):
@@ -278,7 +278,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(
     with pytest.raises(DataError, match=r"optimizer\.safetensors: .* damaged"):
         load_trained(run)
     with threads(1):
-        train(run_config(root), run, resume=True, cpu=True, make_module=runs.Semantic)
+        train(run_config(root), run, resume=True, device="cpu", make_module=runs.Semantic)
     assert "step_00000008/optimizer.safetensors: expected the bytes" in capsys.readouterr().err
     names = ["step_00000006", "step_00000008", "step_00000008.damaged"]
     assert sorted(path.name for path in folder.iterdir()) == names
@@ -291,7 +291,7 @@ def test_a_run_without_a_whole_checkpoint_does_not_begin_anew(root, whole, tmp_p
     (run / "checkpoints/step_00000006" / checkpoint.STATE).unlink()
     flip(run / "checkpoints/step_00000008" / checkpoint.MODEL)
     with pytest.raises(DataError, match=r"damaged; no whole checkpoint is left in .*checkpoints$"):
-        train(run_config(root), run, resume=True, cpu=True, make_module=runs.Semantic)
+        train(run_config(root), run, resume=True, device="cpu", make_module=runs.Semantic)
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert names == ["step_00000006", "step_00000008"]
 
@@ -331,7 +331,7 @@ if where == "evaluation":
     validation.evaluate = evaluate
 training.build_module = Stopping
 training.train.__kwdefaults__["make_module"] = Stopping
-sys.exit(main(["train", stoppable(root), "--out", out, "--cpu"]))
+sys.exit(main(["train", stoppable(root), "--out", out, "--device", "cpu"]))
 """
 
 
@@ -366,7 +366,9 @@ def test_sigterm_leaves_a_checkpoint_of_the_step(root, whole, tmp_path, threads,
     with threads(1):
         config = load_config(stoppable(root))
         before = signal.getsignal(signal.SIGTERM)
-        result = train(config, tmp_path / "run", resume=True, cpu=True, make_module=runs.Semantic)
+        result = train(
+            config, tmp_path / "run", resume=True, device="cpu", make_module=runs.Semantic
+        )
         assert signal.getsignal(signal.SIGTERM) is before
     assert result["quality"] is not None
     name = "step_00000008"

@@ -54,7 +54,7 @@ def train_rounds(
     rounds: int,
     *,
     resume: bool = False,
-    cpu: bool = False,
+    device: str | None = None,
     say: Callable[[str], None] = print,
     progress: Progress = ignore,
 ) -> list[Round]:
@@ -69,7 +69,7 @@ def train_rounds(
         out: the folder.
         rounds: at least 2.
         resume: go on with what there is in ``out``; a round that is finished is kept.
-        cpu: use no GPU.
+        device: where to work, as torch names it; by default a GPU where there is one.
         say: told in a sentence what is begun.
         progress: called after every picture that is labelled.
 
@@ -93,10 +93,10 @@ def train_rounds(
         if number > 1:
             labels = out / f"labels_{number}"
             say(f"round {number}: masks of the training pictures, into {labels}")
-            _grow(config, finished[-1].folder, labels, resume, cpu, progress)
+            _grow(config, finished[-1].folder, labels, resume, device, progress)
         say(f"round {number} of at most {rounds}: {folder}")
         current = config if number == 1 else _from_masks(config, out / f"labels_{number}")
-        finished.append(Round(number, folder, _train(current, folder, resume, cpu)))
+        finished.append(Round(number, folder, _train(current, folder, resume, device)))
     write_json(
         out / RESULT,
         [{"round": r.number, "folder": r.folder.name, **r.result} for r in finished],
@@ -112,15 +112,20 @@ def _improves(finished: list[Round]) -> bool:
     return before is None or last is None or last > before
 
 
-def _train(config: RunConfig, folder: Path, resume: bool, cpu: bool) -> dict[str, Any]:
+def _train(config: RunConfig, folder: Path, resume: bool, device: str | None) -> dict[str, Any]:
     path = folder / "result.json"
     if resume and path.is_file():
         return read_json(path, dict[str, Any], "the result of a run")
-    return train(config, folder, resume=resume, cpu=cpu)
+    return train(config, folder, resume=resume, device=device)
 
 
 def _grow(
-    config: RunConfig, run: Path, labels: Path, resume: bool, cpu: bool, progress: Progress
+    config: RunConfig,
+    run: Path,
+    labels: Path,
+    resume: bool,
+    device: str | None,
+    progress: Progress,
 ) -> None:
     """Masks of the training pictures, grown by a run's network from their clicks."""
     source = config.data.train
@@ -128,7 +133,7 @@ def _grow(
         assigner=NETWORK,
         checkpoint=run,
         network_side=round(ENLARGED * config.augment.test_short_side),
-        device="cuda" if torch.cuda.is_available() and not cpu else "cpu",
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
     )
     clicks = training_clicks(source, config.data.root)
     images = Path(config.data.root) / source.images

@@ -192,10 +192,18 @@ def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     assert "point2mask points sample --help" in fails(capsys, "points", "sample")
     assert "COMMAND" in fails(capsys)
     assert "unrecognized arguments: a=1" in fails(capsys, "info", "a=1")
-    unknown = fails(capsys, "train", "demo", "--cpu", "a=1", "--b=2")
+    unknown = fails(capsys, "train", "demo", "--device", "cpu", "a=1", "--b=2")
     assert "unrecognized arguments: a=1 --b=2" in unknown
     assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")
     read_panoptic(shapes)  # the failed commands left the data set alone
+
+
+@pytest.mark.parametrize("command", [("train",), ("sweep", "--table", "beta")])
+def test_a_device_is_refused_before_any_work(capsys, tmp_path, command):
+    given = [*command, "shapes_tiny", "--out", tmp_path / "out", "--device"]
+    assert "--device: expected cpu, cuda or cuda:N, got 'tpu'" in fails(capsys, *given, "tpu")
+    assert "--device cuda:99: this machine has" in fails(capsys, *given, "cuda:99")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("position", [0, 1])

@@ -25,7 +25,15 @@ def test_a_sweep_survives_a_run_that_fails(tmp_path, capsys):
     )
     save_config(tmp_path / "run.yaml", config)
     out = tmp_path / "out"
-    arguments = ["sweep", tmp_path / "run.yaml", "schedule.epochs=1", "--cpu", "--out", out]
+    arguments = [
+        "sweep",
+        tmp_path / "run.yaml",
+        "schedule.epochs=1",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    ]
     arguments += ["--vary", "data.train.images=images/train,images/none", "--seeds", "3"]
     arguments = [str(argument) for argument in arguments]
     assert main(arguments) == 2

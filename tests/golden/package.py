@@ -86,7 +86,7 @@ def _trained(folder: Path, network: str, kind: str) -> dict[str, str]:
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe))  # JSON is YAML
     run = folder / name.replace(" ", "_")
-    command("train", path, "--out", run, "--cpu")
+    command("train", path, "--out", run, "--device", "cpu")
     result = json.loads((run / "result.json").read_text())
     numbers = {key: result[key] for key in ("losses", "quality")}
     (checkpoint,) = (run / "checkpoints").iterdir()

@@ -27,7 +27,7 @@ def data(tmp_path_factory):
     runs.write_data(root)
     config = runs.config(root)
     config = replace(config, schedule=replace(config.schedule, epochs=1))
-    train(config, root / "run", cpu=True, make_module=runs.Semantic)
+    train(config, root / "run", device="cpu", make_module=runs.Semantic)
     dataset = read_panoptic(root / "annotations" / "panoptic_val.json")
     write_points(root / "points.json", sample_points(dataset))
     return dataset, root

@@ -30,7 +30,7 @@ def network(root, tmp_path_factory):
     config = runs.config(root)
     config = replace(config, schedule=replace(config.schedule, epochs=1))
     out = tmp_path_factory.mktemp("run")
-    train(config, out, cpu=True, make_module=runs.Semantic)
+    train(config, out, device="cpu", make_module=runs.Semantic)
     return TrainedNetwork(load_predictor(out))
 
 

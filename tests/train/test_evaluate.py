@@ -229,7 +229,15 @@ schedule: {{epochs: 1, milestones: [], batch_size: 2}}
 def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys):
     config, out = tmp_path / "small.yaml", tmp_path / "run"
     config.write_text(CONFIG.format(root=root))
-    command = ["train", str(config), "--out", str(out), "schedule.learning_rate=2e-4", "--cpu"]
+    command = [
+        "train",
+        str(config),
+        "--out",
+        str(out),
+        "schedule.learning_rate=2e-4",
+        "--device",
+        "cpu",
+    ]
     assert main(command) == 0
     printed = capsys.readouterr()
     assert "thing_dice" in printed.out

@@ -21,6 +21,7 @@ from point2mask.models import make_network
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.train.build import build_module
 from point2mask.train.errors import Stopped
+from point2mask.train.launch import launch
 from point2mask.train.module import TrainingModule
 from point2mask.train.train import train
 
@@ -79,7 +80,7 @@ def train_and_compare(root, out):
         kept.append(build_module(config))
         return kept[-1]
 
-    result = train(short(root), out, cpu=True, processes=2, make_module=make)
+    result = train(short(root), out, device="cpu", processes=2, make_module=make)
     assert result["processes"] == 2, result
     own = torch.cat([p.detach().flatten() for p in kept[0].parameters()])
     both = [torch.empty_like(own) for _ in range(2)]
@@ -99,7 +100,13 @@ def test_two_processes(root, tmp_path):
     folder = tmp_path / "checkpoints/step_00000002"
     assert {p.name for p in folder.glob("random_*.json")} == {"random_0.json", "random_1.json"}
     with pytest.raises(DataError, match="expected processes as before, 2, got 1"):
-        train(short(root), tmp_path, cpu=True, resume=True)
+        train(short(root), tmp_path, device="cpu", resume=True)
+
+
+def test_one_gpu_is_for_one_process(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(DataError, match="expected cuda or cpu for 2 processes, got cuda:1"):
+        launch("cuda:1", None)
 
 
 def stop_one(root, out):
@@ -117,7 +124,7 @@ def stop_one(root, out):
         return Stopping(make_network(config.network), config.loss, config.supervision)
 
     try:
-        train(config, out, cpu=True, processes=2, make_module=make)
+        train(config, out, device="cpu", processes=2, make_module=make)
     except Stopped as error:
         rank = torch.distributed.get_rank()
         (Path(out) / f"stopped_{rank}").write_text(str(error))
@@ -158,7 +165,7 @@ def curve(root, out, architecture):
         schedule=replace(config.schedule, epochs=2, batch_size=4, learning_rate=1e-3),
         report=replace(config.report, log_steps=1, pictures=0),
     )
-    train(config, out, cpu=True, make_module=Double)
+    train(config, out, device="cpu", make_module=Double)
 
 
 @pytest.mark.slow

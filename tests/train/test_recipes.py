@@ -195,7 +195,7 @@ def test_two_steps_on_real_data(name, folder, data_root, tmp_path):
         return module
 
     with pytest.raises(Enough):
-        train(config, tmp_path, cpu=True, make_module=make)
+        train(config, tmp_path, device="cpu", make_module=make)
     assert len(steps) == 2
     assert all(torch.isfinite(torch.tensor(list(step.values()))).all() for step in steps)
 

@@ -35,7 +35,16 @@ def two_rounds(config, tmp_path_factory):
     """A folder of two rounds, from the command line."""
     folder = tmp_path_factory.mktemp("rounds")
     save_config(folder / "recipe.yaml", config)
-    command = ["train", folder / "recipe.yaml", "--cpu", "--rounds", 2, "--out", folder / "out"]
+    command = [
+        "train",
+        folder / "recipe.yaml",
+        "--device",
+        "cpu",
+        "--rounds",
+        2,
+        "--out",
+        folder / "out",
+    ]
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         assert main([str(part) for part in command]) == 0
     return folder / "out", out.getvalue(), err.getvalue()
@@ -73,8 +82,8 @@ def test_what_is_finished_is_kept(config, two_rounds, tmp_path):
     shutil.rmtree(out / "round_2")
     next((out / "labels_2/records").rglob("*.json")).unlink()
     with pytest.raises(DataError, match="--resume goes on with it"):
-        train_rounds(config, out, 2, cpu=True)
-    again = train_rounds(config, out, 2, resume=True, cpu=True)
+        train_rounds(config, out, 2, device="cpu")
+    again = train_rounds(config, out, 2, resume=True, device="cpu")
     assert (out / "round_1/result.json").stat().st_mtime_ns == before
     assert again[1].result["losses"] == whole[1]["losses"]
 
@@ -93,7 +102,7 @@ def test_later_rounds_follow_validation(config, tmp_path, monkeypatch, qualities
     monkeypatch.setattr(module, "train", train)
     monkeypatch.setattr(module, "_grow", lambda *_: None)
     (tmp_path / "out").mkdir()
-    finished = train_rounds(config, tmp_path / "out", 4, cpu=True)
+    finished = train_rounds(config, tmp_path / "out", 4, device="cpu")
     assert [entry.number for entry in finished] == list(range(1, made + 1))
 
 
@@ -104,10 +113,10 @@ def test_quality_is_none_without_validation(tmp_path):
 def test_what_cannot_be_done_is_refused(config, tmp_path, monkeypatch):
     masks = replace(config, supervision=replace(config.supervision, kind="masks"))
     with pytest.raises(DataError, match=r"supervision\.kind: expected points"):
-        train_rounds(masks, tmp_path / "out", 2, cpu=True)
+        train_rounds(masks, tmp_path / "out", 2, device="cpu")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(DataError, match="one process"):
-        train_rounds(config, tmp_path / "out", 2, cpu=True)
+        train_rounds(config, tmp_path / "out", 2, device="cpu")
     assert not (tmp_path / "out").exists()
 
 

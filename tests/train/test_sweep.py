@@ -108,7 +108,7 @@ class Trainer:
                 return super().forward(batch, step)
 
         try:
-            train(trial.config, trial.folder, resume=True, cpu=True, make_module=Watched)
+            train(trial.config, trial.folder, resume=True, device="cpu", make_module=Watched)
         except DataError as error:
             return str(error)
         return None
@@ -167,7 +167,7 @@ def test_a_result_of_other_values_does_not_count(config, tmp_path):
 
 def test_a_run_has_no_result_before_it_is_finished_again(config, tmp_path):
     made = load_config(config)
-    train(made, tmp_path, cpu=True, make_module=runs.Semantic)
+    train(made, tmp_path, device="cpu", make_module=runs.Semantic)
     longer = replace(made, schedule=replace(made.schedule, epochs=2))
     (trial,) = plan(config, ["schedule.epochs=2"], vary("seed=0"), tmp_path, [])
     trainer = Trainer({tmp_path.name: 4})

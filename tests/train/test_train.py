@@ -46,7 +46,7 @@ def test_a_run_from_points_to_a_result(root, tmp_path, capsys):
     """The method's own module, with validation, pictures and files."""
     config = with_schedule(runs.config(root), epochs=1, ema_decay=0.5)
     config = with_data(config, val=runs.source("val"))
-    result = train(config, tmp_path, cpu=True)
+    result = train(config, tmp_path, device="cpu")
     assert result == json.loads((tmp_path / "result.json").read_text())
     assert (result["steps"], result["images"], result["empty_batches"]) == (3, 6, 0)
     assert {"loss", "thing_dice", "semantic_point"} <= result["losses"].keys()
@@ -66,7 +66,7 @@ def test_steps_make_a_run_of_few_images_as_long_as_it_should_be(root, tmp_path, 
     """Epochs are equal parts of it: three of 7 steps, though a pass takes 3."""
     given = with_schedule(runs.config(root), steps=7)
     given = replace(given, supervision=replace(given.supervision, transport_warmup=7))
-    result = train(given, tmp_path, cpu=True, make_module=runs.Semantic)
+    result = train(given, tmp_path, device="cpu", make_module=runs.Semantic)
     assert (result["steps"], result["epochs"]) == (7, 3)
     told = capsys.readouterr().err
     assert "warning: supervision.transport_warmup=7, but the run ends after 7 steps" in told
@@ -84,11 +84,11 @@ def test_a_run_of_a_network_of_segments_goes_on_to_the_same_bits(architecture, r
         pseudo_masks=PseudoMaskOptions(transport=transport), transport_warmup=1
     )
     config = replace(with_schedule(config, epochs=2), supervision=supervision)
-    whole = train(config, tmp_path / "whole", cpu=True)
+    whole = train(config, tmp_path / "whole", device="cpu")
     assert {"segment_class", "segment_dice", "segment_entropy"} <= whole["losses"].keys()
     assert not any(name.startswith(("thing_", "stuff_")) for name in whole["losses"])
-    train(with_schedule(config, epochs=1), tmp_path / "parts", cpu=True)
-    train(config, tmp_path / "parts", cpu=True, resume=True)
+    train(with_schedule(config, epochs=1), tmp_path / "parts", device="cpu")
+    train(config, tmp_path / "parts", device="cpu", resume=True)
     states = [load_trained(tmp_path / run).network.state_dict() for run in ("whole", "parts")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -96,14 +96,14 @@ def test_a_run_of_a_network_of_segments_goes_on_to_the_same_bits(architecture, r
 def test_full_masks(root, tmp_path):
     config = with_schedule(runs.config(root), epochs=1)
     config = replace(config, supervision=SupervisionConfig(kind="masks"))
-    assert train(config, tmp_path, cpu=True)["steps"] == 3
+    assert train(config, tmp_path, device="cpu")["steps"] == 3
 
 
 def test_a_run_without_validation_leaves_pictures_too(root, tmp_path):
     """Clicks, the masks learned from, and predictions of the last batch, large, with a legend."""
     config = with_schedule(runs.config(root), epochs=1)
     config = replace(config, report=replace(config.report, pictures=1))
-    assert train(config, tmp_path, cpu=True)["quality"] is None
+    assert train(config, tmp_path, device="cpu")["quality"] is None
     (path,) = (tmp_path / "pictures").iterdir()
     assert path.name == "training_0.png"
     picture = read_rgb(path)
@@ -125,7 +125,7 @@ def test_training_learns(root, tmp_path):
     config = with_schedule(
         runs.config(root), epochs=8, milestones=(), learning_rate=2e-3, clip_norm=10.0
     )
-    train(config, tmp_path, cpu=True, make_module=Watched)
+    train(config, tmp_path, device="cpu", make_module=Watched)
     assert len(seen) == 24
     assert sum(seen[-6:]) < 0.95 * sum(seen[:6])  # a loss that stands still varies by a percent
 
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(root, tmp_path, value, text):
 
     message = rf"^step 2: loss 'other' is {text}; images: 00000\d\.png, 00000\d\.png$"
     with pytest.raises(TrainingError, match=message):
-        train(runs.config(root), tmp_path, cpu=True, make_module=Exploding)
+        train(runs.config(root), tmp_path, device="cpu", make_module=Exploding)
 
 
 def test_the_image_whose_loss_is_not_finite_is_named(root, tmp_path):
@@ -150,7 +150,7 @@ def test_the_image_whose_loss_is_not_finite_is_named(root, tmp_path):
             return {"semantic": losses["semantic"] * math.nan}, masks
 
     with pytest.raises(TrainingError, match=r"^step 1: loss 'semantic' is nan; images: \w+\.png$"):
-        train(runs.config(root), tmp_path, cpu=True, make_module=Telling)
+        train(runs.config(root), tmp_path, device="cpu", make_module=Telling)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(root, tmp_path):
@@ -162,7 +162,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run(root, tmp_path):
             return losses | {"steep": zero.abs().sqrt()}, masks
 
     with pytest.raises(TrainingError, match=r"^step 1: the norm of the gradient is (nan|inf); im"):
-        train(runs.config(root), tmp_path, cpu=True, make_module=Steep)
+        train(runs.config(root), tmp_path, device="cpu", make_module=Steep)
 
 
 def test_any_other_error_says_where_it_was(root, tmp_path):
@@ -171,7 +171,7 @@ def test_any_other_error_says_where_it_was(root, tmp_path):
             raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no") as error:
-        train(runs.config(root), tmp_path, cpu=True, make_module=Failing)
+        train(runs.config(root), tmp_path, device="cpu", make_module=Failing)
     assert error.value.__notes__[0].startswith("at step 1, images: 00000")
 
 
@@ -197,7 +197,7 @@ def test_empty_batches_and_broken_images_are_counted(root, tmp_path):
             calls.append(batch.names)
             return super().forward(batch, step)
 
-    result = train(config, tmp_path / "run", cpu=True, make_module=Counting)
+    result = train(config, tmp_path / "run", device="cpu", make_module=Counting)
     # Of 6 images 3 have no clicks and one cannot be read: 4 empty batches in each of 3 epochs.
     assert result["empty_batches"] == 12
     assert result["steps"] == 18
@@ -205,7 +205,7 @@ def test_empty_batches_and_broken_images_are_counted(root, tmp_path):
     assert sorted(calls) == [("000004.png",)] * 3 + [("000005.png",)] * 3
     strict = with_data(config, skip_broken=False, workers=1)
     with pytest.raises(DataError, match=r"^[^\n]*000006\.png: expected a picture[^\n]*$"):
-        train(strict, tmp_path / "strict", cpu=True, make_module=Counting)
+        train(strict, tmp_path / "strict", device="cpu", make_module=Counting)
 
 
 def test_an_epoch_without_anything_to_learn_from_is_no_success(root, tmp_path, capsys):
@@ -217,7 +217,12 @@ def test_an_epoch_without_anything_to_learn_from_is_no_success(root, tmp_path, c
     shutil.copytree(root / "annotations", tmp_path / "annotations")
     config = with_data(runs.config(tmp_path), train=source, skip_broken=True)
     save_config(tmp_path / "run.yaml", config)
-    assert main(["train", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"), "--cpu"]) == 2
+    assert (
+        main(
+            ["train", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"]
+        )
+        == 2
+    )
     last = capsys.readouterr().err.splitlines()[-1]
     assert "epoch 1: nothing to learn from in any of 6 images; 6 cannot be read, as " in last
     assert not (tmp_path / "run/result.json").exists()
@@ -230,7 +235,7 @@ def test_an_epoch_without_anything_to_learn_from_is_no_success(root, tmp_path, c
     source = replace(source, images="whole", annotations=None, points="points.json")
     config = with_data(config, train=source, skip_without_things=False)
     with pytest.raises(TrainingError, match=r"in any of 6 images$"):
-        train(config, tmp_path / "again", cpu=True, make_module=runs.Semantic)
+        train(config, tmp_path / "again", device="cpu", make_module=runs.Semantic)
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(root, tmp_path):
@@ -313,17 +318,17 @@ def test_averages():
 
 def test_bfloat16_runs(root, tmp_path):
     config = with_schedule(runs.config(root), epochs=1, precision="bfloat16")
-    result = train(config, tmp_path, cpu=True)
+    result = train(config, tmp_path, device="cpu")
     assert math.isfinite(result["losses"]["loss"])
 
 
 def test_wrong_set_ups(root, tmp_path, monkeypatch):
     config = runs.config(root)
     with pytest.raises(DataError, match="expected 2 processes, got 1; start them with: torchrun"):
-        train(config, tmp_path, cpu=True, processes=2)
+        train(config, tmp_path, device="cpu", processes=2)
     wrong = replace(config, network=replace(config.network, num_stuff=3))
     with pytest.raises(DataError, match="network of 6 thing and 4 stuff classes, got num_things=6"):
-        train(wrong, tmp_path, cpu=True, make_module=runs.Semantic)
+        train(wrong, tmp_path, device="cpu", make_module=runs.Semantic)
     four = SimpleNamespace(
         num_processes=4,
         process_index=0,
@@ -333,4 +338,4 @@ def test_wrong_set_ups(root, tmp_path, monkeypatch):
     )
     monkeypatch.setattr("point2mask.train.train.launch", lambda cpu, processes: four)
     with pytest.raises(DataError, match="schedule: batch_size must be a multiple of processes x"):
-        train(config, tmp_path, cpu=True, make_module=runs.Semantic)
+        train(config, tmp_path, device="cpu", make_module=runs.Semantic)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import Subparsers, UsageError, add_command, positive
+from point2mask.cli.device import add_device, device_of
 from point2mask.cli.label import add_prompts
-from point2mask.cli.making import add_device, device_of
 
 if TYPE_CHECKING:
     from point2mask.app import Project

@@ -16,12 +16,11 @@ from point2mask.cli.command import (
     progress_bar,
     share,
 )
+from point2mask.cli.device import add_device, device_of
 from point2mask.cli.making import (
-    add_device,
     add_frame,
     add_skip_broken,
     add_spreading,
-    device_of,
     leaving_out_broken,
     report_made,
     spreading_of,

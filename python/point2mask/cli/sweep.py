@@ -19,6 +19,7 @@ from point2mask.cli.command import (
     positive,
     write_result,
 )
+from point2mask.cli.device import add_device, device_of
 from point2mask.cli.tables import percent, print_tables, table
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--processes", type=positive, default=1, metavar="N", help="of every run (default: 1)"
     )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    add_device(parser)
     add_json(parser)
 
 
@@ -74,10 +75,10 @@ def run(args: argparse.Namespace) -> int:
 
     variants = TABLES[args.table] if args.table else vary(args.vary)
     trials = plan(args.recipe, args.overrides, variants, args.out, args.seeds)
-    flags = ["--cpu"] if args.cpu else []
+    flags = ["--device", device_of(args), "--resume"]
 
     def start(trial: "Trial") -> str | None:
-        words = ["train", args.recipe, *trial.overrides, "--out", trial.folder, "--resume", *flags]
+        words = ["train", args.recipe, *trial.overrides, "--out", trial.folder, *flags]
         return train_in_process([str(word) for word in words], trial.folder, args.processes)
 
     outcomes = sweep(trials, args.out, start, say)

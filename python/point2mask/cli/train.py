@@ -17,6 +17,7 @@ from point2mask.cli.command import (
     progress_bar,
     write_result,
 )
+from point2mask.cli.device import add_device, device_of
 from point2mask.cli.tables import percent, print_tables, quality_table, table
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="N",
         help="how many processes must take part, or it is an error",
     )
-    parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    add_device(parser)
     add_json(parser)
 
 
@@ -95,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.rounds > 1:
             return _train_rounds(args, config, out)
-        result = train(config, out, resume=args.resume, processes=args.processes, cpu=args.cpu)
+        result = train(
+            config, out, resume=args.resume, processes=args.processes, device=device_of(args)
+        )
     except TrainingError as error:
         raise UsageError(str(error)) from error
     except Stopped as error:
@@ -122,7 +125,7 @@ def _train_rounds(args: argparse.Namespace, config: "RunConfig", out: Path) -> i
             out,
             args.rounds,
             resume=args.resume,
-            cpu=args.cpu,
+            device=device_of(args),
             say=lambda text: print(text, file=sys.stderr),
             progress=progress,
         )

@@ -11,23 +11,30 @@ import torch
 from point2mask.data.errors import DataError
 
 
-def launch(cpu: bool, processes: int | None) -> Any:
+def launch(device: str | None, processes: int | None) -> Any:
     """accelerate's object for this process.
 
     Args:
-        cpu: do not use a GPU.
+        device: where to work, as torch names it; one with a number is for one process alone. By
+            default each process takes a GPU where there is one.
         processes: how many were meant to be started, if that is known.
 
     Raises:
         DataError: accelerate works with another number of processes than were started, which has
-            happened silently; start several with torchrun.
+            happened silently; start several with torchrun. Or one GPU for several processes.
     """
     from accelerate import Accelerator
 
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = None if device is None else torch.device(device)
+    if chosen is not None and chosen.index is not None and chosen.type == "cuda":
+        if started > 1:
+            raise DataError(f"expected cuda or cpu for {started} processes, got {device}")
+        torch.cuda.set_device(chosen)
     # The module sees to it that every parameter gets a gradient in every step, as
     # data-parallel training wants it by default.
+    cpu = chosen is not None and chosen.type == "cpu"
     accelerator = Accelerator(cpu=cpu, mixed_precision="no")
-    started = int(os.environ.get("WORLD_SIZE", "1"))
     for expected in (started, processes or started):
         if accelerator.num_processes != expected:
             raise DataError(

@@ -47,7 +47,7 @@ def train(
     *,
     resume: bool = False,
     processes: int | None = None,
-    cpu: bool = False,
+    device: str | None = None,
     make_module: MakeModule = build_module,
 ) -> dict[str, Any]:
     """Trains a network and returns what is also written to ``result.json``.
@@ -63,7 +63,8 @@ def train(
         out: folder of the run.
         resume: go on from the last checkpoint in ``out``, if there is one.
         processes: how many were meant to be started; checked.
-        cpu: do not use a GPU.
+        device: where to work, as torch names it: ``cpu``, ``cuda`` or, for one process, ``cuda:N``;
+            by default each process takes a GPU where there is one.
         make_module: for another module than the method's.
 
     Raises:
@@ -71,7 +72,7 @@ def train(
         TrainingError: a loss or the gradient is not finite, or there is nothing to learn from.
         Stopped: SIGTERM came; a checkpoint is written.
     """
-    run = Run(config, Path(out), launch(cpu, processes), make_module)
+    run = Run(config, Path(out), launch(device, processes), make_module)
     with run.alone():
         run.open(resume)
         try:
