@@ -55,7 +55,10 @@ def test_csv_by_hand(photos, tmp_path):
         (HEAD, r"clicks\.csv: expected points, got none"),
         (HEAD + "a.png,1,1\n", r"clicks\.csv:2: expected 4 columns, got 3"),
         (HEAD + "a.png,1,1,cat\na.png,one,1,cat\n", r"clicks\.csv:3: x: expected a number"),
-        (HEAD + "a.png,nan,1,cat\n", r"clicks\.csv:2: expected a point inside 8 x 5 pixels"),
+        (HEAD + "a.png,nan,1,cat\n", r"clicks\.csv:2: x: expected a number, got 'nan'"),
+        (HEAD + "a.png,1_0,1,cat\n", r"clicks\.csv:2: x: expected a number, got '1_0'"),
+        (HEAD + 'a.png,"1,5",1,cat\n', r"clicks\.csv:2: x: expected a number, got '1,5'"),
+        ("image;x;y;category\na.png;1.234,5;1;cat\n", r"clicks\.csv:2: x: expected a number"),
         (HEAD + "a.png,8.1,1,cat\n", r"clicks\.csv:2: expected a point inside 8 x 5 pixels"),
         (HEAD + "a.png,1,-0.1,cat\n", r"clicks\.csv:2: expected a point inside"),
         (HEAD + "a.png,1,1,cat\na.png,1.5,1,dog\n", r":3: expected at most one point .*csv:2$"),
@@ -78,3 +81,21 @@ def test_csv_in_another_encoding(photos, tmp_path):
     (tmp_path / "clicks.csv").write_bytes(HEAD.encode() + b"a.png,1,1,\xff\n")
     with pytest.raises(DataError, match=r"clicks\.csv: expected UTF-8 text"):
         read_csv(tmp_path / "clicks.csv", Pictures(photos))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"image;x;y;category\r\na.png;1,5;2.5;cat\r\n;;;\r\n",
+        b"image\tx\ty\tcategory\na.png\t1,5\t2,5\tcat\n",
+        "\ufeffimage\tx\ty\tcategory\r\na.png\t1.5\t2.5\tcat\r\n".encode("utf-16-le"),
+        "\ufeffimage,x,y,category\na.png,1.5,2.5,cat\n".encode("utf-16-be"),
+        b"image, x, y, category\na.png , +1.5, 25e-1, cat\n , , , \n",
+        b"image,x,y,category\ra.png,1.5,2.5,cat\r",
+    ],
+)
+def test_tables_as_spreadsheets_write_them(photos, tmp_path, content):
+    (tmp_path / "clicks.csv").write_bytes(content)
+    labels = to_labels(read_csv(tmp_path / "clicks.csv", Pictures(photos)), "here")
+    assert [c.name for c in labels.categories.values()] == ["cat"]
+    assert [targets for _, targets in labels.images] == [[PointTarget(1, 1, ((1.5, 2.5),))]]

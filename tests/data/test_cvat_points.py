@@ -6,6 +6,7 @@ from hypothesis import given
 
 from point2mask.data import DataError
 from point2mask.data.formats import Pictures, read_cvat, to_labels
+from point2mask.data.report import Report
 
 
 def cvat(*images):
@@ -50,7 +51,7 @@ POINT = '<points label="cat" points="1,1"/>'
         ("<?xml version='1.0' encoding='utf-K'?><a/>", r"a\.xml: .* \(unknown encoding: utf-K\)"),
         ("<?xml version='1.0' encoding='shift_jis'?><a/>", r"a\.xml: expected an XML of CVAT \("),
         ("<html/>", r"a\.xml:1: expected <annotations>, got <html>"),
-        (cvat("\n<track/>"), r"a\.xml:2: label: expected text"),
+        (cvat('\n<track><points frame="0" points="1,1"/></track>'), r"xml:2: .*frame_000000\.PNG"),
         (
             cvat(cvat_image("\n\n<polygon/>")),
             r"expected points, got none; left out: 1 shapes of the kind polygon, .*a\.xml:3",
@@ -86,3 +87,46 @@ def test_cvat_shapes_and_attributes(photos, tmp_path):
     (tmp_path / "a.xml").write_text(cvat("<meta><task/></meta>", cvat_image(inside + other)))
     ((_, targets),) = to_labels(read_cvat(tmp_path / "a.xml", Pictures(photos)), "here").images
     assert [len(target.points) for target in targets] == [2, 1]
+
+
+def test_cvat_groups_of_number_0_are_none(photos, tmp_path):
+    shapes = [
+        f'<points label="cat" points="{x},1" group_id="{g}"/>' for x, g in ((1, 0), (2, 0), (3, 4))
+    ]
+    (tmp_path / "a.xml").write_text(cvat(cvat_image("".join(shapes))))
+    ((_, targets),) = to_labels(read_cvat(tmp_path / "a.xml", Pictures(photos)), "here").images
+    assert [target.points for target in targets] == [((x, 1.0),) for x in (1.0, 2.0, 3.0)]
+
+
+def test_cvat_shapes_that_cannot_be_used_are_skipped(photos, tmp_path):
+    bad = '<points label="cat" points="2,2;3"/><points label="" points="1,2"/>'
+    (tmp_path / "a.xml").write_text(cvat(cvat_image(bad + POINT)))
+    pictures = Pictures(photos, report=Report(skip_broken=True))
+    ((_, targets),) = to_labels(read_cvat(tmp_path / "a.xml", pictures), "here").images
+    assert [target.points for target in targets] == [((1.0, 1.0),)]
+    assert pictures.report.count("shapes") == 2
+
+
+def video(*tasks, sizes):
+    size = "<original_size><width>{}</width><height>{}</height></original_size>"
+    meta = "".join(
+        f"<task><id>{task}</id>{size.format(w, h)}</task>" for task, (w, h) in sizes.items()
+    )
+    tracks = "".join(
+        f'<track id="0" label="cat" task_id="{task}" subset="default">'
+        f'<points frame="0" outside="0" points="{x},1"/></track>'
+        for task, x in tasks
+    )
+    return cvat(f"<meta><project><tasks>{meta}</tasks></project></meta>{tracks}")
+
+
+def test_a_project_of_videos_has_clicks_on_one_of_them(photos, tmp_path):
+    """Frames of all have the same names, and sizes of their own."""
+    path = tmp_path / "a.xml"
+    sizes = {"7": (8, 5), "8": (100, 50)}
+    path.write_text(video(("8", 2), ("8", 4), sizes=sizes))
+    (image,) = read_cvat(path, Pictures(None))
+    assert (image.record.width, image.record.height, len(image.clicks)) == (100, 50, 2)
+    path.write_text(video(("7", 2), ("8", 4), sizes=sizes))
+    with pytest.raises(DataError, match=r"a\.xml:1: expected tracks of one video, got task '8'"):
+        read_cvat(path, Pictures(None))

@@ -142,12 +142,13 @@ def test_choices_and_relations_of_label_studio(imported):
     {"url": "https://host/train/a.jpg?token=1&x=.png"},
     {"image": "s3://bucket/cells/val/a.jpg", "thumb": "/t/b.png"},
     {"img": "/data/local-files/?d=val%5Ca.jpg", "text": "a note"},
+    {"local": "/data/local-files/?d=C%3A%5Cphotos%5Cval%5Ca.jpg"},
 ])  # fmt: skip
 def test_addresses_of_label_studio(imported, data):
     clicks, _ = imported("label-studio", label_studio([key_point(10, 20)], **data))
     assert list(clicks.values()) == [[(1, [[2.0, 2.0]])]]
     (name,) = clicks
-    folder = {"photo": "", "url": "train/", "image": "val/", "img": "val/"}[next(iter(data))]
+    folder = {"photo": "", "url": "train/", "image": "val/"}.get(next(iter(data)), "val/")
     assert name == f"{folder}a.jpg"
 
 
@@ -155,6 +156,7 @@ def test_addresses_of_label_studio(imported, data):
     ({"one": "a.jpg", "two": "val/a.jpg"}, "expected an image, or one entry .*, got one, two"),
     ({"text": "a note", "lot": 3}, "expected an image, or one entry .*, got text, lot"),
     ({"image": 3}, "expected the address of a picture, got 3"),
+    ({"image": "data:image/png;base64," + "A" * 9000}, r"expected the address .*:.{40,60}\.\.\.$"),
     ({"image": "http://[x/b.jpg"}, "no such file"),
 ])  # fmt: skip
 def test_addresses_of_label_studio_that_are_none(imported, data, named):

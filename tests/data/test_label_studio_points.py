@@ -34,7 +34,11 @@ def test_label_studio(photos, tmp_path):
     ]
     tasks[0]["annotations"].append({"was_cancelled": True, "result": [key_point("cat", 1, 1)]})
     path.write_text(json.dumps(tasks))
-    labels = to_labels(read_label_studio(path, Pictures(photos)), "here", stuff=["grass"])
+    pictures = Pictures(photos)
+    labels = to_labels(read_label_studio(path, pictures), "here", stuff=["grass"])
+    assert pictures.report.left_out == {
+        "annotations that were cancelled": [f"{path}: [0].annotations[1]"]
+    }
     assert [(r.file_name, t) for r, t in labels.images] == [
         (
             "a.png",
@@ -105,7 +109,10 @@ def test_label_studio_with_several_annotators(photos, tmp_path, truth, kept):
     ((_, (target,)),) = to_labels(read_label_studio(path, pictures), "here").images
     assert target.points == ((10 * kept * WIDTH / 100, 0.0),)
     left_out = [f"{path}: [0].annotations[{n}]" for n in range(3) if n != kept]
-    assert pictures.report.left_out == {"annotations of tasks that have another": left_out}
+    assert pictures.report.left_out == {
+        "annotations that were cancelled": [f"{path}: [0].annotations[3]"],
+        "annotations of tasks that have another": left_out,
+    }
 
 
 def test_label_studio_that_is_another_file(photos, tmp_path):

@@ -60,6 +60,32 @@ def test_labelme_by_hand(photos, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "..\\photos\\sub\\b.png",
+        "C:\\Users\\me\\sub\\b.png",
+        "\\\\host\\share\\sub\\b.png",
+        "/x/sub/b.png",
+    ],
+)
+def test_as_much_of_a_path_from_elsewhere_counts_as_fits(photos, tmp_path, path):
+    (photos / "other").mkdir(exist_ok=True)
+    (photos / "other/b.png").write_bytes((photos / "sub/b.png").read_bytes())
+    (tmp_path / "x.json").write_text(json.dumps(labelme([shape()], imagePath=path)))
+    (image,) = read_labelme(tmp_path / "x.json", Pictures(photos))
+    assert image.record.file_name == "sub/b.png"
+
+
+def test_shapes_without_a_type_are_polygons(photos, tmp_path):
+    polygon = {"label": "cat", "points": [[0, 0], [1, 1], [2, 0]]}
+    (tmp_path / "x.json").write_text(json.dumps(labelme([polygon, shape()])))
+    pictures = Pictures(photos)
+    (image,) = read_labelme(tmp_path / "x.json", pictures)
+    assert [(click.x, click.y) for click in image.clicks] == [(1.5, 2)]
+    assert list(pictures.report.left_out) == ["shapes of the kind polygon, which are no clicks"]
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (

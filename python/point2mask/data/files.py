@@ -1,5 +1,6 @@
 """Files from outside: paths that stay in their folder, bounded reading, safe writing."""
 
+import codecs
 import json
 import os
 import re
@@ -7,7 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import DEFAULT_BUFFER_SIZE, BufferedReader, FileIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
@@ -17,17 +18,24 @@ from point2mask.data.errors import DataError
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w ()+,=@&~.-]*(?:/[A-Za-z0-9_][\w ()+,=@&~.-]*)*")
 
 
+MAX_PART, MAX_NAME = 255, 4000  # bytes between separators, and characters of all
+
+
 def normal_name(name: str, place: object) -> str:
     """The one form of a relative name: parts between ``/``, neither ``\\`` nor ``.`` among them.
 
     Raises:
         DataError: on POSIX or on Windows the name would be absolute or lead upwards, it cannot be
-            printed (line breaks, other control characters, bytes that are not UTF-8), or there is
-            none.
+            printed (line breaks, other control characters, bytes that are not UTF-8), is longer
+            than a file's can be, or there is none.
     """
-    if _PLAIN.fullmatch(name):
+    if len(name) <= MAX_PART and _PLAIN.fullmatch(name):
         return name
     check_text(name, place)
+    if len(name) > MAX_NAME or any(
+        len(os.fsencode(x)) > MAX_PART for x in re.split(r"[/\\]", name)
+    ):
+        raise DataError(f"{place}: expected a name that a file can have, got {show(name)}")
     path = PurePosixPath(name.replace("\\", "/"))
     windows = PureWindowsPath(name)
     if not path.name or windows.anchor or path.root or ".." in path.parts:
@@ -47,13 +55,26 @@ def resolve_inside(folder: Path, name: str) -> Path:
     return resolved
 
 
+class _File(BufferedReader):
+    """A file that asks for no more memory than it has bytes.
+
+    Python's own makes room at once for all that is asked for, be it the four gigabytes that a
+    broken header announces.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > DEFAULT_BUFFER_SIZE:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 @contextmanager
 def open_regular(path: Path, expected: str) -> Iterator[BufferedReader]:
     """Opens an ordinary file for reading; ``expected`` says in errors what it should have held."""
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise DataError(f"{path}: expected {expected}, but it is not an ordinary file")
-        file = path.open("rb")
+        file = _File(FileIO(path))
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: expected {expected}, but it cannot be read ({reason})") from error
@@ -130,11 +151,21 @@ def write_json(path: Path, value: object) -> None:
 def read_bounded(path: Path, expected: str, limit: int) -> bytes:
     """The bytes of an ordinary file; more than ``limit`` of them are an error."""
     with open_regular(path, expected) as file:
-        # Not limit + 1, for which Python would ask the system at once.
-        content = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
+        content = file.read(limit + 1)
     if len(content) > limit:
         raise DataError(f"{path}: expected {expected} of at most {limit} bytes, got more")
     return content
+
+
+def as_utf8(content: bytes) -> bytes:
+    """A text in UTF-8 without mark of the order of bytes. With one, as Windows sets it, UTF-16 is
+    read too; other bytes stay as they are, for the reader of the text to refuse."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            content = content.decode("utf-16").encode()
+        except UnicodeError:
+            return content
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 # Control characters would reach a terminal, line breaks end a name; lone surrogates, bytes of names

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import read_bounded, show
+from point2mask.data.files import as_utf8, read_bounded, show
 
 MAX_JSON = 2**31  # bytes; the largest published file has half a gigabyte
 MAX_ID = 2**31 - 1  # of a category
@@ -64,7 +64,7 @@ def read_json(path: Path, kind: type[Kind], layout: str, limit: int = MAX_JSON) 
 
 def decode_json(content: bytes, path: object, kind: type[Kind], layout: str) -> Kind:
     """The content of a file as ``kind``; see :func:`read_json`."""
-    content = content.removeprefix(b"\xef\xbb\xbf")  # of Windows
+    content = as_utf8(content)
     try:
         try:
             return msgspec.json.decode(content, type=kind)

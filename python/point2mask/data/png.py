@@ -40,6 +40,13 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _COLOR_TYPES = {0: "grey", 2: "RGB", 3: "a palette", 4: "grey with alpha", 6: "RGB with alpha"}
+_TIFF = "a TIFF whose channels are of another number or kind than grey or colours"
+_OTHERS = {
+    b"II*\0": _TIFF, b"MM\0*": _TIFF, b"GIF8": "a GIF", b"\0\0\0\x0cjP  ": "a JPEG 2000",
+    b"%PDF": "a PDF", b"8BPS": "a Photoshop file", b"<": "text",
+    b"version http": "a Git LFS pointer",
+}  # fmt: skip
+_PAGED = ("TIFF", "PNG", "WEBP")  # have pages, or are animated
 _PAGES = 64  # of a TIFF that are looked at
 _NEW_SUBFILE_TYPE = 254  # the tag; reduced pages and masks have these bits
 _NO_PAGE = 1 | 4
@@ -307,24 +314,44 @@ def _decoding(
         raise
     except UnidentifiedImageError as error:
         hint = f"; {HINT}" if path.suffix.lower() in HEIC_SUFFIXES and not heic_formats() else ""
-        raise DataError(f"{path}: expected an image as {' or '.join(formats)}{hint}") from error
+        raise DataError(
+            f"{path}: expected an image as {' or '.join(formats)}{_found(file)}{hint}"
+        ) from error
     except Exception as error:  # Pillow raises a dozen types for broken files
         raise DataError(
             f"{path}: expected a complete image, but decoding failed: {error}"
         ) from error
 
 
+def _found(file: BinaryIO) -> str:
+    """What a file is that is none of the formats, if its first bytes tell."""
+    file.seek(0)
+    head = file.read(12)
+    if not head:
+        return ", got an empty file"
+    known = [name for start, name in _OTHERS.items() if head.startswith(start)]
+    return f", got {known[0]}" if known else ""
+
+
 def _check_pages(image: "Image.Image", path: Path) -> None:
-    """That a TIFF has one page, beside smaller copies of it and masks."""
-    if image.format != "TIFF" or (pages := getattr(image, "n_frames", 1)) < 2:
+    """That a file has one picture. Phones put others behind it in a JPEG, which do not count, and
+    neither do smaller copies and masks in a TIFF."""
+    if (pages := getattr(image, "n_frames", 1)) < 2 or image.format not in _PAGED:
         return
+    if image.format == "TIFF" and not _has_second_page(image, min(pages, _PAGES)):
+        return
+    raise DataError(
+        f"{path}: expected a picture, got a file of {pages} pages; save the page that is meant as "
+        "a file of its own"
+    )
+
+
+def _has_second_page(image: "Image.Image", pages: int) -> bool:
     size = image.size
-    for page in range(1, min(pages, _PAGES)):
+    for page in range(1, pages):
         image.seek(page)
         tags = getattr(image, "tag_v2", {})
         if image.size == size and not tags.get(_NEW_SUBFILE_TYPE, 0) & _NO_PAGE:
-            raise DataError(
-                f"{path}: expected a picture, got a file of {pages} pages; save the page that is "
-                "meant as a file of its own"
-            )
+            return True
     image.seek(0)
+    return False

@@ -4,11 +4,14 @@ from pathlib import Path
 from xml.parsers import expat
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_text, read_bounded
-from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.files import check_text, read_bounded, show
+from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures, number
 
-_SIZE = ("annotations", "meta", "task", "original_size")
-_PROJECT_SIZE = ("annotations", "meta", "project", "tasks", "task", "original_size")
+_META = (  # of a video; a project has several
+    ("annotations", "meta", "task"),
+    ("annotations", "meta", "job"),
+    ("annotations", "meta", "project", "tasks", "task"),
+)
 _OWNERS = (("annotations", "image"), ("annotations", "track"))  # of shapes
 
 
@@ -42,16 +45,17 @@ class _Reader:
         self.parser = expat.ParserCreate()
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._read_size
+        self.parser.CharacterDataHandler = self._read_video
         # Entities, which can blow up a file or name others, need a document type.
         self.parser.StartDoctypeDeclHandler = self._refuse_doctype
         self._path, self._pictures = path, pictures
         self._open: list[str] = []
         self._shapes = 0
         self._image: ClickedImage | None = None  # that shapes belong to; None if it is left out
-        self._track: tuple[str, str] = ("", "")  # label, and what the target is called
-        self._frames: dict[int, ClickedImage | None] = {}  # of a video
-        self._sizes: dict[str, str] = {}  # width and height of a video, as text
+        self._track: dict[str, str] = {}  # attributes of the track that shapes belong to
+        self._tasks: list[str] = []  # ids, by frames that have clicks
+        self._frames: dict[tuple[str, int], ClickedImage | None] = {}  # by task and number
+        self._videos: list[dict[str, str]] = []  # id, width and height of each, as text
 
     def _place(self) -> str:
         return f"{self._path}:{self.parser.CurrentLineNumber}"
@@ -64,14 +68,19 @@ class _Reader:
         self._open.append(tag)
         if not path and tag != "annotations":
             raise DataError(f"{place}: expected <annotations>, got <{tag[:40]}>")
-        if path == ("annotations",) and tag == "image":
+        if (*path, tag) in _META:
+            self._videos.append({"id": ""})
+        elif path == ("annotations",) and tag == "image":
             self._image = self._image_of(attributes)
         elif path == ("annotations",) and tag == "track":
             self._shapes += 1
-            self._track = self._text(attributes, "label"), str(self._shapes)
+            self._track = {**attributes, "target": str(self._shapes)}
         elif path in _OWNERS:
             if tag == "points":
-                self._add(attributes, of_track=path[-1] == "track")
+                try:
+                    self._add(attributes, of_track=path[-1] == "track")
+                except DataError as error:
+                    self._pictures.report.broken(error, "shapes")
             elif tag != "attribute":
                 self._pictures.report.leave_out(
                     f"shapes of the kind {tag[:40]}, which are no clicks", place
@@ -80,10 +89,12 @@ class _Reader:
     def _end(self, _: str) -> None:
         self._open.pop()
 
-    def _read_size(self, text: str) -> None:
-        if tuple(self._open[:-1]) in (_SIZE, _PROJECT_SIZE):
-            key = self._open[-1]
-            self._sizes[key] = self._sizes.get(key, "") + text
+    def _read_video(self, text: str) -> None:
+        *path, key = self._open
+        if tuple(path[:-1]) in _META and path[-1] == "original_size":
+            path.pop()
+        if tuple(path) in _META and key in ("id", "width", "height"):
+            self._videos[-1][key] = self._videos[-1].get(key, "") + text.strip()
 
     def _image_of(self, attributes: dict[str, str]) -> ClickedImage | None:
         place = self._place()
@@ -99,17 +110,28 @@ class _Reader:
 
     def _frame_of(self, attributes: dict[str, str]) -> ClickedImage | None:
         """The picture of a frame of a video, looked for once."""
-        place, number = self._place(), self._integer(attributes, "frame", 0)
-        if number not in self._frames:
-            name = f"frame_{number:06d}"
+        place, task = self._place(), self._track.get("task_id", "")
+        frame = self._integer(attributes, "frame", 0)
+        if (task, frame) not in self._frames:
+            name = f"frame_{frame:06d}"
             try:
-                sizes = {key: text.strip() for key, text in self._sizes.items()}
-                image = self._found([name, f"{name}.PNG"], place, self._size(sizes))
-                self._frames[number] = image
+                image = self._found([name, f"{name}.PNG"], place, self._video_size(task))
+                self._frames[task, frame] = image
             except DataError as error:
                 self._pictures.report.broken(error, "images")
-                self._frames[number] = None
-        return self._frames[number]
+                self._frames[task, frame] = None
+        return self._frames[task, frame]
+
+    def _video_size(self, task: str) -> tuple[int | None, int | None]:
+        """Of the one video that a file may have clicks on: frames of others have the same names."""
+        self._tasks.append(task)
+        if task != self._tasks[0]:
+            raise DataError(
+                f"{self._place()}: expected tracks of one video, got task {show(task)} after "
+                f"{show(self._tasks[0])}, whose frames have the same names; export each on its own"
+            )
+        sizes = [video for video in self._videos if len(self._videos) == 1 or video["id"] == task]
+        return self._size(sizes[0]) if sizes else (None, None)
 
     def _size(self, texts: dict[str, str]) -> tuple[int | None, int | None]:
         if "height" not in texts and "width" not in texts:
@@ -128,21 +150,26 @@ class _Reader:
         if of_track:
             if attributes.get("outside") == "1":  # the target is not in this frame
                 return
-            image, (label, group) = self._frame_of(attributes), self._track
+            image, label = self._frame_of(attributes), self._text(self._track, "label")
+            group = self._track["target"]
         else:
             self._shapes += 1
             image, label = self._image, self._text(attributes, "label")
-            group = (
-                str(self._integer(attributes, "group_id", 0)) if "group_id" in attributes else ""
-            )
+            group = str(self._integer({"group_id": "0", **attributes}, "group_id", 0))
+            group = "" if group == "0" else group  # 0 is none
         if image is None:
             return
-        for pair in self._text(attributes, "points").split(";"):
-            try:
-                x, y = map(float, pair.split(","))
-            except ValueError as error:
-                raise DataError(f"{place}: points: expected x,y;x,y;..., got {pair!r}") from error
-            image.clicks.append(Click(place, x, y, label, self._shapes, group or None))
+        places = [
+            self._pair(pair, f"{place}: points")
+            for pair in self._text(attributes, "points").split(";")
+        ]
+        image.clicks += [Click(place, x, y, label, self._shapes, group or None) for x, y in places]
+
+    def _pair(self, text: str, place: str) -> tuple[float, float]:
+        x, comma, y = text.partition(",")
+        if not comma:
+            raise DataError(f"{place}: expected x,y;x,y;..., got {show(text)}")
+        return number(x, place), number(y, place)
 
     def _text(self, attributes: dict[str, str], key: str) -> str:
         return check_text(attributes.get(key, ""), f"{self._place()}: {key}")

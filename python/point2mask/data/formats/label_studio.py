@@ -10,13 +10,14 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_text
+from point2mask.data.files import check_text, show
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.json_files import Flag, Pixels, Text, decode, read_json
 from point2mask.data.png import PICTURE_SUFFIXES
 
 KIND = "keypointlabels"
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")  # what an upload puts before the name of a file
+_DRIVE = re.compile(r"^/?[A-Za-z]:/")  # of Windows
 MAX_PERCENT = 1e6  # beside which a coordinate is no place near any picture
 
 
@@ -104,8 +105,10 @@ def _picture_key(task: _Task, place: str) -> str:
 
 def _text(task: _Task, key: str, place: str) -> str:
     address = (task.data or {}).get(key)
-    if not isinstance(address, str) or not address:
-        raise DataError(f"{place}.data.{key}: expected the address of a picture, got {address!r}")
+    if not isinstance(address, str) or not address or address.startswith("data:"):
+        raise DataError(
+            f"{place}.data.{key}: expected the address of a picture, got {show(address)}"
+        )
     return check_text(address, f"{place}.data.{key}")
 
 
@@ -121,7 +124,7 @@ def _path_of(address: str) -> str:
         return address
     local = parse_qs(parts.query).get("d")
     path = local[0] if local else unquote(parts.path)
-    return path.replace("\\", "/").strip("/")
+    return _DRIVE.sub("", path.replace("\\", "/")).strip("/")
 
 
 def picture_names(address: str) -> list[str]:
@@ -153,7 +156,12 @@ def _results(task: _Task, place: str, pictures: Pictures) -> list[tuple[str, _Re
     entries = task.annotations if task.completions is None else task.completions
     if entries is None:
         raise DataError(f"{place}.annotations: expected an entry, got none")
-    valid = [index for index, entry in enumerate(entries) if not entry.was_cancelled]
+    valid = []
+    for index, entry in enumerate(entries):
+        if not entry.was_cancelled:
+            valid.append(index)
+        elif entry.result:
+            pictures.report.leave_out("annotations that were cancelled", f"{place}.{name}[{index}]")
     if not valid:
         return []
     marked = [index for index in valid if entries[index].ground_truth]

@@ -52,7 +52,7 @@ def _is_note(path: Path) -> bool:
 class _Shape(Struct):
     label: Text
     points: list[Point]
-    shape_type: Text
+    shape_type: Text = "polygon"  # as all were until version 3.2
     group_id: Annotated[int, Meta(ge=0)] | None = None
 
 
@@ -83,14 +83,16 @@ def _read(folder: Path, name: str, pictures: Pictures) -> ClickedImage:
 def _names(folder: PurePosixPath, given: str) -> list[str]:
     """What the picture of a JSON in ``folder`` may be called.
 
-    Labelme has its path from there, by backslashes on Windows, or an absolute one. It may lead
-    out of the folder, and lies beside the JSON then.
+    Labelme has its path from there, by backslashes on Windows, or an absolute one. Where it leads
+    out of the folder, as much of its end counts as fits, and it may lie beside the JSON.
     """
-    path = PurePosixPath(given.replace("\\", "/"))
+    path = PureWindowsPath(given)  # takes either separator
     beside = (folder / path.name).as_posix()
-    whole = posixpath.normpath((folder / path).as_posix())
-    absolute = path.is_absolute() or PureWindowsPath(given).drive
-    return [beside] if absolute or whole.startswith("../") else [whole, beside]
+    if path.anchor:
+        return [path.relative_to(path.anchor).as_posix(), beside]
+    whole = posixpath.normpath((folder / path.as_posix()).as_posix())
+    end = "/".join(part for part in whole.split("/") if part != "..")
+    return [end or given, beside]
 
 
 def _click(shape: _Shape, number: int, place: str) -> Click:

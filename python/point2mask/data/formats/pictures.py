@@ -1,12 +1,13 @@
 """Which picture a name in a file of clicks means, and in which frame the clicks on it are."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, resolve_inside
+from point2mask.data.files import normal_name, resolve_inside, show
 from point2mask.data.formats.names import PictureNames
 from point2mask.data.frames import (
     FRAMES,
@@ -24,6 +25,16 @@ from point2mask.data.records import ImageRecord
 from point2mask.data.report import Report
 
 MAX_FILE = 2**28  # bytes of a file of clicks
+
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+
+
+def number(text: str, place: object) -> float:
+    """A coordinate as text has it. Python's own ``float`` takes ``1_0``, ``nan`` and more."""
+    if not _NUMBER.fullmatch(text.strip()):
+        raise DataError(f"{place}: expected a number, got {show(text)}")
+    return float(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,36 +5,43 @@ import io
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_text, read_bounded, write_bytes
-from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
+from point2mask.data.files import as_utf8, check_text, read_bounded, show, write_bytes
+from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures, number
 from point2mask.data.targets import PointLabels
 
 COLUMNS = ("image", "x", "y", "category")
 INSTANCE = "instance"
+MAX_HEAD = 1000  # characters of the first row in which its delimiter is looked for
 
 
 def read_csv(path: Path, pictures: Pictures) -> list[ClickedImage]:
     """Clicks of a table in UTF-8 with a first row of names of columns, in any order.
 
+    Where that row has semicolons or tabs in place of commas, as spreadsheets write in many
+    countries, so have the others, and numbers may have decimal commas.
+
     Raises:
         DataError: the file is no such table; the message names the line.
     """
-    content = read_bounded(path, "a CSV of points", MAX_FILE)
+    content = as_utf8(read_bounded(path, "a CSV of points", MAX_FILE))
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected UTF-8 text ({error})") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    table = _Table(pictures)
+    first = text[:MAX_HEAD].splitlines()[0] if text else ""
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    table = _Table(pictures, decimal="." if delimiter == "," else ",")
     columns: list[str] = []
     try:
-        for number, row in enumerate(reader):
+        for index, cells in enumerate(reader):
+            row = [cell.strip() for cell in cells]
             place = f"{path}:{reader.line_num}"
-            if number == 0:
+            if index == 0:
                 columns = _columns(row, place)
-            elif row:
+            elif any(row):
                 try:
-                    table.add(dict(_cells(columns, row, place)), number, place)
+                    table.add(dict(_cells(columns, row, place)), index, place)
                 except DataError as error:
                     pictures.report.broken(error, "rows")
     except csv.Error as error:
@@ -45,13 +52,13 @@ def read_csv(path: Path, pictures: Pictures) -> list[ClickedImage]:
 
 
 def _columns(row: list[str], place: str) -> list[str]:
-    columns = [name.strip().lower() for name in row]
+    columns = [name.lower() for name in row]
     missing = [name for name in COLUMNS if name not in columns]
     known = len(set(columns)) == len(columns) and set(columns) <= {*COLUMNS, INSTANCE}
     if missing or not known:
         raise DataError(
             f"{place}: expected the columns {', '.join(COLUMNS)} and perhaps {INSTANCE}, "
-            f"got {','.join(row)[:60]!r}"
+            f"got {show(','.join(row))}"
         )
     return columns
 
@@ -65,29 +72,25 @@ def _cells(columns: list[str], row: list[str], place: str) -> list[tuple[str, st
 class _Table:
     """Images by their names, whatever a row calls them."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Pictures, decimal: str) -> None:
         self.images: dict[str, ClickedImage] = {}
         self._pictures = pictures
+        self._decimal = decimal
         self._names: dict[str, str] = {}  # by what rows call them
 
-    def add(self, cells: dict[str, str], number: int, place: str) -> None:
-        x, y = (_number(cells, key, place) for key in ("x", "y"))
+    def add(self, cells: dict[str, str], index: int, place: str) -> None:
+        x, y = (
+            number(cells[key].replace(self._decimal, "."), f"{place}: {key}") for key in ("x", "y")
+        )
         category = check_text(cells["category"], f"{place}: category")
-        instance = cells.get(INSTANCE, "").strip() or None
+        instance = cells.get(INSTANCE) or None
         called = cells["image"]
         if called not in self._names:
             image = self._pictures.find(called, place, "csv")
             self._names[called] = image.record.file_name
             self.images.setdefault(image.record.file_name, image)
         clicks = self.images[self._names[called]].clicks
-        clicks.append(Click(place, x, y, category, number, instance))
-
-
-def _number(cells: dict[str, str], key: str, place: str) -> float:
-    try:
-        return float(cells[key])
-    except ValueError as error:
-        raise DataError(f"{place}: {key}: expected a number, got {cells[key][:40]!r}") from error
+        clicks.append(Click(place, x, y, category, index, instance))
 
 
 def write_csv(path: Path, labels: PointLabels) -> None:
