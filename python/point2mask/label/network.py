@@ -137,7 +137,9 @@ class NetworkMaps:
             if self.semantic is None or self.semantic[0] != classes:
                 output = among_clicked(self.output, batch) if clicked else self.output
                 self.semantic = classes, grower.semantic_map(output, batch)
-            masks = grower.grow(self.semantic[1], self.output, batch, options)
+            with torch.no_grad():
+                heeded = grower.heed(self.output, batch)
+            masks = grower.grow(self.semantic[1], heeded, batch, options)
             panoptic = masks.panoptic[0, : self.size[0], : self.size[1]].cpu().numpy()
             labels = enlarged(panoptic.astype(np.int32), self.shape)
         for index, target in enumerate(targets):

@@ -17,7 +17,13 @@ from point2mask.losses.panoptic_segformer import Assignment, SegformerLosses
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.presence import class_presence_focal
 from point2mask.losses.sets import dice, sigmoid_focal
-from point2mask.losses.targets import Targets, mask_targets, point_targets, true_masks
+from point2mask.losses.targets import (
+    Targets,
+    known_targets,
+    mask_targets,
+    point_targets,
+    true_masks,
+)
 from point2mask.losses.tree_energy import tree_energy
 
 __all__ = [
@@ -34,6 +40,7 @@ __all__ = [
     "boundary_separation",
     "class_presence_focal",
     "dice",
+    "known_targets",
     "lab_affinity",
     "mask_targets",
     "point_cross_entropy",

@@ -22,6 +22,7 @@ class PointLossConfig(Checked):
             be found, as published.
         of_stuff: of those that are scaled by the share of stuff.
         unscaled: of the others.
+        of_clicks: of the click branch, which are not scaled either.
     """
 
     of_things: ClassVar[tuple[str, ...]] = (
@@ -32,6 +33,9 @@ class PointLossConfig(Checked):
     )
     of_stuff: ClassVar[tuple[str, ...]] = ()
     unscaled: ClassVar[tuple[str, ...]] = ("contrast", "boundary")
+    of_clicks: ClassVar[tuple[str, ...]] = (
+        *("click_point", "click_mask", "click_lab", "click_tree", "click_class"),
+    )
 
     semantic_presence: Weight = 2.0
     semantic_point: Weight = 1.0
@@ -39,6 +43,11 @@ class PointLossConfig(Checked):
     semantic_tree: Weight = 3.0  # λ_color
     contrast: Weight = 1.0
     boundary: Weight = 1.0
+    click_point: Weight = 1.0
+    click_mask: Weight = 1.0
+    click_lab: Weight = 1.0
+    click_tree: Weight = 1.0
+    click_class: Weight = 1.0
     # Over so many steps the losses grow linearly from 0, but for those named. The published choice
     # (the tree grows, the classes of things do not) follows from substrings of their names there.
     warmup_iterations: Annotated[int, Range(0, 10**9)] = 14659
@@ -64,7 +73,7 @@ class PointLossConfig(Checked):
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """All losses, each with a weight of its name."""
-        return (*cls.of_things, *cls.of_stuff, *cls.unscaled)
+        return (*cls.of_things, *cls.of_stuff, *cls.unscaled, *cls.of_clicks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from point2mask.losses.affinity import cell_lab, lab_affinity
 from point2mask.losses.boundary import boundary_separation
+from point2mask.losses.clicks import click_losses
+from point2mask.losses.colors import Colors
 from point2mask.losses.config import (
     AnyLossConfig,
     Mask2FormerLossConfig,
@@ -23,7 +24,6 @@ from point2mask.losses.presence import class_presence_focal
 from point2mask.losses.published import published_contrast, published_separation
 from point2mask.losses.sets import SegmentLosses
 from point2mask.losses.targets import Targets
-from point2mask.losses.tree_energy import tree_energy
 from point2mask.models import (
     AnyNetworkConfig,
     Mask2FormerConfig,
@@ -34,8 +34,6 @@ from point2mask.models import (
 )
 from point2mask.models.precision import full, full_precision
 from point2mask.pseudo_masks.batch import Batch
-from point2mask.pseudo_masks.cells import cell_means
-from point2mask.pseudo_masks.image_tree import image_tree
 
 
 class Criterion:
@@ -84,16 +82,19 @@ class Criterion:
         # The same for an image in whatever batch and process, and in a run that is taken up again.
         seeds = [f"{step}/{name}" for name in batch.names]
         found = self.segments(network, output, targets, seeds)
+        colors = Colors(self.config, network, output, batch)
         with full_precision(output):
             losses = {
                 **found.losses,
-                **self._semantics(network, output, targets, batch),
+                **self._semantics(output, targets, colors),
                 **self._pseudo_mask_maps(output, targets, batch),
             }
+            if output.partition is not None:
+                losses |= click_losses(self.config, output, targets, batch, colors)
             return self._weighted(losses, found.counts, step)
 
     def _semantics(
-        self, network: PointNetwork, output: NetworkOutput, targets: Targets, batch: Batch
+        self, output: NetworkOutput, targets: Targets, colors: Colors
     ) -> dict[str, Tensor]:
         """Image tags, known classes and, where classes are not known, colours."""
         config = self.config
@@ -104,22 +105,10 @@ class Criterion:
             ),
             "semantic_point": point_cross_entropy(logits, targets.label, config.published),
         }
-        if targets.complete or not (config.semantic_lab or config.semantic_tree):
-            return losses
-        geometry = output.geometry
-        valid = geometry.finest
-        colors = cell_means(
-            batch.images, batch.image_size, geometry.shapes[0], spanning=geometry.spanning
-        )
-        if config.semantic_lab:
-            losses["semantic_lab"] = lab_affinity(
-                logits, cell_lab(colors, valid), valid, config.lab_kernels, config.lab_dilation
-            )
-        if config.semantic_tree:
-            tree = image_tree(network.normalise(colors), valid, config.tree_sigma)
-            losses["semantic_tree"] = tree_energy(
-                logits, tree, valid, targets.label, config.published
-            )
+        if config.semantic_lab and not targets.complete:
+            losses["semantic_lab"] = colors.lab_affinity(logits)
+        if config.semantic_tree and not targets.complete:
+            losses["semantic_tree"] = colors.tree_energy(logits, targets.label)
         return losses
 
     def _pseudo_mask_maps(

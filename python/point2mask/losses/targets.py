@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.pseudo_masks import PseudoMasks, class_presence
+from point2mask.pseudo_masks import PointBatch, PseudoMasks, class_presence
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.cells import cell_labels, point_labels
 
@@ -26,6 +26,8 @@ class Targets:
         class_boxes: ``[B, C, 4]``, as ``boxes``, of all that is labelled with a class.
         label: int64 ``[B, h, w]``, classes known at stride 8, -1 where not.
         complete: the labels are true everywhere: colours need not speak for them.
+        target: int64 ``[B, h, w]``, the targets known at stride 8, -1 where not; for a click branch
+            (:func:`known_targets`).
     """
 
     masks: PseudoMasks
@@ -37,6 +39,7 @@ class Targets:
     class_boxes: Tensor
     label: Tensor
     complete: bool
+    target: Tensor | None = None
 
 
 def point_targets(
@@ -76,6 +79,22 @@ def mask_targets(batch: Batch, valid: Tensor, spanning: bool = False) -> Targets
         cell_labels(masks.semantic, batch.image_size, valid, spanning),
         complete=True,
     )
+
+
+def known_targets(
+    batch: Batch, targets: Targets, valid: Tensor, point_size: int, spanning: bool = False
+) -> Tensor:
+    """Whose a cell is for certain, int64 ``[B, h, w]``, -1 where it is not known.
+
+    True masks say it everywhere, clicks in the squares around them; arguments as for
+    :func:`point_targets`.
+    """
+    if targets.complete:
+        return cell_labels(targets.masks.panoptic, batch.image_size, valid, spanning)
+    points = batch.points.nonempty()
+    index = torch.arange(points.category.shape[1], device=points.category.device)
+    numbered = PointBatch(points.xy, torch.where(points.category >= 0, index, -1))
+    return point_labels(numbered, batch.image_size, valid, point_size, spanning)
 
 
 def true_masks(batch: Batch) -> PseudoMasks:

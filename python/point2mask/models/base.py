@@ -1,13 +1,14 @@
 """What learning from points asks of a network, whatever it finds things and stuff with."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from point2mask.models.backbone import Backbone
+from point2mask.models.clicks import ClickDecoder
 from point2mask.models.config import AnyNetworkConfig
 from point2mask.models.geometry import Geometry
 from point2mask.models.heads import PseudoMaskHeads
@@ -47,6 +48,9 @@ class NetworkOutput:
     semantics: Semantics
     boundary_logits: Tensor  # [B, h, w]; no gradient to the encoder
     features: Tensor  # [B, F, h, w], of length 1; no gradient to the encoder
+    # [L, B, K, h, w], for a softmax over an image's clicked targets; of networks with a click
+    # branch, once there are clicks.
+    partition: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def geometry(self) -> Geometry:
@@ -74,6 +78,7 @@ class PointNetwork(nn.Module, ABC):
 
     config: AnyNetworkConfig
     backbone: Backbone
+    click_decoder: ClickDecoder | None
     spanning = False  # whether its cells span every image: Geometry.spanning
 
     def add_maps(self) -> None:
@@ -86,6 +91,7 @@ class PointNetwork(nn.Module, ABC):
         self.semantic_scale = nn.Parameter(torch.ones(config.num_classes))
         self.semantic_bias = nn.Parameter(torch.zeros(config.num_classes))
         self.pseudo_mask_heads = PseudoMaskHeads(config.width, config.feature_width)
+        self.click_decoder = ClickDecoder(config) if config.click_layers else None
 
     @abstractmethod
     def forward(self, images: Tensor, image_size: Tensor) -> NetworkOutput:
@@ -127,6 +133,25 @@ class PointNetwork(nn.Module, ABC):
         position = encoded.position[:, : encoded.geometry.mask_cells]
         boundary, features = self.pseudo_mask_heads(encoded.mask_memory, position, encoded.geometry)
         return self.decode_semantics(encoded), boundary, features
+
+    def decode_clicks(self, encoded: Encoded, xy: Tensor, category: Tensor) -> Tensor | None:
+        """The partition of :class:`NetworkOutput` for clicks, None without a click branch.
+
+        Args:
+            encoded: of the batch.
+            xy: float ``[B, K, P, 2]``, clicks (x, y) in pixels; negative ones are padding.
+            category: int64 ``[B, K]``, class, -1 = padding.
+
+        Raises:
+            ValueError: there is no target or no click.
+        """
+        if self.click_decoder is None:
+            return None
+        position = encoded.position[:, : encoded.geometry.mask_cells]
+        logits: Tensor = self.click_decoder(
+            encoded.mask_memory, position, encoded.geometry, xy, category
+        )
+        return logits
 
     def decode_semantics(self, encoded: Encoded, all_layers: bool = True) -> Semantics:
         """Semantic logits: masks, scaled and shifted by class, times the class's presence.

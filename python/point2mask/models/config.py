@@ -75,6 +75,8 @@ class PointNetworkConfig(Checked):
     # has none: there a class that has vanished from all images never comes back.
     semantic_activation: Literal["relu", "softplus"] = "relu"
     feature_width: Width = 128  # channels of the feature map that the pixel-to-target cost compares
+    # Of the click branch, which deals out an image to its clicked targets; 0: none, as published.
+    click_layers: Annotated[int, Range(0, 100)] = 0
     # Folder of a trained network that training starts from: of a run, or of save_pretrained. What
     # depends on the classes is taken where they are the same, else it starts anew.
     weights: PathText | None = None

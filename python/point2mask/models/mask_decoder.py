@@ -108,10 +108,18 @@ class MaskDecoderLayer(nn.Module):
         self.feedforward_norm = nn.LayerNorm(width)
 
     def forward(
-        self, query: Tensor, memory: Tensor, geometry: Geometry, with_mask: bool
+        self,
+        query: Tensor,
+        memory: Tensor,
+        geometry: Geometry,
+        with_mask: bool,
+        hidden: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
+        """New queries and their masks; ``hidden``, bool ``[B, K]``, are seen by no other query."""
         if self.self_attention is not None and self.self_attention_norm is not None:
-            attended, _ = self.self_attention(query, query, query, need_weights=False)
+            attended, _ = self.self_attention(
+                query, query, query, key_padding_mask=hidden, need_weights=False
+            )
             query = self.self_attention_norm(query + attended)
         scores = self.attention.scores(query, memory)
         mask = self.attention.draw(scores, geometry) if with_mask else None

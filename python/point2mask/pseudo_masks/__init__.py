@@ -78,6 +78,7 @@ def pseudo_masks(
     low_level: Tensor | None = None,
     image_size: Tensor | None = None,
     areas: Tensor | None = None,
+    partition: Tensor | None = None,
     options: PseudoMaskOptions | None = None,
 ) -> PseudoMasks:
     """Panoptic masks of a batch from its maps and clicks.
@@ -93,13 +94,14 @@ def pseudo_masks(
         image_size: int ``[B, 2]`` height and width of each image inside the padded batch; the
             rest takes no part and is labelled -1. None = no padding.
         areas: ``[B, K]`` known areas in pixels for ``supplies`` "given" or "network".
+        partition: ``[B, K, H, W]`` logits of a click branch, for a softmax over the targets.
         options: constants of the method.
 
     Returns:
         Labels on the device of the inputs; see :class:`PseudoMasks`.
 
     Raises:
-        ValueError: shapes that do not fit together, or no areas where they are needed.
+        ValueError: shapes that do not fit together, or no areas or partition where they are needed.
 
     Two things of class 0 where the map says thing everywhere: the nearer click decides.
 
@@ -120,6 +122,9 @@ def pseudo_masks(
         areas = areas.new_zeros(len(areas), 1)  # as padded as the points
     canvas = maps.semantic.shape[-2:]
     size = image_sizes(maps.semantic, image_size)
+    log_partition = None
+    if options.learned:
+        log_partition = _log_partition(partition, points, canvas, maps.semantic.dtype)
     points = points.inside(size)
     is_image = inside_mask(size, *canvas)
     presence = class_presence(points, len(is_thing))
@@ -130,7 +135,9 @@ def pseudo_masks(
     thing_pixel = is_thing[pixel_class] & is_image
     padded = image_size is not None
     problem = _problem(
-        maps, pixel_class, is_image, thing_pixel, points, is_thing, size, padded, areas, options
+        *(maps, pixel_class, is_image, thing_pixel, points, is_thing, size, padded, areas),
+        log_partition,
+        options,
     )
     instance = assign(problem, options.assigner, options.transport)
     confident = (best >= options.confidence) & (best > 0) & is_image
@@ -155,6 +162,7 @@ def _problem(
     size: Tensor,
     padded: bool,
     areas: Tensor | None,
+    log_partition: Tensor | None,
     options: PseudoMaskOptions,
 ) -> Problem:
     """Edge costs on the reduced grid, distances from the clicks, and who takes part.
@@ -192,6 +200,8 @@ def _problem(
     if options.class_penalty > 0:
         foreign = pixel_class[:, None] != points.category[..., None, None]
         cost = cost + options.class_penalty * foreign
+    if log_partition is not None and options.learned_weight > 0:
+        cost = cost - options.learned_weight * log_partition
     return Problem(
         edges=edges,
         distance=distance,
@@ -207,7 +217,25 @@ def _problem(
         is_cell=is_cell,
         cells=limit,
         areas=areas,
+        partition=log_partition,
     )
+
+
+def _log_partition(
+    partition: Tensor | None, points: PointBatch, canvas: torch.Size, dtype: torch.dtype
+) -> Tensor:
+    """log p of every target at every pixel."""
+    if partition is None:
+        raise ValueError(
+            "assigner and supplies 'learned' and learned_weight need the partition of a click "
+            "branch, got None"
+        )
+    expected = [*points.category.shape, *canvas]
+    if [*partition.shape] != expected or not partition.is_floating_point():
+        raise ValueError(
+            f"partition must be float {expected}, got {partition.dtype} {[*partition.shape]}"
+        )
+    return partition.to(dtype).log_softmax(1)
 
 
 def _panoptic(instance: Tensor, semantic: Tensor, points: PointBatch, is_thing: Tensor) -> Tensor:

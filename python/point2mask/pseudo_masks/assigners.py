@@ -55,11 +55,18 @@ def assign_transport(problem: Problem, options: TransportOptions) -> Tensor:
     return ops.transport_labels(cost, solution.potential, demand).view(problem.foreground.shape)
 
 
+def assign_learned(problem: Problem, options: TransportOptions) -> Tensor:
+    """The target that the click branch finds likeliest."""
+    assert problem.partition is not None  # pseudo_masks() sees to it
+    return problem.cheapest(-problem.partition)
+
+
 ASSIGNERS: dict[Assigner, Callable[[Problem, TransportOptions], Tensor]] = {
     "transport": assign_transport,
     "shortest_path": assign_shortest_path,
     "nearest": assign_nearest,
     "first_phase": assign_first_phase,
+    "learned": assign_learned,
 }
 
 

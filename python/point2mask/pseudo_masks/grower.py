@@ -41,6 +41,12 @@ class Grower:
         guide = self.network.normalise(batch.images)
         return refine(semantic, guide, batch.image_size, self.supervision.refine_sigma)
 
+    def heed(self, output: NetworkOutput, batch: Batch) -> NetworkOutput:
+        """The output with the partition that the batch's clicks lead to, if there is a branch."""
+        points = batch.points.nonempty()
+        partition = self.network.decode_clicks(output.encoded, points.xy, points.category)
+        return output if partition is None else replace(output, partition=partition)
+
     @torch.no_grad()
     def grow(
         self, semantic: Tensor, output: NetworkOutput, batch: Batch, options: PseudoMaskOptions
@@ -51,8 +57,11 @@ class Grower:
             points = batch.points.nonempty()
             areas = network_areas(self.network, output, points, batch.is_thing, batch.image_size)
             areas = areas[:, : batch.points.category.shape[1]]
+        partition = None
+        if options.learned and output.partition is not None:
+            partition = output.geometry.to_pixels(output.partition[-1].float())
         if output.geometry.spanning:
-            return self._grow_by_size(semantic, output, batch, areas, options)
+            return self._grow_by_size(semantic, output, batch, areas, partition, options)
         learned = options.assigner != "shortest_path"
         return pseudo_masks(
             semantic,
@@ -65,6 +74,7 @@ class Grower:
             else image_edges(batch.images, output.geometry.sizes, options),
             image_size=batch.image_size,
             areas=areas,
+            partition=partition,
             options=options,
         )
 
@@ -74,6 +84,7 @@ class Grower:
         output: NetworkOutput,
         batch: Batch,
         areas: Tensor | None,
+        partition: Tensor | None,
         options: PseudoMaskOptions,
     ) -> PseudoMasks:
         """The same on the published grids, which span every image: those of one size together."""
@@ -94,6 +105,9 @@ class Grower:
                 feature=output.features[members][..., :rows, :columns].float(),
                 low_level=edges,
                 areas=None if areas is None else areas[members],
+                partition=None
+                if partition is None
+                else partition[members][..., :height, :width].contiguous(),
                 options=options,
             )
             parts.append(_padded(grown, output.geometry.canvas))

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from point2mask.ranges import Checked, Range, Share, Weight
 
-Supplies = Literal["centroid", "uniform", "network", "given"]
-Assigner = Literal["transport", "shortest_path", "nearest", "first_phase"]
+Supplies = Literal["centroid", "uniform", "network", "learned", "given"]
+Assigner = Literal["transport", "shortest_path", "nearest", "first_phase", "learned"]
 Relaxation = Annotated[float, Range(0, inf, open_low=True)]
 
 
@@ -18,8 +18,8 @@ class TransportOptions(Checked):
     Attributes:
         supplies: scheme of the targets' areas: ``centroid`` (published), ``uniform``; ``network``,
             the areas of the masks that the network itself draws
-            (:func:`~point2mask.pseudo_masks.areas.network_areas`); or ``given``, those that the
-            caller hands in.
+            (:func:`~point2mask.pseudo_masks.areas.network_areas`); ``learned``, what the click
+            branch expects; or ``given``, those that the caller hands in.
         iterations: Sinkhorn iterations. 80 at epsilon 1e-3 stop far from convergence, which
             protects against wrong supplies; trust in the supplies allows more.
         epsilon: strength of the entropic regularisation, in units of cost.
@@ -42,7 +42,7 @@ class PseudoMaskOptions(Checked):
 
     Attributes:
         assigner: ``transport``, ``shortest_path``, ``nearest`` or ``first_phase``, the last being
-            ``nearest`` as it was published.
+            ``nearest`` as it was published; ``learned``, the likeliest target of the click branch.
         transport: options of the transport assigner.
         stride: image pixels a cell of the graph on which shortest paths are computed.
         point_size: side of the square around a click that is certain of its class, pixels.
@@ -54,6 +54,8 @@ class PseudoMaskOptions(Checked):
             told apart by noise; with a little length the nearer click wins.
         class_penalty: added to the cost of targets of another class than the pixel's most likely
             one. 0 as published; a value above the largest distance keeps classes apart.
+        learned_weight: of -log p in the cost, p being what the click branch gives a target at a
+            pixel. 0 as published.
     """
 
     assigner: Assigner = "transport"
@@ -66,6 +68,13 @@ class PseudoMaskOptions(Checked):
     feature_weight: Weight = 0.1
     step_weight: Weight = 0.0
     class_penalty: Weight = 0.0
+    learned_weight: Weight = 0.0
+
+    @property
+    def learned(self) -> bool:
+        """Whether masks depend on the click branch."""
+        supplies = self.assigner == "transport" and self.transport.supplies == "learned"
+        return self.assigner == "learned" or self.learned_weight > 0 or supplies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +86,9 @@ class SupervisionConfig(Checked):
             masks of the batch.
         pseudo_masks: how masks are grown. ``assigner="shortest_path"`` is PSPS: its edge cost has
             the Sobel edges of the picture in place of the learned boundary, and no first phase.
-        transport_warmup: up to this step ``transport`` gives way to ``nearest``, which is what the
-            published first phase amounts to (b.5). Published: 12000 on VOC, 60000 on COCO; -1 is
-            transport from the first step on.
+        transport_warmup: up to this step ``transport`` and ``learned`` give way to ``nearest``
+            along the paths, which is what the published first phase amounts to (b.5). Published:
+            12000 on VOC, 60000 on COCO; -1 is transport from the first step on.
         refine_sigma: above 0 the semantic map is filtered along the picture's tree before masks are
             grown (:func:`~point2mask.pseudo_masks.refine.refine`). Published: 0, not at all.
         clicked_classes: classes without a click in an image have no part in its semantic map while
@@ -98,13 +107,19 @@ class SupervisionConfig(Checked):
     def check(self) -> None:
         if self.pseudo_masks.transport.supplies == "given":
             raise ValueError(
-                "pseudo_masks.transport.supplies: expected one of centroid, uniform, network, got "
-                "'given', which is for callers of pseudo_masks() with areas of their own"
+                "pseudo_masks.transport.supplies: expected one of centroid, uniform, network, "
+                "learned, got 'given', which is for callers of pseudo_masks() with areas of their "
+                "own"
             )
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether ``transport_warmup`` matters."""
+        return self.pseudo_masks.assigner in ("transport", "learned")
 
     def at(self, step: int) -> PseudoMaskOptions:
         """How masks are grown in a step."""
-        if self.pseudo_masks.assigner == "transport" and step < self.transport_warmup:
+        if self.warms_up and step < self.transport_warmup:
             first: Assigner = "first_phase" if self.published else "nearest"
-            return replace(self.pseudo_masks, assigner=first)
+            return replace(self.pseudo_masks, assigner=first, learned_weight=0.0)
         return self.pseudo_masks

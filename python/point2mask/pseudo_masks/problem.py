@@ -29,6 +29,8 @@ class Problem:
         is_cell: bool ``[B, h, w]`` cells of the reduced grid that lie in the image.
         cells: int64 ``[B, 2]`` their rows and columns, or None where there is no padding.
         areas: ``[B, K]`` given areas in pixels, or None.
+        partition: ``[B, K, H, W]`` log p of every target at every pixel as the click branch sees
+            it, or None.
     """
 
     edges: Tensor
@@ -45,6 +47,7 @@ class Problem:
     is_cell: Tensor
     cells: Tensor | None
     areas: Tensor | None
+    partition: Tensor | None
 
     @property
     def unlabelled(self) -> Tensor:

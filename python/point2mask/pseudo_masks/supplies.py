@@ -68,6 +68,15 @@ def uniform_supplies(problem: Problem) -> Tensor:
     return (area / rivals.clamp_min(1.0)).gather(1, category)
 
 
+def learned_supplies(problem: Problem) -> Tensor:
+    """The pixels that the click branch expects to be each thing's, Σ_i p_ij over the things."""
+    assert problem.partition is not None  # pseudo_masks() sees to it
+    things = problem.is_target[..., None, None]
+    share = problem.partition.masked_fill(~things, -torch.inf).softmax(1)
+    # Nothing is a thing where no thing is clicked.
+    return (share.nan_to_num(0.0) * problem.foreground[:, None]).sum((2, 3))
+
+
 def given_supplies(problem: Problem) -> Tensor:
     """The areas handed in by the caller, in pixels."""
     if problem.areas is None:
@@ -82,6 +91,7 @@ SUPPLIES: dict[Supplies, Callable[[Problem], Tensor]] = {
     "centroid": centroid_supplies,
     "uniform": uniform_supplies,
     "network": given_supplies,  # the grower hands in what the network draws
+    "learned": learned_supplies,
     "given": given_supplies,
 }
 

@@ -110,6 +110,11 @@ class RunConfig(Checked):
                 f"loss.architecture: expected that of the network, {self.network.architecture}, "
                 f"got {self.loss.architecture}"
             )
+        if self.supervision.pseudo_masks.learned and not self.network.click_layers:
+            raise ValueError(
+                "network.click_layers: expected at least 1 for what supervision.pseudo_masks takes "
+                "from the click branch, got 0"
+            )
         if self.supervision.kind == "masks" and self.data.train.annotations is None:
             raise ValueError(
                 "data.train.annotations: expected true masks for supervision.kind=masks, got none"
@@ -168,7 +173,7 @@ def warm_ups(config: RunConfig) -> dict[str, int]:
     """Steps until all losses count in full, and until masks are made as they are in the end."""
     found = {"loss.warmup_iterations": config.loss.warmup_iterations}
     supervision = config.supervision
-    if supervision.kind == "points" and supervision.pseudo_masks.assigner == "transport":
+    if supervision.kind == "points" and supervision.warms_up:
         found["supervision.transport_warmup"] = supervision.transport_warmup
     return found
 

@@ -5,7 +5,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from point2mask.losses import AnyLossConfig, Criterion, Targets, mask_targets, point_targets
+from point2mask.losses import (
+    AnyLossConfig,
+    Criterion,
+    Targets,
+    known_targets,
+    mask_targets,
+    point_targets,
+)
 from point2mask.models import NetworkOutput, PointNetwork
 from point2mask.pseudo_masks import PseudoMasks, SupervisionConfig
 from point2mask.pseudo_masks.batch import Batch
@@ -40,6 +47,10 @@ class TrainingModule(nn.Module):
             heads.boundary.requires_grad_(False)
         if not losses.contrast:
             heads.feature.requires_grad_(False)
+        if network.click_decoder is not None and not any(
+            getattr(losses, name) for name in losses.of_clicks
+        ):
+            network.click_decoder.requires_grad_(False)
 
     def forward(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], PseudoMasks]:
         """The weighted losses of a batch by name, scalars to be added up, and its masks.
@@ -55,6 +66,7 @@ class TrainingModule(nn.Module):
         supervision = self.grower.supervision
         if supervision.kind == "points" and supervision.clicked_classes:
             output = among_clicked(output, batch)
+        output = self.grower.heed(output, batch)
         with torch.autocast(device.type, enabled=False):
             targets = self.targets(output, batch, step)
         losses = self.criterion(network, output, targets, batch, step)
@@ -66,9 +78,14 @@ class TrainingModule(nn.Module):
         """True masks, or masks grown from the clicks with what the network knows."""
         valid, spanning = output.geometry.finest, output.geometry.spanning
         supervision = self.grower.supervision
-        if supervision.kind == "masks":
-            return mask_targets(batch, valid, spanning)
         options = supervision.at(step)
-        semantic = self.grower.semantic_map(output, batch)
-        masks = self.grower.grow(semantic, output, batch, options)
-        return point_targets(batch, masks, valid, options.point_size, spanning)
+        if supervision.kind == "masks":
+            targets = mask_targets(batch, valid, spanning)
+        else:
+            semantic = self.grower.semantic_map(output, batch)
+            masks = self.grower.grow(semantic, output, batch, options)
+            targets = point_targets(batch, masks, valid, options.point_size, spanning)
+        if output.partition is None:
+            return targets
+        known = known_targets(batch, targets, valid, options.point_size, spanning)
+        return replace(targets, target=known)
