@@ -25,7 +25,18 @@ def random_case(seed, height=96, width=112, things=4, points=1):
     return semantic, boundary, feature, targets
 
 
+def random_partition(targets, height=96, width=112, seed=0):
+    """Smooth logits of a click branch, ``[1, K, H, W]``."""
+    g = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, targets, 6, 7, generator=g, dtype=torch.float64) * 3
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+
+
 def run(case, options=None, **kwargs):
+    """The pseudo-masks of one image; a click branch says something where it is asked."""
+    if options is not None and options.learned:
+        size = case[0].shape[1:]
+        kwargs.setdefault("partition", random_partition(len(case[3]), *size))
     semantic, boundary, feature, targets = case
     return pseudo_masks(
         semantic[None],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import runs
 import torch
+from networks import shake
 
 from point2mask.app import Cues, Masks
 from point2mask.data import DataError, PointTarget, read_panoptic, read_rgb, sample_points
@@ -13,7 +14,13 @@ from point2mask.data.records import Category
 from point2mask.data.training import class_channels
 from point2mask.hub import load_predictor
 from point2mask.label.network import TrainedNetwork
-from point2mask.pseudo_masks import PointBatch, pseudo_masks
+from point2mask.models import MergeConfig, PanopticNetwork
+from point2mask.pseudo_masks import (
+    PointBatch,
+    PseudoMaskOptions,
+    SupervisionConfig,
+    pseudo_masks,
+)
 from point2mask.train.train import train
 
 
@@ -66,6 +73,41 @@ def test_gives_the_pseudo_masks_of_training(root, network):
     assert len(np.unique(got)) > 2
     without = masks.segment_map(record, [], dataset.categories, "checkpoint")
     assert not without.any()
+
+
+def test_a_click_branch_sees_all_clicks_of_a_picture(root, monkeypatch):
+    """Each click changes what is everybody's, and goes as it came."""
+    config = runs.config(root)
+    torch.manual_seed(0)
+    branched = PanopticNetwork(replace(config.network, click_layers=2))
+    predictor = runs.predictor(root, config.augment, MergeConfig())
+    supervision = SupervisionConfig(pseudo_masks=PseudoMaskOptions(assigner="learned"))
+    branched.load_state_dict(predictor.network.state_dict(), strict=False)
+    predictor = replace(predictor, network=shake(branched).eval(), supervision=supervision)
+    network = TrainedNetwork(predictor)
+    categories = network.categories
+    things = [c.id for c in categories.values() if c.isthing]
+    targets = [
+        PointTarget(1, things[0], ((8.0, 8.0),)),
+        PointTarget(2, things[0], ((40.0, 24.0),)),
+        PointTarget(3, things[0], ((24.0, 16.0),)),
+    ]
+    prepared = network.prepare(read_rgb(root / "images" / "val" / "000001.png"))
+    seen = []
+
+    def spy(*arguments, **named):
+        seen.append(named["partition"])
+        return pseudo_masks(*arguments, **named)
+
+    monkeypatch.setattr("point2mask.pseudo_masks.grower.pseudo_masks", spy)
+    labels = [prepared.label(targets[:count], categories) for count in (2, 3, 2)]
+    assert [part.shape[1] for part in seen] == [2, 3, 2]
+    # The third click changes what the others have of each other.
+    odds = [part[0, 0] - part[0, 1] for part in seen]
+    assert not torch.allclose(odds[0], odds[1])
+    assert torch.equal(seen[0], seen[2])
+    np.testing.assert_array_equal(labels[0], labels[2])
+    assert set(np.unique(labels[1])) <= {-1, 0, 1, 2}
 
 
 def test_larger_pictures_are_reduced_and_clicks_with_them(network, root):

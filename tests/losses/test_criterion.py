@@ -66,7 +66,9 @@ def test_names_are_those_of_the_weights():
     assert names["relu"] | {"thing_entropy", "stuff_entropy"} == names["sigmoid"]
     for name in ("sigmoid", "mask2former", "maskdino"):
         config = published(NETWORKS[name])
-        assert names[name] == set(config.names()) <= {field.name for field in fields(config)}
+        named = set(config.names())
+        assert names[name] == named - set(config.of_clicks)
+        assert named <= {field.name for field in fields(config)}
     with pytest.raises(ValueError, match="losses must be those of mask2former, got those of pan"):
         Criterion(published(NETWORKS["relu"]), NETWORKS["mask2former"].config)
 

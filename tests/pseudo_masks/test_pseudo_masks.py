@@ -7,7 +7,7 @@ import torch
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from pseudo_mask_cases import CLASSES, IS_THING, random_case, run
+from pseudo_mask_cases import CLASSES, IS_THING, random_case, random_partition, run
 
 from point2mask.pseudo_masks import (
     ASSIGNERS,
@@ -49,6 +49,11 @@ def test_a_batch_is_its_images_and_padding_takes_no_part(assigner):
     options = PseudoMaskOptions(assigner=assigner)
     cases = [random_case(4, 96, 112), random_case(5, 64, 80, things=2), random_case(6, 96, 80)]
     height, width = 96, 112
+    partition = torch.full((3, 6, height, width), 0.9, dtype=torch.float64)
+    for b, (semantic, *_, targets) in enumerate(cases):
+        rows, columns = semantic.shape[1:]
+        own = random_partition(len(targets), rows, columns)[0]
+        partition[b, : len(targets), :rows, :columns] = own
     padded = []
     for semantic, boundary, feature, _ in cases:
         pad = (0, width - semantic.shape[2], 0, height - semantic.shape[1])
@@ -62,6 +67,7 @@ def test_a_batch_is_its_images_and_padding_takes_no_part(assigner):
         boundary_logits=torch.stack([m[1] for m in padded]),
         feature=torch.stack([m[2] for m in padded]),
         image_size=torch.tensor([case[0].shape[1:] for case in cases]),
+        partition=partition,
         options=options,
     )
     for b, case in enumerate(cases):
@@ -87,6 +93,10 @@ def test_what_the_padding_holds_does_not_matter(assigner, size):
         g = torch.Generator().manual_seed(seed)
         noise = [torch.rand(m.shape, generator=g, dtype=m.dtype) for m in case[:3]]
         maps = [torch.where(inside, m, n)[None] for m, n in zip(case[:3], noise, strict=True)]
+        partition = random_partition(len(targets))
+        partition = torch.where(
+            inside, partition, torch.rand(partition.shape, generator=g).double()
+        )
         results.append(
             pseudo_masks(
                 maps[0],
@@ -96,6 +106,7 @@ def test_what_the_padding_holds_does_not_matter(assigner, size):
                 feature=maps[2],
                 low_level=maps[1].sigmoid(),
                 image_size=torch.tensor([size]),
+                partition=partition,
                 options=PseudoMaskOptions(assigner=assigner),
             )
         )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pseudo_mask_cases import CLASSES, IS_THING, random_case
+from pseudo_mask_cases import CLASSES, IS_THING, random_case, random_partition
 from torch.utils._python_dispatch import TorchDispatchMode
 from transfers import pretended_cuda
 
@@ -57,6 +57,7 @@ def test_reads_no_value_back_and_calls_no_more_for_more_images(assigner, scheme)
                 boundary_logits=boundary.expand(images, -1, -1),
                 feature=feature.expand(images, -1, -1, -1),
                 areas=torch.ones(points.category.shape, dtype=torch.float64),
+                partition=random_partition(len(targets)).expand(images, -1, -1, -1),
                 options=options,
             )
         assert reads.seen == []
@@ -87,6 +88,7 @@ def test_a_gpu_is_never_waited_for(assigner, scheme, padded):
             low_level=maps(2, 6, 7),
             image_size=torch.empty((2, 2), dtype=torch.int32, device="cuda") if padded else None,
             areas=maps(2, 5),
+            partition=maps(2, 5, 96, 112),
             options=options,
         )
     assert result.panoptic.device.type == "cuda"

@@ -133,6 +133,12 @@ def test_the_architecture_says_what_a_network_is_made_of(path, tmp_path):
         ("augment.short_sides=600", r"^augment\.short_sides: expected a list, got 600$"),
         ("augment.short_sides=[600, x]", r"^augment\.short_sides\[1\]: expected an integer"),
         ("augment.crop=[1, 2, 3]", r"^augment\.crop: expected a list of 2, got 3 entries$"),
+        (
+            "supervision.pseudo_masks.assigner=learned",
+            r"^network\.click_layers: expected at least 1 for what supervision\.pseudo_masks .* 0$",
+        ),
+        ("supervision.pseudo_masks.learned_weight=-1", r"learned_weight: expected a number in \[0"),
+        ("network.click_layers=-1", r"^network\.click_layers: expected an integer in \[0, 100\]"),
         ("supervision.kind=boxes", r"^supervision\.kind: expected one of points, masks, got 'box"),
         (
             "network.architecture=yolo",

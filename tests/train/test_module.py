@@ -77,6 +77,39 @@ def test_a_step_trains_every_parameter_of_networks_of_segments(name, config):
     assert (masks.area[:, :3] > 0).any()
 
 
+@pytest.mark.parametrize("kind", ["points", "masks"])
+@pytest.mark.parametrize(
+    "config", [tiny(), TINY_MASK2FORMER, TINY_MASKDINO], ids=lambda c: c.architecture
+)
+def test_a_step_trains_every_parameter_of_a_click_branch(config, kind):
+    learned = PseudoMaskOptions(assigner="learned")
+    torch.manual_seed(0)
+    network = shake(make_network(replace(config, click_layers=2)))
+    supervision = SupervisionConfig(kind=kind, pseudo_masks=learned)
+    training = TrainingModule(network, published_losses(config.architecture), supervision)
+    losses, masks = training(make_batch(dtype=torch.float32, fill=float("nan")), LATE)
+    assert "click_point" in losses
+    assert ("click_mask" in losses) == (kind == "points")
+    assert_trained(training, losses)
+    assert (masks.area[:, :3] > 0).any()
+    no_weights = {name: 0.0 for name in PUBLISHED.of_clicks}
+    losses = replace(published_losses(config.architecture), **no_weights)
+    frozen = TrainingModule(network, losses, supervision).network.click_decoder
+    assert not any(p.requires_grad for p in frozen.parameters())
+
+
+def test_a_published_step_has_a_click_branch_too():
+    """On its grid, whose cells span every image."""
+    supervision = SupervisionConfig(
+        published=True, pseudo_masks=PseudoMaskOptions(assigner="learned")
+    )
+    losses = SegformerLossConfig(published=True)
+    training = module(supervision, losses, published=True, click_layers=2)
+    losses, masks = training(make_batch(dtype=torch.float32, fill=float("nan")), LATE)
+    assert_trained(training, losses)
+    assert (masks.area[:, :3] > 0).any()
+
+
 def test_padding_pixels_are_not_read():
     training = module(SUPERVISIONS["shortest_path"]).eval()
     black = training(make_batch(dtype=torch.float32), LATE)

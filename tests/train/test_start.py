@@ -28,7 +28,7 @@ def given(tmp_path_factory):
 
 def equal(one, other):
     one, other = one.state_dict(), other.state_dict()
-    return {name for name in one if torch.equal(one[name], other[name])}
+    return {name for name in one.keys() & other.keys() if torch.equal(one[name], other[name])}
 
 
 def test_the_same_classes_are_taken_over(given):
@@ -63,6 +63,26 @@ def test_other_sizes_are_refused(given, tmp_path):
         start_network(config)
     with pytest.raises(DataError, match="expected a checkpoint, or the folder of a run"):
         start_network(replace(config, weights=str(tmp_path)))
+
+
+def test_a_click_branch_is_given_to_a_trained_network_and_taken_from_it(given, tmp_path):
+    folder, predictor = given
+    config = replace(predictor.network.config, weights=folder, click_layers=2)
+    torch.manual_seed(0)
+    network = start_network(config)
+    branch = {name for name in network.state_dict() if name.startswith("click_decoder.")}
+    assert branch
+    assert not branch & predictor.network.state_dict().keys()
+    assert take_classes(network, folder, predictor.categories) == 0
+    assert equal(network, predictor.network) == set(predictor.network.state_dict())
+
+    save_pretrained(replace(predictor, network=network.eval()), tmp_path / "branched")
+    config = replace(config, weights=str(tmp_path / "branched"))
+    again = start_network(config)
+    assert take_classes(again, config.weights, predictor.categories) == 0
+    assert equal(again, network) == set(network.state_dict())
+    plain = start_network(replace(config, click_layers=0))
+    assert plain.state_dict().keys() == predictor.network.state_dict().keys()
 
 
 def test_a_run_starts_from_all_of_it(given, tmp_path):

@@ -93,6 +93,24 @@ def test_a_run_of_a_network_of_segments_goes_on_to_the_same_bits(architecture, r
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_a_run_with_a_click_branch_goes_on_to_the_same_bits(root, tmp_path):
+    """From points, with masks of the branch, stopped and taken up again after one epoch."""
+    config = runs.config(root)
+    learned = PseudoMaskOptions(learned_weight=0.1, transport=TransportOptions(supplies="learned"))
+    config = replace(
+        with_schedule(config, epochs=2),
+        network=replace(config.network, click_layers=2),
+        supervision=SupervisionConfig(pseudo_masks=learned, transport_warmup=1),
+    )
+    whole = train(config, tmp_path / "whole", cpu=True)
+    assert set(config.loss.of_clicks) <= whole["losses"].keys()
+    train(with_schedule(config, epochs=1), tmp_path / "parts", cpu=True)
+    train(config, tmp_path / "parts", cpu=True, resume=True)
+    states = [load_trained(tmp_path / run).network.state_dict() for run in ("whole", "parts")]
+    assert any(name.startswith("click_decoder.") for name in states[0])
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_full_masks(root, tmp_path):
     config = with_schedule(runs.config(root), epochs=1)
     config = replace(config, supervision=SupervisionConfig(kind="masks"))

@@ -46,6 +46,9 @@ __all__ = [
 ]
 
 
+_NOBODY = -1e4  # a logit whose exponential is 0
+
+
 @dataclass(frozen=True)
 class PseudoMasks:
     """Panoptic labels of a batch.
@@ -94,7 +97,8 @@ def pseudo_masks(
         image_size: int ``[B, 2]`` height and width of each image inside the padded batch; the
             rest takes no part and is labelled -1. None = no padding.
         areas: ``[B, K]`` known areas in pixels for ``supplies`` "given" or "network".
-        partition: ``[B, K, H, W]`` logits of a click branch, for a softmax over the targets.
+        partition: ``[B, K, H, W]`` logits of a click branch, for a softmax over the targets that
+            have a click; what it says of others is not read.
         options: constants of the method.
 
     Returns:
@@ -122,10 +126,10 @@ def pseudo_masks(
         areas = areas.new_zeros(len(areas), 1)  # as padded as the points
     canvas = maps.semantic.shape[-2:]
     size = image_sizes(maps.semantic, image_size)
+    points = points.inside(size)
     log_partition = None
     if options.learned:
         log_partition = _log_partition(partition, points, canvas, maps.semantic.dtype)
-    points = points.inside(size)
     is_image = inside_mask(size, *canvas)
     presence = class_presence(points, len(is_thing))
     likelihood = (maps.semantic * presence[..., None, None]).contiguous()
@@ -235,7 +239,8 @@ def _log_partition(
         raise ValueError(
             f"partition must be float {expected}, got {partition.dtype} {[*partition.shape]}"
         )
-    return partition.to(dtype).log_softmax(1)
+    clicked = points.is_point.any(-1)[..., None, None]
+    return torch.where(clicked, partition.to(dtype), _NOBODY).log_softmax(1)
 
 
 def _panoptic(instance: Tensor, semantic: Tensor, points: PointBatch, is_thing: Tensor) -> Tensor:

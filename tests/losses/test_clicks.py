@@ -1,0 +1,160 @@
+"""The losses of the click branch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from networks import shake, tiny
+from training import CANVAS, IS_THING, SCENE, SIZES, make_batch, randn, take
+
+from point2mask.losses import known_targets, mask_targets, point_targets, published_losses
+from point2mask.losses.clicks import class_agreement
+from point2mask.losses.criterion import Criterion
+from point2mask.losses.targets import true_masks
+from point2mask.models import make_network
+from point2mask.pseudo_masks import SupervisionConfig
+from point2mask.pseudo_masks.grower import Grower
+
+NAMES = {"click_point", "click_mask", "click_lab", "click_tree", "click_class"}
+LATE = 10**6
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = shake(make_network(tiny(click_layers=2)).double()).eval()
+    network.backbone.mean.fill_(0.5)
+    network.backbone.std.fill_(0.2)
+    return network
+
+
+def run(network, batch, complete=False, **weights):
+    """The losses of the branch with the true masks in place of pseudo masks."""
+    output = network(network.normalise(batch.images), batch.image_size)
+    output = Grower(network, SupervisionConfig()).heed(output, batch)
+    valid = output.geometry.finest
+    made = mask_targets(batch, valid) if complete else None
+    made = made or point_targets(batch, true_masks(batch), valid, 17)
+    targets = replace(made, target=known_targets(batch, made, valid, 17))
+    config = replace(published_losses(network.config.architecture), **weights)
+    losses = Criterion(config, network.config)(network, output, targets, batch, LATE)
+    return {name: loss for name, loss in losses.items() if name.startswith("click")}
+
+
+def reference_agreement(logits, semantic, category, is_thing, valid):
+    """Cell by cell."""
+    p = np.exp(logits - logits.max(2, keepdims=True))
+    p /= p.sum(2, keepdims=True)
+    total = 0.0
+    for layer in range(len(p)):
+        for b, y, x in zip(*np.nonzero(valid), strict=True):
+            things = {c for c in category[b] if c >= 0 and is_thing[c]}
+            for c in things:
+                share = p[layer, b, category[b] == c, y, x].sum()
+                total -= semantic[b, c, y, x] * np.log(share)
+            rest = [k for k, c in enumerate(category[b]) if c not in things]
+            if rest:
+                unsure = 1 - sum(semantic[b, c, y, x] for c in np.flatnonzero(is_thing))
+                total -= unsure * np.log(p[layer, b, rest, y, x].sum())
+    return total / valid.sum()
+
+
+def test_agreement_is_that_of_classes():
+    logits, semantic = randn(2, 2, 4, 3, 5), randn(2, 5, 3, 5, seed=1).softmax(1)
+    category = torch.tensor([[0, 1, 0, 3], [2, 4, 3, -1]])
+    logits[:, 1, 3] = -1e4
+    valid = randn(2, 3, 5, seed=2) > -0.5
+    got = class_agreement(logits, semantic, category, IS_THING, valid)
+    arrays = (x.numpy() for x in (logits, semantic, category, IS_THING, valid))
+    assert got.shape == (2,)
+    np.testing.assert_allclose(float(got.sum()), reference_agreement(*arrays), rtol=1e-12)
+
+
+def test_agreement_is_least_where_both_agree():
+    """Whatever the targets of a class have each, as long as they have its probability together."""
+    category = torch.tensor([[0, 0, 1, 2, 3]])
+    share = randn(1, 5, 4, 4).softmax(1)
+    of_class = [share[:, category[0] == c].sum(1) for c in range(4)]
+    semantic = torch.stack([*of_class, torch.zeros_like(of_class[0])], 1)
+    valid = torch.ones(1, 4, 4, dtype=torch.bool)
+    logits = share.log()[None].requires_grad_()
+    loss = class_agreement(logits, semantic, category, IS_THING, valid).sum()
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient.abs().max() < 1e-12
+    assert gradient.numel()
+    for seed in range(5):
+        other = (share.log() + randn(1, 5, 4, 4, seed=seed))[None]
+        assert class_agreement(other, semantic, category, IS_THING, valid).sum() > loss
+
+
+def test_clicks_say_where_targets_are_for_certain(network):
+    batch = make_batch()
+    output = network(network.normalise(batch.images), batch.image_size)
+    valid = output.geometry.finest
+    made = point_targets(batch, true_masks(batch), valid, 17)
+    known = known_targets(batch, made, valid, 17)
+    assert known.shape == valid.shape
+    for b in range(2):
+        assert set(known[b].unique().tolist()) == {-1, 0, 1, 2, 3}
+        for target, (_, (x, y), _) in enumerate(SCENE):
+            assert known[b, int(y) // 8, int(x) // 8] == target
+        seen = known[b] >= 0
+        assert torch.equal(made.label[b] >= 0, seen)
+        assert torch.equal(batch.points.category[b][known[b][seen]], made.label[b][seen])
+    whole = known_targets(batch, mask_targets(batch, valid), valid, 17)
+    assert torch.equal(whole >= 0, valid)
+    assert set(whole[0].unique().tolist()) == {-1, 0, 1, 2, 3}
+
+
+def test_names_and_weights(network):
+    batch = make_batch()
+    losses = run(network, batch)
+    assert set(losses) == NAMES
+    assert set(run(network, batch, complete=True)) == {"click_point"}
+    assert set(run(network, batch, click_lab=0.0, click_tree=0.0)) == NAMES - {
+        "click_lab",
+        "click_tree",
+    }
+    for name in NAMES:
+        twice = run(network, batch, **{name: 2.0})
+        torch.testing.assert_close(twice[name], 2 * losses[name])
+
+
+@torch.no_grad()
+def test_a_batch_costs_what_its_images_cost(network):
+    """Sums over known cells and over all cells are divided by the counts of the batch."""
+    batch = make_batch()
+    whole = run(network, batch)
+    output = network(network.normalise(batch.images), batch.image_size)
+    cells = output.geometry.finest.sum((1, 2)).double()
+    known = torch.full((2,), 16.0, dtype=torch.float64)
+    weights = {
+        "click_point": known / known.sum(),
+        "click_lab": torch.full((2,), 0.5, dtype=torch.float64),
+        "click_class": cells / cells.sum(),
+    }
+    for name, share in weights.items():
+        alone = torch.cat([run(network, take(batch, b))[name] for b in range(2)])
+        torch.testing.assert_close(whole[name], share * alone, rtol=1e-6, atol=1e-9)
+
+
+def test_no_gradient_goes_to_the_semantic_map(network):
+    losses = run(network, make_batch())
+    network.zero_grad()
+    sum(loss.sum() for loss in losses.values()).backward()
+    for name, parameter in network.named_parameters():
+        if name.startswith("semantic"):
+            assert parameter.grad is None, name
+        if name.startswith("click_decoder."):
+            assert parameter.grad is not None, name
+            assert parameter.grad.any(), name
+    assert network.encoder.layers[0].feedforward.expand.weight.grad.any()
+    network.zero_grad()
+
+
+def test_padding_is_not_read(network):
+    losses = [run(network, make_batch(fill=fill)) for fill in (0.0, float("nan"))]
+    for name in NAMES:
+        torch.testing.assert_close(losses[0][name], losses[1][name])
+    assert CANVAS != SIZES[0]
