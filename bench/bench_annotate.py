@@ -35,7 +35,7 @@ from point2mask.data.points import write_points
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.shapes import make_scene
 from point2mask.data.targets import PointLabels
-from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER
+from point2mask.label import DEFAULT_ASSIGNER, PICTURE_ASSIGNERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT.parent / "shared" / "data" / "coco_mini" / "images" / "train" / "000000000110.jpg"
@@ -62,7 +62,7 @@ WATCH = """(shown) => { window.seen = new Promise((resolve) => {
 
 def make_folder(folder: Path, photo: Path, rng: np.random.Generator) -> None:
     """Copies of the picture, one more than assigners, the first with clicks in ``points.json``."""
-    for number in range(len(ASSIGNERS) + 1):
+    for number in range(len(PICTURE_ASSIGNERS) + 1):
         if photo.is_file():
             shutil.copy(photo, folder / f"{number}.jpg")
         else:
@@ -124,7 +124,7 @@ def opening_times(url: str) -> dict[str, float]:
     """Milliseconds to prepare the first picture since the start, and one more an assigner."""
     taken = {}
     with closing(Server(url)) as server:
-        for number, name in enumerate(("first", *ASSIGNERS)):
+        for number, name in enumerate(("first", *PICTURE_ASSIGNERS)):
             start = time.perf_counter()
             assigner = DEFAULT_ASSIGNER if name == "first" else name
             server.ask("POST", f"/api/images/{number}/warm?assigner={assigner}", {})
@@ -144,7 +144,9 @@ def measure(folder: Path, changes: int, browser: Any | None) -> dict[str, Any]:
         result["start_ms"] = 1e3 * (time.perf_counter() - start)
         result["prepare_ms"] = opening_times(url)
         rng = np.random.default_rng(0)
-        result["http_ms"] = {a: summary(http_times(url, a, changes, rng)) for a in ASSIGNERS}
+        result["http_ms"] = {
+            a: summary(http_times(url, a, changes, rng)) for a in PICTURE_ASSIGNERS
+        }
         if browser is not None:
             start = time.perf_counter()
             with opened(browser, url) as page:
@@ -153,7 +155,7 @@ def measure(folder: Path, changes: int, browser: Any | None) -> dict[str, Any]:
                 page.locator("#pictures .picture").first.click()
                 page.locator("#latency", has_text="masks in").wait_for()
                 result["browser_ms"] = {
-                    a: summary(browser_times(page, a, changes, rng)) for a in ASSIGNERS
+                    a: summary(browser_times(page, a, changes, rng)) for a in PICTURE_ASSIGNERS
                 }
         result["load_average_after"] = os.getloadavg()[0]
     return result
@@ -162,7 +164,7 @@ def measure(folder: Path, changes: int, browser: Any | None) -> dict[str, Any]:
 def show(console: Console, name: str, result: dict[str, Any]) -> None:
     title = f"{name}: {result['cores_busy_before']:.1f} cores busy before"
     table = Table("assigner", "prepare", "HTTP", "p90", "browser", "p90", title=title)
-    for assigner in ASSIGNERS:
+    for assigner in PICTURE_ASSIGNERS:
         cells = [f"{result['prepare_ms'][assigner]:.0f}"]
         for kind in ("http_ms", "browser_ms"):
             figures = result.get(kind, {}).get(assigner, {})

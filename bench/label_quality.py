@@ -28,7 +28,7 @@ from point2mask.evaluation import (
     image_mask_statistics,
     image_statistics,
 )
-from point2mask.label import ASSIGNERS, label_image
+from point2mask.label import PICTURE_ASSIGNERS, label_image
 from point2mask.label.folder import EDGE_SUFFIXES
 
 COLUMNS = ("PQ", "PQ_th", "PQ_st", "mIoU", "hit")
@@ -74,7 +74,7 @@ def main():
     parser.add_argument("--split", default="train")
     parser.add_argument("--edges", type=Path, help="folder of edge maps: more rows")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--rows", nargs="+", default=[*ASSIGNERS, TRUE_AREAS])
+    parser.add_argument("--rows", nargs="+", default=[*PICTURE_ASSIGNERS, TRUE_AREAS])
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, help="JSON, written after every row")

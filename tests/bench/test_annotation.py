@@ -14,7 +14,7 @@ from annotate_page import opened, served
 from rich.console import Console
 
 from point2mask.data.points import read_points
-from point2mask.label import ASSIGNERS
+from point2mask.label import PICTURE_ASSIGNERS
 
 pytest.importorskip("uvicorn", reason="needs point2mask[app]")
 
@@ -37,14 +37,14 @@ def test_the_folder_has_a_click_in_every_cell(folder):
 def test_every_assigner_is_measured(folder, monkeypatch):
     monkeypatch.setattr(bench_annotate, "cores_busy", lambda: 0.5)
     result = bench_annotate.measure(folder, changes=2, browser=None)
-    assert result["http_ms"].keys() == ASSIGNERS.keys()
-    assert [*result["prepare_ms"]] == ["first", *ASSIGNERS]
+    assert result["http_ms"].keys() == PICTURE_ASSIGNERS.keys()
+    assert [*result["prepare_ms"]] == ["first", *PICTURE_ASSIGNERS]
     assert all(0 < taken["median"] <= taken["p90"] for taken in result["http_ms"].values())
     console = Console(width=100, record=True)
     bench_annotate.show(console, "here", result)
     text = console.export_text()
     assert "0.5 cores busy before" in text
-    assert all(f"{name} " in text for name in ASSIGNERS)
+    assert all(f"{name} " in text for name in PICTURE_ASSIGNERS)
 
 
 @pytest.mark.browser

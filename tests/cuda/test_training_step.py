@@ -13,7 +13,7 @@ from training import make_batch
 from point2mask.losses import SegformerLossConfig
 from point2mask.models import PanopticNetwork
 from point2mask.pseudo_masks import (
-    ASSIGNERS,
+    MAP_ASSIGNERS,
     SUPPLIES,
     PointBatch,
     PseudoMaskOptions,
@@ -95,7 +95,7 @@ every_way = pytest.mark.parametrize(
             ),
             id=f"{assigner}-{scheme}",
         )
-        for assigner in ASSIGNERS
+        for assigner in MAP_ASSIGNERS
         for scheme in (SUPPLIES if assigner == "transport" else ["centroid"])
     ],
 )

@@ -22,7 +22,7 @@ from point2mask.data import (
     write_points,
 )
 from point2mask.evaluation import mask_quality
-from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, label_folder
+from point2mask.label import DEFAULT_ASSIGNER, PICTURE_ASSIGNERS, label_folder
 from point2mask.label.folder import NETWORK
 
 
@@ -78,7 +78,7 @@ def test_processes_change_nothing_and_a_second_run_replaces_the_first(shapes, tm
         assert first[path] == second[path]
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_every_assigner_with_edges_and_areas(shapes, tmp_path, assigner):
     dataset, images, points = shapes
     labels = read_points(points)
@@ -233,7 +233,7 @@ def test_labelling_needs_no_torch():
 
 
 def test_the_command_offers_what_there_is():
-    assert (*ASSIGNERS, NETWORK) == command.ASSIGNERS
+    assert (*PICTURE_ASSIGNERS, NETWORK) == command.ASSIGNERS
     assert command.ASSIGNERS[0] == DEFAULT_ASSIGNER
 
 

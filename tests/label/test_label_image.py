@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from point2mask.data import PointTarget
-from point2mask.label import ASSIGNERS, PreparedImage, label_image
+from point2mask.label import PICTURE_ASSIGNERS, PreparedImage, label_image
 
 BLUE, RED, GREEN = (40, 60, 200), (200, 50, 40), (60, 160, 60)
 
@@ -34,7 +34,7 @@ def iou(labels, masks, index):
     return (mine & true).sum() / (mine | true).sum()
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_finds_regions_of_one_colour(assigner):
     image, masks = disc_picture()
     labels = label_image(image, DISC_TARGETS, assigner, is_thing=IS_THING)
@@ -43,7 +43,7 @@ def test_finds_regions_of_one_colour(assigner):
         assert iou(labels, masks, index) > 0.9
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_is_deterministic_and_leaves_its_input_alone(assigner):
     image, _ = disc_picture()
     before = image.copy()
@@ -52,7 +52,7 @@ def test_is_deterministic_and_leaves_its_input_alone(assigner):
     np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_all_points_of_a_target_count(assigner):
     picture = np.full((60, 120, 3), BLUE)
     picture[20:40, 10:30] = picture[20:40, 90:110] = RED
@@ -63,7 +63,7 @@ def test_all_points_of_a_target_count(assigner):
     assert (labels[45:, 50:70] == 0).all()
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_crowded_clicks_each_get_their_pixel(assigner):
     image, _ = disc_picture()
     clicks = [(x, y) for y in range(30, 36) for x in range(40, 46)]
@@ -72,7 +72,7 @@ def test_crowded_clicks_each_get_their_pixel(assigner):
     assert [labels[y, x] for x, y in clicks] == list(range(len(clicks)))
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (7, 5)])
 def test_tiny_pictures(assigner, shape):
     image = noisy(np.full((*shape, 3), 128), amplitude=20)
@@ -81,7 +81,7 @@ def test_tiny_pictures(assigner, shape):
     assert (labels == 0).all()
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_a_flat_picture_is_shared(assigner):
     image = np.full((64, 128, 3), 100, np.uint8)
     targets = [target(1, (30.0, 32.0)), target(2, (98.0, 32.0))]
@@ -175,7 +175,7 @@ def test_rejects(arguments, message):
         label_image(**({"image": IMAGE, "targets": ONE} | arguments))
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_a_prepared_image_gives_the_same_bits_while_its_clicks_change(assigner):
     image, _ = disc_picture()
     edges = np.random.default_rng(1).random((20, 30))

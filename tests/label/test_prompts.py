@@ -13,7 +13,7 @@ from point2mask.data.marks import Marks
 from point2mask.data.panoptic import read_panoptic
 from point2mask.data.points import write_points
 from point2mask.data.records import Category
-from point2mask.label import ASSIGNERS, PreparedImage, label_image
+from point2mask.label import PICTURE_ASSIGNERS, PreparedImage, label_image
 from point2mask.label.mask_costs import HIGHEST, mask_cost
 from point2mask.label.prompts import NEGATIVES, PromptableNetwork, prompt
 
@@ -49,7 +49,7 @@ TARGETS = [PointTarget(3, 1, ((28.5, 48.5),)), PointTarget(7, 2, ((64.5, 10.5),)
 THINGS = [True, False]
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_masks_follow_the_network(network, assigner):
     image, mask = two_pieces()
     plain = label_image(image, TARGETS, assigner, is_thing=THINGS)
@@ -59,7 +59,7 @@ def test_masks_follow_the_network(network, assigner):
     assert (asked >= 0).all()
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", PICTURE_ASSIGNERS)
 def test_the_picture_decides_where_the_network_denies_a_pixel_to_all(folder, tmp_path, assigner):
     nothing = decoder_with("top = {8}", "top = {-90}")
     network = PromptableNetwork(write_networks(tmp_path / "sam", decoder=nothing))

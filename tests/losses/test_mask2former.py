@@ -62,7 +62,7 @@ def test_coverage_counts_pixels(size):
 @torch.no_grad()
 def test_losses_are_those_of_the_cheapest_matching():
     batch, output, targets, segments = run()
-    losses, counts = segments.of(output, targets)
+    losses, counts = segments.compare(output, targets)
     assert counts.tolist() == [6, 2]
     logits, masks = output.queries
     layers, _, queries, _ = logits.shape
@@ -111,7 +111,7 @@ def test_a_thing_without_pixels_is_no_target():
     output = network((batch.images - 0.5) / 0.2, batch.image_size)
     targets = point_targets(batch, true_masks(batch), output.geometry.finest, 17)
     assert targets.things[:, 2].all()
-    _, counts = Mask2FormerLosses(CONFIG, TINY_MASK2FORMER).of(output, targets)
+    _, counts = Mask2FormerLosses(CONFIG, TINY_MASK2FORMER).compare(output, targets)
     assert counts.tolist() == [4, 2]
 
 
@@ -121,6 +121,6 @@ def test_more_targets_than_queries():
     network = shake(Mask2FormerNetwork(config).double()).eval()
     output = network((batch.images - 0.5) / 0.2, batch.image_size)
     targets = point_targets(batch, true_masks(batch), output.geometry.finest, 17)
-    losses, counts = Mask2FormerLosses(CONFIG, config).of(output, targets)
+    losses, counts = Mask2FormerLosses(CONFIG, config).compare(output, targets)
     assert counts.tolist() == [6, 2]
     assert all(loss.isfinite().all() for loss in losses.values())

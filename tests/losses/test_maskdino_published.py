@@ -135,7 +135,7 @@ def test_losses_of_noised_targets_and_all_gradients(golden, monkeypatch):
     denoised = made.denoised(output, aims, denoising, again)
     values = golden.values["training"]["dn.grid"]
     compare(named(matched, MATCHED, 8) | named(denoised, DENOISED, 8), values["losses"])
-    losses, counts = made.of(output, aims, denoising, again)
+    losses, counts = made.compare(output, aims, denoising, again)
     assert counts.tolist() == [5, 3]
     total = sum(getattr(CONFIG, name) * loss.sum() for name, loss in losses.items())
     torch.testing.assert_close(total.item(), values["weighted_total"], rtol=1e-5, atol=0)

@@ -26,7 +26,7 @@ def run(config, batch):
     assignment = segments.assign(output.locations, targets)
     queries = assignment.things.queries
     things = network.decode_things(output.encoded, output.locations.queries, queries)
-    losses, counts = segments.of(output, things, assignment, targets)
+    losses, counts = segments.compare(output, things, assignment, targets)
     assert counts.tolist() == [6, 2]
     return losses, output, things, assignment
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pseudo_mask_cases import CLASSES, IS_THING, random_case, random_partition, run
 
 from point2mask.pseudo_masks import (
-    ASSIGNERS,
+    MAP_ASSIGNERS,
     SUPPLIES,
     PointBatch,
     PseudoMaskOptions,
@@ -44,7 +44,7 @@ def test_transport_with_the_nearest_targets_own_counts_changes_nothing():
     assert (nearest.instance == transport.instance).double().mean() > 0.999
 
 
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", MAP_ASSIGNERS)
 def test_a_batch_is_its_images_and_padding_takes_no_part(assigner):
     options = PseudoMaskOptions(assigner=assigner)
     cases = [random_case(4, 96, 112), random_case(5, 64, 80, things=2), random_case(6, 96, 80)]
@@ -82,7 +82,7 @@ def test_a_batch_is_its_images_and_padding_takes_no_part(assigner):
 
 
 @pytest.mark.parametrize("size", [(96, 80), (60, 70), (57, 73), (1, 1)])
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", MAP_ASSIGNERS)
 def test_what_the_padding_holds_does_not_matter(assigner, size):
     case = random_case(7)
     height, width = case[0].shape[1:]
@@ -174,7 +174,7 @@ def test_with_step_weight_the_nearer_click_wins_where_the_maps_say_nothing():
     assert (instance[:, 53:] == 1).all()
 
 
-@given(seed=st.integers(0, 1000), assigner=st.sampled_from(list(ASSIGNERS)))
+@given(seed=st.integers(0, 1000), assigner=st.sampled_from(list(MAP_ASSIGNERS)))
 @examples(15)
 def test_invariants(seed, assigner):
     case = random_case(seed, 48, 64, things=3)

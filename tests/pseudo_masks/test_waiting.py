@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transfers import pretended_cuda
 
 from point2mask.pseudo_masks import (
-    ASSIGNERS,
+    MAP_ASSIGNERS,
     SUPPLIES,
     PointBatch,
     PseudoMaskOptions,
@@ -42,7 +42,7 @@ class CallCount(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("scheme", SUPPLIES)
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", MAP_ASSIGNERS)
 def test_reads_no_value_back_and_calls_no_more_for_more_images(assigner, scheme):
     options = PseudoMaskOptions(assigner=assigner, transport=TransportOptions(supplies=scheme))
     semantic, boundary, feature, targets = random_case(10)
@@ -67,7 +67,7 @@ def test_reads_no_value_back_and_calls_no_more_for_more_images(assigner, scheme)
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("scheme", SUPPLIES)
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", MAP_ASSIGNERS)
 def test_a_gpu_is_never_waited_for(assigner, scheme, padded):
     """Not even by a copy of a number from the host; so the step can be captured in a graph."""
     options = PseudoMaskOptions(

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,14 @@ from point2mask.data.png import read_rgb
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.segments import runs
 from point2mask.data.targets import PointTarget
-from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER, PreparedImage
+from point2mask.label import DEFAULT_ASSIGNER, PICTURE_ASSIGNERS, PreparedImage
 from point2mask.label.folder import find_edges, read_edges
 from point2mask.label.prompts import PromptableNetwork
 from point2mask.label.scene import enlarged
 from point2mask.label.size import working_size
+
+if TYPE_CHECKING:
+    from point2mask.label.network import NetworkMaps, TrainedNetwork
 
 BUILT_IN, EDGE_MAPS, NETWORK, PROMPTS = "built-in", "edge maps", "checkpoint", "prompts"
 KEPT = 4  # pictures whose click-independent part stays in memory: 15 to 35 MB each
@@ -30,24 +33,7 @@ KEPT = 4  # pictures whose click-independent part stays in memory: 15 to 35 MB e
 Labels = NDArray[np.int32]
 
 
-class PreparedMaps(Protocol):
-    """What a trained network says of one picture."""
-
-    def label(
-        self,
-        targets: Sequence[PointTarget],
-        categories: Mapping[int, Category],
-        marks: Marks = NO_MARKS,
-    ) -> Labels: ...
-
-
-class MapMaker(Protocol):
-    """A trained network."""
-
-    def prepare(self, image: NDArray[np.uint8]) -> PreparedMaps: ...
-
-
-Prepared = PreparedImage | PreparedMaps
+Prepared: TypeAlias = "PreparedImage | NetworkMaps"  # a picture, whatever the clicks are
 
 
 @dataclass(frozen=True)
@@ -55,7 +41,7 @@ class Cues:
     """What masks are made from beside the clicks."""
 
     edges_dir: Path | None = None  # a grey picture of edge strength an image
-    network: MapMaker | None = None
+    network: "TrainedNetwork | None" = None
     prompts: PromptableNetwork | None = None
     max_side: int | None = None
 
@@ -77,7 +63,7 @@ class _Kept:
 
     make: Callable[[], Prepared]
     lock: threading.Lock
-    made: Prepared | None = None
+    made: "Prepared | None" = None
     used: set[str] = field(default_factory=set)  # assigners whose first, slow masks are made
 
     @property
@@ -99,7 +85,7 @@ class Masks:
         self._network_lock = threading.Lock()
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
 
-    def use_network(self, network: MapMaker) -> None:
+    def use_network(self, network: "TrainedNetwork") -> None:
         """A network from now on, for the cue of that name."""
         with self._lock:
             self.cues = replace(self.cues, network=network)
@@ -126,7 +112,7 @@ class Masks:
             targets: with their clicks.
             categories: of the targets.
             cue: one of ``cues.names``.
-            assigner: one of :data:`point2mask.label.ASSIGNERS`.
+            assigner: one of :data:`point2mask.label.PICTURE_ASSIGNERS`.
             wanted: asked when it is this request's turn: clicks may come faster than masks.
             marks: clicks on nothing, and corrections.
             small: at the size that masks are made at, which is enough to be looked at.
@@ -136,8 +122,10 @@ class Masks:
             DataError: an unknown cue or assigner, a picture or an edge map that is missing or
                 broken, or a category that the network does not know.
         """
-        if assigner not in ASSIGNERS:
-            raise DataError(f"expected an assigner of {', '.join(ASSIGNERS)}, got {assigner!r}")
+        if assigner not in PICTURE_ASSIGNERS:
+            raise DataError(
+                f"expected an assigner of {', '.join(PICTURE_ASSIGNERS)}, got {assigner!r}"
+            )
         kept = self._keep(record, cue)
         with kept.lock:
             if not wanted():
@@ -165,7 +153,7 @@ class Masks:
         kept = self._keep(record, cue)
         with kept.lock:
             prepared = kept.prepared
-            if isinstance(prepared, PreparedImage) and assigner in {*ASSIGNERS} - kept.used:
+            if isinstance(prepared, PreparedImage) and assigner in {*PICTURE_ASSIGNERS} - kept.used:
                 prepared.label([middle], assigner)
                 kept.used.add(assigner)
 

@@ -27,7 +27,7 @@ from point2mask.data.json_files import Color, Flag, Text, convert
 from point2mask.data.marks import Marks, Status
 from point2mask.data.records import ImageRecord, categories_to_json, check_entries
 from point2mask.data.targets import PointTarget, target_to_json
-from point2mask.label import ASSIGNERS, DEFAULT_ASSIGNER
+from point2mask.label import DEFAULT_ASSIGNER, PICTURE_ASSIGNERS
 from point2mask.progress import Progress
 
 MAX_REVISION = 2**53
@@ -107,7 +107,7 @@ def read_state(desk: At) -> Json:
         "notes": project.notes,
         "categories": _categories_json(project),
         "cues": masks.cues.names,
-        "assigners": list(ASSIGNERS),
+        "assigners": list(PICTURE_ASSIGNERS),
         "formats": list(FORMATS),
     }
 

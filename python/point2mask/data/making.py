@@ -148,7 +148,7 @@ def make_results(
     """
     start = time.perf_counter()
     made = Made()
-    positions = spreading.shard.of(len(records))
+    positions = spreading.shard.positions(len(records))
     with open_results(
         out, making, categories, records, spreading.shard, spreading.resume
     ) as folder:

@@ -67,7 +67,7 @@ class Shard:
     def whole(self) -> bool:
         return self.count == 1
 
-    def of(self, length: int) -> range:
+    def positions(self, length: int) -> range:
         """The positions that belong to this part in a list of ``length`` entries."""
         return range(self.index - 1, length, self.count)
 
@@ -256,7 +256,7 @@ def open_results(
         DataError: files of somebody else, results that are there already, or another run that
             is at work on the same pictures.
     """
-    part = shard.of(len(records))
+    part = shard.positions(len(records))
     file_names = check_mask_names(records, root, part)
     folder = ResultFolder(root)
     check_places(root)
@@ -303,9 +303,9 @@ def run_records(folder: ResultFolder) -> dict[Shard, RunRecord]:
         run = read_json(path, RunRecord, "the record of a run", MAX_RUN)
         if any(normal_name(name, path) != name for name in run.file_names):
             raise DataError(f"{path}: expected names of pictures in their normal form")
-        if len(run.file_names) != len(shard.of(run.pictures)):
+        if len(run.file_names) != len(shard.positions(run.pictures)):
             raise DataError(
-                f"{path}: expected {len(shard.of(run.pictures))} pictures, part {shard} of "
+                f"{path}: expected {len(shard.positions(run.pictures))} pictures, part {shard} of "
                 f"{run.pictures}, got {len(run.file_names)}"
             )
         found[shard] = run

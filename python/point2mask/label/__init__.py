@@ -2,16 +2,16 @@
 
 from point2mask.label.folder import LabelOptions, label_folder
 from point2mask.label.pipeline import (
-    ASSIGNERS,
     DEFAULT_ASSIGNER,
+    PICTURE_ASSIGNERS,
     AssignerName,
     PreparedImage,
     label_image,
 )
 
 __all__ = [
-    "ASSIGNERS",
     "DEFAULT_ASSIGNER",
+    "PICTURE_ASSIGNERS",
     "AssignerName",
     "LabelOptions",
     "PreparedImage",

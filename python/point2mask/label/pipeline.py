@@ -26,7 +26,7 @@ Assigner = Callable[[Scene], NDArray[np.int32]]  # the target [h, w] of every pi
 AssignerName = Literal["merge", "watershed", "shortest_path", "transport"]
 Clicks = Sequence[tuple[float, float]]  # (x, y) of one target
 
-ASSIGNERS: dict[AssignerName, Assigner] = {
+PICTURE_ASSIGNERS: dict[AssignerName, Assigner] = {
     "merge": merge,
     "watershed": watershed,
     "shortest_path": shortest_path,
@@ -53,7 +53,7 @@ def label_image(
         targets: K targets, each a sequence of clicks (x, y) in pixels, or a
             :class:`~point2mask.data.PointTarget`; targets without a click get no pixel. Areas are
             looked at by ``transport`` alone.
-        assigner: one of :data:`ASSIGNERS`.
+        assigner: one of :data:`PICTURE_ASSIGNERS`.
         edges: edge strength ``[h, w]`` >= 0 of any size and scale, of a learned detector say, to be
             averaged with the built-in one.
         max_side: pixels of the longer side to work at, to which larger pictures are reduced; by
@@ -161,8 +161,10 @@ class PreparedImage:
     ) -> NDArray[np.int32]:
         """The target of every pixel at working resolution, -1 for none, before the strokes."""
         things = [True] * len(targets) if is_thing is None else list(is_thing)
-        if assigner not in ASSIGNERS:
-            raise ValueError(f"assigner must be one of {', '.join(ASSIGNERS)}, got {assigner!r}")
+        if assigner not in PICTURE_ASSIGNERS:
+            raise ValueError(
+                f"assigner must be one of {', '.join(PICTURE_ASSIGNERS)}, got {assigner!r}"
+            )
         if len(things) != len(targets):
             raise ValueError(f"is_thing must have {len(targets)} entries, got {len(things)}")
         _check_targets(targets, *self.shape)
@@ -184,7 +186,7 @@ class PreparedImage:
             # What belongs to nobody is no one thing that could be asked for.
             nobody = np.full((len(chosen) - len(clicked), *scene.shape), HIGHEST, np.float32)
             scene = replace(scene, mask_cost=np.concatenate([costs, nobody]))
-        return np.array([*clicked, -1], np.int32)[ASSIGNERS[assigner](scene)]
+        return np.array([*clicked, -1], np.int32)[PICTURE_ASSIGNERS[assigner](scene)]
 
 
 @dataclass(frozen=True)

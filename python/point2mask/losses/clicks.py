@@ -9,7 +9,7 @@ from point2mask.losses.counts import divisor_of
 from point2mask.losses.point_cross_entropy import point_cross_entropy
 from point2mask.losses.targets import Targets
 from point2mask.models import NetworkOutput
-from point2mask.models.precision import full
+from point2mask.models.precision import at_least_float32
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.cells import cell_labels
 
@@ -25,7 +25,7 @@ def click_losses(
     """
     assert output.partition is not None
     assert targets.target is not None
-    logits, geometry = full(output.partition), output.geometry
+    logits, geometry = at_least_float32(output.partition), output.geometry
     valid = geometry.finest
     losses = {"click_point": point_cross_entropy(logits, targets.target)}
     if targets.complete:
@@ -38,7 +38,7 @@ def click_losses(
         losses["click_tree"] = colors.tree_energy(logits, targets.label)
     losses["click_class"] = class_agreement(
         logits,
-        full(output.semantics.logits[-1]).detach().softmax(1),
+        at_least_float32(output.semantics.logits[-1]).detach().softmax(1),
         targets.category,
         batch.is_thing,
         valid,

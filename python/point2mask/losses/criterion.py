@@ -32,7 +32,7 @@ from point2mask.models import (
     NetworkOutput,
     PointNetwork,
 )
-from point2mask.models.precision import full, full_precision
+from point2mask.models.precision import at_least_float32, full_precision
 from point2mask.pseudo_masks.batch import Batch
 
 
@@ -98,10 +98,10 @@ class Criterion:
     ) -> dict[str, Tensor]:
         """Image tags, known classes and, where classes are not known, colours."""
         config = self.config
-        logits = full(output.semantics.logits)
+        logits = at_least_float32(output.semantics.logits)
         losses = {
             "semantic_presence": class_presence_focal(
-                full(output.semantics.presence_logits), targets.tags, config.published
+                at_least_float32(output.semantics.presence_logits), targets.tags, config.published
             ),
             "semantic_point": point_cross_entropy(logits, targets.label, config.published),
         }
@@ -118,14 +118,14 @@ class Criterion:
         losses, masks, config = {}, targets.masks, self.config
         geometry, maps = output.geometry, (masks.instance, masks.semantic)
         if config.boundary:
-            logits = full(output.boundary_logits)
+            logits = at_least_float32(output.boundary_logits)
             losses["boundary"] = (
                 published_separation(logits, geometry, *maps, batch.is_thing)
                 if config.published
                 else boundary_separation(logits, geometry, *maps)
             )
         if config.contrast:
-            features, points = full(output.features), batch.points
+            features, points = at_least_float32(output.features), batch.points
             rest = (*maps, batch.is_thing, config.temperature)
             losses["contrast"] = (
                 published_contrast(features, geometry, points, *rest)

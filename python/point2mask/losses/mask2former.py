@@ -13,7 +13,7 @@ from point2mask.losses.sets import EPSILON, SegmentLosses
 from point2mask.losses.targets import Targets
 from point2mask.models import Mask2FormerConfig, Mask2FormerNetwork, Mask2FormerOutput
 from point2mask.models.matching import hungarian
-from point2mask.models.precision import full, full_precision
+from point2mask.models.precision import at_least_float32, full_precision
 
 
 class Mask2FormerLosses:
@@ -36,12 +36,15 @@ class Mask2FormerLosses:
     ) -> SegmentLosses:
         """The losses of a batch; there is no chance in them, and no use for seeds."""
         with full_precision(output):
-            return self.of(output, targets)
+            return self.compare(output, targets)
 
-    def of(self, output: Mask2FormerOutput, targets: Targets) -> SegmentLosses:
+    def compare(self, output: Mask2FormerOutput, targets: Targets) -> SegmentLosses:
         """The losses of a batch."""
         config = self.config
-        logits, masks = full(output.queries.class_logits), full(output.queries.masks)
+        logits, masks = (
+            at_least_float32(output.queries.class_logits),
+            at_least_float32(output.queries.masks),
+        )
         found = segment_targets(targets, output.geometry, self.num_things, self.num_classes)
         entropy, overlap = self.pairs(output, masks, found)
         index = found.label[None, :, None].expand(*logits.shape[:3], -1)

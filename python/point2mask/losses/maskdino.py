@@ -17,7 +17,7 @@ from point2mask.models.boxes import box_corners, generalized_iou
 from point2mask.models.denoising import Denoising, draws, noised
 from point2mask.models.maskdino import drawing_features
 from point2mask.models.matching import Pairs, focal_class_cost, hungarian_pairs
-from point2mask.models.precision import full, full_precision
+from point2mask.models.precision import at_least_float32, full_precision
 from point2mask.models.segment_heads import Predictions
 
 EPSILON = 1e-6  # in the denominators of the overlap of boxes
@@ -58,15 +58,15 @@ class MaskDINOLosses:
         with full_precision(output):
             found = segment_targets(targets, output.geometry, sizes.num_things, sizes.num_classes)
         if not sizes.denoising_queries:
-            return self.of(output, found)
+            return self.compare(output, found)
         boxes = found.boxes
         drawn = draws(seeds, sizes.denoising_queries).to(boxes.device, boxes.dtype)
         noise = sizes.num_classes, sizes.denoising_noise
         denoising = noised(found.label, boxes, found.exists, drawn, *noise)
         again = network.decode_denoising(output.encoded, output.states, denoising)
-        return self.of(output, found, denoising, again)
+        return self.compare(output, found, denoising, again)
 
-    def of(
+    def compare(
         self,
         output: MaskDINOOutput,
         targets: SegmentTargets,
@@ -175,7 +175,7 @@ class MaskDINOLosses:
 
     @staticmethod
     def _maps(output: MaskDINOOutput, targets: SegmentTargets) -> Maps:
-        features = full(drawing_features(output.encoded))
+        features = at_least_float32(drawing_features(output.encoded))
         own, parts = [], []
         for map_, coverage in zip(features, targets.coverage, strict=True):
             h, w = coverage.shape[1:]
@@ -185,7 +185,7 @@ class MaskDINOLosses:
 
 
 def _full(said: Predictions) -> Predictions:
-    return Predictions(*(full(part) for part in said))
+    return Predictions(*(at_least_float32(part) for part in said))
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:

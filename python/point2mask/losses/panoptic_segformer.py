@@ -15,7 +15,7 @@ from point2mask.models import Geometry, NetworkConfig, PanopticNetwork, Panoptic
 from point2mask.models.boxes import box_corners, generalized_iou
 from point2mask.models.decoder import Locations
 from point2mask.models.matching import Matching, hungarian, indices, matching_cost
-from point2mask.models.precision import full, full_precision
+from point2mask.models.precision import at_least_float32, full_precision
 
 
 class Assignment(NamedTuple):
@@ -50,14 +50,14 @@ class SegformerLosses:
             output.encoded, output.locations.queries, assignment.things.queries
         )
         with full_precision(output):
-            return self.of(output, things, assignment, targets)
+            return self.compare(output, things, assignment, targets)
 
     def assign(self, locations: Locations, targets: Targets) -> Assignment:
         """Matches queries and things; the thing masks to decode follow from it."""
         config = self.config
         cost = matching_cost(
-            full(locations.class_logits),
-            full(locations.boxes),
+            at_least_float32(locations.class_logits),
+            at_least_float32(locations.boxes),
             targets.category.clamp(0, self.num_things - 1),
             targets.boxes,
             (config.match_class, config.match_box, config.match_giou),
@@ -66,7 +66,7 @@ class SegformerLosses:
             hungarian(cost, targets.things), indices(targets.seen[:, self.num_things :])
         )
 
-    def of(
+    def compare(
         self,
         output: PanopticOutput,
         things: ThingMasks,
@@ -91,7 +91,7 @@ class SegformerLosses:
         self, locations: Locations, matching: Matching, targets: Targets, divisor: Tensor
     ) -> dict[str, Tensor]:
         """Classes and boxes of all queries in all layers."""
-        logits, boxes = full(locations.class_logits), full(locations.boxes)
+        logits, boxes = at_least_float32(locations.class_logits), at_least_float32(locations.boxes)
         matched = matching.assigned >= 0
         index = matching.assigned.clamp(min=0)
         layers = len(index)
@@ -139,7 +139,7 @@ class SegformerLosses:
             losses["thing_dice"][b] += things.masks[:, b, :, 0, 0].sum() * 0.0
             losses["stuff_dice"][b] += output.stuff.masks[:, b, :, 0, 0].sum() * 0.0
         by_kind = dict(zip(("thing", "stuff"), divisors, strict=True))
-        logits = full(output.stuff.class_logits)
+        logits = at_least_float32(output.stuff.class_logits)
         seen = targets.seen[:, self.num_things :].to(logits.dtype)
         focal = sigmoid_focal(logits, seen.expand_as(logits)).sum((0, 2))
         return {
@@ -151,7 +151,7 @@ class SegformerLosses:
         self, geometry: Geometry, image: int, maps: Tensor, aim: Tensor
     ) -> dict[str, Tensor]:
         """Sums over layers and masks, of maps ``[L, K, h, w]`` and targets ``[K, H, W]``."""
-        masks = geometry.image_to_pixels(image, full(maps)).flatten(2)
+        masks = geometry.image_to_pixels(image, at_least_float32(maps)).flatten(2)
         target = aim.flatten(1).to(masks.dtype)
         if not self.sigmoid:
             return {"dice": dice(masks, target).sum()}

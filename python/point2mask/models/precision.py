@@ -6,7 +6,7 @@ from torch import Tensor
 from point2mask.models.base import NetworkOutput
 
 
-def full(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """At least float32: losses are not for half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.pseudo_masks.assigners import ASSIGNERS, assign
+from point2mask.pseudo_masks.assigners import MAP_ASSIGNERS, assign
 from point2mask.pseudo_masks.cost import (
     close_padding,
     edge_cost,
@@ -31,7 +31,7 @@ from point2mask.pseudo_masks.problem import Problem
 from point2mask.pseudo_masks.supplies import SUPPLIES
 
 __all__ = [
-    "ASSIGNERS",
+    "MAP_ASSIGNERS",
     "SUPPLIES",
     "PointBatch",
     "PseudoMaskOptions",

@@ -15,7 +15,7 @@ from point2mask.models.boxes import box_corners
 from point2mask.models.config import MASK_STRIDE, STRIDES
 from point2mask.models.maskdino import drawing_features
 from point2mask.models.matching import focal_class_cost, hungarian
-from point2mask.models.precision import full
+from point2mask.models.precision import at_least_float32
 from point2mask.models.segment_heads import draw
 from point2mask.pseudo_masks.points import PointBatch
 
@@ -57,8 +57,8 @@ def network_areas(
         cost = _box_cost(said.class_logits, said.boxes, points, label, image_size)
         matching = hungarian(cost, things)
         every = zip(
-            full(said.embedding[0]),
-            full(drawing_features(output.encoded)),
+            at_least_float32(said.embedding[0]),
+            at_least_float32(drawing_features(output.encoded)),
             matching.queries,
             strict=True,
         )
@@ -72,8 +72,8 @@ def network_areas(
         logits, boxes = output.locations.class_logits[-1:], output.locations.boxes[-1:]
         matching = hungarian(_box_cost(logits, boxes, points, label, image_size), things)
         # Targets are made in full precision, whatever the network was run in.
-        encoded = output.encoded._replace(memory=full(output.encoded.memory))
-        queries = full(output.locations.queries)
+        encoded = output.encoded._replace(memory=at_least_float32(output.encoded.memory))
+        queries = at_least_float32(output.locations.queries)
         decoded = network.decode_things(encoded, queries, matching.queries, all_layers=False)
         masks = [maps[: len(k)] for maps, k in zip(decoded.masks[0], matching.targets, strict=True)]
     areas = torch.ones(category.shape, device=category.device)

@@ -61,7 +61,7 @@ def assign_learned(problem: Problem, options: TransportOptions) -> Tensor:
     return problem.cheapest(-problem.partition)
 
 
-ASSIGNERS: dict[Assigner, Callable[[Problem, TransportOptions], Tensor]] = {
+MAP_ASSIGNERS: dict[Assigner, Callable[[Problem, TransportOptions], Tensor]] = {
     "transport": assign_transport,
     "shortest_path": assign_shortest_path,
     "nearest": assign_nearest,
@@ -73,4 +73,4 @@ ASSIGNERS: dict[Assigner, Callable[[Problem, TransportOptions], Tensor]] = {
 def assign(problem: Problem, assigner: Assigner, options: TransportOptions) -> Tensor:
     """Int32 labels ``[B, H, W]`` by the assigner of that name, -1 outside the foreground."""
     with torch.no_grad():
-        return ASSIGNERS[assigner](problem, options)
+        return MAP_ASSIGNERS[assigner](problem, options)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class RunProgress:
+class RunCounters:
     """What a run has behind it; stored with every checkpoint."""
 
     step: int = 0
@@ -27,8 +27,8 @@ class RunProgress:
 
 def save(run: "Run") -> None:
     """A checkpoint of the present step, by all processes."""
-    writer = checkpoint.Writer(run.out / "checkpoints", run.progress.step)
-    broken = gather(list(run.progress.broken.items()))
+    writer = checkpoint.Writer(run.out / "checkpoints", run.counters.step)
+    broken = gather(list(run.counters.broken.items()))
     if run.main:
         writer.start()
     run.accelerator.wait_for_everyone()
@@ -96,16 +96,16 @@ def restore(run: "Run", folder: Path) -> None:
         checkpoint.check_tensors(run.average.state, average, path)
         run.average.load(average)
     checkpoint.load_random_state(folder, run.rank)
-    run.progress = RunProgress(state.step, state.seconds, state.empty, state.learned, state.broken)
+    run.counters = RunCounters(state.step, state.seconds, state.empty, state.learned, state.broken)
 
 
 def _state(run: "Run", broken: dict[str, str]) -> checkpoint.State:
-    progress = run.progress
+    counters = run.counters
     return checkpoint.State(
-        step=progress.step,
-        seconds=progress.seconds,
-        empty=progress.empty,
-        learned=progress.learned,
+        step=counters.step,
+        seconds=counters.seconds,
+        empty=counters.empty,
+        learned=counters.learned,
         processes=run.accelerator.num_processes,
         images=len(run.dataset),
         categories=[to_plain(category) for category in run.dataset.categories.values()],

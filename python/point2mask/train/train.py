@@ -29,7 +29,7 @@ from point2mask.train.launch import gather, in_any, launch, mean_over_steps, see
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
 from point2mask.train.pictures import training_picture
 from point2mask.train.report import Report
-from point2mask.train.saving import RunProgress, save, take_up
+from point2mask.train.saving import RunCounters, save, take_up
 from point2mask.train.start import take_classes
 from point2mask.train.stopping import Stop, ignore_stop
 from point2mask.train.validation import Validation
@@ -110,7 +110,7 @@ class Run:
         self.average = Average(self.module, decay) if decay else None
         # From here on, dropout: not to be the same in all processes.
         seed_generators(config.seed + self.rank)
-        self.progress = RunProgress()
+        self.counters = RunCounters()
         self.batches = self._batches(0)
         epochs = config.schedule.epochs
         self.total = config.schedule.steps or epochs * self.batches.steps_per_epoch
@@ -147,7 +147,7 @@ class Run:
             # A run that goes on has no result until it is finished anew.
             (self.out / "result.json").unlink(missing_ok=True)
             save_config(self.out / "config.yaml", self.config)
-        self.report = Report(self.out, self.main, self.progress.step, self.total)
+        self.report = Report(self.out, self.main, self.counters.step, self.total)
         for reason in damaged:
             self.report.say(reason)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -156,7 +156,7 @@ class Run:
             f"{sum(p.numel() for p in parameters) / 1e6:.2f} M trained parameters, "
             f"{self.total} steps of {self.config.schedule.batch_size} images on "
             f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
-            + (f", from step {self.progress.step}" if last is not None else "")
+            + (f", from step {self.counters.step}" if last is not None else "")
         )
         if self.anew and last is None:
             self.report.say(
@@ -171,27 +171,27 @@ class Run:
             return self._run()
 
     def _run(self) -> dict[str, Any]:
-        schedule, report, progress = self.config.schedule, self.config.report, self.progress
-        began = time.perf_counter() - progress.seconds
+        schedule, report, counters = self.config.schedule, self.config.report, self.counters
+        began = time.perf_counter() - counters.seconds
         window: list[dict[str, float]] = []
         quality, evaluated = None, False
         data = self._load()
-        while progress.step < self.total:
-            epoch = self._epoch(progress.step)
+        while counters.step < self.total:
+            epoch = self._epoch(counters.step)
             rate = set_learning_rate(self.optimizer, schedule, epoch)
             values = self._step(list(islice(data, schedule.accumulation)))
             if values is not None:
                 window.append(values | {"learning_rate": rate})
-                progress.learned += 1
-            progress.step += 1
-            progress.seconds = time.perf_counter() - began
-            self.report.step(progress.step)
-            end_of_epoch = self._epoch(progress.step) > epoch
-            if progress.step % report.log_steps == 0 or end_of_epoch:
+                counters.learned += 1
+            counters.step += 1
+            counters.seconds = time.perf_counter() - began
+            self.report.step(counters.step)
+            end_of_epoch = self._epoch(counters.step) > epoch
+            if counters.step % report.log_steps == 0 or end_of_epoch:
                 if window:
                     means = mean_over_steps(window, self.accelerator)
                     self.losses = {k: v for k, v in means.items() if k not in NO_LOSSES}
-                    self.report.scalars(progress.step, epoch + 1, means)
+                    self.report.scalars(counters.step, epoch + 1, means)
                 window = []
             if end_of_epoch:
                 self._check_learned(epoch + 1)
@@ -199,12 +199,12 @@ class Run:
                     with suppress(Stopped):
                         quality, evaluated = self._evaluate(epoch + 1), True
             stopped = self._asked_to_stop()
-            if stopped or end_of_epoch or progress.step % report.checkpoint_steps == 0:
-                progress.seconds = time.perf_counter() - began
+            if stopped or end_of_epoch or counters.step % report.checkpoint_steps == 0:
+                counters.seconds = time.perf_counter() - began
                 save(self)
             if stopped:
                 raise Stopped(
-                    f"{self.out}: stopped by SIGTERM at step {progress.step} of {self.total}, of "
+                    f"{self.out}: stopped by SIGTERM at step {counters.step} of {self.total}, of "
                     "which there is a checkpoint; --resume goes on from it"
                 )
         if not evaluated:  # a finished run was taken up again
@@ -218,15 +218,15 @@ class Run:
 
     def _check_learned(self, epoch: int) -> None:
         """An epoch that changes nothing is no success, whatever may be left out."""
-        progress = self.progress
-        if not progress.learned:
-            broken = dict(gather(list(progress.broken.items())))
+        counters = self.counters
+        if not counters.learned:
+            broken = dict(gather(list(counters.broken.items())))
             reasons = [f"; {len(broken)} cannot be read, as {reason}" for reason in broken.values()]
             raise TrainingError(
                 f"epoch {epoch}: nothing to learn from in any of {len(self.dataset)} images"
                 + "".join(reasons[:1])
             )
-        progress.learned = 0
+        counters.learned = 0
 
     def _epoch(self, step: int) -> int:  # from 0
         return step * self.config.schedule.epochs // self.total
@@ -250,7 +250,7 @@ class Run:
         """The batches of this process from the present step on."""
         loader: DataLoader[Any] = DataLoader(
             self.dataset,
-            batch_sampler=self._batches(self.progress.step),
+            batch_sampler=self._batches(self.counters.step),
             collate_fn=self.dataset.collate,
             num_workers=self.config.data.workers,
             worker_init_fn=ignore_stop,
@@ -262,13 +262,13 @@ class Run:
 
     def _step(self, parts: list[Collated]) -> dict[str, float] | None:
         """One step of the optimiser: its averaged losses, or None if there was no click."""
-        progress = self.progress
+        counters = self.counters
         for image in (image for _, broken in parts for image in broken):
             if not self.config.data.skip_broken:
                 raise DataError(image.reason)
-            progress.broken[image.name] = image.reason
+            counters.broken[image.name] = image.reason
         usable = self._usable(parts)
-        progress.empty += len(parts) - len(usable)
+        counters.empty += len(parts) - len(usable)
         if not usable:
             return None
         sums: dict[str, float] = {}
@@ -301,7 +301,7 @@ class Run:
                 torch.bfloat16,
                 enabled=self.config.schedule.precision == "bfloat16",
             ):
-                losses, pseudo_masks = self.parallel(batch, self.progress.step)
+                losses, pseudo_masks = self.parallel(batch, self.counters.step)
             values = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
             for name, value in zip(losses, values, strict=True):
                 if not np.isfinite(value):
@@ -310,7 +310,7 @@ class Run:
             self.accelerator.backward(total / parts)
         except Exception as error:
             if not isinstance(error, TrainingError):
-                error.add_note(f"at step {self.progress.step + 1}, images: {', '.join(names)}")
+                error.add_note(f"at step {self.counters.step + 1}, images: {', '.join(names)}")
             raise
         self.last = (batch, pseudo_masks)
         return dict(zip(losses, values, strict=True)) | {"loss": float(total.detach())}
@@ -332,7 +332,7 @@ class Run:
 
     def _failure(self, what: str, names: tuple[str, ...] | list[str]) -> TrainingError:
         images = ", ".join(names)
-        return TrainingError(f"step {self.progress.step + 1}: {what}; images: {images}")
+        return TrainingError(f"step {self.counters.step + 1}: {what}; images: {images}")
 
     def _evaluate(self, epoch: int) -> PanopticQuality | None:
         """Pictures and panoptic quality after an epoch that is evaluated; of averaged weights."""
@@ -354,12 +354,12 @@ class Run:
         finally:
             self.module.train()
         if quality is not None:
-            self.report.quality(self.progress.step, epoch, quality)
+            self.report.quality(self.counters.step, epoch, quality)
         return quality
 
     def _draw(self) -> None:
         """Pictures of the last batch, and of the validation images."""
-        step, count = self.progress.step, self.config.report.pictures
+        step, count = self.counters.step, self.config.report.pictures
         if self.last is not None:
             batch, masks = self.last
             for number in range(min(count, len(batch.names))):
@@ -370,17 +370,17 @@ class Run:
 
     def _finish(self, quality: PanopticQuality | None) -> dict[str, Any]:
         """Writes ``result.json``."""
-        progress = self.progress
-        broken = dict(gather(list(progress.broken.items())))
+        counters = self.counters
+        broken = dict(gather(list(counters.broken.items())))
         result: dict[str, Any] = {
-            "steps": progress.step,
+            "steps": counters.step,
             "epochs": self.config.schedule.epochs,
-            "seconds": round(progress.seconds, 3),
+            "seconds": round(counters.seconds, 3),
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device.type),
             "images": len(self.dataset),
             "images_without_things": self.dataset.skipped,
-            "empty_batches": progress.empty,
+            "empty_batches": counters.empty,
             "broken_images": broken,
             "losses": self.losses,
             "quality": None if quality is None else figures(quality),

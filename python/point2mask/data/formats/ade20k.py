@@ -12,7 +12,7 @@ import numpy as np
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import read_bounded, resolve_inside
-from point2mask.data.formats.conversion import Labelled, Picture, Size, Split, list_files
+from point2mask.data.formats.conversion import Labelled, LabelledPicture, Size, Split, list_files
 from point2mask.data.frames import FRAMES
 from point2mask.data.png import read_ids, read_indices
 from point2mask.data.records import Category, Segment, default_color
@@ -41,7 +41,7 @@ def read_splits(folder: Path) -> list[Split]:
     for name, long_name in (("train", "training"), ("val", "validation")):
         images = folder / "images" / long_name
         pictures = [
-            Picture(
+            LabelledPicture(
                 Path(file_name).stem,
                 file_name,
                 images,

@@ -12,7 +12,7 @@ import numpy as np
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
-from point2mask.data.formats.conversion import Labelled, Picture, Size, Split, list_files
+from point2mask.data.formats.conversion import Labelled, LabelledPicture, Size, Split, list_files
 from point2mask.data.frames import FRAMES
 from point2mask.data.png import read_wide_indices
 from point2mask.data.records import Category, Segment
@@ -63,7 +63,9 @@ def read_splits(folder: Path) -> list[Split]:
             segments = partial(read_segments, masks, mask)
             images = folder / "leftImg8bit" / name
             pictures.append(
-                Picture(Path(stem).name, stem + _PICTURE, images, segments, map=masks / mask)
+                LabelledPicture(
+                    Path(stem).name, stem + _PICTURE, images, segments, map=masks / mask
+                )
             )
         stem = f"cityscapes_panoptic_{name}"
         splits.append(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, show
 from point2mask.data.formats.coco_masks import Mask, Size, read_mask
-from point2mask.data.formats.conversion import Labelled, Picture, Split
+from point2mask.data.formats.conversion import Labelled, LabelledPicture, Split
 from point2mask.data.formats.names import MissingPictureError, PictureNames
 from point2mask.data.frames import FRAMES
 from point2mask.data.json_files import (
@@ -133,7 +133,7 @@ def read_split(
     void = {key for key, category in below.items() if stuff is not None and category.name == OTHER}
     under = None if background is None else max(below)
     pictures = [
-        Picture(
+        LabelledPicture(
             record.id,
             record.file_name,
             images,

@@ -31,7 +31,7 @@ Labelled = tuple[NDArray[np.int32], list[Segment]]
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabelledPicture:
     """A picture and what tells its segments, given its height and width."""
 
     id: ImageId
@@ -47,7 +47,7 @@ class Split:
     images: str  # the folder of its pictures
     stem: str  # of its JSON, and the name of its folder of masks
     categories: Mapping[int, Category]
-    pictures: list[Picture]
+    pictures: list[LabelledPicture]
     trained: bool  # whether it is for training, so that points are wanted
     frame: Frame  # of its segments, where sizes do not tell; see frames.FRAMES
 
@@ -110,7 +110,7 @@ def convert_split(
 
 
 def _read(
-    picture: Picture, default: Frame, asked: Frame | None, report: Report
+    picture: LabelledPicture, default: Frame, asked: Frame | None, report: Report
 ) -> tuple[ImageRecord, NDArray[np.int32], list[Segment]]:
     source = resolve_inside(picture.folder, picture.file_name)
     # All of it is decoded: a file that ends early is found now and not in training.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular, resolve_inside
 from point2mask.data.formats import sbd
-from point2mask.data.formats.conversion import Labelled, Picture, Size, Split
+from point2mask.data.formats.conversion import Labelled, LabelledPicture, Size, Split
 from point2mask.data.frames import FRAMES
 from point2mask.data.png import read_indices
 from point2mask.data.records import Category, Segment, default_color
@@ -72,7 +72,7 @@ def read_splits(voc: Path, sbd_folder: Path | None = None) -> list[Split]:
     for name in dict.fromkeys(more):
         if sbd_folder is not None and name not in known:
             segments = partial(sbd_segments, sbd_folder, name)
-            pictures.append(Picture(name, f"{name}.jpg", sbd_folder / "img", segments))
+            pictures.append(LabelledPicture(name, f"{name}.jpg", sbd_folder / "img", segments))
     if not pictures:
         raise DataError(f"{voc}: expected pictures to train with that are not in val, got none")
     stem = "voc_panoptic_train" if sbd_folder is None else "voc_panoptic_train_aug"
@@ -83,8 +83,8 @@ def read_splits(voc: Path, sbd_folder: Path | None = None) -> list[Split]:
     ]
 
 
-def _voc_picture(voc: Path, name: str) -> Picture:
-    return Picture(
+def _voc_picture(voc: Path, name: str) -> LabelledPicture:
+    return LabelledPicture(
         name,
         f"{name}.jpg",
         voc / "JPEGImages",
