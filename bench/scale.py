@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 from suite import inputs, pseudo_labels
 from suite.report import machine
+from timing import begin_peak, status
 
 from point2mask import ops
 from point2mask.data.files import write_json
@@ -56,12 +57,6 @@ class Point:
     memory: int  # bytes
 
 
-def status(field: str) -> int:
-    """A size from Linux's account of this process, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
-
-
 def timed(call: Callable[[], Any]) -> float:
     start = time.process_time()
     call()
@@ -71,7 +66,7 @@ def timed(call: Callable[[], Any]) -> float:
 def measure(operator: str, grows: str, size: int, work: int, call: Callable[[], Any]) -> Point:
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory would hide what the call takes anew
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    begin_peak()
     before = status("VmRSS")
     seconds = timed(call)
     memory = max(0, status("VmHWM") - before)

@@ -1,4 +1,4 @@
-"""Which stage of a training step takes the CPU time, forward and backward."""
+"""Which stage of a training step takes the CPU time and the memory, forward and backward."""
 
 import time
 from bisect import bisect
@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from timing import begin_peak, status
 from torch import Tensor
 
 from point2mask.losses import criterion
@@ -44,17 +45,19 @@ STAGES = (*PARTS, "pseudo-labels", *LOSSES, "other losses", REST, OPTIMIZER)
 
 
 class Stages:
-    """Seconds of one step.
+    """Seconds and bytes of one step.
 
     Attributes:
-        forward: of each stage, without those inside it.
+        forward: seconds of each stage, without those inside it.
         backwards: of the gradients of what each stage computed.
+        peaks: the largest size of the process while a stage runs, forward or backward.
     """
 
     def __init__(self, module: TrainingModule) -> None:
         self.module = module
         self.forward: dict[str, float] = defaultdict(float)
         self.backwards: dict[str, float] = defaultdict(float)
+        self.peaks: dict[str, int] = defaultdict(int)
         self._stage = REST
         self._since = time.process_time()
         self._marks: list[tuple[int, str]] = [(-1, REST)]  # numbers of nodes and what begins there
@@ -85,7 +88,7 @@ class Stages:
                     watched(criterion, function, name)
             watched(self.module, "targets", "pseudo-labels")
             watched(criterion.Criterion, "__call__", "other losses")
-            self._since = time.process_time()
+            self._enter(REST)
             yield
             self._switch(REST)
 
@@ -101,7 +104,7 @@ class Stages:
             parameter = getattr(node, "variable", None)
             name = self._maker(node) if parameter is None else owners[parameter]
             node.register_prehook(partial(self._begin, name))
-        self._stage, self._since = REST, time.process_time()
+        self._enter(REST)
         loss.backward()
         self._begin(REST)
 
@@ -113,15 +116,19 @@ class Stages:
         return run
 
     def _switch(self, name: str) -> None:
-        now = time.process_time()
-        self.forward[self._stage] += now - self._since
-        self._stage, self._since = name, now
+        self.forward[self._stage] += time.process_time() - self._since
+        self._enter(name)
         self._marks.append((next_number(), name))
 
     def _begin(self, name: str, _: object = None) -> None:
-        now = time.process_time()
-        self.backwards[self._stage] += now - self._since
-        self._stage, self._since = name, now
+        self.backwards[self._stage] += time.process_time() - self._since
+        self._enter(name)
+
+    def _enter(self, name: str) -> None:
+        """Ends a stage and begins another, off the clock."""
+        self.peaks[self._stage] = max(self.peaks[self._stage], status("VmHWM"))
+        begin_peak()
+        self._stage, self._since = name, time.process_time()
 
     def _maker(self, node: Any) -> str:
         """The stage during which a node was made."""

@@ -74,6 +74,17 @@ def cores_busy(seconds: float = 2.0) -> float:
     return share * (os.cpu_count() or 1)
 
 
+def status(field: str) -> int:
+    """A size from Linux's account of this process, in bytes: VmRSS, or VmHWM for its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
+
+
+def begin_peak() -> None:
+    """VmHWM is the present size again."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 @contextmanager
 def busy(count: int) -> Iterator[None]:
     """Beside so many processes that count."""

@@ -12,13 +12,14 @@ import pytest
 import runs
 import torch
 from networks import shake
+from published_networks import Golden, golden_folder, golden_network
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from point2mask import checkpoint
 from point2mask.data import DataError
-from point2mask.losses import published_losses
+from point2mask.losses import SegformerLossConfig, published_losses
 from point2mask.models import make_network
-from point2mask.pseudo_masks import SupervisionConfig
+from point2mask.pseudo_masks import PointBatch, SupervisionConfig
 from point2mask.train.build import build_module
 from point2mask.train.errors import Stopped
 from point2mask.train.launch import launch
@@ -191,3 +192,68 @@ def test_two_processes_have_the_loss_curve_of_one(architecture, root, tmp_path, 
     assert len(set(one["train/loss"])) == 4, "the network must move"
     for tag, values in one.items():
         assert values == pytest.approx(two[tag], rel=2e-7, abs=0), tag
+
+
+# Clicks that are kept of the first and of the second golden image: of things, of stuff.
+KEPT = {
+    "many": ((3, 2), (1, 1)),
+    "one thing in all": ((1, 2), (0, 1)),
+    "stuff alone": ((0, 1), (0, 1)),
+    "an image without stuff": ((2, 0), (2, 1)),
+}
+
+
+def published_losses_of(data_root, image, things, stuff):
+    """Losses by name of a golden image with some of its clicks; and how many classes of stuff."""
+    golden = Golden.read(golden_folder(Path(data_root), "golden"))
+    with pytest.MonkeyPatch.context() as patch:
+        network = golden_network(Path(data_root), patch, published=True)
+    batch, one = golden.batch, slice(image, image + 1)
+    category = batch.points.category[image]
+    is_thing = (category >= 0) & (category < 3)
+    rows = [*is_thing.nonzero()[:things, 0], *(category >= 3).nonzero()[:stuff, 0]]
+    batch = replace(
+        batch,
+        images=batch.images[one],
+        image_size=batch.image_size[one],
+        points=PointBatch(batch.points.xy[one, rows], batch.points.category[one, rows]),
+        names=batch.names[one],
+    )
+    supervision = SupervisionConfig(transport_warmup=12000, published=True)
+    module = TrainingModule(network, SegformerLossConfig(published=True), supervision).eval()
+    with torch.no_grad():
+        losses, masks = module(batch, 13000)
+    seen = len(masks.semantic[masks.semantic >= 3].unique())
+    return {name: float(value) for name, value in losses.items()}, seen
+
+
+def published_of_a_process(data_root, out):
+    """All cases, of one image a process."""
+    launch("cpu", 2)
+    rank = torch.distributed.get_rank()
+    found = {case: published_losses_of(data_root, rank, *KEPT[case][rank])[0] for case in KEPT}
+    (Path(out) / f"{rank}.json").write_text(json.dumps(found))
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_published_losses_share_the_number_of_things_alone(data_root, tmp_path, threads):
+    """As mmdet: things are divided by their mean over the processes, at least 1; stuff, labels and
+    tags by those of a process. The factors follow from the losses of an image in a process of its
+    own; there is a share of things or stuff in all but the contrast and the boundary."""
+    in_two_processes(published_of_a_process, data_root, tmp_path)
+    for case, kept in KEPT.items():
+        mean = max(sum(things for things, _ in kept) / 2, 1)
+        for rank, (things, stuff) in enumerate(kept):
+            with threads(1):
+                alone, seen = published_losses_of(data_root, rank, things, stuff)
+            found = json.loads((tmp_path / f"{rank}.json").read_text())[case]
+            own = max(things, 1)
+            shared = (own + seen) / (mean + seen)
+            for name, value in alone.items():
+                factor = 1.0
+                if name.startswith(("thing_", "stuff_")):
+                    factor = shared
+                elif name.startswith("semantic_"):
+                    factor = shared * mean / own
+                assert found[name] == pytest.approx(value * factor, rel=1e-5), (case, rank, name)

@@ -78,8 +78,9 @@ class SegformerLosses:
         seen = targets.seen[:, self.num_things :].sum()
         counts = over_processes(torch.stack([matched, seen]))
         divisors = divisor(counts)
-        if self.config.published:  # stuff is counted by every process alone
-            counts = torch.stack([divisors[0], seen.to(divisors.dtype)])
+        if self.config.published:
+            # Things are the mean of the processes, at least 1; stuff is counted by each alone.
+            counts = torch.stack([divisors[0].clamp(min=1), seen.to(divisors.dtype)])
             divisors = counts.clamp(min=1)
         losses = {
             **self._locations(output.locations, assignment.things, targets, divisors[0]),
