@@ -9,7 +9,6 @@ import hashlib
 import os
 import random
 import re
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_regular, sync, write_json
+from point2mask.data.files import open_regular, sync, temporary_name, write_json
 from point2mask.data.json_files import read_json
 
 MODEL, AVERAGE, OPTIMIZER, STATE, DIGESTS = (
@@ -154,7 +153,7 @@ class Writer:
         write_digests(self.beside)
         sync(self.beside)
         if self._final.exists():  # of a run that was taken up from an earlier step
-            old = self._final.with_name(f".{secrets.token_hex(8)}.tmp")
+            old = temporary_name(self._final)
             os.replace(self._final, old)
         os.replace(self.beside, self._final)
         sync(self._final.parent)

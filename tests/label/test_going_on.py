@@ -116,16 +116,16 @@ def test_a_folder_behind_a_link_is_refused(shapes, tmp_path, capsys):
     assert [path.name for path in mine.iterdir()] == ["own.png"]
 
 
+# At its worst moment: files are whole, and have not got their names.
 KILLED = """
 import os, signal, sys
-from point2mask.data import results
-put, left = results.ResultFolder.put, [int(sys.argv.pop(1))]
-def counted(self, *arguments, **more):
+replace, left = os.replace, [int(sys.argv.pop(1))]
+def counted(*arguments):
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
-    return put(self, *arguments, **more)
-results.ResultFolder.put = counted
+    return replace(*arguments)
+os.replace = counted
 from point2mask.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -136,10 +136,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(shapes, tmp_path):
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert run(images, points, whole, "--workers", 1) == 0
     arguments = ["label", "--images", images, "--points", points, "--out", out, "--workers", "1"]
-    for resume in ([], ["--resume"]):
-        command = [sys.executable, "-c", KILLED, "1", *map(str, arguments), *resume]
+    for renamed, resume in ((1, []), (3, ["--resume"])):
+        command = [sys.executable, "-c", KILLED, str(renamed), *map(str, arguments), *resume]
         assert subprocess.run(command).returncode == -9
         assert not (out / "panoptic.json").exists()
+    assert len(list(out.rglob(".*.tmp"))) == 2
     assert run(images, points, out, "--workers", 1, "--resume") == 0
     assert masks_and_index(out) == masks_and_index(whole)
 

@@ -1,7 +1,6 @@
 """Labels of a folder as files of other programs: one folder a format, replaced as a whole."""
 
 import os
-import secrets
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from point2mask.app.formats import (
 )
 from point2mask.app.polygons import write_overlays, write_yolo
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_replacing, resolve_inside, write_json
+from point2mask.data.files import open_replacing, resolve_inside, temporary_name, write_json
 from point2mask.data.formats.labelme import EXPORTED
 from point2mask.data.json_files import read_json
 from point2mask.data.marks import NO_MARKS, Marks
@@ -86,7 +85,7 @@ def export(
     folder = out / format_name
     if folder.exists() and not _is_export(folder):
         raise DataError(f"{folder}: expected a new folder or an earlier export, got another one")
-    beside = out / f".{secrets.token_hex(8)}.tmp"
+    beside = temporary_name(folder)
     beside.mkdir(parents=True)
     try:
         if format_name == "points":
@@ -101,7 +100,7 @@ def export(
             WRITERS[format_name](beside, images_dir, labels.categories, items)
         made = {"format": format_name, "images": len(labels.images)}
         write_json(beside / EXPORTED, made if format_name == "points" else {**made, **asdict(how)})
-        old = out / f".{secrets.token_hex(8)}.tmp"
+        old = temporary_name(folder)
         if folder.exists():
             os.replace(folder, old)
         os.replace(beside, folder)

@@ -1,14 +1,13 @@
 """Labels of a folder on the disk: a line a change, and the whole file anew in quiet times."""
 
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import write_bytes
+from point2mask.data.files import temporary_name, write_bytes
 from point2mask.data.journal import Change, Journal, journal_path, journals
 from point2mask.data.marks import Marks
 from point2mask.data.points import encode_points
@@ -106,7 +105,7 @@ class Storage:
                 old, labels = self._journal, self._everything()
                 self._since, self._timer = [], None
             content = encode_points(labels, self._path)
-            beside = self._path.with_name(f".{secrets.token_hex(8)}.tmp")
+            beside = temporary_name(self._path)
             try:
                 with beside.open("xb") as file:
                     file.write(content)

@@ -17,6 +17,8 @@ from point2mask.data.errors import DataError
 # What needs no second look: parts that begin with a letter or digit, between single slashes.
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w ()+,=@&~.-]*(?:/[A-Za-z0-9_][\w ()+,=@&~.-]*)*")
 
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+
 
 MAX_PART, MAX_NAME = 255, 4000  # bytes between separators, and characters of all
 
@@ -82,6 +84,22 @@ def open_regular(path: Path, expected: str) -> Iterator[BufferedReader]:
         yield file
 
 
+def temporary_name(path: Path) -> Path:
+    """A new name beside ``path``, for what is renamed to it once it is whole."""
+    return path.with_name(f".{secrets.token_hex(8)}.tmp")
+
+
+def remove_temporaries(root: Path) -> None:
+    """Removes the files that killed processes left half-written in a folder and those below it.
+
+    Nobody may be writing there.
+    """
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if _TEMPORARY.fullmatch(name):
+                Path(folder, name).unlink(missing_ok=True)
+
+
 @contextmanager
 def open_replacing(path: Path) -> Iterator[BinaryIO]:
     """Opens a file beside ``path`` for writing, and renames it to ``path`` once it is on the disk.
@@ -93,7 +111,7 @@ def open_replacing(path: Path) -> Iterator[BinaryIO]:
     if path.is_dir():  # renaming would fail with the name of the temporary file
         raise DataError(f"{path}: expected the name of a file to write, but it is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    beside = temporary_name(path)
     try:
         with beside.open("xb") as file:
             yield file
@@ -129,7 +147,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     if target.is_dir():
         raise DataError(f"{target}: expected the name of a file to write, but it is a folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    beside = temporary_name(target)
     try:
         os.link(source, beside)
     except OSError:  # another file system, one without links, or a file of somebody else

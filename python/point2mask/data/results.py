@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, resolve_inside, write_bytes
+from point2mask.data.files import normal_name, remove_temporaries, resolve_inside, write_bytes
 from point2mask.data.json_files import MAX_ID, convert, read_json
 from point2mask.data.panoptic import check_mask_names, mask_name, write_mask
 from point2mask.data.png import write_rgb
@@ -346,6 +346,8 @@ def _check_earlier(
 def locked(folder: ResultFolder, shard: Shard | None) -> Iterator[None]:
     """Holds a folder of results; the parts of a run hold it together.
 
+    Who has held it alone leaves nothing behind that a killed process had begun to write.
+
     Args:
         folder: its root is made if need be.
         shard: what is worked on; None for all of it.
@@ -370,3 +372,5 @@ def locked(folder: ResultFolder, shard: Shard | None) -> Iterator[None]:
                     "ended, or choose another folder"
                 ) from error
         yield
+        if alone:
+            remove_temporaries(folder.root)
