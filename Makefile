@@ -19,7 +19,7 @@ CXX_FILES := $(shell find bench cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o
 EDITABLE = $(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) --editable
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 
-.PHONY: help install demo test check test-long test-python test-cpp test-instructions test-wheel lint docs bench release-check gpu-day clean
+.PHONY: help install demo test check test-long test-python test-cpp test-machines test-instructions test-wheel lint docs bench release-check gpu-day clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -48,7 +48,7 @@ demo: install ## Generated images: points -> masks -> panoptic quality and pictu
 	$(BIN)/point2mask demo --out out/demo
 
 # The longest stage keeps every core busy; the others run one after the other beside it.
-STAGES := test-python lint test-cpp test-wheel test-instructions docs
+STAGES := test-python lint test-cpp test-machines test-wheel test-instructions docs
 test: install $(DOCS_BUILT) ## Everything: lint, site, C++ and Python tests, wheels and CUDA kernels
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target $(STAGES:%=stage-%)
 
@@ -71,6 +71,9 @@ test-cpp: install ## The C++ engine alone, under AddressSanitizer and UBSan
 	cmake --preset asan > build/asan.log || (cat build/asan.log; exit 1)
 	cmake --build --preset asan --target cpp_tests
 	ctest --preset asan
+
+test-machines: ## The C++ engine built by clang, and for aarch64 and run under qemu; where they are
+	bash .ci/machines
 
 test-wheel: install ## A wheel from a clean build: stable ABI, and the same binary on the oldest and the newest torch
 	bash .ci/wheel $(abspath $(BIN))

@@ -25,8 +25,8 @@ struct Vectors<double> {
 // A row of distances and what a pass over its columns lowers.
 template <typename T>
 struct Columns {
-  using Pixel = Vectors<T>::Pixel;
-  using Mask = Vectors<T>::Mask;
+  using Pixel = typename Vectors<T>::Pixel;
+  using Mask = typename Vectors<T>::Mask;
   T* row;
   std::int64_t begin, end;
   Pixel first, last;
@@ -72,7 +72,10 @@ template <typename T>
 POINT2MASK_INLINE unsigned pull_columns(T* row, const T* neighbour, const StepsIntoRow<T>& steps,
                                         std::int64_t begin, std::int64_t end, std::int64_t width) {
   using C = Columns<T>;
-  const auto [straight, from_left, from_right, along] = steps;
+  const T* const straight = steps.straight;
+  const T* const from_left = steps.from_left;
+  const T* const from_right = steps.from_right;
+  const T* const along = steps.along;
   C columns(row, begin, end);
   const auto border = [&](std::int64_t x) {
     typename C::Pixel before, p;

@@ -45,9 +45,12 @@ bool Sweeps<T>::run(const T* edge_cost, std::span<const std::span<const std::int
     for (const std::int32_t seed : points)
       if (seed >= 0) plant(seed);
   // Even an idle sweep reads the flags of every row: it counts, so that mazes come to an end too.
-  for (visits_ = 0; sweep(true) | sweep(false); visits_ += height_ / 8)
+  for (visits_ = 0;; visits_ += height_ / 8) {
+    const bool down = sweep(true);
+    const bool up = sweep(false);
+    if (!down && !up) return true;
     if (visits_ > mean_visits * height_ * blocks_) return false;
-  return true;
+  }
 }
 
 // Spreads a seed along its row.

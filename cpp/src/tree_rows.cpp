@@ -22,7 +22,7 @@ constexpr int kStrip = 1024 / sizeof(T);
 template <typename T>
 constexpr int kSide = 16 / sizeof(T);
 template <typename T>
-using Vector = Vectors<T, 16>::Vector;
+using Vector = typename Vectors<T, 16>::Vector;
 
 // How many pixels ahead of its use a row is asked for: rows lie wherever their ranks put them.
 constexpr int kAhead = 32;
