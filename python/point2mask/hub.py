@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from point2mask.data.fields import parse, to_plain
 from point2mask.data.files import write_bytes, write_json
 from point2mask.data.training import class_channels
 from point2mask.models.export import export_network
+from point2mask.models.precision import Precision
 from point2mask.predict import Predictor
 from point2mask.trained import (
     TrainedConfig,
@@ -35,12 +36,15 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = "point2mask 2"
 
 
-def load_predictor(path: str | Path, device: str = "cpu") -> Predictor:
+def load_predictor(
+    path: str | Path, device: str = "cpu", precision: Precision = "float32"
+) -> Predictor:
     """What predicts with the network on disk: of :func:`save_pretrained`, or of a training run.
 
     Args:
         path: folder of :func:`save_pretrained`, of a run, or of one of its checkpoints.
         device: where its network is put.
+        precision: that it computes in.
 
     Raises:
         DataError: there is no network in the folder, or it is broken.
@@ -48,7 +52,7 @@ def load_predictor(path: str | Path, device: str = "cpu") -> Predictor:
     pretrained = (Path(path) / CONFIG).is_file()
     predictor = from_pretrained(path) if pretrained else load_trained(path)
     predictor.network.to(device)
-    return predictor
+    return replace(predictor, precision=precision)
 
 
 def save_pretrained(predictor: Predictor, folder: str | Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.augment import AugmentConfig, resize_image, target_size
 from point2mask.data.errors import BrokenPictureError, DataError
-from point2mask.data.files import resolve_inside
+from point2mask.data.files import file_size, resolve_inside
 from point2mask.data.making import (
     ONE_PROCESS,
     Made,
@@ -30,6 +30,7 @@ from point2mask.data.results import Making, ResultFolder
 from point2mask.data.training import class_channels
 from point2mask.evaluation import PanopticStatistics, image_statistics
 from point2mask.models import MergeConfig, PointNetwork, on_canvas, predict
+from point2mask.models.precision import Precision, mixed
 from point2mask.progress import Progress, ignore
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.visualize import overlay
@@ -49,11 +50,18 @@ class Predictor:
     augmentation: AugmentConfig  # for the size of test images
     merge: MergeConfig
     supervision: SupervisionConfig  # how masks are grown from clicks
+    precision: Precision = "float32"  # of the network
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
 
     def digest(self) -> str:
         """32 hexadecimal digits that stand for the weights and all settings."""
         hashed = hashlib.sha256()
-        for part in (self.categories, self.augmentation, self.merge, self.supervision):
+        settings = self.categories, self.augmentation, self.merge, self.supervision, self.precision
+        for part in settings:
             hashed.update(repr(part).encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
@@ -77,9 +85,9 @@ class Predictor:
             for size in originals
         ]
         resized = [resize_image(image, size) for image, size in zip(images, sizes, strict=True)]
-        batch = on_canvas(resized).to(next(self.network.parameters()).device).float() / 255
-        batch = self.network.normalise(batch)
-        found = predict(self.network, batch, torch.tensor(sizes), originals, self.merge)
+        batch = self.network.normalise(on_canvas(resized).to(self.device).float() / 255)
+        with mixed(self.precision, self.device):
+            found = predict(self.network, batch, torch.tensor(sizes), originals, self.merge)
         ids = list(class_channels(self.categories))
         return [
             (
@@ -132,7 +140,7 @@ def predict_folder(
         BrokenPictureError: a picture is missing, broken or of another size.
         DataError: an ``out`` with other results, or no picture that can be read.
     """
-    device = next(predictor.network.parameters()).device
+    device = predictor.device
     settings = {"network": predictor.digest(), "batch": spreading.batch}
     making = Making("predict", version("point2mask"), settings, overlays)
     # A network that goes to other processes goes from the CPU.
@@ -156,7 +164,7 @@ class _Prediction:
 
     def __call__(self, records: Sequence[ImageRecord]) -> list[Outcome]:
         paths = [resolve_inside(self.images_dir, record.file_name) for record in records]
-        sizes = [[path.stat().st_size if path.is_file() else None] for path in paths]
+        sizes = [[file_size(path)] for path in paths]
         return make_pictures(
             self.folder,
             self.making,

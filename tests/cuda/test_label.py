@@ -37,7 +37,7 @@ def test_a_network_labels_where_it_is(device):
         trained = TrainedNetwork(predictor)
         assert trained.device == torch.device(place if place == "cpu" else "cuda:0")
         prepared = trained.prepare(image)
-        maps.append((prepared.edges(), prepared.label(CLICKS, CATEGORIES)))
+        maps.append((prepared.edges()[0], prepared.label(CLICKS, CATEGORIES)))
     (edges, labels), (other_edges, other_labels) = maps
     np.testing.assert_allclose(other_edges, edges, atol=1e-3)
     assert np.mean(labels == other_labels) > 0.98

@@ -5,6 +5,7 @@ A reader is handed a folder that holds the good files, with one of them made wor
 
 import io
 import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,11 @@ from voc_trees import write_voc
 
 from point2mask.checkpoint import load_tensors
 from point2mask.cli import main
+from point2mask.data import read_points, write_points
 from point2mask.data.claims import claimed
+from point2mask.data.files import read_bounded
 from point2mask.data.formats.sbd import read_instances
+from point2mask.data.places import files_below
 from point2mask.data.png import picture_size, read_ids, read_indices, read_rgb
 from point2mask.data.results import ResultFolder, run_records
 from point2mask.hub import _read_config
@@ -159,6 +163,10 @@ def write_good(folder: Path) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    for name in ("points.jsonl", "points.parquet"):
+        write_points(folder / name, read_points(folder / "points.json"))
+    with tarfile.open(folder / "photos.tar", "w") as tar:
+        tar.add(folder / "photos", "photos")
     return folder
 
 
@@ -205,6 +213,12 @@ def claim(folder: Path) -> None:
 READERS = {
     "points": Reader("points.json", command(
         "points", "export", "csv", "--points", "@points.json", "--out", "@out/clicks.csv")),
+    "lines": Reader("points.jsonl", lambda f: list(read_points(f / "points.jsonl").images)),
+    "table": Reader(
+        "points.parquet", lambda f: list(read_points(f / "points.parquet").images), text=False),
+    "tar": Reader(
+        "photos.tar", lambda f: [read_bounded(p, "", 2**20) for p in files_below(f / "photos.tar")],
+        text=False),
     "panoptic": Reader("panoptic.json", command(
         "points", "sample", "--annotations", "@panoptic.json", "--out", "@out/points.json")),
     "masks": Reader("panoptic/a.png", command(

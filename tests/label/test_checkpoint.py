@@ -77,7 +77,7 @@ def test_learned_boundaries_are_the_edges(data, tmp_path):
     network = TrainedNetwork(load_predictor(root / "run"))
     (tmp_path / "edges").mkdir()
     for record, pixels in pictures(dataset, root):
-        edges = network.prepare(pixels).edges()
+        edges = network.prepare(pixels).edges()[0]
         assert edges.shape == (4, 6)  # cells of 8 pixels; padding is left out
         assert ((edges > 0) & (edges < 1)).all()
         strength = Image.fromarray(np.round(edges * 255).astype(np.uint8))
@@ -128,6 +128,33 @@ def test_a_run_that_went_on_is_read_again(data, tmp_path):
     assert any((one[name] != two[name]).any() for name in one)
 
 
+@pytest.mark.parametrize("assigner", ["merge", "network"])
+def test_batches_change_nothing(data, tmp_path, assigner):
+    _, root = data
+    for batch in (1, 2):
+        options = ("--checkpoint", root / "run", "--assigner", assigner, "--batch", batch)
+        assert label(root, tmp_path / str(batch), *options) == 0
+    one, two = maps(tmp_path / "1"), maps(tmp_path / "2")
+    assert all((one[name] == two[name]).all() for name in one)
+    summary = json.loads((tmp_path / "2" / "summary.json").read_text())
+    assert summary["batch"] == 2
+
+
+def test_half_precision_is_asked_for_by_name(data, tmp_path):
+    _, root = data
+    options = ("--checkpoint", root / "run", "--assigner", "network")
+    assert label(root, tmp_path / "float32", *options) == 0
+    full = maps(tmp_path / "float32")
+    for precision in ("bfloat16", "float16"):
+        out = tmp_path / precision
+        assert label(root, out, *options, "--precision", precision) == 0
+        made = maps(out)
+        assert np.mean([made[name] == full[name] for name in full]) > 0.95
+        # Masks in another precision are made again, not kept.
+        assert label(root, out, *options, "--resume") == 0
+        assert all((maps(out)[name] == full[name]).all() for name in full)
+
+
 @pytest.mark.slow
 def test_processes_change_nothing(data, tmp_path):
     _, root = data
@@ -145,6 +172,8 @@ def test_processes_change_nothing(data, tmp_path):
         (("--network-side", "64"), "need --checkpoint"),
         (("--checkpoint", "run", "--edges", "edges"), "leave one of them out"),
         (("--checkpoint", "nowhere"), "nowhere"),
+        (("--precision", "float16"), "--precision is for the network of --checkpoint"),
+        (("--batch", "2"), "--batch is for the network of --checkpoint"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(data, tmp_path, capsys, options, message):

@@ -10,6 +10,7 @@ from networks import shake
 
 from point2mask.app import Cues, Masks
 from point2mask.data import DataError, PointTarget, read_panoptic, read_rgb, sample_points
+from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.records import Category
 from point2mask.data.training import class_channels
 from point2mask.hub import load_predictor
@@ -153,3 +154,33 @@ def test_maps_of_the_clicked_classes_follow_the_clicks(network, root, monkeypatc
         clicked = {network.channels[category.name, category.isthing] for category in kinds}
         shown = prepared.semantic[1][0, :, : image.shape[0], : image.shape[1]].sum((1, 2))
         assert set(shown.nonzero().flatten().tolist()) == clicked
+
+
+@pytest.mark.parametrize("clicked", [False, True])
+def test_a_picture_does_not_mind_its_company(network, root, monkeypatch, clicked):
+    """Pictures of other sizes beside it, more clicks or none: its own masks stay as they are."""
+    changed = replace(network.grower.supervision, clicked_classes=clicked)
+    monkeypatch.setattr(network.grower, "supervision", changed)
+    whole = read_rgb(root / "images" / "val" / "000001.png")
+    images = [whole, whole[:, :30], whole[5:25].repeat(2, 1), whole[:20]]
+    keys = list(network.categories)
+    one, two, three = (
+        PointTarget(number, key, ((7.0 * number, 5.0 * number),))
+        for number, key in enumerate((keys[0], keys[1], keys[-1]), start=1)
+    )
+    strokes = Marks(rest=((3.0, 3.0),))
+    clicks = [
+        ([one, two, three], NO_MARKS),
+        ([two], strokes),
+        ([], NO_MARKS),
+        ([three, one], strokes),
+    ]
+    together = network.prepare_batch(images)
+    labels = together.label_batch(clicks, network.categories)
+    for number, (image, (targets, marks)) in enumerate(zip(images, clicks, strict=True)):
+        alone = network.prepare(image)
+        # Sums in another order: the last bits of float32.
+        np.testing.assert_allclose(together.edges()[number], alone.edges()[0], atol=1e-6)
+        expected = alone.label(targets, network.categories, marks)
+        np.testing.assert_array_equal(labels[number], expected)
+        assert labels[number].shape == image.shape[:2]

@@ -14,6 +14,7 @@ from point2mask.cli import main
 from point2mask.data import (
     BrokenPictureError,
     DataError,
+    PointTarget,
     Spreading,
     read_panoptic,
     read_rgb,
@@ -24,7 +25,8 @@ from point2mask.data.results import INDEX
 from point2mask.data.sources import find_pictures
 from point2mask.data.training import class_channels
 from point2mask.evaluation import panoptic_quality, read_predictions
-from point2mask.models import MergeConfig, PanopticNetwork
+from point2mask.label.network import TrainedNetwork
+from point2mask.models import MergeConfig, PanopticNetwork, make_network
 from point2mask.predict import Predictor, evaluate, predict_folder
 from point2mask.pseudo_masks import SupervisionConfig
 
@@ -81,6 +83,38 @@ def test_a_picture_does_not_mind_its_company(root, truth, predictor):
         np.testing.assert_array_equal(ids, alone)
         assert segments == segments_alone
         assert segments
+
+
+@pytest.mark.parametrize("architecture", ["panoptic_segformer", "mask2former", "maskdino"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_computes_in_it_and_finds_much_the_same(
+    root, truth, predictor, architecture, precision
+):
+    torch.manual_seed(0)
+    config = runs.of(architecture, runs.config(root)).network
+    predictor = replace(predictor, network=shake(make_network(config)).eval())
+    half = replace(predictor, precision=precision)
+    assert half.digest() != predictor.digest()
+    kinds = set()
+    hooks = [
+        module.register_forward_hook(lambda *call: kinds.add(call[-1].dtype))
+        for module in predictor.network.modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    pixels = read_rgb(root / "images/val/000001.png")
+    ids, segments = half.predict(pixels)
+    assert kinds - {torch.float32} == {getattr(torch, precision)}  # boxes are in full
+    for hook in hooks:
+        hook.remove()
+    full, others = predictor.predict(pixels)
+    assert bool(segments) == bool(others)
+    assert ((ids > 0) == (full > 0)).mean() > 0.9
+    trained = TrainedNetwork(half)
+    keys = list(truth.categories)
+    clicks = [PointTarget(n, k, ((9.0 * n, 9.0 * n),)) for n, k in ((1, keys[0]), (2, keys[-1]))]
+    labels = trained.prepare(pixels).label(clicks, truth.categories)
+    expected = TrainedNetwork(predictor).prepare(pixels).label(clicks, truth.categories)
+    assert (labels == expected).mean() > 0.9
 
 
 def masks(folder):

@@ -131,14 +131,29 @@ def stop_one(root, out):
         (Path(out) / f"stopped_{rank}").write_text(str(error))
 
 
+def go_on(root, out, resume):
+    """The same three steps, not stopped."""
+    config = short(root)
+    config = replace(config, schedule=replace(config.schedule, epochs=3, batch_size=8))
+    train(config, out, cpu=True, processes=2, resume=resume == "True")
+
+
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_both(root, tmp_path):
+    """And the run goes on, to the weights of one that was not stopped."""
     in_two_processes(stop_one, root, tmp_path)
     for rank in range(2):
         assert "stopped by SIGTERM at step 2 of 3" in (tmp_path / f"stopped_{rank}").read_text()
     (folder,) = checkpoint.checkpoints(tmp_path / "checkpoints")[-1:]
     assert folder.name == "step_00000002"
     checkpoint.check_digests(folder)
+    in_two_processes(go_on, root, tmp_path, True)
+    in_two_processes(go_on, root, tmp_path / "whole", False)
+    ends = [out / "checkpoints/step_00000003" for out in (tmp_path, tmp_path / "whole")]
+    for name in (checkpoint.MODEL, checkpoint.AVERAGE):
+        again, whole = (checkpoint.load_tensors(end / name) for end in ends)
+        assert again.keys() == whole.keys()
+        assert all(torch.equal(again[key], whole[key]) for key in whole)
 
 
 class Double(TrainingModule):

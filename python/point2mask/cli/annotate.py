@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import Subparsers, UsageError, add_command, positive
-from point2mask.cli.device import add_device, device_of
+from point2mask.cli.device import add_device, add_precision, device_of, precision_of
 from point2mask.cli.label import add_prompts
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "network can be chosen",
     )
     add_device(parser)
+    add_precision(parser)
     add_prompts(parser)
     parser.add_argument(
         "--max-side",
@@ -102,13 +103,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.edges}: expected the folder of the edge maps")
     network = None
     categories = None
-    if args.checkpoint is None and args.device is not None:
-        raise UsageError("--device is for the network of --checkpoint")
+    for option in ("device", "precision"):
+        if args.checkpoint is None and getattr(args, option) is not None:
+            raise UsageError(f"--{option} is for the network of --checkpoint")
     if args.checkpoint is not None:
         from point2mask.hub import load_predictor
         from point2mask.label.network import TrainedNetwork
 
-        network = TrainedNetwork(load_predictor(args.checkpoint, device_of(args)))
+        predictor = load_predictor(args.checkpoint, device_of(args), precision_of(args))
+        network = TrainedNetwork(predictor)
         categories = network.categories
     if args.categories is not None:
         categories = read_categories(args.categories)

@@ -63,6 +63,17 @@ def add_command(
     return parser
 
 
+def place(text: str) -> Path:
+    """An argument type: a path, or a URL of a store such as ``s3://bucket/photos``."""
+    from point2mask.data.errors import DataError
+    from point2mask.data.places import path_of
+
+    try:
+        return path_of(text)
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def positive(text: str) -> int:
     """An argument type: an integer of at least 1."""
     try:

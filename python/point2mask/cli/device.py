@@ -1,8 +1,12 @@
-"""The option ``--device`` of commands that run a network."""
+"""The options of commands that run a network: where, how exactly, and on how much at once."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Parser, UsageError
+from point2mask.cli.command import Parser, UsageError, positive
+
+if TYPE_CHECKING:
+    from point2mask.models.precision import Precision
 
 
 def add_device(parser: Parser) -> None:
@@ -26,3 +30,28 @@ def device_of(args: argparse.Namespace) -> str:
     if kind == "cuda" and int(number or 0) >= count:
         raise UsageError(f"--device {name}: this machine has {count} GPUs that torch can use")
     return name
+
+
+def add_precision(parser: Parser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        help="what the network computes in: half precision is faster on a GPU, and its masks "
+        "differ in a few pixels (default: float32)",
+    )
+
+
+def precision_of(args: argparse.Namespace) -> "Precision":
+    """What :func:`add_precision` was told."""
+    precision: Precision = args.precision or "float32"
+    return precision
+
+
+def add_batch(parser: Parser) -> None:
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="pictures that the network sees at once, of near sizes (default: 1; a GPU wants 8 or "
+        "more)",
+    )

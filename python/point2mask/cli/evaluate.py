@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import (
@@ -13,6 +12,7 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    place,
     positive,
     print_report,
     progress_bar,
@@ -49,20 +49,20 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--truth",
-        type=Path,
+        type=place,
         required=True,
         metavar="PATH",
         help="COCO panoptic JSON of the truth, or a folder with panoptic.json and panoptic/",
     )
     parser.add_argument(
         "--truth-masks",
-        type=Path,
+        type=place,
         metavar="DIR",
         help="its folder of PNGs (default: beside the JSON, named like it without .json)",
     )
     parser.add_argument(
         "--predictions",
-        type=Path,
+        type=place,
         required=True,
         metavar="PATH",
         help="folder with panoptic.json and panoptic/, or a panoptic JSON with its PNGs beside it; "
@@ -70,7 +70,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--predictions-masks",
-        type=Path,
+        type=place,
         metavar="DIR",
         help="its folder of PNGs, where the JSON lies among them or elsewhere (default: beside the "
         "JSON, named like it without .json)",

@@ -2,9 +2,15 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, add_json, write_result
+from point2mask.cli.command import (
+    Subparsers,
+    UsageError,
+    add_command,
+    add_json,
+    place,
+    write_result,
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -21,11 +27,11 @@ def add_parser(subparsers: Subparsers) -> None:
         """,
     )
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="OUT", help="folders that parts were made into"
+        "folders", nargs="+", type=place, metavar="OUT", help="folders that parts were made into"
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=place,
         metavar="DIR",
         help="a new or empty folder for the whole, whose files are linked where that can be and "
         "else copied (default: the one folder itself)",

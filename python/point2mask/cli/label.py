@@ -10,10 +10,17 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    place,
     positive,
     progress_bar,
 )
-from point2mask.cli.device import add_device, device_of
+from point2mask.cli.device import (
+    add_batch,
+    add_device,
+    add_precision,
+    device_of,
+    precision_of,
+)
 from point2mask.cli.making import (
     add_frame,
     add_skip_broken,
@@ -52,24 +59,24 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--images",
-        type=Path,
+        type=place,
         required=True,
         metavar="DIR",
         help="the pictures, used as stored unless the clicks say that they are on them as shown",
     )
     parser.add_argument(
-        "--points", type=Path, required=True, metavar="JSON", help="clicks on targets, as JSON"
+        "--points", type=place, required=True, metavar="JSON", help="clicks on targets, as JSON"
     )
     parser.add_argument(
         "--point-pngs",
-        type=Path,
+        type=place,
         metavar="DIR",
         help="clicks as published with PSPS and Point2Mask: PNGs with ids on the clicked pixels "
         "only; --points is then the ordinary panoptic JSON",
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=place,
         required=True,
         metavar="DIR",
         help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json; must be new or "
@@ -91,7 +98,7 @@ def _add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--edges",
-        type=Path,
+        type=place,
         metavar="DIR",
         help="edge maps to use beside the built-in ones: a grey picture of the same name for every "
         "picture, of any size, bright on edges",
@@ -119,6 +126,8 @@ def _add_options(parser: Parser) -> None:
         "picture is long or its clicks are close together); not for network",
     )
     add_device(parser)
+    add_precision(parser)
+    add_batch(parser)
     add_spreading(
         parser,
         "one a CPU; with --checkpoint or --prompts, whose networks use all CPUs or the GPU, 1",
@@ -152,8 +161,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.checkpoint is None and (args.assigner == "network" or args.network_side):
         raise UsageError("--assigner network and --network-side need --checkpoint RUN")
-    if args.checkpoint is None and args.device is not None:
-        raise UsageError("--device is for the network of --checkpoint RUN")
+    for option in ("device", "precision", "batch"):
+        if args.checkpoint is None and getattr(args, option) is not None:
+            raise UsageError(f"--{option} is for the network of --checkpoint RUN")
     if args.checkpoint is not None and args.edges is not None:
         raise UsageError("--edges and --checkpoint both give edges; leave one of them out")
     if args.prompts is not None and args.assigner == "network":
@@ -173,6 +183,7 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint,
         args.network_side,
         "cpu" if args.checkpoint is None else device_of(args),
+        precision_of(args),
         args.prompts,
     )
     alone = args.checkpoint is not None or args.prompts is not None

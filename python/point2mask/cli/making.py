@@ -74,7 +74,7 @@ def spreading_of(args: argparse.Namespace, workers: int | None) -> "Spreading":
         raise UsageError(f"--shard: {error}") from error
     if args.ray is not None and args.workers is not None:
         raise UsageError("--ray and --workers both say who works, leave one of them out")
-    return Spreading(args.workers or workers, shard, args.resume, cluster=args.ray)
+    return Spreading(args.workers or workers, shard, args.resume, args.batch or 1, args.ray)
 
 
 @contextmanager

@@ -12,11 +12,17 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
-    positive,
+    place,
     progress_bar,
     share,
 )
-from point2mask.cli.device import add_device, device_of
+from point2mask.cli.device import (
+    add_batch,
+    add_device,
+    add_precision,
+    device_of,
+    precision_of,
+)
 from point2mask.cli.making import (
     add_frame,
     add_skip_broken,
@@ -67,7 +73,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--annotations",
-        type=Path,
+        type=place,
         metavar="JSON",
         help="panoptic JSON whose images are wanted, and whose ids the result is to have; "
         "--images is then its one folder (default: all pictures in --images)",
@@ -75,7 +81,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_frame(parser, "segments are wanted on")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=place,
         required=True,
         metavar="DIR",
         help="gets panoptic.json, panoptic/*.png, overlays/*.jpg and summary.json; must be new or "
@@ -94,15 +100,9 @@ def add_parser(subparsers: Subparsers) -> None:
         help="leave segments out whose quality, in [0, 1], is below this (default: merge.quality_* "
         "of the run)",
     )
-    parser.add_argument(
-        "--batch",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="pictures that the network sees at once, of near sizes (default: %(default)s; a GPU "
-        "wants 8 or more)",
-    )
+    add_batch(parser)
     add_device(parser)
+    add_precision(parser)
     add_spreading(parser, "1, whose network uses all CPUs, or the GPU")
     add_skip_broken(parser, "picture is missing, broken or of another size")
     add_json(parser)
@@ -112,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
     from point2mask.data import read_panoptic
     from point2mask.data.frames import STORED
     from point2mask.data.panoptic import in_frame
+    from point2mask.data.places import path_of
     from point2mask.data.sources import find_pictures
     from point2mask.hub import load_predictor
     from point2mask.predict import predict_folder
@@ -121,16 +122,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         if len(args.images) > 1:
             raise UsageError("predict: with --annotations, --images is one folder; give one")
-        folder = Path(args.images[0])
+        folder = path_of(args.images[0])
         annotations = in_frame(read_panoptic(args.annotations), args.frame)
         records = [image.record for image in annotations.images]
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
-    predictor = load_predictor(args.checkpoint, device_of(args))
+    predictor = load_predictor(args.checkpoint, device_of(args), precision_of(args))
     if args.quality is not None:
         merge = replace(predictor.merge, quality_things=args.quality, quality_stuff=args.quality)
         predictor = replace(predictor, merge=merge)
-    spreading = replace(spreading_of(args, 1), batch=args.batch)
+    spreading = spreading_of(args, 1)
     start = time.perf_counter()
     with leaving_out_broken(args.skip_broken) as on_broken, progress_bar("prediction") as progress:
         made = predict_folder(

@@ -6,14 +6,18 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import DEFAULT_BUFFER_SIZE, BufferedReader, FileIO
+from io import DEFAULT_BUFFER_SIZE, BufferedReader, BytesIO, FileIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from point2mask.data.errors import DataError
+from point2mask.data.places import below, is_local
+from point2mask.data.tars import in_tar, member_size, read_member
 
+MAX_IN_MEMORY = 2**24  # bytes of a file that is written to a store; larger ones wait on the disk
 # What needs no second look: parts that begin with a letter or digit, between single slashes.
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w ()+,=@&~.-]*(?:/[A-Za-z0-9_][\w ()+,=@&~.-]*)*")
 
@@ -47,7 +51,12 @@ def normal_name(name: str, place: object) -> str:
 
 def resolve_inside(folder: Path, name: str) -> Path:
     """``folder / name``, or an error if that leads out of the folder, be it by a symbolic link."""
-    path = folder / normal_name(name, folder)
+    name = normal_name(name, folder)
+    if not is_local(folder):  # a store has no links
+        if "::" in name or ":/" in name:
+            raise DataError(f"{folder}: expected a name that is no URL, got {show(name)}")
+        return below(folder, name)
+    path = folder / name
     try:
         resolved = path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
@@ -71,8 +80,14 @@ class _File(BufferedReader):
 
 
 @contextmanager
-def open_regular(path: Path, expected: str) -> Iterator[BufferedReader]:
+def open_regular(path: Path, expected: str) -> Iterator[BufferedReader | BytesIO]:
     """Opens an ordinary file for reading; ``expected`` says in errors what it should have held."""
+    if not is_local(path):
+        yield BytesIO(_fetched(path, expected))
+        return
+    if member := in_tar(path):
+        yield BytesIO(read_member(*member, expected))
+        return
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise DataError(f"{path}: expected {expected}, but it is not an ordinary file")
@@ -82,6 +97,38 @@ def open_regular(path: Path, expected: str) -> Iterator[BufferedReader]:
         raise DataError(f"{path}: expected {expected}, but it cannot be read ({reason})") from error
     with file:
         yield file
+
+
+def _fetched(path: Path, expected: str) -> bytes:
+    """A file of a store."""
+    try:
+        if member := in_tar(path):
+            return read_member(*member, expected)
+        return path.read_bytes()
+    except DataError:
+        raise
+    except Exception as error:  # every store has its own
+        raise DataError(f"{path}: expected {expected}, but it cannot be read ({error})") from error
+
+
+@contextmanager
+def open_local(path: Path, expected: str) -> Iterator[BinaryIO]:
+    """The same with a descriptor: for a file of a store or a tar, that of a nameless copy."""
+    with open_regular(path, expected) as file:
+        if not isinstance(file, BytesIO):
+            yield file
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            yield copy
+
+
+def file_size(path: Path) -> int | None:
+    """Bytes of an ordinary file, in a tar perhaps; None where there is none."""
+    if member := in_tar(path):
+        return member_size(*member)
+    return path.stat().st_size if path.is_file() else None
 
 
 def temporary_name(path: Path) -> Path:
@@ -104,10 +151,19 @@ def remove_temporaries(root: Path) -> None:
 def open_replacing(path: Path) -> Iterator[BinaryIO]:
     """Opens a file beside ``path`` for writing, and renames it to ``path`` once it is on the disk.
 
+    A store gets it in one piece, once it is whole.
+
     For code that writes by the methods of the file, all of which fail on a full disk. Libraries
     that write to the descriptor themselves may not notice: they encode to memory, and
     :func:`write_bytes` writes.
     """
+    if not is_local(path):
+        with tempfile.SpooledTemporaryFile(MAX_IN_MEMORY) as whole:
+            yield cast(BinaryIO, whole)
+            whole.seek(0)
+            with path.open("wb") as target:
+                shutil.copyfileobj(whole, target)
+        return
     if path.is_dir():  # renaming would fail with the name of the temporary file
         raise DataError(f"{path}: expected the name of a file to write, but it is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,6 +200,9 @@ def link_or_copy(source: Path, target: Path) -> None:
     A hard link takes no room, and unlike a symbolic one it outlives its source. It must not be
     written into; everything here writes beside and renames.
     """
+    if not (is_local(source) and is_local(target)):
+        write_bytes(target, source.read_bytes())
+        return
     if target.is_dir():
         raise DataError(f"{target}: expected the name of a file to write, but it is a folder")
     target.parent.mkdir(parents=True, exist_ok=True)

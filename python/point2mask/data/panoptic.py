@@ -12,6 +12,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, resolve_inside, write_json
 from point2mask.data.frames import Frame
 from point2mask.data.json_files import Identifier, Text, read_json
+from point2mask.data.places import path_of
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
 from point2mask.data.records import (
     Category,
@@ -116,7 +117,7 @@ def read_panoptic(
     Raises:
         DataError: the file is not of the layout; the message names the entry.
     """
-    json_path = Path(json_path)
+    json_path = path_of(json_path)
     root = read_json(json_path, _File, "a COCO panoptic JSON")
     if root.categories is not None:
         categories = categories_by_id(root.categories, json_path)
@@ -144,7 +145,7 @@ def read_panoptic(
             f"{json_path}: expected an annotation for every image, got none for image "
             f"{min(missing, key=str)!r} ({len(missing)} in all)"
         )
-    folder = json_path.with_suffix("") if masks_dir is None else Path(masks_dir)
+    folder = json_path.with_suffix("") if masks_dir is None else path_of(masks_dir)
     return PanopticDataset(categories, images, folder, limit)
 
 
@@ -172,8 +173,8 @@ def write_panoptic(
     Raises:
         DataError: an item that could not be read back (see there).
     """
-    json_path = Path(json_path)
-    folder = json_path.with_suffix("") if masks_dir is None else Path(masks_dir)
+    json_path = path_of(json_path)
+    folder = json_path.with_suffix("") if masks_dir is None else path_of(masks_dir)
     json_path.unlink(missing_ok=True)
     names: dict[str, ImageId] = {}
     known: set[ImageId] = set()

@@ -6,16 +6,16 @@ A JSON of a million images takes gigabytes of memory. Of lines only the places a
 import os
 import weakref
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import Any, BinaryIO, overload
 
 import msgspec
 from msgspec import structs
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, open_regular, open_replacing
+from point2mask.data.files import normal_name, open_local, open_replacing
 from point2mask.data.json_files import decode_json
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit
@@ -46,7 +46,9 @@ MAX_LINE = 2**24  # bytes
 LAYOUT = "JSON Lines of point labels"
 
 
-class _Line(Marks, frozen=True, kw_only=True):
+class PointLine(Marks, frozen=True, kw_only=True):
+    """What a line, or a row of a table, says of an image."""
+
     image: ImageRecord
     segments_info: list[PointTarget]
 
@@ -54,15 +56,18 @@ class _Line(Marks, frozen=True, kw_only=True):
 class PointLines(Sequence[LabelledImage]):
     """The images of a file and their targets, each read from the file whenever it is asked for."""
 
-    def __init__(self, path: Path, places: Sequence[int], numbers: Sequence[int]) -> None:
+    def __init__(
+        self, path: Path, descriptor: int, places: Sequence[int], numbers: Sequence[int]
+    ) -> None:
         """
         Args:
             path: the file.
+            descriptor: of the file, or of a copy; duplicated.
             places: where lines begin, and one more: where the last of them ends.
             numbers: those of ``places`` that are this sequence.
         """
         self._path, self._places, self._numbers = path, places, numbers
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = os.dup(descriptor)
         weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
@@ -74,59 +79,96 @@ class PointLines(Sequence[LabelledImage]):
     def __getitem__(self, index: slice) -> "PointLines": ...
     def __getitem__(self, index: int | slice) -> "LabelledImage | PointLines":
         if isinstance(index, slice):
-            return PointLines(self._path, self._places, self._numbers[index])
+            return PointLines(self._path, self._descriptor, self._places, self._numbers[index])
         number = self._numbers[index]
         start, end = self._places[number], self._places[number + 1]
         content = os.pread(self._descriptor, end - start, start)
         place = f"{self._path}: line {number + 2}"
-        line = _decoded(content, place)
-        record = _normal(line.image, place)
-        return record, [moved_inside(target, record, place) for target in line.segments_info]
+        return labelled_image(_decoded(content, place), place)
 
 
 def read_point_lines(path: Path, limit: SizeLimit) -> PointLabels:
     """Reads the file once and checks every line; see :func:`point2mask.data.read_points`."""
     places = array("q")
     marks: dict[ImageId, Marks] = {}
-    with open_regular(path, LAYOUT) as file:
+    with open_local(path, LAYOUT) as file:
         header = decode_json(_next_line(file, path, 1), path, CategoryFile, f"{LAYOUT} at line 1")
         categories = categories_by_id(header.categories, f"{path}: line 1")
         ids = _checked_ids(file, path, categories, limit, places, marks)
-        repeated = first_repeated(ids, lambda index: _all_lines(path, places)[index][0].id)
-    images = _all_lines(path, places)
-    if repeated is not None:
-        first, second = repeated
-        raise DataError(
-            f"{path}: line {second + 2}: expected unique image ids, got "
-            f"{images[second][0].id!r} again, as in line {first + 2}"
-        )
-    return PointLabels(categories, images, marks)
+
+        def all_lines() -> PointLines:
+            return PointLines(path, file.fileno(), places, range(len(places) - 1))
+
+        check_repeated(ids, all_lines, f"{path}: line", 2)
+        return PointLabels(categories, all_lines(), marks)
 
 
 def write_point_lines(path: Path, labels: PointLabels) -> None:
     """Writes point labels line by line, atomically."""
     encode = msgspec.json.Encoder(enc_hook=float).encode  # the numbers may be NumPy's
+    with open_replacing(path) as file:
+        file.write(encode({"categories": categories_to_json(labels.categories)}) + b"\n")
+        file.writelines(encode(line) + b"\n" for line in lines_of(labels, path))
+
+
+def lines_of(labels: PointLabels, path: Path) -> Iterator[dict[str, Any]]:
+    """What is written of every image, after it has been checked."""
     repeated = first_repeated(
         (record.id for record, _ in labels.images), lambda index: labels.images[index][0].id
     )
     if repeated is not None:
         again = labels.images[repeated[1]][0].id
         raise DataError(f"{path}: expected unique image ids, got {again!r} again")
-    with open_replacing(path) as file:
-        file.write(encode({"categories": categories_to_json(labels.categories)}) + b"\n")
-        for record, targets in labels.images:
-            place = f"{path}: image {record.id!r}"
-            images_by_id([record], place, DEFAULT_LIMIT)
-            check_targets(record, targets, labels.categories, place)
-            marks = labels.marks.get(record.id, NO_MARKS)
-            check_image_marks(record, marks, targets, place)
-            segments = [target_to_json(target) for target in targets]
-            line = {"image": image_to_json(record), "segments_info": segments}
-            file.write(encode({**line, **msgspec.to_builtins(marks)}) + b"\n")
+    for record, targets in labels.images:
+        place = f"{path}: image {record.id!r}"
+        images_by_id([record], place, DEFAULT_LIMIT)
+        check_targets(record, targets, labels.categories, place)
+        marks = labels.marks.get(record.id, NO_MARKS)
+        check_image_marks(record, marks, targets, place)
+        segments = [target_to_json(target) for target in targets]
+        line = {"image": image_to_json(record), "segments_info": segments}
+        yield {**line, **msgspec.to_builtins(marks)}
 
 
-def _all_lines(path: Path, places: Sequence[int]) -> PointLines:
-    return PointLines(path, places, range(len(places) - 1))
+def check_line(
+    line: PointLine,
+    place: str,
+    categories: Mapping[int, Category],
+    limit: SizeLimit,
+    marks: dict[ImageId, Marks],
+) -> ImageId:
+    """Checks all of a line, and keeps the marks of an image that has any; returns its id."""
+    record, targets = labelled_image(line, place)
+    limit.check(record.height, record.width, place)
+    check_entries(line.segments_info, categories, place)
+    check_targets(record, targets, categories, place)
+    given = Marks(line.rest, line.strokes, line.status)
+    if given != NO_MARKS:
+        check_image_marks(record, given, targets, place)
+        marks[record.id] = given
+    return record.id
+
+
+def labelled_image(line: PointLine, place: str) -> LabelledImage:
+    """The image with its name in normal form, and its targets with their points inside."""
+    record = line.image
+    name = normal_name(record.file_name, f"{place}: image.file_name")
+    if name != record.file_name:
+        record = structs.replace(record, file_name=name)
+    return record, [moved_inside(target, record, place) for target in line.segments_info]
+
+
+def check_repeated(
+    ids: Iterable[ImageId], images: Callable[[], Sequence[LabelledImage]], place: str, first: int
+) -> None:
+    """That no id comes twice; ``place`` and the number of the first image are for the error."""
+    repeated = first_repeated(ids, lambda index: images()[index][0].id)
+    if repeated is not None:
+        earlier, later = (index + first for index in repeated)
+        raise DataError(
+            f"{place} {later}: expected unique image ids, got "
+            f"{images()[repeated[1]][0].id!r} again, as in {place.rpartition(': ')[2]} {earlier}"
+        )
 
 
 def _checked_ids(
@@ -145,17 +187,7 @@ def _checked_ids(
             return
         places.append(places[-1] + len(content))
         place = f"{path}: line {number}"
-        line = _decoded(content, place)
-        record = _normal(line.image, place)
-        limit.check(record.height, record.width, place)
-        check_entries(line.segments_info, categories, place)
-        targets = [moved_inside(target, record, place) for target in line.segments_info]
-        check_targets(record, targets, categories, place)
-        given = Marks(line.rest, line.strokes, line.status)
-        if given != NO_MARKS:
-            check_image_marks(record, given, targets, place)
-            marks[record.id] = given
-        yield record.id
+        yield check_line(_decoded(content, place), place, categories, limit, marks)
 
 
 def _next_line(file: BinaryIO, path: Path, number: int) -> bytes:
@@ -165,11 +197,5 @@ def _next_line(file: BinaryIO, path: Path, number: int) -> bytes:
     return content
 
 
-def _decoded(content: bytes, place: str) -> _Line:
-    return decode_json(content, place, _Line, "an image with its targets")
-
-
-def _normal(record: ImageRecord, place: str) -> ImageRecord:
-    """The record with its name in normal form."""
-    name = normal_name(record.file_name, f"{place}: image.file_name")
-    return record if name == record.file_name else structs.replace(record, file_name=name)
+def _decoded(content: bytes, place: str) -> PointLine:
+    return decode_json(content, place, PointLine, "an image with its targets")

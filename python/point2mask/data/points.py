@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from point2mask.data import point_lines, point_table
 from point2mask.data.errors import DataError
 from point2mask.data.files import read_bounded, resolve_inside, write_bytes
 from point2mask.data.journal import read_with_journal
@@ -20,6 +21,7 @@ from point2mask.data.json_files import (
     Point,
     convert,
     decode_json,
+    read_json,
 )
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.panoptic import (
@@ -31,8 +33,8 @@ from point2mask.data.panoptic import (
     read_panoptic,
     write_panoptic,
 )
+from point2mask.data.places import is_local, path_of
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
-from point2mask.data.point_lines import SUFFIX, read_point_lines, write_point_lines
 from point2mask.data.records import (
     Category,
     CategoryEntry,
@@ -57,6 +59,12 @@ from point2mask.data.targets import (
 )
 from point2mask.progress import Progress, counted, ignore
 
+# Formats that are read an image at a time: reader and writer by suffix.
+_MANY = {
+    point_lines.SUFFIX: (point_lines.read_point_lines, point_lines.write_point_lines),
+    point_table.SUFFIX: (point_table.read_point_table, point_table.write_point_table),
+}
+
 
 class _Annotation(Marks, frozen=True, kw_only=True):
     image_id: Identifier
@@ -70,7 +78,7 @@ class _File(Struct):
 
 
 def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabels:
-    """Reads point labels from JSON, or from JSON Lines where the name ends in ``.jsonl``.
+    """Reads point labels from JSON, from JSON Lines (``.jsonl``) or from Parquet (``.parquet``).
 
     An image without annotation has no targets.
 
@@ -80,15 +88,17 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
 
     Of lines, the first has ``categories``; every other one has an ``image`` and its
     ``segments_info``. They are checked now and read again whenever an image is asked for, so that a
-    list of millions takes little memory.
+    list of millions takes little memory. A table has a row for such a line, see
+    :mod:`point2mask.data.point_table`.
 
     Raises:
         DataError: the file is not of the layout, a point lies outside its image, or two points of
             an image lie in one pixel.
     """
-    if Path(path).suffix == SUFFIX:
-        return read_point_lines(Path(path), limit)
-    root = _read_with_changes(Path(path))
+    path = path_of(path)
+    if path.suffix in _MANY:
+        return _MANY[path.suffix][0](path, limit)
+    root = _read_with_changes(path)
     categories = categories_by_id(root.categories, path)
     records = images_by_id(root.images, path, limit)
     targets: dict[ImageId, list[PointTarget]] = {identity: [] for identity in records}
@@ -109,10 +119,10 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
 
 
 def write_points(path: str | Path, labels: PointLabels) -> None:
-    """Writes point labels as JSON (Lines), atomically; :func:`read_points` gives them back."""
-    path = Path(path)
-    if path.suffix == SUFFIX:
-        write_point_lines(path, labels)
+    """Writes point labels in the format of the suffix, atomically; see :func:`read_points`."""
+    path = path_of(path)
+    if path.suffix in _MANY:
+        _MANY[path.suffix][1](path, labels)
     else:
         write_bytes(path, encode_points(labels, path))
 
@@ -137,6 +147,8 @@ def encode_points(labels: PointLabels, place: object) -> bytes:
 def _read_with_changes(path: Path) -> _File:
     """The JSON of a file, together with its journal where there is one."""
     layout = "a JSON of point labels"
+    if not is_local(path):  # nobody annotates there
+        return read_json(path, _File, layout)
     content, changes = read_with_journal(
         path, partial(read_bounded, expected=layout, limit=MAX_JSON)
     )
@@ -230,7 +242,7 @@ def write_point_pngs(
         mask_names: only without ``json_path``: names of the PNGs by image id, as the data set's
             JSON has them; by default the image's name with the suffix ``.png``.
     """
-    points_dir = Path(points_dir)
+    points_dir = path_of(points_dir)
     if mask_names is None:
         check_mask_names([record for record, _ in labels.images], points_dir)
     if json_path is not None:

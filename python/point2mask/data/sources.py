@@ -2,15 +2,17 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, resolve_inside
+from point2mask.data.files import file_size, normal_name, resolve_inside
 from point2mask.data.frames import SHOWN, STORED, UPRIGHT, Frame, orientation, turned_size
 from point2mask.data.panoptic import check_mask_names
+from point2mask.data.places import files_below, is_folder, is_local, path_of
 from point2mask.data.png import PICTURE_SUFFIXES, picture_size
 from point2mask.data.records import ImageRecord
+from point2mask.data.tars import SUFFIX
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif")
 
@@ -40,21 +42,23 @@ def find_pictures(
         paths += found
     root = bases[0]
     if len(set(bases)) > 1:
+        if not all(map(is_local, bases)):
+            raise DataError(f"{sources[0]}: expected one folder of a store, got several sources")
         try:
             root = Path(os.path.commonpath([base.absolute() for base in bases]))
         except ValueError as error:  # on several drives
             raise DataError(f"{sources[0]}: expected pictures below one folder") from error
-    names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
+    names = [_relative(path, root) for path in paths]
     names = [normal_name(name, root) for name in dict.fromkeys(names)]
     check_mask_names([ImageRecord(name, name, 1, 1) for name in names], root)
     return root, [_record(root, name, frame, skip_broken) for name in names]
 
 
 def _find(source: str | Path) -> tuple[Path, list[Path]]:
-    path = Path(source)
+    path = path_of(source)
     expected = ", ".join(PICTURE_SUFFIXES)
-    if path.is_dir():
-        found = _pictures(path.rglob("*"))
+    if is_folder(path):
+        found = _pictures(files_below(path))
         if not found:
             raise DataError(f"{path}: expected pictures, got none ({expected})")
         return path, found
@@ -63,21 +67,34 @@ def _find(source: str | Path) -> tuple[Path, list[Path]]:
             f"{path}: expected pictures, got a video; write its frames into a folder first: "
             f"ffmpeg -i {path.name} frames/%06d.png"
         )
-    if path.exists():
+    if file_size(path) is not None:
         if not _pictures([path]):
             raise DataError(f"{path}: expected a folder, a pattern or a picture ({expected})")
         return path.parent, [path]
     if not glob.has_magic(str(source)):
         raise DataError(f"{path}: expected a picture, a folder or a pattern, but nothing is there")
-    found = _pictures(map(Path, glob.iglob(str(source), recursive=True)))
+    found = _pictures(_matching(str(source)))
     if not found:
         raise DataError(f"{path}: expected pictures of this pattern, got none ({expected})")
     fixed = [part for part in path.parents if not glob.has_magic(str(part))]
     return fixed[0], found
 
 
+def _matching(pattern: str) -> Iterator[Path]:
+    """Ordinary files of a pattern; a tar stands for those in it."""
+    for path in map(Path, glob.iglob(pattern, recursive=True)):
+        if path.is_file():
+            yield from files_below(path) if path.suffix == SUFFIX else [path]
+
+
 def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return sorted(p for p in paths if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    return sorted((p for p in paths if p.suffix.lower() in PICTURE_SUFFIXES), key=str)
+
+
+def _relative(path: Path, root: Path) -> str:
+    if is_local(path):
+        return Path(os.path.relpath(path, root)).as_posix()
+    return path.relative_to(root).as_posix()
 
 
 def _record(root: Path, name: str, frame: Frame, skip_broken: bool) -> ImageRecord:

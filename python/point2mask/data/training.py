@@ -19,6 +19,7 @@ from point2mask.data.augment import VOID, AugmentConfig, Sample, augment
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
+from point2mask.data.places import path_of, written_in
 from point2mask.data.png import read_rgb
 from point2mask.data.points import read_point_pngs, read_points, sample_image_points, sample_points
 from point2mask.data.records import Category, ImageRecord
@@ -116,10 +117,11 @@ def thing_channels(categories: Mapping[int, Category]) -> Tensor:
 
 def read_source(config: SourceConfig, root: str | Path) -> Source:
     """Reads the JSON files of a source (PNGs of points too, but neither images nor masks)."""
-    root = Path(root)
-    annotations = None if config.annotations is None else root / config.annotations
-    masks = None if config.masks is None else root / config.masks
-    points = None if config.points is None else root / config.points
+    root = path_of(root)
+    annotations, masks, points = (
+        None if name is None else written_in(root, name)
+        for name in (config.annotations, config.masks, config.points)
+    )
     labels = None
     published = False
     if points is not None and points.is_dir():
@@ -141,7 +143,7 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
         labels = replace(labels, images=labels.images[: config.first])
     known = labels or truth
     assert known is not None  # SourceConfig sees to it
-    return Source(root / config.images, known.categories, truth, labels)
+    return Source(written_in(root, config.images), known.categories, truth, labels)
 
 
 def training_clicks(config: SourceConfig, root: str | Path) -> PointLabels:

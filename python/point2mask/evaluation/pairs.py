@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panoptic
+from point2mask.data.places import path_of
 from point2mask.data.records import Category, Segment
 from point2mask.data.segments import runs
 from point2mask.progress import Progress, ignore
@@ -92,7 +93,7 @@ def read_predictions(
 
 
 def _json_of(path: str | Path) -> Path:
-    path = Path(path)
+    path = path_of(path)
     return path / "panoptic.json" if path.is_dir() else path
 
 

@@ -1,6 +1,6 @@
 """Clicks on a folder of pictures to a COCO panoptic data set, picture by picture, in processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from point2mask.data import (
     Segment,
     read_rgb,
 )
-from point2mask.data.files import resolve_inside
+from point2mask.data.files import file_size, resolve_inside
 from point2mask.data.making import (
     ONE_PROCESS,
     Made,
@@ -33,6 +33,7 @@ from point2mask.data.making import (
     make_results,
 )
 from point2mask.data.marks import NO_MARKS, Marks
+from point2mask.data.places import is_folder, path_of
 from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.results import Making, ResultFolder
 from point2mask.data.sequences import Mapped
@@ -44,6 +45,7 @@ from point2mask.visualize import overlay
 if TYPE_CHECKING:
     from point2mask.label.network import TrainedNetwork
     from point2mask.label.prompts import PromptableNetwork
+    from point2mask.models.precision import Precision
 
 Item = tuple[ImageRecord, list[PointTarget], Marks]
 # In the order they are looked for: beside name.jpg in one folder the edges are name.png.
@@ -67,6 +69,7 @@ class LabelOptions:
         network_side: pixels of the short side that the network sees; by default as its test images.
         device: where the network runs, as torch names it. Results that are resumed may come from
             several kinds.
+        precision: that the network computes in.
         prompts: folder of a promptable network, see
             :class:`~point2mask.label.prompts.PromptableNetwork`; not for ``network``.
     """
@@ -78,6 +81,7 @@ class LabelOptions:
     checkpoint: Path | None = None
     network_side: int | None = None
     device: str = "cpu"
+    precision: "Precision" = "float32"
     prompts: Path | None = None
 
     def __post_init__(self) -> None:
@@ -123,16 +127,17 @@ def label_folder(
             not know a category (``network`` only), an ``out_dir`` with other results, clicks that
             :func:`label_image` refuses, or no picture that can be read.
     """
-    images_dir, out_dir = Path(images_dir), Path(out_dir)
-    if not images_dir.is_dir():
+    images_dir, out_dir = path_of(images_dir), path_of(out_dir)
+    if not is_folder(images_dir):
         fault = "it is not a folder" if images_dir.exists() else "there is no such folder"
         raise DataError(f"{images_dir}: expected the folder of the pictures, but {fault}")
     if options.edges_dir is not None:
         for record, _ in labels.images:
             find_edges(record, options.edges_dir)
-    making = Making("label", version("point2mask"), _settings(labels, options), options.overlays)
+    settings = _settings(labels, options, spreading.batch)
+    making = Making("label", version("point2mask"), settings, options.overlays)
     categories = labels.categories
-    work = partial(_label_item, images_dir, ResultFolder(out_dir), making, categories, options)
+    work = partial(_label_items, images_dir, ResultFolder(out_dir), making, categories, options)
     return make_results(
         out_dir,
         making,
@@ -146,7 +151,7 @@ def label_folder(
     )
 
 
-def _settings(labels: PointLabels, options: LabelOptions) -> dict[str, object]:
+def _settings(labels: PointLabels, options: LabelOptions, batch: int) -> dict[str, object]:
     """All that decides about masks, beside the clicks; a network is known by its weights."""
     settings: dict[str, object] = {
         "assigner": options.assigner,
@@ -161,8 +166,9 @@ def _settings(labels: PointLabels, options: LabelOptions) -> dict[str, object]:
         settings["prompts"] = _prompts(options.prompts).digest()
     if options.checkpoint is not None:
         _network.cache_clear()  # the run may have gone on since
-        network = _network(options.checkpoint, options.network_side, options.device)
+        network = _network(options)
         settings["checkpoint"] = network.digest()
+        settings["batch"] = batch
         if options.assigner == NETWORK:
             for key in sorted(_used(labels)):
                 network.channel_of(labels.categories[key])
@@ -186,7 +192,7 @@ def find_edges(record: ImageRecord, edges_dir: Path) -> Path:
     """
     stem = Path(record.file_name).with_suffix("")
     paths = [resolve_inside(edges_dir, f"{stem}{suffix}") for suffix in EDGE_SUFFIXES]
-    existing = [path for path in paths if path.is_file()]
+    existing = [path for path in paths if file_size(path) is not None]
     if not existing:
         raise DataError(
             f"{edges_dir}: expected a picture of edges for every image, got none for "
@@ -200,7 +206,7 @@ def read_edges(path: Path) -> NDArray[np.floating]:
     return np.asarray(read_rgb(path).mean(axis=2))
 
 
-def _label_item(
+def _label_items(
     images_dir: Path,
     folder: ResultFolder,
     making: Making,
@@ -208,82 +214,123 @@ def _label_item(
     options: LabelOptions,
     items: Sequence[Item],
 ) -> list[Outcome]:
-    (item,) = items
-    record, targets, marks = item
-    path = resolve_inside(images_dir, record.file_name)
-    edges_path = None if options.edges_dir is None else find_edges(record, options.edges_dir)
-    used = {target.category_id: categories[target.category_id] for target in targets}
-    inputs = (
-        [msgspec.structs.asdict(target) for target in targets],
-        [asdict(category) for category in used.values()],
-        msgspec.to_builtins((marks.rest, marks.strokes)),
-        [_size(path), None if edges_path is None else _size(edges_path)],
-    )
-    make = partial(_make, path, edges_path, item, categories, options)
-    outcomes = make_pictures(folder, making, categories, [record], [inputs], make)
+    paths = [_paths(images_dir, options.edges_dir, record) for record, _, _ in items]
+    inputs = [_inputs(item, files, categories) for item, files in zip(items, paths, strict=True)]
+    make = partial(_make, items, paths, categories, options)
+    records = [record for record, _, _ in items]
+    outcomes = make_pictures(folder, making, categories, records, inputs, make)
     if options.assigner == NETWORK or options.prompts is not None:
         return outcomes
+    notes = [_note(record, targets, options.max_side) for record, targets, _ in items]
+    return [replace(outcome, note=note) for outcome, note in zip(outcomes, notes, strict=True)]
+
+
+def _paths(
+    images_dir: Path, edges_dir: Path | None, record: ImageRecord
+) -> tuple[Path, Path | None]:
+    """A picture, and its edges where there is a folder of them."""
+    edges = None if edges_dir is None else find_edges(record, edges_dir)
+    return resolve_inside(images_dir, record.file_name), edges
+
+
+def _inputs(
+    item: Item, paths: tuple[Path, Path | None], categories: Mapping[int, Category]
+) -> Sequence[object]:
+    """All that the masks of a picture follow from, beside the settings, as plain values."""
+    _, targets, marks = item
+    # A picture that is replaced rarely has as many bytes.
+    used = {target.category_id: categories[target.category_id] for target in targets}
+    return [
+        (
+            [msgspec.structs.asdict(target) for target in targets],
+            [asdict(category) for category in used.values()],
+            msgspec.to_builtins((marks.rest, marks.strokes)),
+            [None if path is None else file_size(path) for path in paths],
+        )
+    ]
+
+
+def _note(record: ImageRecord, targets: Sequence[PointTarget], max_side: int | None) -> str:
     clicks = [target.points for target in targets if target.points]
     shape = record.height, record.width
-    note = too_small(shape, working_size(shape, options.max_side, clicks), clicks)
-    return [replace(outcome, note=note) for outcome in outcomes]
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; a picture that is replaced rarely has as many."""
-    return path.stat().st_size if path.is_file() else None
+    return too_small(shape, working_size(shape, max_side, clicks), clicks)
 
 
 def _make(
-    path: Path,
-    edges_path: Path | None,
-    item: Item,
+    items: Sequence[Item],
+    paths: Sequence[tuple[Path, Path | None]],
     categories: dict[int, Category],
     options: LabelOptions,
 ) -> list[MadePicture | BrokenPictureError]:
-    record, targets, marks = item
+    pictures = [_read(record, *files) for (record, _, _), files in zip(items, paths, strict=True)]
+    whole = [
+        (item, path, *picture)
+        for item, (path, _), picture in zip(items, paths, pictures, strict=True)
+        if not isinstance(picture, BrokenPictureError)
+    ]
+    found = iter(_targets_of_pixels(whole, categories, options))
+    return [
+        picture
+        if isinstance(picture, BrokenPictureError)
+        else _made(picture[0], next(found), item[1], categories, options.overlays)
+        for item, picture in zip(items, pictures, strict=True)
+    ]
+
+
+def _read(
+    record: ImageRecord, path: Path, edges_path: Path | None
+) -> tuple[NDArray[np.uint8], NDArray[np.floating] | None] | BrokenPictureError:
     try:
         image = read_rgb(path, (record.height, record.width), frame=record.frame)
-        edges = None if edges_path is None else read_edges(edges_path)
+        return image, None if edges_path is None else read_edges(edges_path)
     except DataError as error:
-        return [BrokenPictureError(str(error))]
-    try:
-        index = _target_of_pixels(image, targets, marks, categories, edges, options)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
+        return BrokenPictureError(str(error))
+
+
+def _made(
+    image: NDArray[np.uint8],
+    index: NDArray[np.int32],
+    targets: list[PointTarget],
+    categories: dict[int, Category],
+    overlays: bool,
+) -> MadePicture:
     # Entry -1, the last, is void.
     ids = np.array([target.id for target in targets] + [0], np.int32)[index]
     segments = [Segment(t.id, t.category_id, t.iscrowd) for t in targets]
-    picture = overlay(image, ids, segments, categories, targets) if options.overlays else None
-    return [(ids, segments, picture)]
+    return ids, segments, overlay(image, ids, segments, categories, targets) if overlays else None
 
 
-def _target_of_pixels(
-    image: NDArray[np.uint8],
-    targets: list[PointTarget],
-    marks: Marks,
+def _targets_of_pixels(
+    pictures: Sequence[tuple[Item, Path, NDArray[np.uint8], NDArray[np.floating] | None]],
     categories: dict[int, Category],
-    edges: NDArray[np.floating] | None,
     options: LabelOptions,
-) -> NDArray[np.int32]:
+) -> list[NDArray[np.int32]]:
     """The index of every pixel's target, -1 for none."""
-    maps = None
-    if options.checkpoint is not None:
-        maps = _network(options.checkpoint, options.network_side, options.device).prepare(image)
-        edges = maps.edges()
-    if options.assigner == "network":
-        assert maps is not None  # LabelOptions sees to it
-        return maps.label(targets, categories, marks)
-    return label_image(
-        image,
-        targets,
-        assigner=options.assigner,
-        edges=edges,
-        max_side=options.max_side,
-        is_thing=[categories[target.category_id].isthing for target in targets],
-        marks=marks,
-        prompts=None if options.prompts is None else _prompts(options.prompts),
-    )
+    edges = [edges for *_, edges in pictures]
+    if options.checkpoint is not None and pictures:
+        maps = _network(options).prepare_batch([image for _, _, image, _ in pictures])
+        if options.assigner == "network":
+            clicked = [(targets, marks) for (_, targets, marks), *_ in pictures]
+            return maps.label_batch(clicked, categories)
+        edges = list(maps.edges())
+    assert options.assigner != "network"  # LabelOptions sees to the checkpoint
+    labels = []
+    for ((_, targets, marks), path, image, _), strength in zip(pictures, edges, strict=True):
+        try:
+            index = label_image(
+                image,
+                targets,
+                assigner=options.assigner,
+                edges=strength,
+                max_side=options.max_side,
+                is_thing=[categories[target.category_id].isthing for target in targets],
+                marks=marks,
+                prompts=None if options.prompts is None else _prompts(options.prompts),
+            )
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+        labels.append(index)
+    return labels
 
 
 @cache
@@ -295,9 +342,11 @@ def _prompts(folder: Path) -> "PromptableNetwork":
 
 
 @cache
-def _network(checkpoint: Path, side: int | None, device: str) -> "TrainedNetwork":
+def _network(options: LabelOptions) -> "TrainedNetwork":
     """One a process; training code is loaded only where a network is asked for."""
     from point2mask.hub import load_predictor
     from point2mask.label.network import TrainedNetwork
 
-    return TrainedNetwork(load_predictor(checkpoint, device), side)
+    assert options.checkpoint is not None
+    predictor = load_predictor(options.checkpoint, options.device, options.precision)
+    return TrainedNetwork(predictor, options.network_side)

@@ -18,6 +18,7 @@ from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput, on_canvas
 from point2mask.models.config import STRIDES
 from point2mask.models.geometry import cells
+from point2mask.models.precision import mixed
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks import PointBatch
 from point2mask.pseudo_masks.batch import Batch
@@ -41,7 +42,7 @@ class TrainedNetwork:
         self.short_side = short_side or augment.test_short_side
         self.max_side = round(augment.max_side * self.short_side / augment.test_short_side)
         self.network = predictor.network
-        self.device = next(self.network.parameters()).device  # where pictures are worked on
+        self.device = predictor.device  # where pictures are worked on
         self.grower = Grower(predictor.network, predictor.supervision)
         # As in the last step: the first phase, in which transport gives way, is over.
         self.options = predictor.supervision.pseudo_masks
@@ -69,42 +70,57 @@ class TrainedNetwork:
 
     def prepare(self, image: NDArray[np.uint8]) -> "NetworkMaps":
         """Runs the network on a picture ``uint8 [H, W, 3]``."""
-        shape = image.shape[0], image.shape[1]
-        size = target_size(shape, self.short_side, self.max_side)
-        pixels = resize_image(torch.from_numpy(image).permute(2, 0, 1), size).float() / 255
+        return self.prepare_batch([image])
+
+    def prepare_batch(self, images: Sequence[NDArray[np.uint8]]) -> "NetworkMaps":
+        """The same with several pictures at once; padding has no influence."""
+        shapes = [(image.shape[0], image.shape[1]) for image in images]
+        sizes = [target_size(shape, self.short_side, self.max_side) for shape in shapes]
+        pixels = [
+            resize_image(torch.from_numpy(image).permute(2, 0, 1), size).float() / 255
+            for image, size in zip(images, sizes, strict=True)
+        ]
         batch = Batch(
-            images=on_canvas([pixels]),
-            image_size=torch.tensor([size]),
-            points=PointBatch.from_lists([[]]),
+            images=on_canvas(pixels),
+            image_size=torch.tensor(sizes),
+            points=PointBatch.from_lists([[] for _ in images]),
             is_thing=thing_channels(self.categories),
             truth=None,
-            names=("picture",),
+            names=tuple(f"picture {number}" for number, _ in enumerate(images)),
         ).to(self.device)
-        with torch.no_grad():
-            images = self.network.normalise(batch.images)
-            output = self.network(images, batch.image_size)
-        return NetworkMaps(self, shape, size, batch, output)
+        with torch.no_grad(), mixed(self.predictor.precision, self.device):
+            normal = self.network.normalise(batch.images)
+            output = self.network(normal, batch.image_size)
+        return NetworkMaps(self, shapes, sizes, batch, output)
+
+
+Clicked = tuple[Sequence[PointTarget], Marks]
+Clicks = list[tuple[int, list[tuple[float, float]]]]  # channel and points of every target
 
 
 class NetworkMaps:
-    """What the network says of one picture, whatever the clicks are."""
+    """What the network says of some pictures, whatever the clicks are."""
 
     def __init__(
         self,
         network: TrainedNetwork,
-        shape: tuple[int, int],
-        size: tuple[int, int],
+        shapes: Sequence[tuple[int, int]],
+        sizes: Sequence[tuple[int, int]],
         batch: Batch,
         output: NetworkOutput,
     ) -> None:
-        self.network, self.shape, self.size = network, shape, size
+        self.network, self.shapes, self.sizes = network, shapes, sizes
         self.batch, self.output = batch, output
-        self.semantic: tuple[frozenset[int], Tensor] | None = None  # and the classes it is of
+        # And the classes of every picture that it is of.
+        self.semantic: tuple[list[frozenset[int]], Tensor] | None = None
 
-    def edges(self) -> NDArray[np.float32]:
-        """The learned boundary ``[h, w]`` of the picture, in [0, 1], in cells of 8 pixels."""
-        rows, columns = (cells(length, STRIDES[0]) for length in self.size)
-        return self.output.boundary_logits[0, :rows, :columns].float().sigmoid().cpu().numpy()
+    def edges(self) -> list[NDArray[np.float32]]:
+        """The learned boundary ``[h, w]`` of every picture, in [0, 1], in cells of 8 pixels."""
+        logits = self.output.boundary_logits.float()
+        return [
+            own[: cells(height, STRIDES[0]), : cells(width, STRIDES[0])].sigmoid().cpu().numpy()
+            for own, (height, width) in zip(logits, self.sizes, strict=True)
+        ]
 
     def label(
         self,
@@ -112,41 +128,70 @@ class NetworkMaps:
         categories: Mapping[int, Category],
         marks: Marks = NO_MARKS,
     ) -> NDArray[np.int32]:
+        """The target ``[H, W]`` of every pixel of a single picture; see :meth:`label_batch`."""
+        (labels,) = self.label_batch([(targets, marks)], categories)
+        return labels
+
+    def label_batch(
+        self, pictures: Sequence[Clicked], categories: Mapping[int, Category]
+    ) -> list[NDArray[np.int32]]:
         """The target ``[H, W]`` of every pixel, -1 where the network is not sure.
 
         Clicks on what belongs to no target keep their own pixel free, no more: what the network
         grows from clicks it knows by their classes.
 
+        Args:
+            pictures: targets and marks of every picture.
+            categories: of the targets, by id.
+
         Raises:
             DataError: a category that the network does not know.
         """
-        clicks = []
-        rows, columns = (new / old for new, old in zip(self.size, self.shape, strict=True))
-        for target in targets:
-            category = categories[target.category_id]
-            channel = self.network.channel_of(category)
-            points = [((int(x) + 0.5) * columns, (int(y) + 0.5) * rows) for x, y in target.points]
-            clicks.append((channel, points))
-        labels = np.full(self.shape, -1, np.int32)
-        if clicks:
-            batch = replace(self.batch, points=PointBatch.from_lists([clicks]))
-            batch = batch.to(self.network.device)
-            grower, options = self.network.grower, self.network.options
-            clicked = grower.supervision.clicked_classes
-            classes = frozenset(channel for channel, _ in clicks) if clicked else frozenset()
-            if self.semantic is None or self.semantic[0] != classes:
-                output = among_clicked(self.output, batch) if clicked else self.output
-                self.semantic = classes, grower.semantic_map(output, batch)
-            with torch.no_grad():
-                heeded = grower.heed(self.output, batch)
-            masks = grower.grow(self.semantic[1], heeded, batch, options)
-            panoptic = masks.panoptic[0, : self.size[0], : self.size[1]].cpu().numpy()
-            labels = enlarged(panoptic.astype(np.int32), self.shape)
-        for index, target in enumerate(targets):
-            for x, y in target.pixels:
-                labels[y, x] = index
-        for point in marks.rest:
-            labels[int(point[1]), int(point[0])] = -1
-        values = {NOBODY: -1, **{target.id: index for index, target in enumerate(targets)}}
-        draw_strokes(labels, marks.strokes, values)
-        return labels
+        clicks = [
+            self._clicks(number, targets, categories)
+            for number, (targets, _) in enumerate(pictures)
+        ]
+        grown = self._grow(clicks) if any(clicks) else None
+        result = []
+        for number, (targets, marks) in enumerate(pictures):
+            labels = np.full(self.shapes[number], -1, np.int32)
+            if grown is not None and targets:
+                height, width = self.sizes[number]
+                labels = enlarged(grown[number, :height, :width], self.shapes[number])
+            for index, target in enumerate(targets):
+                for x, y in target.pixels:
+                    labels[y, x] = index
+            for point in marks.rest:
+                labels[int(point[1]), int(point[0])] = -1
+            values = {NOBODY: -1, **{target.id: index for index, target in enumerate(targets)}}
+            draw_strokes(labels, marks.strokes, values)
+            result.append(labels)
+        return result
+
+    def _clicks(
+        self, number: int, targets: Sequence[PointTarget], categories: Mapping[int, Category]
+    ) -> Clicks:
+        """The clicks on a picture as the network sees it."""
+        sides = zip(self.sizes[number], self.shapes[number], strict=True)
+        rows, columns = (new / old for new, old in sides)
+        return [
+            (
+                self.network.channel_of(categories[target.category_id]),
+                [((int(x) + 0.5) * columns, (int(y) + 0.5) * rows) for x, y in target.points],
+            )
+            for target in targets
+        ]
+
+    def _grow(self, clicks: list[Clicks]) -> NDArray[np.int32]:
+        """The targets ``[B, H, W]`` of pictures as the network sees them."""
+        batch = replace(self.batch, points=PointBatch.from_lists(clicks)).to(self.network.device)
+        grower, options = self.network.grower, self.network.options
+        clicked = grower.supervision.clicked_classes
+        classes = [frozenset(channel for channel, _ in own if clicked) for own in clicks]
+        if self.semantic is None or self.semantic[0] != classes:
+            output = among_clicked(self.output, batch) if clicked else self.output
+            self.semantic = classes, grower.semantic_map(output, batch)
+        with torch.no_grad(), mixed(self.network.predictor.precision, self.network.device):
+            heeded = grower.heed(self.output, batch)
+        masks = grower.grow(self.semantic[1], heeded, batch, options)
+        return masks.panoptic.cpu().numpy().astype(np.int32)

@@ -13,6 +13,7 @@ from point2mask.models.config import AnyNetworkConfig
 from point2mask.models.geometry import Geometry
 from point2mask.models.heads import PseudoMaskHeads
 from point2mask.models.mask_decoder import ClassMaskDecoder
+from point2mask.models.precision import at_least_float32
 
 
 class Encoded(NamedTuple):
@@ -68,6 +69,13 @@ class Candidates(NamedTuple):
     # [B, K], where pixels are shared out among the masks at once: each goes to the mask of highest
     # weight · probability. Without it masks are painted one after the other.
     weight: Tensor | None = None
+
+    def full_precision(self) -> "Candidates":
+        """The same in float32 at least, for sums over many pixels."""
+        weight = None if self.weight is None else at_least_float32(self.weight)
+        return self._replace(
+            masks=at_least_float32(self.masks), score=at_least_float32(self.score), weight=weight
+        )
 
 
 class PointNetwork(nn.Module, ABC):

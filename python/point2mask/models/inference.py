@@ -10,6 +10,7 @@ from torch import Tensor
 from point2mask.models.base import Candidates, PointNetwork
 from point2mask.models.config import MergeConfig
 from point2mask.models.geometry import Geometry
+from point2mask.models.precision import at_least_float32
 
 VOID = 0  # id of pixels of no segment
 _CHUNK = 16  # masks that are at full resolution, as floats, at a time
@@ -44,6 +45,8 @@ def predict(
 ) -> list[PanopticPrediction]:
     """Panoptic maps of a batch. The result of an image does not depend on the others.
 
+    Under autocast the network may compute in half precision; its masks are merged in full.
+
     Args:
         network: in evaluation mode, or its dropout acts.
         images: as for the network.
@@ -59,17 +62,20 @@ def predict(
     sizes = list(geometry.sizes) if original_size is None else original_size
     if len(sizes) != len(images):
         raise ValueError(f"original_size must have {len(images)} entries, got {len(sizes)}")
-    candidates = network.candidates(encoded, config.max_things)
-    semantics = network.decode_semantics(encoded, all_layers=False).logits[-1] if semantic else None
+    candidates = network.candidates(encoded, config.max_things).full_precision()
+    semantics = None
+    if semantic:
+        semantics = at_least_float32(network.decode_semantics(encoded, all_layers=False).logits[-1])
     predictions = []
-    for b, size in enumerate(sizes):
-        segment_map, segments = _merge_image(
-            candidates, geometry, b, size, network.config.num_things, config
-        )
-        best_class = None
-        if semantics is not None:
-            best_class = _resize(geometry.image_to_pixels(b, semantics[b]), size).argmax(0)
-        predictions.append(PanopticPrediction(segment_map, segments, best_class))
+    with torch.autocast(images.device.type, enabled=False):
+        for b, size in enumerate(sizes):
+            segment_map, segments = _merge_image(
+                candidates, geometry, b, size, network.config.num_things, config
+            )
+            best_class = None
+            if semantics is not None:
+                best_class = _resize(geometry.image_to_pixels(b, semantics[b]), size).argmax(0)
+            predictions.append(PanopticPrediction(segment_map, segments, best_class))
     return predictions
 
 

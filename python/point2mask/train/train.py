@@ -20,6 +20,7 @@ from point2mask.data.sampling import Batches
 from point2mask.data.training import Collated, TrainingSet
 from point2mask.evaluation import PanopticQuality, figures
 from point2mask.models import PointNetwork
+from point2mask.models.precision import mixed
 from point2mask.predict import Predictor
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
@@ -296,11 +297,7 @@ class Run:
         batch = batch.to(self.accelerator.device)
         try:
             losses: dict[str, Tensor]
-            with torch.autocast(
-                self.accelerator.device.type,
-                torch.bfloat16,
-                enabled=self.config.schedule.precision == "bfloat16",
-            ):
+            with mixed(self.config.schedule.precision, self.accelerator.device):
                 losses, pseudo_masks = self.parallel(batch, self.counters.step)
             values = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
             for name, value in zip(losses, values, strict=True):

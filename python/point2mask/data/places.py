@@ -1,0 +1,91 @@
+"""Where files are: paths of this machine, and URLs of stores such as ``s3://bucket/photos``.
+
+fsspec reaches the stores (each by a package of its own: s3fs, gcsfs, huggingface_hub), and
+universal_pathlib gives their URLs the methods of paths, so that the rest of the package needs to
+know of :func:`path_of` alone.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+from point2mask.data.errors import DataError
+from point2mask.data.tars import SUFFIX, member_names
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+_EXTRAS = {"s3": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
+
+
+def path_of(text: str | Path) -> Path:
+    """A path, or what has the methods of one for a URL.
+
+    Raises:
+        DataError: nothing here can read such URLs.
+    """
+    if not isinstance(text, str):
+        return text
+    if not _URL.match(text):
+        return Path(text)
+    scheme = text.partition("://")[0]
+    if scheme == "file":
+        return Path(unquote(urlsplit(text).path))
+    try:
+        from upath import UPath
+
+        path = UPath(text)
+        _ = path.fs  # the package of the store is imported here
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme, "remote")
+        raise DataError(f"{text}: {error}; pip install 'point2mask[{extra}]'") from error
+    except ValueError as error:
+        raise DataError(f"{text}: expected a path, or a URL of a known kind ({error})") from error
+    return cast(Path, path)
+
+
+def is_local(path: Path) -> bool:
+    """Whether a path is one of this machine, with links, locks and renaming."""
+    return isinstance(path, Path)
+
+
+def below(root: Path, *names: str) -> Path:
+    """``root / name / ...``, by a connection of this process where that is needed.
+
+    What talks to a store does not outlive a fork, as a process that loads data for training is.
+    """
+    return (root if is_local(root) else path_of(str(root))).joinpath(*names)
+
+
+def written_in(root: Path, text: str) -> Path:
+    """What a person has written: a URL, or a path that starts from ``root``."""
+    return path_of(text) if _URL.match(text) else below(root, text)
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """All files of a folder and its folders, sorted in each; those in tars too.
+
+    Links to folders are not followed. A tar counts as a folder of its name.
+    """
+    if root.suffix == SUFFIX and root.is_file():
+        for name in member_names(root):
+            yield root / name
+    elif is_local(root):
+        for folder, folders, names in os.walk(root):
+            folders.sort()
+            for name in sorted(names):
+                yield from _unpacked(Path(folder, name))
+    elif root.exists():
+        for path in sorted(root.rglob("*"), key=str):
+            if path.is_file():
+                yield from _unpacked(path)
+
+
+def _unpacked(path: Path) -> Iterator[Path]:
+    return files_below(path) if path.suffix == SUFFIX and path.is_file() else iter([path])
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, or a tar, which counts as one."""
+    return path.is_dir() or (path.suffix == SUFFIX and path.is_file())

@@ -1,0 +1,253 @@
+"""Point labels in Parquet: an image a row, with the keys of a line of JSON Lines as columns.
+
+The categories are JSON in the file's metadata, under the key ``categories``. Rows are read in
+groups, whenever one is asked for; pyarrow (extra ``parquet``) reads and writes them.
+"""
+
+import os
+import weakref
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
+
+import msgspec
+
+from point2mask.data.errors import DataError
+from point2mask.data.files import one_line, open_local, open_replacing
+from point2mask.data.json_files import convert, decode_json
+from point2mask.data.marks import Marks
+from point2mask.data.png import SizeLimit
+from point2mask.data.point_lines import (
+    PointLine,
+    check_line,
+    check_repeated,
+    labelled_image,
+    lines_of,
+)
+from point2mask.data.records import (
+    Category,
+    CategoryFile,
+    ImageId,
+    categories_by_id,
+    categories_to_json,
+)
+from point2mask.data.targets import LabelledImage, PointLabels
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+SUFFIX = ".parquet"
+LAYOUT = "a Parquet table of point labels"
+CATEGORIES = b"categories"
+GROUP = 1000  # rows that are written together, and read together
+MAX_GROUP = 2**28  # bytes of those that are read together
+_COLUMNS = ("image", "segments_info", "rest", "strokes", "status")
+
+
+class PointTable(Sequence[LabelledImage]):
+    """The images of a table and their targets, read in groups of rows when they are asked for."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        """
+        Args:
+            path: for errors.
+            file: the table, or a copy of it; its descriptor is duplicated.
+        """
+        self._path = path
+        self._table = _opened(os.fdopen(os.dup(file.fileno()), "rb"), path)
+        weakref.finalize(self, self._table.close, force=True)
+        metadata = self._table.metadata
+        rows = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+        self._ends = list(accumulate(rows))
+        self._group: tuple[int, Any] = (-1, None)  # the last one that was read
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> LabelledImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[LabelledImage]: ...
+    def __getitem__(self, index: int | slice) -> LabelledImage | Sequence[LabelledImage]:
+        if isinstance(index, slice):
+            return Part(self, range(len(self))[index])
+        row = range(len(self))[index]
+        number = bisect_right(self._ends, row)
+        if number != self._group[0]:
+            self._group = number, self.read(number)
+        (value,) = self._rows(self._group[1].slice(row - self._starts(number), 1))
+        place = f"{self._path}: row {row + 1}"
+        return labelled_image(_line(value, place), place)
+
+    def lines(self) -> Iterator[tuple[PointLine, str]]:
+        """All rows, and what errors speak of."""
+        for number in range(len(self._ends)):
+            for row, value in enumerate(self._rows(self.read(number)), self._starts(number) + 1):
+                place = f"{self._path}: row {row}"
+                yield _line(value, place), place
+
+    def read(self, number: int) -> Any:
+        """A group of rows."""
+        columns = [name for name in _COLUMNS if name in self._table.schema_arrow.names]
+        with _reading(self._path):
+            return self._table.read_row_group(number, columns=columns, use_threads=False)
+
+    def categories(self) -> dict[int, Category]:
+        """Those in the metadata."""
+        content = (self._table.schema_arrow.metadata or {}).get(CATEGORIES)
+        if content is None:
+            raise DataError(
+                f"{self._path}: expected categories as JSON in the metadata, under the key "
+                "'categories', got none"
+            )
+        file = decode_json(b'{"categories":' + content + b"}", self._path, CategoryFile, LAYOUT)
+        return categories_by_id(file.categories, f"{self._path}: categories")
+
+    def _rows(self, table: Any) -> list[dict[str, Any]]:
+        with _reading(self._path):
+            rows: list[dict[str, Any]] = table.to_pylist()
+            return rows
+
+    def _starts(self, number: int) -> int:
+        return self._ends[number - 1] if number else 0
+
+
+class Part(Sequence[LabelledImage]):
+    """Some images of a table."""
+
+    def __init__(self, table: PointTable, rows: range) -> None:
+        self._table, self._rows = table, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> LabelledImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Part": ...
+    def __getitem__(self, index: int | slice) -> "LabelledImage | Part":
+        if isinstance(index, slice):
+            return Part(self._table, self._rows[index])
+        return self._table[self._rows[index]]
+
+
+def read_point_table(path: Path, limit: SizeLimit) -> PointLabels:
+    """Reads the table once and checks every row; see :func:`point2mask.data.read_points`."""
+    marks: dict[ImageId, Marks] = {}
+    with open_local(path, LAYOUT) as file:
+        table = PointTable(path, file)
+    categories = table.categories()
+    ids = (check_line(line, place, categories, limit, marks) for line, place in table.lines())
+    check_repeated(ids, lambda: table, f"{path}: row", 1)
+    return PointLabels(categories, table, marks)
+
+
+def write_point_table(path: Path, labels: PointLabels) -> None:
+    """Writes point labels a group of rows at a time, atomically.
+
+    Raises:
+        DataError: images of whose ids some are numbers and some text, which no column can hold.
+    """
+    pa, parquet = _pyarrow(path)
+    numbers = isinstance(labels.images[0][0].id, int) if len(labels.images) else True
+    schema = _schema(pa, pa.int64() if numbers else pa.string())
+    content = msgspec.json.encode(categories_to_json(labels.categories))
+    schema = schema.with_metadata({CATEGORIES: content})
+    rows: list[Mapping[str, Any]] = []
+    with open_replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
+        for line in lines_of(labels, path):
+            identity = line["image"]["id"]
+            if isinstance(identity, int) != numbers:
+                raise DataError(f"{path}: expected image ids all of one type, got {identity!r} too")
+            rows.append(line)
+            if len(rows) == GROUP:
+                writer.write_table(pa.Table.from_pylist(rows, schema), GROUP)
+                rows.clear()
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema), GROUP)
+
+
+def _schema(pa: Any, identity: Any) -> Any:
+    points = pa.list_(pa.list_(pa.float64()))
+    image = {
+        "id": identity,
+        "file_name": pa.string(),
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "exif_frame": pa.string(),
+    }
+    target = {
+        "id": pa.int32(),
+        "category_id": pa.int32(),
+        "iscrowd": pa.int8(),
+        "points": points,
+        "area": pa.float64(),
+    }
+    stroke = {
+        "segment_id": pa.int32(),
+        "shape": pa.string(),
+        "points": points,
+        "radius": pa.float64(),
+    }
+    types = (
+        pa.struct(image),
+        pa.list_(pa.struct(target)),
+        points,
+        pa.list_(pa.struct(stroke)),
+        pa.string(),
+    )
+    return pa.schema(list(zip(_COLUMNS, types, strict=True)))
+
+
+def _pyarrow(path: Path) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError(
+            f"{path}: Parquet needs pyarrow; pip install 'point2mask[parquet]'"
+        ) from error
+    return pyarrow, pyarrow.parquet
+
+
+def _opened(file: BinaryIO, path: Path) -> "ParquetFile":
+    _, parquet = _pyarrow(path)
+    with ExitStack() as stack:
+        stack.enter_context(file)
+        with _reading(path):
+            table = parquet.ParquetFile(file, page_checksum_verification=True)
+            groups = [table.metadata.row_group(n) for n in range(table.num_row_groups)]
+        for group in groups:
+            if group.total_byte_size > MAX_GROUP:
+                raise DataError(
+                    f"{path}: expected groups of rows of at most {MAX_GROUP} bytes, got one of "
+                    f"{group.total_byte_size}; write it with groups of {GROUP} rows or so"
+                )
+        stack.pop_all()  # the table closes its file
+    return table
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What goes wrong in pyarrow, a dozen types of errors, is a broken file."""
+    try:
+        yield
+    except Exception as error:
+        reason = one_line(" ".join(str(error).split()))
+        raise DataError(f"{path}: expected {LAYOUT}, but it cannot be read ({reason})") from error
+
+
+def _line(row: Mapping[str, Any], place: str) -> PointLine:
+    return convert(_present(row), PointLine, place)
+
+
+def _present(value: Any) -> Any:
+    """A value without the empty fields of tables, for what JSON leaves out."""
+    if isinstance(value, dict):
+        return {key: _present(part) for key, part in value.items() if part is not None}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [_present(part) for part in value]
+    return value

@@ -1,0 +1,258 @@
+"""Files of stores and files in tars: read and written as those of a folder."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from label_folders import error_line, masks_and_index, run
+
+from point2mask.cli import main
+from point2mask.data import (
+    DataError,
+    read_panoptic,
+    read_rgb,
+    sample_points,
+    write_points,
+)
+from point2mask.data.augment import AugmentConfig
+from point2mask.data.files import file_size, open_regular, resolve_inside
+from point2mask.data.places import files_below, path_of
+from point2mask.data.shapes import write_shapes
+from point2mask.data.sources import find_pictures
+from point2mask.data.training import DataConfig, SourceConfig, TrainingSet
+
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Pictures with masks and clicks; the pictures also as a tar, and as two in a folder."""
+    root = tmp_path_factory.mktemp("data")
+    write_shapes(root, "val", COUNT, (48, 64))
+    labels = sample_points(read_panoptic(root / "annotations" / "panoptic_val.json"))
+    for name in ("points.json", "points.jsonl"):
+        write_points(root / name, labels)
+    pictures = sorted((root / "images" / "val").iterdir())
+    pack(root / "val.tar", pictures)
+    pack(root / "shards" / "00.tar", pictures[:2])
+    pack(root / "shards" / "01.tar", pictures[2:])
+    return root
+
+
+@pytest.fixture
+def store(root):
+    """The same in a store."""
+    pytest.importorskip("upath", reason="the extra remote is not installed")
+    store = path_of(f"memory://{root.name}")
+    for path in root.rglob("*"):
+        if path.is_file():
+            (store / path.relative_to(root).as_posix()).write_bytes(path.read_bytes())
+    yield store
+    store.fs.rm(store.path, recursive=True)
+
+
+def pack(tar, paths):
+    tar.parent.mkdir(exist_ok=True)
+    with tarfile.open(tar, "w") as file:
+        for path in paths:
+            file.add(path, f"./{path.name}")
+
+
+def stored(folder):
+    """As :func:`label_folders.masks_and_index`."""
+    paths = [
+        path for path in folder.rglob("*.*") if path.is_file() and not path.name.endswith(".lock")
+    ]
+    found = {Path(path.relative_to(folder).as_posix()): path.read_bytes() for path in paths}
+    return {name: content for name, content in found.items() if name.name != "summary.json"}
+
+
+def local(folder):
+    return {
+        n: content for n, content in masks_and_index(folder).items() if not n.name.endswith(".lock")
+    }
+
+
+@pytest.mark.parametrize("points", ["points.json", "points.jsonl"])
+def test_a_store_is_labelled_as_a_folder_is(root, store, tmp_path, points, capsys):
+    assert run(root / "images/val", root / points, tmp_path / "out") == 0
+    out = store / "out"
+    assert run(store / "images/val", store / points, out, "--workers", 1) == 0
+    assert stored(out) == local(tmp_path / "out")
+    assert run(store / "images/val", store / points, out) == 2
+    assert "holds results of an earlier run" in capsys.readouterr().err
+    mask = next(iter(sorted((out / "panoptic").iterdir(), key=str)))
+    mask.unlink()
+    (out / "panoptic" / "strange.png").write_bytes(b"")
+    capsys.readouterr()
+    assert run(store / "images/val", store / points, out, "--workers", 1, "--resume") == 0
+    assert f"{COUNT - 1} of them kept" in capsys.readouterr().err
+    assert stored(out) == local(tmp_path / "out")
+
+
+def test_parts_in_a_store_are_gathered(root, store, tmp_path):
+    assert run(root / "images/val", root / "points.json", tmp_path / "out") == 0
+    parts = [store / "one", tmp_path / "two"]
+    for number, part in enumerate(parts, start=1):
+        options = ("--workers", 1, "--shard", f"{number}/2")
+        assert run(store / "images/val", store / "points.json", part, *options) == 0
+    whole = store / "whole"
+    assert main(["gather", *map(str, parts), "--out", str(whole)]) == 0
+    assert stored(whole) == local(tmp_path / "out")
+    truth = store / "annotations/panoptic_val.json"
+    assert main(["evaluate", "--truth", str(truth), "--predictions", str(whole)]) == 0
+    truth = read_panoptic(truth)
+    for image in truth.images:
+        assert truth.segment_map(image).shape == (48, 64)
+
+
+def test_urls_of_this_machine_are_paths(root, tmp_path):
+    folder = tmp_path / "a b#1"
+    folder.mkdir()
+    assert path_of(folder.as_uri()) == folder
+    assert path_of("a//b") == Path("a/b")
+    assert path_of(folder) is folder
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nothing://there/x", "expected a path, or a URL of a known kind"),
+        ("memory://nobody/points.json", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_reached_is_one_line(root, tmp_path, capsys, url, message):
+    pytest.importorskip("upath", reason="the extra remote is not installed")
+    assert exit_code("label", "--images", root, "--points", url, "--out", tmp_path / "out") == 2
+    assert message in error_line(capsys)
+
+
+def exit_code(*arguments):
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        return error.code
+
+
+def test_names_from_files_stay_in_their_store(store):
+    for name in ("../x.png", "/x.png", "a/../../x.png"):
+        with pytest.raises(DataError, match="expected a relative path inside its folder"):
+            resolve_inside(store, name)
+    for name in ("s3://else/x.png", "memory:/else/x.png", "a::file.png"):
+        with pytest.raises(DataError, match="expected a name that is no URL"):
+            resolve_inside(store, name)
+    for name in ("a:b.png", "ü #1?.png", "%2e%2e/x.png", "a b/[1]*.png"):
+        assert resolve_inside(store, name).path == f"{store.path}/{name}"
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_pictures_in_a_tar_are_those_of_a_folder(root, store, tmp_path, place):
+    assert run(root / "images/val", root / "points.json", tmp_path / "out") == 0
+    tar = (root if place == "folder" else store) / "val.tar"
+    options = ("--workers", 2 if place == "folder" else 1)
+    assert run(tar, root / "points.json", tmp_path / "tar", *options) == 0
+    assert local(tmp_path / "tar") == local(tmp_path / "out")
+
+
+def test_tars_are_folders_of_their_names(root, store):
+    expected = sorted((root / "images/val").iterdir())
+    names = [f"0{int(k > 1)}.tar/{path.name}" for k, path in enumerate(expected)]
+    for place in (root / "shards", store / "shards", root / "shards" / "*.tar"):
+        folder, records = find_pictures([str(place)])
+        assert [record.file_name for record in records] == names
+        for record, path in zip(records, expected, strict=True):
+            inside = resolve_inside(folder, record.file_name)
+            assert file_size(inside) == path.stat().st_size
+            np.testing.assert_array_equal(read_rgb(inside), read_rgb(path))
+    _, records = find_pictures([root / "val.tar"])
+    assert [record.file_name for record in records] == [path.name for path in expected]
+
+
+def test_training_reads_tars_and_stores(root, store):
+    def items(images, points):
+        source = SourceConfig(images=images, points=points)
+        augmentation = AugmentConfig(short_sides=(32,), max_side=64)
+        config = DataConfig(train=source, root=str(root), skip_without_things=False)
+        data = TrainingSet(config, augmentation)
+        return [data[0, index] for index in range(len(data))]
+
+    expected = items("images/val", "points.json")
+    for images, points in (
+        ("val.tar", "points.json"),
+        (f"{store}/images/val", f"{store}/points.jsonl"),
+        (f"{store}/val.tar", "points.jsonl"),
+    ):
+        for (name, sample), (other, same) in zip(items(images, points), expected, strict=True):
+            assert name == other
+            assert (sample.image == same.image).all()
+            assert (sample.xy == same.xy).all()
+
+
+def test_a_process_that_was_forked_reads_the_store_anew(store):
+    """As those are that load images for training."""
+    path = resolve_inside(store, "points.json")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, str(file_size(resolve_inside(store, "points.json"))).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(reading, 99)) == path.stat().st_size
+
+
+def entry(name, content=b"", kind=tarfile.REGTYPE, **rest):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = len(content), kind
+    for key, value in rest.items():
+        setattr(info, key, value)
+    return info, io.BytesIO(content)
+
+
+def test_only_ordinary_files_of_a_tar_are_in_it(tmp_path):
+    tar = tmp_path / "x.tar"
+    with tarfile.open(tar, "w") as file:
+        for info, content in (
+            entry("a/b.jpg", b"old"),
+            entry("./a/b.jpg", b"new"),  # whoever unpacks them has the last one
+            entry("link.jpg", kind=tarfile.SYMTYPE, linkname="/etc/passwd"),
+            entry("hard.jpg", kind=tarfile.LNKTYPE, linkname="a/b.jpg"),
+            entry("pipe.jpg", kind=tarfile.FIFOTYPE),
+            entry("folder", kind=tarfile.DIRTYPE),
+            entry("../out.jpg", b"x"),
+            entry("/root.jpg", b"x"),
+            entry("ü" * 200 + ".jpg", b"long"),
+        ):
+            file.addfile(info, content)
+    inside = [str(path.relative_to(tar)) for path in files_below(tar)]
+    assert inside == ["a/b.jpg", "root.jpg", "ü" * 200 + ".jpg"]
+    with open_regular(tar / "a/b.jpg", "a picture") as file:
+        assert file.read() == b"new"
+    for name in ("link.jpg", "hard.jpg", "folder", "none.jpg"):
+        assert file_size(tar / name) is None
+        with (
+            pytest.raises(DataError, match="the tar has no such file"),
+            open_regular(tar / name, "a picture"),
+        ):
+            pass
+
+
+def test_broken_tars_are_refused(tmp_path):
+    tar = tmp_path / "x.tar"
+    with tarfile.open(tar, "w") as file:
+        file.addfile(*entry("a.jpg", bytes(5000)))
+        file.addfile(*entry("b.jpg", bytes(5000)))
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:7000])
+    with pytest.raises(DataError, match="cannot be read"):
+        file_size(tar / "a.jpg")
+    for content in (b"no tar at all" * 100, __import__("gzip").compress(whole)):
+        tar.write_bytes(content)
+        with pytest.raises(DataError, match="expected a tar that is not compressed"):
+            file_size(tar / "a.jpg")
+    info = tarfile.TarInfo("x" * 2**21)  # a name that is read whole, were it not bounded
+    tar.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    with pytest.raises(DataError, match="headers of at most"):
+        file_size(tar / "a.jpg")

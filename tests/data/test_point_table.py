@@ -1,0 +1,152 @@
+"""Point labels in Parquet: the same as in JSON, a group of images at a time."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from label_folders import masks_and_index, run
+
+from point2mask.data import (
+    Category,
+    DataError,
+    ImageRecord,
+    PointLabels,
+    PointTarget,
+    read_panoptic,
+    read_points,
+    sample_points,
+    write_points,
+)
+from point2mask.data import point_table as module
+from point2mask.data.marks import Marks, Stroke
+from point2mask.data.shapes import write_shapes
+
+pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+CATEGORIES = {
+    1: Category(1, "cat", True, (220, 20, 60)),
+    7: Category(7, "grass", False, (0, 128, 0)),
+}
+HEAD = json.dumps([{"id": 1, "name": "cat", "isthing": 1}])
+
+
+def images(count, name=int):
+    return [
+        (
+            ImageRecord(name(number), f"{number}.jpg", 5, 6, "shown" if number % 3 else "stored"),
+            [
+                PointTarget(900, 1, ((0.0, 0.0), (5.75, 4.5)), area=12.5),
+                PointTarget(2, 7, ((3.0, 2.0),), iscrowd=True),
+            ][: number % 3],
+        )
+        for number in range(count)
+    ]
+
+
+def row(identity, points=((0.0, 0.0),), **image):
+    record = {"id": identity, "file_name": "a.jpg", "height": 5, "width": 6, **image}
+    return {"image": record, "segments_info": [{"id": 9, "category_id": 1, "points": points}]}
+
+
+def write_rows(path, *rows, categories=HEAD, **options):
+    table = pa.Table.from_pylist(list(rows))
+    if categories is not None:
+        table = table.replace_schema_metadata({"categories": categories})
+    parquet.write_table(table, path, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", [int, str])
+@pytest.mark.parametrize("count", [0, 1, 7, 8])
+def test_tables_and_json_hold_the_same(tmp_path, monkeypatch, count, name):
+    monkeypatch.setattr(module, "GROUP", 4)
+    marks = {
+        name(0): Marks(((1.0, 1.0),)),
+        name(2): Marks((), (Stroke(2, "line", ((0.0, 0.0),), 1.5),), "review"),
+    }
+    marks = {key: value for key, value in marks.items() if int(key) < count}
+    labels = PointLabels(CATEGORIES, images(count, name), marks)
+    write_points(tmp_path / "points.parquet", labels)
+    assert parquet.ParquetFile(tmp_path / "points.parquet").num_row_groups == -(-count // 4)
+    again = read_points(tmp_path / "points.parquet")
+    assert again.categories == CATEGORIES
+    assert list(again.images) == labels.images
+    assert again.marks == marks
+
+
+@given(st.lists(st.integers(-30, 30)), st.slices(23))
+def test_images_are_a_sequence(tmp_path_factory, order, part):
+    path = tmp_path_factory.getbasetemp() / "sequence.parquet"
+    expected = images(23)
+    if not path.exists():
+        write_points(path, PointLabels(CATEGORIES, expected))
+    found = read_points(path).images
+    assert len(found) == 23
+    for index in order:
+        if -23 <= index < 23:
+            assert found[index] == expected[index]
+        else:
+            with pytest.raises(IndexError):
+                found[index]
+    assert list(found[part]) == expected[part]
+    assert list(found[part][::-2]) == expected[part][::-2]
+
+
+def test_labels_are_those_of_json(tmp_path):
+    write_shapes(tmp_path, "val", 3, (48, 64))
+    labels = sample_points(read_panoptic(tmp_path / "annotations" / "panoptic_val.json"))
+    for suffix in ("json", "parquet"):
+        write_points(tmp_path / f"points.{suffix}", labels)
+        out = tmp_path / suffix
+        assert run(tmp_path / "images" / "val", tmp_path / f"points.{suffix}", out) == 0
+    assert masks_and_index(tmp_path / "json") == masks_and_index(tmp_path / "parquet")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ([row(1), row(1)], {}, "row 2: expected unique image ids, got 1 again, as in row 1"),
+        ([row(1, [[9.0, 0.0]])], {}, "row 1: target 9: expected a point inside 6 x 5"),
+        ([row(1, [[0.0]])], {}, "row 1: segments_info"),
+        ([row(1, file_name="../a.jpg")], {}, "row 1: image.file_name: expected a relative path"),
+        ([row(1, height=-1)], {}, "row 1: image.height"),
+        ([row(1, height=10**6)], {}, "row 1: expected at most 16384 pixels a side"),
+        ([row(None)], {}, "row 1: image"),
+        ([{"picture": 1}], {}, "row 1: image"),
+        ([row(1)], {"categories": None}, "expected categories as JSON in the metadata"),
+        ([row(1)], {"categories": "{"}, "not valid JSON"),
+        ([row(1)], {"categories": "[]"}, "row 1"),
+    ],
+)
+def test_wrong_rows_are_named(tmp_path, rows, options, message):
+    with pytest.raises(DataError, match=r"points\.parquet: ") as error:
+        read_points(write_rows(tmp_path / "points.parquet", *rows, **options))
+    assert message in str(error.value)
+
+
+def test_large_groups_are_refused(tmp_path, monkeypatch):
+    path = write_rows(tmp_path / "points.parquet", *(row(number) for number in range(99)))
+    assert len(read_points(path).images) == 99
+    monkeypatch.setattr(module, "MAX_GROUP", 1000)
+    with pytest.raises(DataError, match="expected groups of rows of at most 1000 bytes"):
+        read_points(path)
+
+
+def test_ids_of_two_types_are_refused(tmp_path):
+    labels = PointLabels(CATEGORIES, images(2))
+    other = replace(labels, images=[*labels.images, *images(1, lambda number: f"x{number}")])
+    with pytest.raises(DataError, match="expected image ids all of one type, got 'x0' too"):
+        write_points(tmp_path / "points.parquet", other)
+    assert not list(tmp_path.iterdir())
+
+
+def test_broken_files_are_one_error(tmp_path):
+    path = write_rows(tmp_path / "points.parquet", *(row(number) for number in range(9)))
+    whole = path.read_bytes()
+    for content in (b"", b"PAR1", whole[:-9], whole[: len(whole) // 2], b"x" * 999):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="expected a Parquet table of point labels"):
+            read_points(path)
