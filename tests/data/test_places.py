@@ -141,10 +141,10 @@ def test_names_from_files_stay_in_their_store(store):
     for name in ("../x.png", "/x.png", "a/../../x.png"):
         with pytest.raises(DataError, match="expected a relative path inside its folder"):
             resolve_inside(store, name)
-    for name in ("s3://else/x.png", "memory:/else/x.png", "a::file.png"):
+    for name in ("s3://else/x.png", "memory:/else/x.png", "ab::file.png"):
         with pytest.raises(DataError, match="expected a name that is no URL"):
             resolve_inside(store, name)
-    for name in ("a:b.png", "ü #1?.png", "%2e%2e/x.png", "a b/[1]*.png"):
+    for name in ("ab:c.png", "ü #1?.png", "%2e%2e/x.png", "a b/[1]*.png"):
         assert resolve_inside(store, name).path == f"{store.path}/{name}"
 
 
