@@ -10,7 +10,7 @@ PACKAGE = Path(point2mask.__file__).parent
 # From below; those on one floor do not know of each other.
 FLOORS = (
     ("engine", "grid", "cluster", "progress", "ranges", "workers"),
-    ("ops",),
+    ("ops", "bilinear"),
     ("models",),
     ("pseudo_masks",),
     ("data",),

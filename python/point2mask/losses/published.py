@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from point2mask.bilinear import resize
 from point2mask.models import Geometry
 from point2mask.models.config import STRIDES
 from point2mask.models.geometry import cells
@@ -54,12 +55,8 @@ def published_contrast(
         category, is_point = points.category[b], points.is_point[b]
         thing = (category >= 0) & is_thing[category.clamp(min=0)]
         of_image = [m[b, None, :height, :width] for m in (instance, semantic)]
-        masks = torch.cat(
-            [
-                _resized(of_image[0] == targets[:, None, None], (h, w)),
-                _resized(of_image[1] == stuff[:, None, None], (h, w)),
-            ]
-        ).to(features.dtype)
+        own_pixels = of_image[0] == targets[:, None, None], of_image[1] == stuff[:, None, None]
+        masks = resize(torch.cat(own_pixels)[None].float(), h, w)[0].to(features.dtype)
         flat, masks = features[b, :, :h, :w].flatten(1), masks.flatten(1)
         means = masks @ flat.T / masks.sum(1, keepdim=True).clamp(min=1)
         y, x = (c[b] for c in points.pixels(height, width))
@@ -141,8 +138,3 @@ def _neighbours_outside(map_: Tensor) -> Tensor:
     """How many of the eight neighbours of every pixel of ``[H, W]`` lie outside."""
     inside = F.conv2d(torch.ones_like(map_)[None, None], map_.new_ones(1, 1, 3, 3), padding=1)
     return 9 - inside[0, 0]
-
-
-def _resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Masks ``[K, H, W]`` as parts of cells ``[K, h, w]``: bilinear, without antialiasing."""
-    return F.interpolate(masks[None].float(), shape, mode="bilinear", align_corners=False)[0]

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from point2mask.bilinear import enlarge, resize, weights
 from point2mask.models.config import MASK_LEVELS, STRIDES
 
 _MULTIPLE = STRIDES[MASK_LEVELS - 1]  # of the sides of a canvas, the largest stride of a backbone
@@ -169,10 +170,10 @@ class Geometry:
         if flat.shape[0] == 0:
             return maps.new_zeros(*maps.shape[:-2], height, width)
         if self.spanning:
-            full = F.interpolate(flat, (height, width), mode="bilinear", align_corners=False)
+            pixels = resize(flat, height, width)
         else:
-            full = F.interpolate(flat, scale_factor=stride, mode="bilinear", align_corners=False)
-        return full[..., :height, :width].reshape(*maps.shape[:-2], height, width)
+            pixels = enlarge(flat, stride)
+        return pixels[..., :height, :width].reshape(*maps.shape[:-2], height, width)
 
 
 def _valid(size: tuple[int, int], stride: int, shape: tuple[int, int]) -> Tensor:
@@ -188,6 +189,4 @@ def _resize(pixels: list[int], level: int, out_cells: int, in_cells: int, spanni
     factor = torch.tensor(STRIDES[level] / STRIDES[0])
     if spanning:
         factor = torch.tensor([cells(size, STRIDES[0]) for size in pixels])[:, None] / count
-    centre = (torch.arange(out_cells) + 0.5) / factor - 0.5
-    centre = torch.minimum(centre.clamp(min=0), count - 1)  # the border repeated
-    return (1 - (centre[..., None] - torch.arange(in_cells)).abs()).clamp(min=0)
+    return weights(out_cells, in_cells, factor, count)

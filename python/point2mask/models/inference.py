@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from point2mask.bilinear import resize
 from point2mask.models.base import Candidates, PointNetwork
 from point2mask.models.config import MergeConfig
 from point2mask.models.geometry import Geometry
@@ -74,7 +74,8 @@ def predict(
             )
             best_class = None
             if semantics is not None:
-                best_class = _resize(geometry.image_to_pixels(b, semantics[b]), size).argmax(0)
+                classes = geometry.image_to_pixels(b, semantics[b])
+                best_class = resize(classes[None], *size)[0].argmax(0)
             predictions.append(PanopticPrediction(segment_map, segments, best_class))
     return predictions
 
@@ -114,7 +115,8 @@ def _full_size(
 ) -> Tensor:
     """Some of an image's masks at its original size, as values: ``[K, H, W]``."""
     masks = candidates.masks[image, chosen]
-    full = _resize(geometry.image_to_pixels(image, masks, candidates.stride), size)
+    pixels = geometry.image_to_pixels(image, masks, candidates.stride)
+    full = resize(pixels[:, None], *size)[:, 0]
     return full.sigmoid() if candidates.logits else full
 
 
@@ -242,10 +244,3 @@ def _one_segment_of_stuff(
 
 def _quality(labels: Tensor, num_things: int, config: MergeConfig) -> Tensor:
     return torch.where(labels < num_things, config.quality_things, config.quality_stuff)
-
-
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of ``[K, H, W]`` to another size."""
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]

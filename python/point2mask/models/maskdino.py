@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from point2mask.bilinear import enlarge
 from point2mask.models.backbone import Backbone, mask_shape, run_by_size
 from point2mask.models.base import Candidates, Encoded, NetworkOutput, PointNetwork, best_things
 from point2mask.models.box_decoder import BoxDecoder, State
@@ -50,8 +50,7 @@ class MaskFeatures(nn.Module):
         """``[B, d, h, w]`` of the backbone's map at stride 4 and the memory at stride 8."""
         own = self.lateral_norm(self.lateral(fine))
         factor = STRIDES[0] // MASK_STRIDE
-        grown = F.interpolate(memory, scale_factor=factor, mode="bilinear", align_corners=False)
-        joined = own + grown[..., : fine.shape[-2], : fine.shape[-1]]
+        joined = own + enlarge(memory, factor)[..., : fine.shape[-2], : fine.shape[-1]]
         return [self.output(self.smooth_norm(self.smooth(joined)).relu())]
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
+from point2mask.bilinear import resize
 from point2mask.pseudo_masks.assigners import MAP_ASSIGNERS, assign
 from point2mask.pseudo_masks.cost import (
     close_padding,
     edge_cost,
-    resize,
     sobel_lab_edges,
     target_cost,
 )

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from point2mask import ops
+from point2mask.bilinear import resize
 
 EMPTY_TARGET_COST = 10.0  # what the published code gives a target without a point
 
@@ -89,40 +90,6 @@ def target_cost(edges: Tensor, seeds: Tensor) -> Tensor:
     """
     distance = ops.geodesic_distance(edges, seeds)
     return torch.where(distance.isfinite(), distance, EMPTY_TARGET_COST)
-
-
-def resize(map_: Tensor, height: int, width: int, extent: Tensor | None = None) -> Tensor:
-    """Bilinear, half-pixel centres, no antialiasing: what the method uses throughout.
-
-    Args:
-        map_: ``[B, C, h, w]``.
-        height, width: size of the result.
-        extent: int64 ``[B, 2]``, rows and columns of each map that belong to its image (at least
-            1). What lies beyond is never read: the last row and column are repeated instead.
-    """
-    if extent is None:
-        if map_.shape[-2:] == (height, width):
-            return map_
-        return F.interpolate(map_, size=(height, width), mode="bilinear", align_corners=False)
-    rows = _interpolate(map_, 2, height, extent[:, 0])
-    return _interpolate(rows, 3, width, extent[:, 1])
-
-
-def _interpolate(map_: Tensor, dim: int, size: int, extent: Tensor) -> Tensor:
-    """Linear interpolation of ``[B, C, h, w]`` along one dimension within each image's extent."""
-    position = torch.arange(size, device=map_.device, dtype=map_.dtype)
-    position = ((position + 0.5) * (map_.shape[dim] / size) - 0.5).clamp_min(0)
-    last = (extent - 1)[:, None]
-    low = torch.minimum(position.long(), last)
-    high = torch.minimum(position.long() + 1, last)
-    weight = (position - position.floor()).expand(len(map_), size)
-    shape = [len(map_), 1, 1, 1]
-    shape[dim] = size
-    grown = [*map_.shape]
-    grown[dim] = size
-    first = map_.gather(dim, low.view(shape).expand(grown))
-    second = map_.gather(dim, high.view(shape).expand(grown))
-    return first.lerp_(second, weight.reshape(shape))
 
 
 def sobel_lab_edges(image: Tensor, height: int, width: int) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from point2mask.pseudo_masks.cost import resize
+from point2mask.bilinear import resize
 from point2mask.pseudo_masks.points import PointBatch
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
-from point2mask.pseudo_masks.cost import resize, target_cost
+from point2mask.bilinear import resize
+from point2mask.pseudo_masks.cost import target_cost
 from point2mask.pseudo_masks.points import PointBatch
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from point2mask import ops
+from point2mask.bilinear import resize
 from point2mask.pseudo_masks.cells import cell_means
-from point2mask.pseudo_masks.cost import resize
 from point2mask.pseudo_masks.image_tree import image_tree
 from point2mask.pseudo_masks.maps import inside_mask
 
