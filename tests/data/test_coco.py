@@ -128,11 +128,11 @@ def test_work_is_bounded(folder, monkeypatch):
     half[2:4, 3:7] = True  # 8 pixels
     small = [annotation(runs(half)) for _ in range(20)]
     for drawn, fits in ((160, True), (159, False)):
-        monkeypatch.setattr("point2mask.data.formats.coco.MAX_DRAWN", drawn)
+        monkeypatch.setattr("point2mask.data.formats.coco.MAX_WORK", drawn)
         if fits:
             assert (folder.convert(small)[0] == 20 * half).all()
             continue
-        message = r"annotations\[19\]: expected masks in boxes of at most 159 pixels together"
+        message = r"annotations\[19\]: expected masks that fill boxes of at most 159 pixels"
         with pytest.raises(DataError, match=message):
             folder.convert(small)
         with pytest.raises(DataError, match=message):

@@ -73,7 +73,7 @@ ONES = np.ones(SIZE, np.uint8)
         (LIST, lists(b"C:\\x\n"), "got 'C:\\\\x'"),
         (LIST, lists(b"2007_000001 1\n"), "got '2007_000001 1'"),
         (LIST, lists(b"\x1b[31m\xff\n"), "got '\\x1b[31m\ufffd'"),
-        (LIST, lists(b"x" * (2**24 + 1)), "expected at most 16777216 bytes of names"),
+        (LIST, lists(b"x" * (2**24 + 1)), "of at most 16777216 bytes, got more"),
         (PICTURE, Path.unlink, "expected a picture, but it cannot be read (No such file"),
         (PICTURE, cut, "expected a complete image, but decoding failed"),
         (PICTURE, wrong_size, "expected a PNG of 32 x 23 pixels, got 32 x 24"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import read_bounded, resolve_inside
+from point2mask.data.files import as_utf8, read_bounded, resolve_inside
 from point2mask.data.formats.conversion import Labelled, LabelledPicture, Size, Split, list_files
 from point2mask.data.frames import FRAMES
 from point2mask.data.png import read_ids, read_indices
@@ -60,7 +60,7 @@ def read_splits(folder: Path) -> list[Split]:
 def read_names(path: Path) -> dict[int, Category]:
     """The categories, named by the first of the synonyms in ``objectInfo150.txt``."""
     expected = f"{NUM_CATEGORIES} rows of numbers and names"
-    text = read_bounded(path, expected, MAX_NAMES).decode("utf-8", "replace")
+    text = as_utf8(read_bounded(path, expected, MAX_NAMES)).decode("utf-8", "replace")
     names: dict[int, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         cells = line.split("\t")

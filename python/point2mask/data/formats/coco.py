@@ -46,8 +46,9 @@ from point2mask.data.records import (
 from point2mask.data.report import Report
 from point2mask.data.segments import segment_areas
 
+NO_AREA = np.iinfo(np.int32).max  # larger than that of any mask, a crowd's with the picture's too
 OTHER = "other"  # the class of COCO's stuff that means "things": void where there is none
-MAX_DRAWN = 10_000_000_000  # pixels of the boxes of all masks of an image
+MAX_WORK = 3_000_000_000  # of all masks of an image, in pixels: some ten seconds
 Box = tuple[float, float, NotNegative, NotNegative]  # x, y, width, height
 
 
@@ -199,7 +200,7 @@ def _segments(
     """Segments are numbered as they stand in the file, things first."""
     # In columns, as COCO's masks are.
     ids = np.zeros(size, np.int32, order="F")
-    drawn = 0  # pixels
+    work = 0
     segments: dict[int, Segment] = {}
     classes: dict[int, int] = {}  # the segment of each class of stuff
     first = len(annotations.things) + 1
@@ -213,13 +214,13 @@ def _segments(
         number = classes.setdefault(entry.category_id, first + len(classes))
         if entry.category_id not in void:
             segments[number] = Segment(number, entry.category_id)
-        drawn = _add_work(drawn, mask, place)
+        work = _add_work(work, mask, place)
         np.copyto(ids[mask.box], 0 if entry.category_id in void else number, where=mask.inside)
     if background is not None:
         segments[first] = Segment(first, background)
         ids[:] = first
     # The area of what lies on top so far, so that one mask is in memory at a time.
-    top = np.full(size, np.iinfo(np.int64).max, order="F")
+    top = np.full(size, NO_AREA, np.int32, order="F")
     for number, (place, entry) in enumerate(annotations.things, start=1):
         mask = read_mask(entry.segmentation, size, f"{place}.segmentation", report)
         if mask is None:
@@ -227,7 +228,7 @@ def _segments(
             if background is not None:
                 _clear_box(entry, size, place, ids, top)
             continue
-        drawn = _add_work(drawn, mask, place)
+        work = _add_work(work, mask, place)
         crowd = bool(entry.iscrowd)
         area = np.count_nonzero(mask.inside) + crowd * ids.size
         above = top[mask.box]
@@ -243,19 +244,19 @@ def _segments(
     return ids, [segments[number] for number in sorted(segments) if number in visible]
 
 
-def _add_work(drawn: int, mask: Mask, place: str) -> int:
-    """The pixels of boxes of masks in an image, with one more mask; there is a most."""
-    drawn += mask.inside.size
-    if drawn > MAX_DRAWN:
+def _add_work(work: int, mask: Mask, place: str) -> int:
+    """The work of the masks of an image, with one more mask; there is a most."""
+    work += mask.work
+    if work > MAX_WORK:
         raise DataError(
-            f"{place}: expected masks in boxes of at most {MAX_DRAWN} pixels together in an image, "
-            "got more"
+            f"{place}: expected masks that fill boxes of at most {MAX_WORK} pixels together in an "
+            "image, and outlines a hundredth of that, got more"
         )
-    return drawn
+    return work
 
 
 def _clear_box(
-    entry: _Annotation, size: Size, place: str, ids: NDArray[np.int32], top: NDArray[np.int64]
+    entry: _Annotation, size: Size, place: str, ids: NDArray[np.int32], top: NDArray[np.int32]
 ) -> None:
     """What no mask covers of the box of an object without mask is not background: it is void."""
     box = decode(entry.bbox, Box | None, f"{place}.bbox")
@@ -264,5 +265,5 @@ def _clear_box(
     x, y, width, height = box
     columns = slice(*np.clip([np.floor(x), np.ceil(x + width)], 0, size[1]).astype(int))
     rows = slice(*np.clip([np.floor(y), np.ceil(y + height)], 0, size[0]).astype(int))
-    uncovered = top[rows, columns] == np.iinfo(np.int64).max
+    uncovered = top[rows, columns] == NO_AREA
     ids[rows, columns][uncovered] = 0

@@ -18,6 +18,7 @@ Size = tuple[int, int]  # height and width in pixels
 
 MAX_CORNERS = 50_000  # in the polygons of an instance
 MAX_OUTLINE = 10_000_000  # pixels along all of its polygons
+OUTLINE_WORK = 100  # pixels that are filled in the time that one of an outline takes
 # Characters up to "O" end a number, those above say that more of it follow; at most 60 bits.
 _RUNS = re.compile(r"(?:[P-o]{0,11}[0-O])*")
 
@@ -28,6 +29,12 @@ class Mask(NamedTuple):
     rows: slice  # of the smallest box; of all the picture's if a run goes on in the next column
     columns: slice
     inside: NDArray[np.bool_]  # [rows, columns]
+    outline: int = 0  # pixels along the polygons that it was drawn from
+
+    @property
+    def work(self) -> int:
+        """What it costs, as pixels that are looked at."""
+        return self.inside.size + OUTLINE_WORK * self.outline
 
     @property
     def box(self) -> tuple[slice, slice]:
@@ -93,8 +100,11 @@ def draw_polygons(polygons: Sequence[NDArray[np.float64]], size: Size, place: ob
     if steps > min(MAX_OUTLINE, 4 * size[0] * size[1] + 8 * sum(size)):
         raise DataError(f"{place}: expected outlines that fit the picture, got {steps:.0f} pixels")
     encoded = coco_mask.frPyObjects([p.ravel().tolist() for p in polygons], *size)
-    text = coco_mask.merge(encoded)["counts"].decode("ascii")
-    return _draw_in_box(read_counts(text, size[0] * size[1], place), size[0])
+    while len(encoded) > 1:  # by fours: one after another, the work grows as the square
+        encoded = [coco_mask.merge(encoded[i : i + 4]) for i in range(0, len(encoded), 4)]
+    text = encoded[0]["counts"].decode("ascii")
+    mask = _draw_in_box(read_counts(text, size[0] * size[1], place), size[0])
+    return mask._replace(outline=round(steps))
 
 
 def _draw_runs(runs: Runs, size: Size, place: str) -> Mask:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_regular, resolve_inside
+from point2mask.data.files import as_utf8, read_bounded, resolve_inside
 from point2mask.data.formats import sbd
 from point2mask.data.formats.conversion import Labelled, LabelledPicture, Size, Split
 from point2mask.data.frames import FRAMES
@@ -95,11 +95,8 @@ def _voc_picture(voc: Path, name: str) -> LabelledPicture:
 
 def read_names(path: Path) -> list[str]:
     """The names in a list, one a line, in its order and each once."""
-    with open_regular(path, "a list of the names of images") as file:
-        content = file.read(MAX_LIST + 1)
-    if len(content) > MAX_LIST:
-        raise DataError(f"{path}: expected at most {MAX_LIST} bytes of names, got more")
-    lines = content.decode("utf-8", "replace").splitlines()
+    content = read_bounded(path, "a list of the names of images", MAX_LIST)
+    lines = as_utf8(content).decode("utf-8", "replace").splitlines()
     names = dict.fromkeys(line.strip() for line in lines if line.strip())
     for name in names:
         # Names become names of files.
