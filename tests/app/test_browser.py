@@ -4,14 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from annotate_page import (
-    add_category,
-    opened,
-    place,
-    served,
-    wait_for_masks,
-)
-from PIL import Image
+from annotate_page import add_category, opened, served, wait_for_masks
+from discs import HEIGHT, WIDTH, at, save_discs
 
 from point2mask.cli import main
 from point2mask.data import read_panoptic, read_points
@@ -19,19 +13,12 @@ from point2mask.data import read_panoptic, read_points
 pytest.importorskip("fastapi", reason="needs point2mask[app]")
 
 pytestmark = pytest.mark.browser
-WIDTH, HEIGHT = 128, 96
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two pictures of a red disc on blue, and a broken one."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    picture = np.full((HEIGHT, WIDTH, 3), (40, 60, 200), np.uint8)
-    picture[(y - 48) ** 2 + (x - 50) ** 2 < 24**2] = (200, 50, 40)
-    for name in ("a.png", "b.png"):
-        Image.fromarray(picture).save(photos / name)
+    photos = save_discs(tmp_path / "photos", "a.png", "b.png")
     (photos / "broken.png").write_bytes(b"no picture")
     return photos
 
@@ -41,11 +28,6 @@ def page(browser, folder):
     """The page of the folder; a script error fails the test."""
     with served(folder) as (url, _), opened(browser, url) as page:
         yield page
-
-
-def at(page, x, y):
-    """Where a pixel of the picture is in the window."""
-    return place(page, (WIDTH, HEIGHT), (x, y))
 
 
 def color(page, x, y):

@@ -1,15 +1,13 @@
 """The page at five sizes: nothing overlaps, and axe-core finds nothing against it."""
 
-import numpy as np
 import pytest
-from annotate_page import add_category, opened, place, served, wait_for_masks
-from PIL import Image
+from annotate_page import add_category, opened, served, wait_for_masks
+from discs import at, save_discs
 
 pytest.importorskip("fastapi", reason="needs point2mask[app]")
 
 pytestmark = pytest.mark.browser
 SIZES = [(1920, 1080), (1280, 800), (1024, 700), (820, 1180), (390, 844)]
-WIDTH, HEIGHT = 128, 96
 # Pairs of visible elements of which neither holds the other and which share pixels of the window.
 OVERLAPS = """() => {
   const open = document.body.dataset.drawer;
@@ -51,19 +49,14 @@ OUTSIDE = """() => [...document.querySelectorAll("#tools > *, #draw > *, #stage"
 @pytest.fixture(scope="module")
 def page(browser, tmp_path_factory):
     """A folder with two pictures, eighteen categories, and targets on the first picture."""
-    photos = tmp_path_factory.mktemp("layout") / "photos"
-    photos.mkdir()
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    picture = np.full((HEIGHT, WIDTH, 3), (40, 60, 200), np.uint8)
-    picture[(y - 48) ** 2 + (x - 50) ** 2 < 24**2] = (200, 50, 40)
-    for name in ("a.png", "a picture with quite a long name, as telephones give them.png"):
-        Image.fromarray(picture).save(photos / name)
+    long = "a picture with quite a long name, as telephones give them.png"
+    photos = save_discs(tmp_path_factory.mktemp("layout") / "photos", "a.png", long)
     (photos / "left.dng").touch()
     with served(photos) as (url, _), opened(browser, url) as page:
         page.locator("#title", has_text=" — ").wait_for()
         for number in range(18):
             add_category(page, f"category {number + 1}", number != 17)
-        page.mouse.click(*place(page, (WIDTH, HEIGHT), (50, 48)))
+        page.mouse.click(*at(page, 50, 48))
         wait_for_masks(page, 0, 1)
         yield page
 

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 from annotate_page import add_category, opened, place, served, wait_for_masks
+from discs import HEIGHT, WIDTH, at, disc, save_discs
 from PIL import Image
 
 from point2mask.data import read_points
@@ -13,22 +14,15 @@ from point2mask.data import read_points
 pytest.importorskip("fastapi", reason="needs point2mask[app]")
 
 pytestmark = pytest.mark.browser
-WIDTH, HEIGHT = 128, 96
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Three pictures of a red disc on blue; viewers turn the last one by a quarter."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    picture = np.full((HEIGHT, WIDTH, 3), (40, 60, 200), np.uint8)
-    picture[(y - 48) ** 2 + (x - 50) ** 2 < 24**2] = (200, 50, 40)
-    for name in ("a.png", "b.png"):
-        Image.fromarray(picture).save(photos / name)
+    photos = save_discs(tmp_path / "photos", "a.png", "b.png")
     tag = Image.Exif()
     tag[0x0112] = 6
-    Image.fromarray(picture).save(photos / "turned.jpg", exif=tag, quality=95)
+    disc().save(photos / "turned.jpg", exif=tag, quality=95)
     return photos
 
 
@@ -37,10 +31,6 @@ def page(browser, folder):
     with served(folder) as (url, _), opened(browser, url) as page:
         page.locator("#title", has_text=" — ").wait_for()
         yield page
-
-
-def at(page, x, y):
-    return place(page, (WIDTH, HEIGHT), (x, y))
 
 
 def stored(folder, name="a.png"):

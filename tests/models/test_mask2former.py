@@ -5,18 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from alike import CANVAS, SIZES, check_batches, check_predictions, exported
 from networks import TINY_MASK2FORMER, batch, shake
 from torch import nn
 
 from point2mask.data.fields import parse, to_plain
-from point2mask.models import Mask2FormerConfig, Mask2FormerNetwork, MergeConfig, predict
-from point2mask.models.export import export_network
+from point2mask.models import Mask2FormerConfig, Mask2FormerNetwork, MergeConfig
 from point2mask.models.geometry import cells
 
 transformers = pytest.importorskip("transformers")
 
-SIZES = [(97, 130), (64, 64), (33, 70), (64, 64)]
-CANVAS = (104, 150)
 # An untrained network's masks are alike and of low score.
 LOOSE = MergeConfig(
     max_things=9,
@@ -99,19 +97,8 @@ def test_queries_are_those_of_transformers_whole_model(monkeypatch):
         assert torch.equal(layer["class_queries_logits"], logits)
 
 
-@torch.no_grad()
 def test_an_image_gives_the_same_in_every_batch():
-    """What surrounds the image is NaN: it is not even read."""
-    network = build()
-    images, image_size = batch(SIZES, CANVAS)
-    together = everything(network, images, image_size)
-    for b, (h, w) in enumerate(SIZES):
-        alone = everything(network, images[b : b + 1, :, :h, :w], image_size[b : b + 1])
-        for name, expected in alone.items():
-            found = together[name][:, b]
-            if name not in ("class_logits", "presence"):
-                found = found[..., : expected.shape[-2], : expected.shape[-1]]
-            torch.testing.assert_close(found, expected[:, 0], rtol=1e-8, atol=1e-8)
+    check_batches(everything, build(), ("masks", "semantics", "boundary", "features"))
 
 
 @torch.no_grad()
@@ -139,30 +126,15 @@ def test_candidates_are_the_best_queries():
         assert torch.equal(found.masks[b], queries.masks[-1][b, best])
 
 
-@torch.no_grad()
 def test_predictions_of_a_batch_are_those_of_each_image():
-    network = build()
-    images, image_size = batch(SIZES, CANVAS)
-    together = predict(network, images, image_size, config=LOOSE, semantic=True)
-    assert sum(len(p.segments) for p in together) > 6
-    for b, (h, w) in enumerate(SIZES):
-        single = images[b : b + 1, :, :h, :w]
-        (alone,) = predict(network, single, image_size[b : b + 1], config=LOOSE, semantic=True)
-        assert torch.equal(together[b].segment_map, alone.segment_map)
-        assert torch.equal(together[b].semantic, alone.semantic)
-        stuff = [s.label for s in alone.segments if s.label >= 3]
-        assert len(stuff) == len(set(stuff))
+    check_predictions(build(), LOOSE, segments=6)
 
 
 @torch.no_grad()
 def test_exported_network_is_the_network():
     network = build(dtype=torch.float32)
-    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.4, 0.5, 0.6), (0.2, 0.3, 0.25)))
-    network.backbone.mean.copy_(mean)
-    network.backbone.std.copy_(std)
-    pictures = torch.rand(1, 3, 45, 70, generator=torch.Generator().manual_seed(1))
-    found = export_network(network, (45, 70)).module()(pictures)
-    queries = network((pictures - mean) / std, torch.tensor([[45, 70]])).queries
+    found, images, image_size = exported(network)
+    queries = network(images, image_size).queries
     torch.testing.assert_close(found["class_logits"], queries.class_logits[-1])
     torch.testing.assert_close(found["masks"], queries.masks[-1])
     assert found["masks"].argmax(1).unique().numel() > 1

@@ -4,19 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from alike import CANVAS, SIZES, check_batches, check_predictions, exported
 from networks import TINY_MASKDINO, batch, shake
 
 from point2mask.data.fields import parse, to_plain
-from point2mask.models import Geometry, MaskDINOConfig, MaskDINONetwork, MergeConfig, predict
+from point2mask.models import Geometry, MaskDINOConfig, MaskDINONetwork, MergeConfig
 from point2mask.models.denoising import NUMBERS, draws, noised
-from point2mask.models.export import export_network
 from point2mask.models.geometry import cells
 from point2mask.models.maskdino import drawing_features
 from point2mask.models.query_selection import boxes_of_masks, proposals
 from point2mask.models.segment_heads import draw
 
-SIZES = [(97, 130), (64, 64), (33, 70), (64, 64)]
-CANVAS = (104, 150)
 # An untrained network is sure of nothing.
 LOOSE = MergeConfig(
     max_things=9,
@@ -70,21 +68,10 @@ def test_shapes(canvas):
     assert all(x.isfinite().all() for x in maps.values())
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("anchors", ["boxes", "masks"])
 def test_an_image_gives_the_same_in_every_batch(anchors):
-    """What surrounds the image is NaN: it is not even read."""
-    network = build(anchors=anchors)
     sizes = [*SIZES[:3], (9, 11)]
-    images, image_size = batch(sizes, CANVAS)
-    together = everything(network, images, image_size)
-    for b, (h, w) in enumerate(sizes):
-        alone = everything(network, images[b : b + 1, :, :h, :w], image_size[b : b + 1])
-        for name, expected in alone.items():
-            found = together[name][:, b]
-            if name in MAPS:
-                found = found[..., : expected.shape[-2], : expected.shape[-1]]
-            torch.testing.assert_close(found, expected[:, 0], rtol=1e-8, atol=1e-8)
+    check_batches(everything, build(anchors=anchors), MAPS, sizes)
 
 
 @torch.no_grad()
@@ -195,28 +182,14 @@ def test_predictions_of_a_batch_are_those_of_each_image():
     last.bias -= network(images, image_size).predictions.embedding[-1].mean((0, 1))
     for parameter in (last.weight, last.bias):
         parameter *= 100.0
-    together = predict(network, images, image_size, config=LOOSE, semantic=True)
-    assert sum(len(p.segments) for p in together) > 5
-    for b, (h, w) in enumerate(SIZES):
-        single = images[b : b + 1, :, :h, :w]
-        (alone,) = predict(network, single, image_size[b : b + 1], config=LOOSE, semantic=True)
-        assert torch.equal(together[b].segment_map, alone.segment_map)
-        assert torch.equal(together[b].semantic, alone.semantic)
-        stuff = [s.label for s in alone.segments if s.label >= 3]
-        assert len(stuff) == len(set(stuff))
-        for segment in alone.segments:
-            assert segment.area == (alone.segment_map == segment.id).sum()
+    check_predictions(network, LOOSE, segments=5)
 
 
 @torch.no_grad()
 def test_exported_network_is_the_network():
     network = build(torch.float32)
-    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.4, 0.5, 0.6), (0.2, 0.3, 0.25)))
-    network.backbone.mean.copy_(mean)
-    network.backbone.std.copy_(std)
-    pictures = torch.rand(1, 3, 45, 70, generator=torch.Generator().manual_seed(1))
-    found = export_network(network, (45, 70)).module()(pictures)
-    maps = everything(network, (pictures - mean) / std, torch.tensor([[45, 70]]))
+    found, images, image_size = exported(network)
+    maps = everything(network, images, image_size)
     for name in ("class_logits", "boxes", "masks"):
         torch.testing.assert_close(found[name], maps[name][-1], rtol=1e-4, atol=1e-4)
 
