@@ -9,6 +9,13 @@ TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[
 
 from point2mask.app import Cues, Masks, Project, create_app  # noqa: E402
 
+# What trains for the server: the recipe itself on smaller pictures.
+SMALL_TRAINING = """
+import sys
+from point2mask.cli import main
+small = "augment.short_sides=[48] augment.max_side=64 augment.test_short_side=48 data.workers=0"
+sys.exit(main(["train", *sys.argv[1:], *small.split()]))
+"""
 COLORS = {"a.png": (200, 40, 40), "sub/b.png": (40, 60, 200), "c.jpg": (30, 160, 60)}
 
 

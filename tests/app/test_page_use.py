@@ -276,6 +276,34 @@ def test_clicks_are_copied_to_the_next_picture(page, folder):
     assert page.inner_text("#count") == "2 of 3 pictures have clicks, 1 done"
 
 
+def test_what_a_network_proposes_is_taken_and_undone(page, folder):
+    add_category(page, "disc", True)
+    page.keyboard.press("g")
+    page.locator("#message", has_text="there is no network that could propose clicks").wait_for()
+    assert page.locator("#propose").is_hidden()
+    click(page, 50, 48, 1)
+    found = [[[100.5, 20.5]], [[50.5, 48.5]], [[20.5, 70.5]]]
+    answer = [
+        {"id": 1 + i, "category_id": 1, "iscrowd": 0, "points": points}
+        for i, points in enumerate(found)
+    ]
+    ((x, y),) = stored(folder)[0][0].points
+    answer[1]["points"] = [[x, y]]  # where a click is by now
+    page.route("**/proposals", lambda route: route.fulfill(json=answer))
+    page.keyboard.press("g")
+    wait_for_masks(page, 0, 2)
+    targets, _ = stored(folder)
+    assert [target.id for target in targets] == [1, 2, 3]
+    assert [target.points for target in targets[1:]] == [((100.5, 20.5),), ((20.5, 70.5),)]
+    page.keyboard.press("Control+z")
+    wait_for_masks(page, 0, 3)
+    assert len(stored(folder)[0]) == 1
+    page.unroute("**/proposals")
+    page.route("**/proposals", lambda route: route.fulfill(json=[]))
+    page.keyboard.press("g")
+    page.locator("#message", has_text="finds nothing here").wait_for()
+
+
 def test_a_zip_of_one_picture(page, folder):
     add_category(page, "disc", True)
     click(page, 50, 48, 1)

@@ -13,6 +13,8 @@ from point2mask.data import DataError, PointTarget, read_points
 
 TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[app]").TestClient
 
+from annotation import SMALL_TRAINING  # noqa: E402
+
 from point2mask.app import Masks, Project, create_app  # noqa: E402
 from point2mask.app.storage import ConflictError  # noqa: E402
 from point2mask.app.training import TrainingJob  # noqa: E402
@@ -28,21 +30,14 @@ given = dict(word.split("=", 1) for word in words[:-2])
 (out / "asked.json").write_text(json.dumps([recipe, given]))
 print("12 images, said first", file=sys.stderr, flush=True)
 for step in (10, 20):
-    print(f"step {step}/20  epoch 1  loss {1 / step}  gradient 3", file=sys.stderr, flush=True)
+    line = f"step {step}/20  epoch 1  loss {1 / step}  gradient 3  left 0:00:{20 - step}"
+    print(line, file=sys.stderr, flush=True)
 (out / "pictures" / "training_0.png").write_bytes(b"picture")
 if how == "wait":
     time.sleep(600)
 if how == "fail":
     print("point2mask: error: the clicks are no good", file=sys.stderr)
     sys.exit(2)
-"""
-
-# The recipe itself on smaller pictures.
-SMALL = """
-import sys
-from point2mask.cli import main
-small = "augment.short_sides=[48] augment.max_side=64 augment.test_short_side=48 data.workers=0"
-sys.exit(main(["train", *sys.argv[1:], *small.split()]))
 """
 
 
@@ -82,6 +77,8 @@ def test_a_run_learns_from_the_clicks_as_they_were(project, tmp_path):
     status = wait(training, "done")
     run = tmp_path / "out" / "training_1" / "run"
     assert (status.step, status.steps, status.loss, status.path) == (20, 20, "0.05", str(run))
+    assert status.left == "0:00:0"
+    assert status.drawn == (run / "pictures" / "training_0.png").stat().st_mtime_ns
     assert done == [run]
     recipe, given = json.loads((run / "asked.json").read_text())
     assert recipe == "own_clicks"
@@ -134,13 +131,18 @@ def test_nothing_to_learn_from(project, tmp_path):
 def test_over_http_to_the_cue(project, tmp_path, monkeypatch):
     """A real run of a few steps, whose network then makes masks."""
     pytest.importorskip("accelerate", reason="needs point2mask[train]")
-    monkeypatch.setattr(TrainingJob.__init__, "__defaults__", ((sys.executable, "-c", SMALL),))
+    monkeypatch.setattr(
+        TrainingJob.__init__, "__defaults__", ((sys.executable, "-c", SMALL_TRAINING),)
+    )
     app = create_app(project, Masks(project.folder), tmp_path / "out")
     with TestClient(app, base_url="http://127.0.0.1:8642") as client:
         none = client.get("/api/training").json()
         assert (none["state"], none["cues"]) == ("none", ["built-in"])
         assert client.get("/api/training/pictures/0").status_code == 422
         assert client.post("/api/training", json={"steps": 1}).status_code == 422
+        refused = client.post("/api/images/0/proposals")
+        assert refused.status_code == 422
+        assert "there is no network" in refused.json()["error"]
         assert client.post("/api/training", json={"steps": 8}).json()["state"] == "running"
         end = threading.Event()
         for _ in range(6000):
@@ -152,6 +154,10 @@ def test_over_http_to_the_cue(project, tmp_path, monkeypatch):
         assert status["cues"] == ["built-in", "checkpoint"]
         picture = client.get("/api/training/pictures/0")
         assert picture.headers["content-type"] == "image/png"
+        proposed = client.post("/api/images/1/proposals")
+        assert proposed.is_success
+        assert all(target["category_id"] in (1, 2) for target in proposed.json())
+        assert client.get("/api/images/1").json()["segments_info"] == []
         got = client.get("/api/images/0/masks?revision=1&cue=checkpoint").content
         assert np.frombuffer(got, "<u4")[:2].tolist() == [30, 40]
 

@@ -21,6 +21,7 @@ from point2mask.data.targets import PointTarget
 from point2mask.label import DEFAULT_ASSIGNER, PICTURE_ASSIGNERS, PreparedImage
 from point2mask.label.folder import find_edges, read_edges
 from point2mask.label.prompts import PromptableNetwork
+from point2mask.label.proposals import propose_targets
 from point2mask.label.scene import enlarged
 from point2mask.label.size import working_size
 
@@ -146,6 +147,27 @@ class Masks:
             kept.used.add(assigner)
         # Entry -1, the last, is void.
         return np.array([target.id for target in targets] + [0], np.int32)[index]
+
+    def propose(
+        self,
+        record: ImageRecord,
+        targets: Sequence[PointTarget],
+        categories: Mapping[int, Category],
+        marks: Marks = NO_MARKS,
+    ) -> list[PointTarget]:
+        """Targets for what the network finds and nobody has clicked.
+
+        Raises:
+            DataError: there is no network, or a picture that is missing or broken.
+        """
+        network = self.cues.network
+        if network is None:
+            raise DataError("there is no network that could propose clicks: train one first")
+        path = resolve_inside(self._folder, record.file_name)
+        image = read_rgb(path, (record.height, record.width))
+        with self._network_lock:
+            ids, segments = network.find(image)
+        return propose_targets(ids, segments, network.categories, categories, targets, marks.rest)
 
     def warm(self, record: ImageRecord, cue: str, assigner: str) -> None:
         """Does all that does not depend on the clicks, so that the first one is quick."""

@@ -157,6 +157,14 @@ def warm(desk: At, index: int, cue: str = BUILT_IN, assigner: str = DEFAULT_ASSI
     return {}
 
 
+@router.post("/images/{index}/proposals")
+def propose(desk: At, index: int) -> list[Json]:
+    """Targets of one click for what the network finds; nothing is changed."""
+    clicks, categories = desk.project.clicks(index), desk.project.categories
+    proposed = desk.masks.propose(clicks.record, clicks.targets, categories, clicks.marks)
+    return [target_to_json(target) for target in proposed]
+
+
 @router.put("/images/{index}/marks")
 def change(desk: At, index: int, asked: Asked) -> Json:
     wanted = _step(desk, index, asked, _Change)

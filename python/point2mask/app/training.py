@@ -17,8 +17,8 @@ from point2mask.data.targets import PointLabels
 RECIPE = "own_clicks"
 COMMAND = (sys.executable, "-m", "point2mask", "train")
 PATIENCE = 30  # seconds that a run gets to leave a checkpoint
-LOG_STEPS = 10
-_LINE = re.compile(r"step (\d+)/(\d+)  epoch \d+  loss (\S+)")
+LOG_STEPS = 2  # a step takes seconds on a busy laptop
+_LINE = re.compile(r"step (\d+)/(\d+)  epoch \d+  loss (\S+)(?:.*  left (\S+))?")
 _ERROR = "point2mask: error: "
 
 
@@ -30,8 +30,10 @@ class TrainingStatus:
     step: int = 0
     steps: int = 0
     loss: str = ""
+    left: str = ""  # time to the end, hours:minutes:seconds
     path: str = ""  # folder of the run
     error: str = ""
+    drawn: int = 0  # another number where the run has drawn its pictures anew; 0: none yet
 
 
 class TrainingJob:
@@ -55,7 +57,13 @@ class TrainingJob:
     @property
     def status(self) -> TrainingStatus:
         with self._lock:
-            return self._status
+            status = self._status
+        if not status.path:
+            return status
+        try:
+            return replace(status, drawn=self._picture(status, 0).stat().st_mtime_ns)
+        except OSError:
+            return status
 
     def start(self, labels: PointLabels, images_dir: Path, steps: int) -> TrainingStatus:
         """Trains on clicks as they are now; later changes are not seen.
@@ -77,6 +85,7 @@ class TrainingJob:
                 "data.train.points": str(points.resolve()),
                 "schedule.steps": steps,
                 "report.log_steps": LOG_STEPS,
+                "report.evaluate_epochs": 1,  # which draws pictures
             }
             # JSON is YAML, whatever characters are in a path.
             words = [f"{key}={json.dumps(value)}" for key, value in values.items()]
@@ -114,10 +123,15 @@ class TrainingJob:
         Raises:
             DataError: there is none.
         """
-        path = Path(self.status.path) / "pictures" / f"training_{number}.png"
-        if not self.status.path or not path.is_file():
+        status = self.status
+        path = self._picture(status, number)
+        if not status.path or not path.is_file():
             raise DataError(f"there is no picture {number} of a training run yet")
         return path
+
+    @staticmethod
+    def _picture(status: TrainingStatus, number: int) -> Path:
+        return Path(status.path) / "pictures" / f"training_{number}.png"
 
     def _new_folder(self) -> Path:
         self._out.mkdir(parents=True, exist_ok=True)
@@ -139,8 +153,10 @@ class TrainingJob:
                 last = line.strip() or last
                 if found := _LINE.search(line):
                     with self._lock:
-                        step, steps = int(found[1]), int(found[2])
-                        self._status = replace(self._status, step=step, steps=steps, loss=found[3])
+                        step, steps, loss, left = found.groups(default="")
+                        self._status = replace(
+                            self._status, step=int(step), steps=int(steps), loss=loss, left=left
+                        )
         state, error = "done" if process.wait() == 0 else "failed", ""
         if state == "done":
             try:

@@ -11,7 +11,7 @@ from torch import Tensor
 from point2mask.data.augment import resize_image, target_size
 from point2mask.data.errors import DataError
 from point2mask.data.marks import NO_MARKS, NOBODY, Marks, draw_strokes
-from point2mask.data.records import Category
+from point2mask.data.records import Category, Segment
 from point2mask.data.targets import PointTarget
 from point2mask.data.training import class_channels, thing_channels
 from point2mask.label.scene import enlarged
@@ -67,6 +67,10 @@ class TrainedNetwork:
                 f"{', '.join(name for name, _ in self.channels)}"
             )
         return channel
+
+    def find(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.int32], list[Segment]]:
+        """What the network finds without clicks: segments ``[H, W]``, 0 for none."""
+        return self.predictor.predict(image)
 
     def prepare(self, image: NDArray[np.uint8]) -> "NetworkMaps":
         """Runs the network on a picture ``uint8 [H, W, 3]``."""

@@ -42,6 +42,8 @@ export const undo = (index, { name, revision }) => (
 export const redo = (index, { name, revision }) => (
   json("POST", `${image(index)}/redo`, { name, revision }));
 
+export const propose = (index) => json("POST", `${image(index)}/proposals`);
+
 export const addCategory = (name, isthing) => json("POST", "/api/categories", { name, isthing });
 export const changeCategory = (id, change) => json("PUT", `/api/categories/${id}`, change);
 export const removeCategory = (id) => json("DELETE", `/api/categories/${id}`);
@@ -54,7 +56,8 @@ export const exportStatus = () => json("GET", "/api/export");
 export const startTraining = (steps) => json("POST", "/api/training", { steps });
 export const trainingStatus = () => json("GET", "/api/training");
 export const stopTraining = () => json("DELETE", "/api/training");
-export const trainingPicture = (number) => `/api/training/pictures/${number}`;
+// `drawn` is another number for another picture.
+export const trainingPicture = (number, drawn) => `/api/training/pictures/${number}?drawn=${drawn}`;
 
 export const warm = (index, how) => json("POST", `${image(index)}/warm?${new URLSearchParams(how)}`);
 

@@ -57,6 +57,7 @@ export function listenToKeys(canvas, actions) {
       u: actions.unlabelled,
       d: actions.done,
       k: actions.copyPrevious,
+      g: actions.propose,
       n: actions.newCategory,
       c: actions.recategorise,
       m: actions.masks,

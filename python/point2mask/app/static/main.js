@@ -4,10 +4,11 @@ import * as api from "./api.js";
 import { css, REST_COLOR, targetColors } from "./colors.js";
 import { $, fillSelect } from "./dom.js";
 import { listenToExports } from "./exports.js";
+import { givenClicks } from "./given.js";
 import { listenToKeys } from "./keys.js";
 import { editCategory, showCategories, showTargets } from "./labels.js";
 import {
-  insidePoint, REST, scaled, withCategory, withClick, withMoved, withoutClick, withoutStrokes,
+  insidePoint, REST, withCategory, withClick, withMoved, withoutClick, withoutStrokes,
   withoutTarget, withStroke,
 } from "./marks.js";
 import { MaskLoader } from "./masks.js";
@@ -204,19 +205,6 @@ function thinned({ points, radius }) {
   return kept;
 }
 
-async function copyPrevious() {
-  const from = session.index - 1;
-  if (from < 0) return showMessage("there is no picture before this one");
-  session.run(async () => {
-    const there = await api.readClicks(from);
-    if (!there.segments_info.length) return showMessage(`${there.name} has no clicks to copy`);
-    const here = session.clicks;
-    if (here.segments_info.length) return showMessage("clicks are copied to a picture without any");
-    const given = { targets: there.segments_info, rest: there.rest };
-    session.change(() => ({ marks: scaled(given, there, here), id: null, point: null }));
-  });
-}
-
 function open(index, otherwise) {
   if (index === undefined) showMessage(otherwise);
   else session.open(index);
@@ -233,7 +221,7 @@ const actions = {
     session.run(async () => open(
       session.find((image) => !image.status), "every picture has a status"));
   },
-  copyPrevious,
+  ...givenClicks(session, showMessage), // copyPrevious, propose
   fit: () => view.fit(),
   zoomIn: () => view.zoom(1.25),
   zoomOut: () => view.zoom(0.8),
@@ -290,9 +278,9 @@ function closeDrawers() {
 }
 
 function listenToControls() {
-  const buttons = ["undo", "redo", "previous", "next", "unlabelled", "fit", "help"];
+  const buttons = ["undo", "redo", "previous", "next", "unlabelled", "propose", "fit", "help"];
   for (const id of buttons) $(id).addEventListener("click", () => actions[id]());
-  $("copy-previous").addEventListener("click", copyPrevious);
+  $("copy-previous").addEventListener("click", actions.copyPrevious);
   $("hidden-masks").addEventListener("click", actions.masks);
   $("message-close").addEventListener("click", () => showMessage(""));
   $("remove-strokes").addEventListener("click", actions.removeStrokes);
@@ -350,12 +338,13 @@ function chosen() {
 function offerCues(names) {
   const now = $("cue").value;
   fillSelect($("cue"), names);
-  $("cue").value = now;
+  $("cue").value = now || names[0];
+  $("propose").hidden = !names.includes("checkpoint");
 }
 
 // What was chosen the last time, as far as it is still on offer.
 function restore(state) {
-  fillSelect($("cue"), state.cues);
+  offerCues(state.cues);
   fillSelect($("assigner"), state.assigners);
   fillSelect($("format"), state.formats);
   const place = readPlace();

@@ -36,6 +36,18 @@ export function withClick(marks, point, category, id = null) {
   return { marks: after, id: fresh, point: 0 };
 }
 
+// Targets that somebody else has found, as far as nothing is where they are.
+export function withTargets(marks, found, categories) {
+  const after = copy(marks);
+  for (const target of found) {
+    const { isthing } = categories.find((c) => c.id === target.category_id);
+    const there = !isthing && after.targets.some((t) => t.category_id === target.category_id);
+    if (there || target.points.some((point) => taken(after, point))) continue;
+    after.targets.push({ ...target, id: freshId(after.targets) });
+  }
+  return { marks: after, id: null, point: null };
+}
+
 export function withMoved(marks, id, index, point) {
   const after = copy(marks);
   const points = pointsOf(after, id);

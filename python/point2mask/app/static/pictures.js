@@ -118,7 +118,9 @@ export class PictureList {
     image.loading = "lazy";
     image.src = thumbnail(index);
     image.addEventListener("error", () => image.classList.add("missing"));
-    row.append(image, element("span", "name", this.images[index].name), element("span", "sign"));
+    const name = element("span", "name");
+    name.append(...this.images[index].name.split(/(?=[./_-])/).flatMap((part) => [part, element("wbr")]));
+    row.append(image, name, element("span", "sign"));
     return row;
   }
 

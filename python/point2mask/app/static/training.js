@@ -38,7 +38,7 @@ export function listenToTraining(on) {
   }
 }
 
-function show({ state, step, steps, loss, path, error }) {
+function show({ state, step, steps, loss, left, path, error, drawn }) {
   const running = state === "running";
   $("train").disabled = running;
   $("train-stop").disabled = !running;
@@ -47,16 +47,16 @@ function show({ state, step, steps, loss, path, error }) {
   $("training-bar").value = step;
   if (state === "none") return;
   say({
-    running: step ? `step ${step} of ${steps}, loss ${loss}` : "starting …",
+    running: step ? `step ${step} of ${steps}, loss ${loss}, ${left} left` : "starting …",
     done: `done: ${path}; choose the cue "checkpoint" for its masks`,
     stopped: `stopped at step ${step}`,
     failed: error,
   }[state], state === "failed");
   const picture = $("training-picture");
-  picture.hidden = state !== "done";
-  if (state === "done" && picture.dataset.of !== path) {
-    picture.dataset.of = path;
-    picture.href = picture.firstElementChild.src = api.trainingPicture(0);
+  picture.hidden = !drawn;
+  if (drawn && picture.dataset.drawn !== String(drawn)) {
+    picture.dataset.drawn = drawn;
+    picture.href = picture.firstElementChild.src = api.trainingPicture(0, drawn);
   }
 }
 

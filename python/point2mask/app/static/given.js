@@ -1,0 +1,29 @@
+// Clicks that nobody sets by hand: those of the picture before, and those that a network proposes.
+
+import * as api from "./api.js";
+import { scaled, withTargets } from "./marks.js";
+
+export function givenClicks(session, say) {
+  return {
+    copyPrevious() {
+      const from = session.index - 1;
+      if (from < 0) return say("there is no picture before this one");
+      session.run(async () => {
+        const there = await api.readClicks(from);
+        if (!there.segments_info.length) return say(`${there.name} has no clicks to copy`);
+        const here = session.clicks;
+        if (here.segments_info.length) return say("clicks are copied to a picture without any");
+        const given = { targets: there.segments_info, rest: there.rest };
+        session.change(() => ({ marks: scaled(given, there, here), id: null, point: null }));
+      });
+    },
+
+    propose() {
+      session.run(async () => {
+        const found = await api.propose(session.index);
+        if (!found.length) return say("the network finds nothing here that has no click yet");
+        session.change((marks) => withTargets(marks, found, session.categories));
+      });
+    },
+  };
+}
