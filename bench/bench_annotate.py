@@ -4,10 +4,12 @@
 
 A photo of 640 x 480 with 20 targets of one click each, 19 things and one of stuff, of which the
 page has one target a category; a generated picture where there is no photo.
-HTTP: a changed click is saved and its masks come back, over one connection. Browser: headless
-Chromium, from the time stamp of a new click's pointer event to the frame after the one in which the
-masks are painted. Masks are waited for before the next click. All of it on the machine as it is
-and, with ``--busy N``, once more beside N processes that count. Goal: 200 ms in the median.
+HTTP: a changed click is saved and its masks come back, over one connection; also how much
+processor time of the server that takes, in the mean, which other programs hardly change.
+Browser: headless Chromium, from the time stamp of a new click's pointer event to the frame after
+the one in which the masks are painted. Masks are waited for before the next click. All of it on the
+machine as it is and, with ``--busy N``, once more beside N processes that count. Goal: 200 ms in
+the median.
 """
 
 import argparse
@@ -99,6 +101,12 @@ def http_times(url: str, assigner: str, changes: int, rng: np.random.Generator) 
     return taken[WARM_UP:]
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken, in steps of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def browser_times(page: Any, assigner: str, changes: int, rng: np.random.Generator) -> list[float]:
     """Milliseconds from a click that makes one more target to its masks; undone after each."""
     page.select_option("#assigner", assigner)
@@ -140,13 +148,16 @@ def measure(folder: Path, changes: int, browser: Any | None) -> dict[str, Any]:
     """All figures of one server, in milliseconds."""
     result: dict[str, Any] = {"cores_busy_before": cores_busy()}
     start = time.perf_counter()
-    with served(folder) as (url, _):
+    with served(folder) as (url, server):
         result["start_ms"] = 1e3 * (time.perf_counter() - start)
         result["prepare_ms"] = opening_times(url)
         rng = np.random.default_rng(0)
-        result["http_ms"] = {
-            a: summary(http_times(url, a, changes, rng)) for a in PICTURE_ASSIGNERS
-        }
+        result["http_ms"], result["http_cpu_ms"] = {}, {}
+        for assigner in PICTURE_ASSIGNERS:
+            before = cpu_seconds(server.pid)
+            result["http_ms"][assigner] = summary(http_times(url, assigner, changes, rng))
+            used = cpu_seconds(server.pid) - before
+            result["http_cpu_ms"][assigner] = 1e3 * used / (changes + WARM_UP)
         if browser is not None:
             start = time.perf_counter()
             with opened(browser, url) as page:
@@ -163,12 +174,14 @@ def measure(folder: Path, changes: int, browser: Any | None) -> dict[str, Any]:
 
 def show(console: Console, name: str, result: dict[str, Any]) -> None:
     title = f"{name}: {result['cores_busy_before']:.1f} cores busy before"
-    table = Table("assigner", "prepare", "HTTP", "p90", "browser", "p90", title=title)
+    table = Table("assigner", "prepare", "HTTP", "p90", "its CPU", "browser", "p90", title=title)
     for assigner in PICTURE_ASSIGNERS:
         cells = [f"{result['prepare_ms'][assigner]:.0f}"]
         for kind in ("http_ms", "browser_ms"):
             figures = result.get(kind, {}).get(assigner, {})
             cells += [f"{figures[key]:.0f}" if figures else "" for key in ("median", "p90")]
+            if kind == "http_ms":
+                cells.append(f"{result['http_cpu_ms'][assigner]:.0f}")
         table.add_row(assigner, *cells)
     console.print(table)
 

@@ -1,6 +1,6 @@
 """The way of a new user, timed and photographed: from nothing to exported masks and their quality.
 
-    python bench/first_time.py [--out DIR] [--torch-index URL] [--python PYTHON]
+    python bench/first_time.py [--out DIR] [--torch-index URL] [--python PYTHON] [--installed]
 
 A new virtual environment, torch, a clone of this checkout (what is committed) with the extra `app`,
 three generated pictures with true masks, one click a segment made on the real page in headless
@@ -125,13 +125,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "first_time")
     parser.add_argument("--torch-index", metavar="URL", help="where torch comes from")
     parser.add_argument("--python", default=sys.executable, help="makes the virtual environment")
+    parser.add_argument(
+        "--installed", action="store_true", help="install nothing: --python has the package"
+    )
     args = parser.parse_args()
     torch = ["--index-url", args.torch_index] if args.torch_index else []
     step = Steps()
     try:
         with web.chromium() as browser, tempfile.TemporaryDirectory() as folder:
             args.out.mkdir(parents=True, exist_ok=True)
-            python = install(Path(folder), args.python, torch, step)
+            python = args.python
+            if not args.installed:
+                python = install(Path(folder), python, torch, step)
             quality = first_time(Path(folder), args.out, python, step, browser)
     except web.NoBrowserError as error:
         print(f"first_time.py: {error}", file=sys.stderr)

