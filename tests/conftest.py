@@ -143,7 +143,7 @@ def browser() -> Iterator[Any]:
         pytest.skip(str(error))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder with the real data sets, or a skip."""
     default = Path(__file__).resolve().parents[1].parent / "shared" / "data"

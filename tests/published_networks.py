@@ -60,6 +60,30 @@ def golden_folder(data_root: Path, name: str) -> Path:
     return folder
 
 
+def shapes_of(data_root: Path, recipe: str) -> dict[str, list[int]]:
+    """Names and shapes of the tensors in the published checkpoint of a recipe."""
+    path = data_root / "published" / f"point2mask_{recipe}_keys.json"
+    if not path.is_file():
+        pytest.skip(f"names of the published tensors not found at {path}")
+    return {name: entry["shape"] for name, entry in json.loads(path.read_text()).items()}
+
+
+def random_state(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
+    """Random tensors of a state dict, such that a network with them neither dies nor explodes."""
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, shape in shapes.items():
+        noise = torch.randn(shape, generator=generator)
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.zeros(shape, dtype=torch.int64)
+        elif len(shape) > 1:
+            state[name] = noise * noise[0].numel() ** -0.5
+        else:  # variances and factors are near 1, the others near 0
+            centre = name.endswith(("running_var", ".weight"))
+            state[name] = centre + 0.02 * noise
+    return state
+
+
 def golden_network(data_root: Path, monkeypatch: Any, **changes: Any) -> PanopticNetwork:
     """In evaluation mode, as the golden data are made without dropout."""
     from safetensors.torch import load_file

@@ -9,6 +9,8 @@ import pytest
 import runs
 import torch
 from networks import shake
+from published_networks import shapes_of
+from published_segformer import UNUSED, segformer_shapes
 
 from point2mask.cli import main
 from point2mask.data import DataError
@@ -25,13 +27,6 @@ RECIPES = ("voc_r50", "voc_r101", "voc_swinl", "coco_r50")
 LAST = "bbox_head.things_mask_head.model.layers.3."
 
 
-def shapes(data_root, recipe):
-    path = data_root / "published" / f"point2mask_{recipe}_keys.json"
-    if not path.is_file():
-        pytest.skip(f"names of the published tensors not found at {path}")
-    return {name: entry["shape"] for name, entry in json.loads(path.read_text()).items()}
-
-
 @pytest.fixture
 def state(data_root):
     """All names and shapes of VOC R50; a tensor has one value, so the file is small."""
@@ -41,7 +36,7 @@ def state(data_root):
         value = torch.empty(1).uniform_(0, 0.02, generator=generator)[0].expand(shape)
         return value.long() if name.endswith("num_batches_tracked") else value
 
-    return {name: tensor(name, shape) for name, shape in shapes(data_root, "voc_r50").items()}
+    return {name: tensor(name, shape) for name, shape in shapes_of(data_root, "voc_r50").items()}
 
 
 def convert(tmp_path, content):
@@ -52,7 +47,7 @@ def convert(tmp_path, content):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_name_and_shape_of_the_published_networks(recipe, data_root):
     with torch.device("meta"):
-        state = {k: torch.empty(shape) for k, shape in shapes(data_root, recipe).items()}
+        state = {k: torch.empty(shape) for k, shape in shapes_of(data_root, recipe).items()}
         expected = make_network(load_config(recipe, ["network.backbone.pretrained=none"]).network)
     found = replace(published_config(state), backbone=expected.config.backbone)
     assert found == expected.config
@@ -64,6 +59,34 @@ def test_every_name_and_shape_of_the_published_networks(recipe, data_root):
     assert counted <= set(left_over)
     assert all(
         name.startswith(LAST) or name.endswith(("_iter", "relative_position_index", "attn_mask"))
+        for name in left_over
+    )
+
+
+def without_classes(shapes, part):
+    """Those of a backbone and neck, or of the heads."""
+    return {k: v for k, v in shapes.items() if k.startswith("bbox_head.") == (part == "heads")}
+
+
+@pytest.mark.parametrize("backbone", ["r50", "r101", "swinl"])
+def test_every_name_and_shape_of_panoptic_segformer(backbone, data_root):
+    """Of its own checkpoints there are no lists: names follow from its code."""
+    shapes = without_classes(shapes_of(data_root, f"voc_{backbone}"), "backbone")
+    shapes |= without_classes(shapes_of(data_root, "coco_r50"), "heads")
+    changes = ["network.backbone.pretrained=none", "network.original=true"]
+    recipe = load_config(f"coco_{backbone}", [*changes, "network.thing_layers=5"]).network
+    with torch.device("meta"):
+        state = {k: torch.empty(shape) for k, shape in segformer_shapes(shapes).items()}
+        expected = make_network(replace(recipe, semantic_layers=0))
+    found = replace(published_config(state), backbone=expected.config.backbone)
+    assert found == expected.config
+    tensors, left_over = from_published(state)
+    assert {k: v.shape for k, v in tensors.items()} == {
+        k: v.shape for k, v in expected.state_dict().items()
+    }
+    assert UNUSED <= {name.split(".")[1] for name in left_over}
+    assert all(
+        name.split(".")[1] in UNUSED or name.endswith(("relative_position_index", "attn_mask"))
         for name in left_over
     )
 
@@ -140,7 +163,7 @@ def test_no_code_in_a_checkpoint_is_run(state, tmp_path):
         ),
         (
             lambda s: s.update({"bbox_head.cls_thing_branches.0.weight": torch.zeros(1)}),
-            "Panoptic SegFormer",
+            r"expected a tensor 'bbox_head\.stuff_mask_head\.blocks\.0\.attn\.linear_l1",
         ),
         (lambda s: s.update(a=3), "a: expected a tensor, got int$"),
         (lambda s: s.clear(), "expected tensors, got none$"),

@@ -157,11 +157,14 @@ def _add_checkpoint(kinds: Subparsers) -> None:
         "checkpoint",
         run_checkpoint,
         "Convert a checkpoint that Point2Mask published, of ResNet-50, ResNet-101 or Swin-L on VOC "
-        "or COCO.",
+        "or COCO, or one of Panoptic SegFormer itself.",
         """
           a folder that predict, label and annotate --checkpoint, export and network.weights= take:
             point2mask convert checkpoint point2mask_voc_r50.pth --out out/published
             point2mask predict --checkpoint out/published --images photos --out out/predicted
+          one learned from full masks, which has no maps to grow masks from: it predicts, and
+          training can start from it
+            point2mask convert checkpoint panoptic_segformer_r50_2x.pth --out out/segformer
         """,
     )
     checkpoint.add_argument(
@@ -231,14 +234,13 @@ def run_checkpoint(args: argparse.Namespace) -> int:
     from point2mask.train.published import convert_checkpoint
 
     converted = convert_checkpoint(args.file, args.out)
-    print(
-        f"the network of {converted.recipe}, {converted.tensors} tensors: {args.out}",
-        file=sys.stderr,
-    )
+    system = "Panoptic SegFormer itself, as in" if converted.original else "the network of"
+    print(f"{system} {converted.recipe}, {converted.tensors} tensors: {args.out}", file=sys.stderr)
     print(f"left over: {', '.join(converted.left_over) or 'nothing'}", file=sys.stderr)
     result = {
         "folder": str(args.out),
         "recipe": converted.recipe,
+        "original": converted.original,
         "tensors": converted.tensors,
         "left_over": converted.left_over,
     }

@@ -36,6 +36,12 @@ class TrainedNetwork:
             short_side: pixels that pictures are resized to for the network, the longer side at most
                 in the proportion of the run; by default as the run's test images.
         """
+        if not predictor.network.config.semantic_layers:
+            raise DataError(
+                "the network of the checkpoint only finds segments: it has no semantic map and no "
+                "boundaries, from which masks are grown; predict takes it, and train as "
+                "network.weights"
+            )
         self.predictor = predictor
         self.categories = dict(predictor.categories)
         augment = predictor.augmentation

@@ -15,6 +15,9 @@ from point2mask.models.heads import PseudoMaskHeads
 from point2mask.models.mask_decoder import ClassMaskDecoder
 from point2mask.models.precision import at_least_float32
 
+# What a network that only finds segments lacks, and how it is known.
+MAPS = ("semantic_decoder.", "semantic_scale", "semantic_bias", "pseudo_mask_heads.")
+
 
 class Encoded(NamedTuple):
     """What the encoder knows of a batch."""
@@ -69,6 +72,9 @@ class Candidates(NamedTuple):
     # [B, K], where pixels are shared out among the masks at once: each goes to the mask of highest
     # weight · probability. Without it masks are painted one after the other.
     weight: Tensor | None = None
+    # Whether cells, which span the images, become the original pixels at once, and not first those
+    # that the network has seen.
+    at_once: bool = False
 
     def full_precision(self) -> "Candidates":
         """The same in float32 at least, for sums over many pixels."""
@@ -90,8 +96,11 @@ class PointNetwork(nn.Module, ABC):
     spanning = False  # whether its cells span every image: Geometry.spanning
 
     def add_maps(self) -> None:
-        """Makes the decoder of the semantic map and the heads that only serve the pseudo masks."""
+        """Makes the decoder of the semantic map and the heads that only serve the pseudo masks;
+        nothing where ``semantic_layers`` is 0."""
         config = self.config
+        if not config.semantic_layers:
+            return
         sizes = (config.width, config.heads, config.feedforward)
         self.semantic_decoder = ClassMaskDecoder(
             config.num_classes, config.semantic_layers, *sizes, config.semantic_activation
@@ -137,7 +146,13 @@ class PointNetwork(nn.Module, ABC):
         return self.encode_placed(images, Geometry.of(image_size, images, self.spanning))
 
     def maps(self, encoded: Encoded) -> tuple[Semantics, Tensor, Tensor]:
-        """Semantic map, boundary logits and features, as in :class:`NetworkOutput`."""
+        """Semantic map, boundary logits and features, as in :class:`NetworkOutput`.
+
+        Raises:
+            ValueError: the network has none.
+        """
+        if not self.config.semantic_layers:
+            raise ValueError("expected a network with maps, got one of semantic_layers=0")
         position = encoded.position[:, : encoded.geometry.mask_cells]
         boundary, features = self.pseudo_mask_heads(encoded.mask_memory, position, encoded.geometry)
         return self.decode_semantics(encoded), boundary, features

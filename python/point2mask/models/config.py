@@ -69,7 +69,8 @@ class PointNetworkConfig(Checked):
     heads: Width = 8
     feedforward: Width = 1024  # hidden units of every MLP in a layer
     encoder_layers: Layers = 6
-    semantic_layers: Layers = 6
+    # 0: neither a semantic map nor boundaries; such a network finds segments, and that is all.
+    semantic_layers: Annotated[int, Range(0, 100)] = 6
     # Of the semantic masks, which are softmax logits scaled by presence: an absent class must lie
     # at the bottom, so they stay >= 0. "relu" as published; "softplus" has a gradient where relu
     # has none: there a class that has vanished from all images never comes back.
@@ -123,6 +124,9 @@ class NetworkConfig(DeformableConfig):
     # "relu": a mask is its own value, >= 0 and unbounded, a pixel is inside above 1/2 (published).
     # "sigmoid": masks are logits.
     mask_activation: Literal["relu", "sigmoid"] = "relu"
+    # Panoptic SegFormer as Li et al. (CVPR 2022) published it: stuff is drawn once more after its
+    # last layer, as things are, and norms of the mask decoders have an epsilon of 1e-6.
+    original: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,13 +159,18 @@ class Geometry:
             -4,
         )
 
+    def of_image(self, image: int, maps: Tensor, stride: int = STRIDES[0]) -> Tensor:
+        """The cells of one image of the batch, of maps ``[..., h, w]`` of the canvas."""
+        height, width = self.sizes[image]
+        return maps[..., : cells(height, stride), : cells(width, stride)]
+
     def image_to_pixels(self, image: int, maps: Tensor, stride: int = STRIDES[0]) -> Tensor:
         """Maps ``[..., K, h, w]`` of one image of the batch at its own resolution.
 
         ``stride`` is the side of the maps' cells in pixels.
         """
         height, width = self.sizes[image]
-        inside = maps[..., : cells(height, stride), : cells(width, stride)]
+        inside = self.of_image(image, maps, stride)
         flat = inside.reshape(-1, 1, *inside.shape[-2:])
         if flat.shape[0] == 0:
             return maps.new_zeros(*maps.shape[:-2], height, width)

@@ -115,7 +115,10 @@ def _full_size(
 ) -> Tensor:
     """Some of an image's masks at its original size, as values: ``[K, H, W]``."""
     masks = candidates.masks[image, chosen]
-    pixels = geometry.image_to_pixels(image, masks, candidates.stride)
+    if candidates.at_once:
+        pixels = geometry.of_image(image, masks, candidates.stride)
+    else:
+        pixels = geometry.image_to_pixels(image, masks, candidates.stride)
     full = resize(pixels[:, None], *size)[:, 0]
     return full.sigmoid() if candidates.logits else full
 

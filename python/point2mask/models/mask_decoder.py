@@ -94,18 +94,20 @@ class MaskDecoderLayer(nn.Module):
         feedforward: int,
         activation: MaskActivation,
         self_attention: bool,
+        original: bool = False,
     ) -> None:
         super().__init__()
+        epsilon = 1e-6 if original else 1e-5
         self.self_attention = self.self_attention_norm = None
         if self_attention:
             self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True)
-            self.self_attention_norm = nn.LayerNorm(width)
+            self.self_attention_norm = nn.LayerNorm(width, epsilon)
         self.attention = MaskAttention(width, heads, activation)
-        self.attention_norm = nn.LayerNorm(width)
+        self.attention_norm = nn.LayerNorm(width, epsilon)
         self.feedforward = nn.Sequential(
             nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width)
         )
-        self.feedforward_norm = nn.LayerNorm(width)
+        self.feedforward_norm = nn.LayerNorm(width, epsilon)
 
     def forward(
         self,
@@ -135,11 +137,18 @@ class ThingMaskDecoder(nn.Module):
     """
 
     def __init__(
-        self, layers: int, width: int, heads: int, feedforward: int, activation: MaskActivation
+        self,
+        layers: int,
+        width: int,
+        heads: int,
+        feedforward: int,
+        activation: MaskActivation,
+        original: bool = False,
     ) -> None:
+        """``original``: with the norms of Panoptic SegFormer's own code."""
         super().__init__()
         self.layers = nn.ModuleList(
-            MaskDecoderLayer(width, heads, feedforward, activation, self_attention=False)
+            MaskDecoderLayer(width, heads, feedforward, activation, False, original)
             for _ in range(layers - 1)
         )
         self.last = MaskDrawing(width, heads, activation)
@@ -167,14 +176,15 @@ class ThingMaskDecoder(nn.Module):
 class ClassMasks(NamedTuple):
     """One mask for every class of a kind, in L layers."""
 
-    masks: Tensor  # [L, B, C, h, w]
+    masks: Tensor  # [L, B, C, h, w]; one more where the last ones are drawn after the layers
     class_logits: Tensor  # [L, B, C], whether the class is in the image
 
 
 class ClassMaskDecoder(nn.Module):
     """Masks of learned queries, one a class, that attend to each other.
 
-    The position of a query is added before every layer.
+    The position of a query is added before every layer. ``original``, as Panoptic SegFormer's own
+    code has it, draws the last masks after the layers.
     """
 
     def __init__(
@@ -186,13 +196,15 @@ class ClassMaskDecoder(nn.Module):
         feedforward: int,
         activation: MaskActivation = "relu",
         prior: bool = False,
+        original: bool = False,
     ) -> None:
         super().__init__()
         self.queries = nn.Embedding(classes, 2 * width)  # content and position
         self.layers = nn.ModuleList(
-            MaskDecoderLayer(width, heads, feedforward, activation, self_attention=True)
+            MaskDecoderLayer(width, heads, feedforward, activation, True, original)
             for _ in range(layers)
         )
+        self.last = MaskDrawing(width, heads, activation) if original else None
         class_heads = [nn.Linear(width, 1) for _ in range(layers)]
         if prior:
             for head in class_heads:
@@ -206,11 +218,15 @@ class ClassMaskDecoder(nn.Module):
         )
         masks, logits = [], []
         for number, (layer, head) in enumerate(zip(self.layers, self.class_heads, strict=True), 1):
-            wanted = all_layers or number == len(self.layers)
-            query, mask = layer(query + position, memory, geometry, wanted)
+            at_end = number == len(self.layers)
+            drawn = all_layers or (at_end and self.last is None)
+            query, mask = layer(query + position, memory, geometry, drawn)
             if mask is not None:
                 masks.append(mask)
+            if all_layers or at_end:
                 logits.append(head(query)[..., 0])
+        if self.last is not None:
+            masks.append(self.last.draw(self.last.scores(query + position, memory), geometry))
         return ClassMasks(torch.stack(masks), torch.stack(logits))
 
 

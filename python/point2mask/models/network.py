@@ -50,9 +50,13 @@ class PanopticNetwork(PointNetwork):
         self.level_embedding = nn.Parameter(torch.randn(len(STRIDES), config.width))
         self.encoder = Encoder(config)
         self.location_decoder = LocationDecoder(config)
-        self.thing_decoder = ThingMaskDecoder(config.thing_layers, *sizes, config.mask_activation)
+        self.thing_decoder = ThingMaskDecoder(
+            config.thing_layers, *sizes, config.mask_activation, config.original
+        )
         self.stuff_decoder = ClassMaskDecoder(
-            config.num_stuff, config.stuff_layers, *sizes, config.mask_activation, prior=True
+            *(config.num_stuff, config.stuff_layers, *sizes, config.mask_activation),
+            prior=True,
+            original=config.original,
         )
         self.add_maps()
 
@@ -135,4 +139,5 @@ class PanopticNetwork(PointNetwork):
             torch.cat((best % things, labels.expand(len(best), -1)), 1),
             STRIDES[0],
             self.config.mask_activation == "sigmoid",
+            at_once=self.config.original and self.config.published,
         )

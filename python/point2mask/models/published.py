@@ -1,16 +1,24 @@
 """The published checkpoints (mmdet state dicts) under the names of :class:`PanopticNetwork`.
 
+They are those of Point2Mask, and those of Panoptic SegFormer itself.
+
 Nothing is listed: what a checkpoint must hold follows from the network that its shapes describe, so
 a name or a shape that differs in either direction is found when the network is loaded.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from point2mask.models.config import MASK_LEVELS, BackboneConfig, NetworkConfig
+from point2mask.models.published_segformer import (
+    UNUSED_HEADS,
+    is_original,
+    mask_decoder_tensors,
+)
 
 _HEAD = r"bbox_head\."
 _MASK_HEADS = {"things": "thing", "stuff": "stuff", "semantic": "semantic"}
@@ -69,7 +77,12 @@ _LAYER_PARTS["decoder"] |= _FEEDFORWARD
 
 # What a checkpoint holds beside the network: a counter, constants, and the parts of the last thing
 # layer that have no use because its queries go nowhere.
-_LEFT_OVER = re.compile(r"bbox_head\._iter|.*\.relative_position_index|.*\.attn_mask")
+_LEFT_OVER = re.compile(
+    r"bbox_head\._iter|.*\.relative_position_index|.*\.attn_mask|"
+    rf"bbox_head\.({'|'.join(UNUSED_HEADS)})\..*"
+)
+# Projections of the further mask levels, taken together with that of the first.
+_FURTHER_LEVELS = re.compile(r".*_mask_head\..*\.(mask_projs\.[12]\.0|linear_l[23]\.0)\.\w+")
 _UNUSED_IN_LAST = ("norm1.", "norm3.", "mlp.", "mask_attn.out_proj.")
 
 
@@ -79,16 +92,21 @@ def published_config(state: Mapping[str, Tensor]) -> NetworkConfig:
     What no shape tells (the groups of norms, dropout) is as published.
 
     Raises:
-        ValueError: the state dict is not that of a Point2Mask network; says why.
+        ValueError: the state dict is not that of a published network; says why.
     """
-    _recognise(state)
+    original = _recognise(state)
     head = "bbox_head."
     classes = state[f"{head}cls_branches.0.weight"]
-    mask_heads = state[f"{head}stuff_mask_head.model.layers.0.mask_attn.mask_projs.0.0.weight"]
+    layer = "blocks.0.attn.linear_l1" if original else "model.layers.0.mask_attn.mask_projs.0"
+    mask_heads = state[f"{head}stuff_mask_head.{layer}.0.weight"]
     width, heads = classes.shape[1], mask_heads.shape[0]
     sampled = state[f"{head}transformer.encoder.layers.0.attentions.0.attention_weights.bias"]
     levels = len(state[f"{head}transformer.level_embeds"])
     expand = state[f"{head}transformer.encoder.layers.0.ffns.0.layers.0.0.weight"]
+    rest: dict[str, Any] = {"original": True, "semantic_layers": 0}
+    if not original:
+        features = state[f"{head}memory_proj.layer.2.bias"]
+        rest = {"semantic_layers": _mask_layers(state, "semantic"), "feature_width": len(features)}
     return NetworkConfig(
         num_things=len(classes),
         num_stuff=len(state[f"{head}stuff_query.weight"]),
@@ -100,10 +118,9 @@ def published_config(state: Mapping[str, Tensor]) -> NetworkConfig:
         encoder_layers=_count(state, rf"{_HEAD}transformer\.encoder\.layers\.(\d+)\."),
         location_layers=_count(state, rf"{_HEAD}transformer\.decoder\.layers\.(\d+)\."),
         queries=len(state[f"{head}query_embedding.weight"]),
-        thing_layers=_mask_layers(state, "things"),
+        thing_layers=_mask_layers(state, "things") + original,  # the last one stands by itself
         stuff_layers=_mask_layers(state, "stuff"),
-        semantic_layers=_mask_layers(state, "semantic"),
-        feature_width=len(state[f"{head}memory_proj.layer.2.bias"]),
+        **rest,
     )
 
 
@@ -114,7 +131,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list
         ValueError: a name that no part of a published network has.
     """
     _recognise(state)
-    last = _mask_layers(state, "things") - 1
+    last = _mask_layers(state, "things") - 1  # of Point2Mask; the original last has a name
     tensors = {  # no part of a checkpoint: img_norm_cfg of the published configurations
         "backbone.mean": torch.tensor([[[0.485]], [[0.456]], [[0.406]]]),
         "backbone.std": torch.tensor([[[0.229]], [[0.224]], [[0.225]]]),
@@ -125,37 +142,39 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list
             left_over.append(name)
         elif found := dict(_converted(name, tensor, state, last)):
             tensors |= found
-        elif not re.search(r"mask_projs\.[1-9]", name):  # taken together with mask_projs.0
+        elif not _FURTHER_LEVELS.fullmatch(name):
             raise ValueError(f"expected the tensors of a published network, got {name!r}")
     if any(f"things_mask_head.model.layers.{last}.mask_attn.in_proj" in name for name in state):
         left_over.append(f"bbox_head.things_mask_head.model.layers.{last}.mask_attn: its values")
     return tensors, left_over
 
 
-def _recognise(state: Mapping[str, Tensor]) -> None:
-    """Says what a state dict is of, if not of Point2Mask."""
+def _recognise(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is of Panoptic SegFormer itself, or of Point2Mask.
+
+    Raises:
+        ValueError: it is of neither; says of what.
+    """
     heads = {name.split(".")[1] for name in state if name.startswith("bbox_head.")}
-    if "cls_thing_branches" in heads or "reg_branches2" in heads:
-        raise ValueError(
-            "this is a checkpoint of Panoptic SegFormer, which has neither a semantic decoder nor "
-            "boundaries; only those of Point2Mask can be converted"
-        )
     if not heads:
         start = ", ".join(sorted({name.split(".")[0] for name in state})[:5]) or "nothing"
         raise ValueError(
             "expected a state dict of mmdet with bbox_head.*, as Point2Mask published them, got "
             f"tensors of {start}"
         )
-    wanted = {
-        "things_mask_head", "stuff_mask_head", "semantic_mask_head", "boundary_proj", "memory_proj",
-        "cls_branches", "query_embedding", "stuff_query", "transformer",
-    }  # fmt: skip
+    original = is_original(heads)
+    wanted = {"things_mask_head", "stuff_mask_head", "cls_branches", "query_embedding"}
+    wanted |= {"stuff_query", "transformer"}
+    if not original:
+        wanted |= {"semantic_mask_head", "boundary_proj", "memory_proj"}
     missing = sorted(wanted - heads)
     if missing:
         psps = "; PSPS, for one, has no boundary_proj" if missing == ["boundary_proj"] else ""
+        system = "Panoptic SegFormer" if original else "Point2Mask"
         raise ValueError(
-            f"expected a checkpoint of Point2Mask, got one without {', '.join(missing)}{psps}"
+            f"expected a checkpoint of {system}, got one without {', '.join(missing)}{psps}"
         )
+    return original
 
 
 def _backbone(state: Mapping[str, Tensor]) -> BackboneConfig:
@@ -174,9 +193,10 @@ def _backbone(state: Mapping[str, Tensor]) -> BackboneConfig:
     depth = _count(state, r"backbone\.layer3\.(\d+)\.")
     names = {6: "resnet50.tv2_in1k", 23: "resnet101.tv2_in1k"}
     if depth not in names:
+        parts = sorted({name.split(".")[1] for name in state if name.startswith("backbone.")})
         raise ValueError(
-            "expected the backbone ResNet-50, ResNet-101 or Swin-L, got one of mmdet with "
-            f"{depth} blocks in layer3"
+            "expected the backbone ResNet-50, ResNet-101 or Swin-L, got one of other parts or "
+            f"numbers of layers ({', '.join(parts[:6])})"
         )
     return BackboneConfig(name=names[depth])
 
@@ -200,6 +220,8 @@ def _converted(
         module = {"encoder": "encoder", "decoder": "location_decoder"}[kind]
         if part := _renamed_part(_LAYER_PARTS[kind], match[3]):
             yield f"{module}.layers.{match[2]}.{part}", tensor
+    elif found := dict(mask_decoder_tensors(name, tensor, state)):
+        yield from found.items()
     elif match := re.fullmatch(
         _HEAD + r"(things|stuff|semantic)_mask_head\.model\.layers\.(\d+)\.(.*)", name
     ):
@@ -255,7 +277,7 @@ def _attention(
 
 
 def _mask_layers(state: Mapping[str, Tensor], kind: str) -> int:
-    return _count(state, rf"{_HEAD}{kind}_mask_head\.model\.layers\.(\d+)\.")
+    return _count(state, rf"{_HEAD}{kind}_mask_head\.(?:model\.layers|blocks)\.(\d+)\.")
 
 
 def _is_unused(name: str, last: int) -> bool:

@@ -115,6 +115,8 @@ class RunConfig(Checked):
                 "network.click_layers: expected at least 1 for what supervision.pseudo_masks takes "
                 "from the click branch, got 0"
             )
+        if not self.network.semantic_layers:
+            raise ValueError("network.semantic_layers: expected at least 1 to train with, got 0")
         if self.supervision.kind == "masks" and self.data.train.annotations is None:
             raise ValueError(
                 "data.train.annotations: expected true masks for supervision.kind=masks, got none"

@@ -1,8 +1,8 @@
-"""Published checkpoints of Point2Mask, and files of the same layout, as folders of this project."""
+"""Published checkpoints of Point2Mask and Panoptic SegFormer as folders of this project."""
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from point2mask.data.files import open_regular
 from point2mask.data.formats.voc import CATEGORIES as VOC
 from point2mask.data.training import class_channels
 from point2mask.hub import save_pretrained
-from point2mask.models import make_network
+from point2mask.models import NetworkConfig, make_network
 from point2mask.models.published import from_published, published_config
 from point2mask.predict import Predictor
 from point2mask.train.config import load_config
@@ -31,11 +31,13 @@ class Converted:
 
     Attributes:
         recipe: the one that trains such a network; its sizes of pictures and thresholds are kept.
+        original: it is of Panoptic SegFormer itself, which has no maps to grow masks from.
         tensors: how many the network has.
         left_over: names in the checkpoint that serve nothing here.
     """
 
     recipe: str
+    original: bool
     tensors: int
     left_over: list[str]
 
@@ -67,13 +69,18 @@ def convert_checkpoint(path: Path, out: Path) -> Converted:
     data, categories = _DATA[counts]
     recipe = f"{data}_{_BACKBONES[found.backbone.name.partition('.')[0]]}"
     config = load_config(recipe, ["published=true"])
-    network = make_network(without_download(config.network))
+    sizes = config.network
+    if found.original:
+        assert isinstance(sizes, NetworkConfig)
+        layers = sizes.thing_layers + 1
+        sizes = replace(sizes, thing_layers=layers, semantic_layers=0, original=True)
+    network = make_network(without_download(sizes))
     load_weights(network, tensors, path)
     ordered = {key: categories[key] for key in class_channels(categories)}
     save_pretrained(
         Predictor(network.eval(), ordered, config.augment, config.merge, config.supervision), out
     )
-    return Converted(recipe, len(tensors), left_over)
+    return Converted(recipe, found.original, len(tensors), left_over)
 
 
 def read_state(path: Path) -> Mapping[str, Tensor]:

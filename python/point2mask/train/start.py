@@ -12,15 +12,17 @@ from point2mask.data.records import Category
 from point2mask.data.training import class_channels
 from point2mask.hub import load_predictor
 from point2mask.models import AnyNetworkConfig, PointNetwork, make_network
+from point2mask.models.base import MAPS
 from point2mask.trained import without_download
 
-BRANCH = "click_decoder."  # which any trained network can be given
+PARTS = (("click_decoder.",), MAPS)  # which any trained network can be given
 
 
 def start_network(config: AnyNetworkConfig) -> PointNetwork:
     """A new network; with ``config.weights`` all that does not depend on the classes is taken over.
 
-    A click branch starts anew where the given network has none, and is left out where this one has.
+    A click branch, and maps, start anew where the given network has none, and are left out where
+    this one has.
 
     Raises:
         DataError: the folder has no network, or one of other sizes.
@@ -28,7 +30,7 @@ def start_network(config: AnyNetworkConfig) -> PointNetwork:
     if config.weights is None:
         return make_network(config)
     network = make_network(without_download(config))
-    tensors = _as_branched(load_predictor(config.weights).network, network)
+    tensors = _with_parts(load_predictor(config.weights).network, network)
     own, of_classes = network.state_dict(), class_tensors(config)
     anew = {name: own[name] for name in of_classes & tensors.keys()}
     load_weights(network, tensors | anew, Path(config.weights))
@@ -48,17 +50,22 @@ def take_classes(network: PointNetwork, weights: str, categories: Mapping[int, C
     ]
     if names[0] != names[1]:
         return len(class_tensors(network.config))
-    load_weights(network, _as_branched(given.network, network), Path(weights))
-    return 0
+    tensors = _with_parts(given.network, network)
+    load_weights(network, tensors, Path(weights))
+    return len(tensors.keys() - given.network.state_dict().keys())
 
 
-def _as_branched(given: PointNetwork, network: PointNetwork) -> dict[str, Tensor]:
-    """The state of ``given``, with a click branch as ``network`` has one or none."""
+def _with_parts(given: PointNetwork, network: PointNetwork) -> dict[str, Tensor]:
+    """The state of ``given``, with a click branch and maps as ``network`` has them or not."""
     tensors, own = given.state_dict(), network.state_dict()
-    if (given.click_decoder is None) == (network.click_decoder is None):
-        return tensors
-    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(BRANCH)}
-    return rest | {name: tensor for name, tensor in own.items() if name.startswith(BRANCH)}
+    for part in PARTS:
+        known, wanted = (
+            {name for name in state if name.startswith(part)} for state in (tensors, own)
+        )
+        if bool(known) != bool(wanted):
+            tensors = {name: tensor for name, tensor in tensors.items() if name not in known}
+            tensors |= {name: own[name] for name in wanted}
+    return tensors
 
 
 def class_tensors(config: AnyNetworkConfig) -> set[str]:

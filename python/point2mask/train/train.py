@@ -161,7 +161,8 @@ class Run:
         )
         if self.anew and last is None:
             self.report.say(
-                f"{self.config.network.weights} is of other classes: {self.anew} tensors start anew"
+                f"{self.config.network.weights} has other classes, or lacks parts: {self.anew} "
+                "tensors start anew"
             )
         for text in unfinished_warm_ups(self.config, self.total):
             self.report.say(f"warning: {text}")
