@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -167,3 +167,23 @@ def threads():
             torch.set_num_threads(before)
 
     return use
+
+
+@pytest.fixture
+def check_parts(threads):
+    """``check_parts(run, 3)``: the bits of three images are theirs, on one thread and on two.
+
+    ``run`` takes a slice of the images and returns one tensor or several, each image by image.
+    """
+
+    def check(run: Callable[[slice], torch.Tensor | Sequence[torch.Tensor]], images: int) -> None:
+        with threads(1):
+            alone = [run(slice(image, image + 1)) for image in range(images)]
+        with threads(2):
+            together = run(slice(None))
+        if isinstance(together, torch.Tensor):
+            alone, together = [[part] for part in alone], [together]
+        for parts, whole in zip(zip(*alone, strict=True), together, strict=True):
+            assert torch.equal(torch.cat(parts), whole)
+
+    return check

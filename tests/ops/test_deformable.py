@@ -156,7 +156,7 @@ def test_empty_input(sizes):
         assert not grad.any()
 
 
-def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
+def test_same_bits_for_any_number_of_threads_and_batch_position(check_parts):
     case = tensors(problem([(9, 13), (5, 7)], images=3, queries=170), torch.float32)
 
     def run(images):
@@ -164,12 +164,7 @@ def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
         output = ops.deformable_attention(*inputs, case[3])
         return output, *torch.autograd.grad(output.square().sum(), inputs)
 
-    with threads(1):
-        alone = [run(slice(b, b + 1)) for b in range(3)]
-    with threads(2):
-        together = run(slice(None))
-    for parts, whole in zip(zip(*alone, strict=True), together, strict=True):
-        assert torch.equal(torch.cat(parts), whole)
+    check_parts(run, 3)
 
 
 @pytest.mark.backends("cpu", "cuda")  # neither the reference nor a launcher checks

@@ -116,17 +116,10 @@ def test_steps_that_leave_the_image_have_no_gradient():
     assert not got[~inside].any()
 
 
-def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
+def test_same_bits_for_any_number_of_threads_and_batch_position(check_parts):
     edge_cost, seeds = make("white_noise", 3, 33, 65), make_seeds(3, 20, 2, pixels=33 * 65)
     upstream = torch.randn(3, 20, 33, 65)
-    with threads(1):
-        alone = [
-            gradient(c[None], s[None], u[None])
-            for c, s, u in zip(edge_cost, seeds, upstream, strict=True)
-        ]
-    with threads(2):
-        together = gradient(edge_cost, seeds, upstream)
-    assert torch.equal(torch.cat(alone), together)
+    check_parts(lambda part: gradient(edge_cost[part], seeds[part], upstream[part]), len(seeds))
 
 
 @pytest.mark.parametrize(

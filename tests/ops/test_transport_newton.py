@@ -271,19 +271,14 @@ def test_rejects(backend, change, message):
         backend.sinkhorn(**{**names, "method": "newton", **change})
 
 
-def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
+def test_same_bits_for_any_number_of_threads_and_batch_position(check_parts):
     case = [torch.from_numpy(x) for x in problem(31, 3, 6, 5000, np.float64)]
     case[0][1, 2] += 2
 
     def solve(*images):
         return ops.sinkhorn(*images, 0.01, 20, 1e-6, method="newton")
 
-    with threads(1):
-        alone = [solve(*(x[b : b + 1] for x in case)) for b in range(3)]
-    with threads(2):
-        together = solve(*case)
-    for part, got in enumerate(together):
-        assert torch.equal(torch.cat([one[part] for one in alone]), got)
+    check_parts(lambda part: solve(*(x[part] for x in case)), 3)
 
 
 def test_has_the_gradient_of_the_solution():

@@ -138,7 +138,7 @@ def test_rejects_shapes_and_types(operator, argument, value, message):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_same_bits_for_any_number_of_threads_and_batch_position(threads, dtype):
+def test_same_bits_for_any_number_of_threads_and_batch_position(check_parts, dtype):
     generator = torch.Generator().manual_seed(0)
     cost = torch.rand(3, 5, 5000, generator=generator, dtype=dtype, requires_grad=True)
     potential = torch.rand(3, 5, generator=generator, dtype=dtype, requires_grad=True)
@@ -151,12 +151,7 @@ def test_same_bits_for_any_number_of_threads_and_batch_position(threads, dtype):
         plan.backward(grad[select])
         return plan.detach(), ops.transport_labels(*inputs), *(x.grad for x in inputs)
 
-    with threads(1):
-        alone = [everything(slice(b, b + 1)) for b in range(3)]
-    with threads(2):
-        together = everything(slice(None))
-    for part, got in enumerate(together):
-        assert torch.equal(torch.cat([one[part] for one in alone]), got)
+    check_parts(everything, 3)
 
 
 @pytest.mark.parametrize(

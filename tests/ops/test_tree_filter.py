@@ -334,7 +334,7 @@ def test_autocast_computes_in_float32():
     assert torch.equal(output, ops.tree_filter(feature.float(), order, parent, similarity))
 
 
-def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
+def test_same_bits_for_any_number_of_threads_and_batch_position(check_parts):
     inputs = random_inputs(4, 40, 333)
 
     def run(feature, order, parent, similarity):
@@ -343,12 +343,7 @@ def test_same_bits_for_any_number_of_threads_and_batch_position(threads):
         output.square().sum().backward()
         return output, x.grad, s.grad
 
-    with threads(1):
-        alone = [run(*(t[image : image + 1] for t in inputs)) for image in range(4)]
-    with threads(2):
-        together = run(*inputs)
-    for part, got in enumerate(together):
-        assert torch.equal(torch.cat([one[part] for one in alone]), got)
+    check_parts(lambda part: run(*(t[part] for t in inputs)), 4)
 
 
 def test_path_products_are_those_of_a_hand_made_tree():
