@@ -69,7 +69,7 @@ def test_full_resolution_is_that_of_each_image_alone(leading):
     sizes, canvas = [(41, 64), (8, 13)], (48, 70)
     geometry = geometry_of(sizes, canvas)
     maps = torch.randn(*leading, 2, 3, *geometry.shapes[0], requires_grad=True)
-    full = geometry.to_pixels(maps, outside=-7.0)
+    full = geometry.to_pixels(maps)
     assert full.shape == (*leading, 2, 3, *canvas)
     for b, (h, w) in enumerate(sizes):
         part = maps.select(-4, b)[..., : cells(h, 8), : cells(w, 8)]
@@ -77,8 +77,8 @@ def test_full_resolution_is_that_of_each_image_alone(leading):
         alone = F.interpolate(flat, scale_factor=8, mode="bilinear")[..., :h, :w]
         found = full.select(-4, b)
         assert torch.equal(found[..., :h, :w].reshape(alone.shape), alone)
-        assert (found[..., h:, :] == -7).all()
-        assert (found[..., w:] == -7).all()
+        assert (found[..., h:, :] == 0).all()
+        assert (found[..., w:] == 0).all()
     (gradient,) = torch.autograd.grad(full.sum(), maps)
     assert (gradient.movedim(-3, 0)[:, ..., ~geometry.finest] == 0).all()
 

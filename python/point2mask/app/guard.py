@@ -27,18 +27,16 @@ class Guard:
     the scheme, the name and the port that was asked: another server of this machine is foreign too.
     """
 
-    def __init__(self, app: ASGIApp, host: str, max_body: int = MAX_BODY) -> None:
+    def __init__(self, app: ASGIApp, host: str) -> None:
         """
         Args:
             app: what is guarded.
             host: the address that the server is bound to. Beyond loopback any address in numbers
                 is one of our names too, which no name of somebody else can be.
-            max_body: bytes.
         """
         self._app = app
         self._names = LOOPBACK | {host.lower()}
         self._any_number = host.lower() not in LOOPBACK
-        self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -89,8 +87,8 @@ class Guard:
         while not body or body[-1].get("more_body", False):
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._max_body:
-                return 413, f"expected at most {self._max_body} bytes in a request"
+            if size > MAX_BODY:
+                return 413, f"expected at most {MAX_BODY} bytes in a request"
             body.append(message)
         return None
 

@@ -16,7 +16,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.frames import STORED
 from point2mask.data.marks import NO_MARKS, Marks, Status
-from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
+from point2mask.data.png import picture_size
 from point2mask.data.points import read_points
 from point2mask.data.records import Category, ImageRecord, default_color
 from point2mask.data.report import Report
@@ -74,14 +74,12 @@ class Project:
         folder: Path,
         categories: Mapping[int, Category] | None = None,
         without: Path | None = None,
-        limit: SizeLimit = DEFAULT_LIMIT,
     ) -> None:
         """
         Args:
             folder: of the pictures.
             categories: to begin with, where the folder has no ``points.json`` yet.
             without: a folder whose pictures are left out.
-            limit: the largest picture that is opened.
 
         Raises:
             DataError: no such folder, no picture in it, or a ``points.json`` that cannot be read.
@@ -93,7 +91,6 @@ class Project:
             more = "".join(f"; {note}" for note in self.notes)
             raise DataError(f"{folder}: expected pictures to label, got none{more}")
         self.path = resolve_inside(folder, POINTS_NAME)
-        self._limit = limit
         self._lock = threading.RLock()
         self._categories = _Categories(dict(categories or {}))
         self._clicks: dict[str, Clicks] = {}
@@ -103,7 +100,7 @@ class Project:
         self._storage = Storage(self.path, self._lock, self._everything)
         if self._storage.exists:
             report = Report()
-            labels = turn_labels(read_points(self.path, limit), STORED, folder, report)
+            labels = turn_labels(read_points(self.path), STORED, folder, report)
             self._take(labels)
             self.notes.extend(report.lines())
             self._storage.settle()
@@ -169,7 +166,7 @@ class Project:
         name = self.name_of(index)
         if name not in self._measured:
             path = resolve_inside(self.folder, name)
-            height, width = picture_size(path, self._limit)
+            height, width = picture_size(path)
             if name not in self._clicks:
                 self._last_id += 1
                 self._clicks[name] = Clicks(ImageRecord(self._last_id, name, height, width))

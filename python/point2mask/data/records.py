@@ -81,21 +81,18 @@ def read_categories(path: Path) -> dict[int, Category]:
     )
 
 
-def categories_by_id(
-    entries: Iterable[CategoryEntry], place: object, isthing: bool | None = None
-) -> dict[int, Category]:
-    """Categories by id; ``isthing`` is what they are if the file does not say."""
+def categories_by_id(entries: Iterable[CategoryEntry], place: object) -> dict[int, Category]:
+    """Categories by id."""
     categories: dict[int, Category] = {}
     for index, entry in enumerate(entries):
         if entry.id in categories:
             raise DataError(
                 f"{place}: categories[{index}]: expected unique category ids, got {entry.id} again"
             )
-        thing = isthing if entry.isthing is None else bool(entry.isthing)
-        if thing is None:
+        if entry.isthing is None:
             raise DataError(f"{place}: categories[{index}].isthing: expected 0 or 1, got none")
         color = entry.color or default_color(entry.id)
-        categories[entry.id] = Category(entry.id, entry.name, thing, color)
+        categories[entry.id] = Category(entry.id, entry.name, bool(entry.isthing), color)
     return categories
 
 

@@ -33,7 +33,7 @@ def sigmoid_focal(logits: Tensor, target: Tensor) -> Tensor:
     return alpha * miss**GAMMA * entropy
 
 
-def dice(mask: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
+def dice(mask: Tensor, target: Tensor) -> Tensor:
     """1 - 2 Σ m t / (Σ m² + Σ t² + 2 ε) over the last dimension (Milletari et al., 3DV 2016).
 
     The published masks are ReLU outputs and go in as they are, without a sigmoid.
@@ -44,4 +44,4 @@ def dice(mask: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
     """
     common = (mask * target).sum(-1)
     squares = mask.square().sum(-1) + target.square().sum(-1)
-    return 1 - 2 * common / (squares + 2 * epsilon)
+    return 1 - 2 * common / (squares + 2 * EPSILON)

@@ -11,6 +11,7 @@ from point2mask.models.deformable import DeformableAttention
 from point2mask.models.encoder import FeedForward, xavier_matrices
 from point2mask.models.geometry import Geometry
 
+_EPSILON = 1e-5  # the least probability that has a logit
 PRIOR = 0.01  # probability of every class before training (focal loss)
 
 
@@ -139,6 +140,6 @@ class LocationDecoder(nn.Module):
         return Locations(torch.stack(class_logits), torch.stack(boxes), x)
 
 
-def inverse_sigmoid(x: Tensor, epsilon: float = 1e-5) -> Tensor:
+def inverse_sigmoid(x: Tensor) -> Tensor:
     """The logit of a probability, finite at 0 and 1."""
-    return (x.clamp(min=epsilon) / (1 - x).clamp(min=epsilon)).log()
+    return (x.clamp(min=_EPSILON) / (1 - x).clamp(min=_EPSILON)).log()

@@ -142,17 +142,16 @@ class Geometry:
         rows, columns = (matrix.to(maps.dtype) for matrix in self.resize[level])
         return rows[:, None] @ maps @ columns[:, None].transpose(-1, -2)
 
-    def to_pixels(self, maps: Tensor, outside: float = 0.0) -> Tensor:
+    def to_pixels(self, maps: Tensor) -> Tensor:
         """Maps at stride 8 ``[..., B, K, h, w]`` at full resolution ``[..., B, K, H, W]``.
 
-        Bilinear (half-pixel centres, the border repeated); pixels outside an image are ``outside``.
+        Bilinear (half-pixel centres, the border repeated); 0 outside an image.
         """
         return torch.stack(
             [
                 F.pad(
                     self.image_to_pixels(b, maps.select(-4, b)),
                     (0, self.canvas[1] - w, 0, self.canvas[0] - h),
-                    value=outside,
                 )
                 for b, (h, w) in enumerate(self.sizes)
             ],

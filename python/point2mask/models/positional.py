@@ -7,6 +7,8 @@ from torch import Tensor
 
 from point2mask.models.geometry import Geometry
 
+_WAVES = 10000.0  # about the ratio of the longest to the shortest
+
 
 def sine_position(
     shape: tuple[int, int], extent: Tensor, width: int, within: float = 0.5
@@ -53,12 +55,9 @@ def sine_boxes(boxes: Tensor, width: int) -> Tensor:
     return _sine(boxes[..., (1, 0, 2, 3)], width // 2).flatten(-2)
 
 
-def _sine(part: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
-    """Parts of an axis ``[...]`` as sines and cosines, ``[..., channels]``.
-
-    ``temperature`` is about the ratio of the longest to the shortest wave.
-    """
+def _sine(part: Tensor, channels: int) -> Tensor:
+    """Parts of an axis ``[...]`` as sines and cosines, ``[..., channels]``."""
     pair = torch.arange(channels, device=part.device, dtype=torch.int64) // 2
-    wavelength = temperature ** (2 * pair.to(part.dtype) / channels)
+    wavelength = _WAVES ** (2 * pair.to(part.dtype) / channels)
     phase = (part * 2 * math.pi)[..., None] / wavelength
     return torch.stack((phase[..., 0::2].sin(), phase[..., 1::2].cos()), -1).flatten(-2)

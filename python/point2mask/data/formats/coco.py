@@ -32,7 +32,7 @@ from point2mask.data.json_files import (
     decode,
     read_json,
 )
-from point2mask.data.png import DEFAULT_LIMIT, SizeLimit
+from point2mask.data.png import DEFAULT_LIMIT
 from point2mask.data.records import (
     Category,
     CategoryEntry,
@@ -88,7 +88,6 @@ def read_split(
     name: str,
     stuff: Path | None = None,
     background: str | None = None,
-    limit: SizeLimit = DEFAULT_LIMIT,
     report: Report | None = None,
 ) -> Split:
     """The images of a JSON of instances; all of them are for training.
@@ -99,7 +98,6 @@ def read_split(
         name: of the folder of pictures in the converted set, whose JSON is panoptic_NAME.json.
         stuff: JSON of the same layout, of stuff; its class "other" is void.
         background: the name of one class of stuff that is all pixels without instance.
-        limit: the largest image accepted.
         report: gets what is left out.
 
     Raises:
@@ -115,7 +113,7 @@ def read_split(
     sized = {i.id for i in root.images if i.height is not None and i.width is not None}
     records = {
         key: structs.replace(record, file_name=_found(names, record, f"{instances}: images[{i}]"))
-        for i, (key, record) in enumerate(images_by_id(listed, instances, limit).items())
+        for i, (key, record) in enumerate(images_by_id(listed, instances, DEFAULT_LIMIT).items())
     }
     found = {key: _Annotations() for key in records}
     for place, entry in _checked(root.annotations, instances, records, categories):
