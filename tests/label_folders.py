@@ -15,10 +15,3 @@ def files(folder):
 def masks_and_index(out):
     """All bytes of a result but the seconds of its summary."""
     return {path: content for path, content in files(out).items() if path.name != "summary.json"}
-
-
-def error_line(capsys):
-    err = capsys.readouterr().err
-    assert err.startswith("point2mask: error: ")
-    assert err.count("\n") == 1
-    return err

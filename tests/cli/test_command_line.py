@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from commands import fails
 
 import point2mask
 from point2mask import recipes
@@ -24,20 +25,6 @@ from point2mask.evaluation import panoptic_quality
 def shapes(tmp_path):
     write_shapes(tmp_path, "val", 3, (32, 48))
     return tmp_path / "annotations" / "panoptic_val.json"
-
-
-def fails(capsys, *arguments):
-    """The one line that a failing command leaves on its error stream."""
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("point2mask: error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 def test_shapes(tmp_path, capsys):
@@ -196,14 +183,6 @@ def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     assert "unrecognized arguments: a=1 --b=2" in unknown
     assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")
     read_panoptic(shapes)  # the failed commands left the data set alone
-
-
-@pytest.mark.parametrize("command", [("train",), ("sweep", "--table", "beta")])
-def test_a_device_is_refused_before_any_work(capsys, tmp_path, command):
-    given = [*command, "shapes_tiny", "--out", tmp_path / "out", "--device"]
-    assert "--device: expected cpu, cuda or cuda:N, got 'tpu'" in fails(capsys, *given, "tpu")
-    assert "--device cuda:99: this machine has" in fails(capsys, *given, "cuda:99")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("position", [0, 1])

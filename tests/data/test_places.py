@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_folders import error_line, masks_and_index, run
+from commands import error_line
+from label_folders import masks_and_index, run
 
 from point2mask.cli import main
 from point2mask.data import (

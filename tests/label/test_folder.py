@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from label_folders import error_line, files, run
+from commands import error_line
+from label_folders import files, run
 from msgspec import structs
 from PIL import Image
 

@@ -6,7 +6,8 @@ import sys
 import time
 
 import pytest
-from label_folders import error_line, files, masks_and_index, run
+from commands import error_line
+from label_folders import files, masks_and_index, run
 
 from point2mask.cli import main
 from point2mask.data import Shard, read_points, write_points

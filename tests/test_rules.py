@@ -1,9 +1,12 @@
-"""What operators have in common is said once: no two places of the bindings share six lines."""
+"""The rules of CONTRIBUTING for files: none is long, and what operators share is bound once."""
 
 from pathlib import Path
 
-BINDINGS = Path(__file__).parent.parent / "cpp" / "bindings"
-RUN = 6
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("python", "cpp", "cuda", "tests", "bench", "docs", "cmake", ".ci")
+CODE = {".py", ".pyi", ".cpp", ".hpp", ".cu", ".cuh", ".js", ".css", ".html", ".cmake", ".yaml", ""}
+BINDINGS = ROOT / "cpp" / "bindings"
+MOST, RUN = 400, 6  # lines
 
 
 def code_lines(text: str) -> list[tuple[int, str]]:
@@ -29,6 +32,19 @@ def shared_runs(texts: dict[str, str]) -> list[str]:
                 shared.append(f"{place} as {seen[run]}")
             seen.setdefault(run, place)
     return shared
+
+
+def test_no_file_is_long() -> None:
+    files = [path for path in ROOT.iterdir() if path.name in ("CMakeLists.txt", "Makefile")]
+    for folder in FOLDERS:
+        files += [path for path in (ROOT / folder).rglob("*") if path.suffix in CODE]
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_bytes().splitlines())
+        for path in files
+        if path.is_file()
+    }
+    assert len(lengths) > 500
+    assert {name: lines for name, lines in lengths.items() if lines > MOST} == {}
 
 
 def test_no_two_places_of_the_bindings_share_six_lines() -> None:
