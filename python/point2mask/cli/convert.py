@@ -156,8 +156,7 @@ def _add_checkpoint(kinds: Subparsers) -> None:
         kinds,
         "checkpoint",
         run_checkpoint,
-        "Convert a checkpoint that Point2Mask published, of ResNet-50, ResNet-101 or Swin-L on VOC "
-        "or COCO, or one of Panoptic SegFormer itself.",
+        "Convert a checkpoint that Point2Mask or Panoptic SegFormer published.",
         """
           a folder that predict, label and annotate --checkpoint, export and network.weights= take:
             point2mask convert checkpoint point2mask_voc_r50.pth --out out/published
@@ -171,8 +170,8 @@ def _add_checkpoint(kinds: Subparsers) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="a checkpoint of mmdet (.pth), of which no code is run, or the tensors of its "
-        "state_dict (.safetensors)",
+        help="a checkpoint of mmdet (.pth), of ResNet-50, ResNet-101 or Swin-L on VOC or COCO, of "
+        "which no code is run, or the tensors of its state_dict (.safetensors)",
     )
     checkpoint.add_argument(
         "--out",
