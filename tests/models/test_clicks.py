@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from networks import TINY_MASK2FORMER, TINY_MASKDINO, batch, shake, tiny
 
 from point2mask.models import make_network
-from point2mask.models.clicks import click_cells
+from point2mask.models.clicks import ClickDecoder, click_cells, click_distance
 from point2mask.models.geometry import Geometry
 
 BRANCHED = [replace(config, click_layers=3) for config in (tiny(), TINY_MASK2FORMER, TINY_MASKDINO)]
@@ -149,3 +150,37 @@ def test_a_click_lies_in_a_cell_of_its_image(size, part, spanning):
     assert (cells * geometry.finest).max() == 2
     if not spanning:
         assert cells[0, 0, int(y) // 8, int(x) // 8] == 2
+
+
+@given(
+    size=st.tuples(st.integers(8, 64), st.integers(8, 96)),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=20, deadline=None)
+def test_it_begins_at_the_nearest_click(size, seed):
+    """Before anything is learned things have what is nearest to them, as NumPy finds it."""
+    height, width = size
+    generator = np.random.default_rng(seed)
+    clicks = [(0, [(x, y) for x, y in generator.random((2, 2)) * (width, height)]) for _ in "abc"]
+    geometry = Geometry.of(torch.tensor([size]), torch.zeros(1, 3, 64, 96))
+    xy, category = tensors([clicks], 4, 3)
+    distance = click_distance(xy, geometry)
+    assert not distance[0, 3].any()
+    rows, columns = -(-height // 8), -(-width // 8)
+    y, x = np.mgrid[:rows, :columns] * 8 + 4
+    for k, (_, points) in enumerate(clicks):
+        nearest = np.min([np.hypot(x - px, y - py) for px, py in points], 0)
+        got = distance[0, k, :rows, :columns]
+        np.testing.assert_allclose(got, nearest / np.sqrt(height * width), rtol=1e-6)
+
+    decoder = ClickDecoder(tiny(click_layers=2)).double()
+    for layer in (decoder.last, decoder.layers[0].decode.attention):
+        torch.nn.init.zeros_(layer.mask_weight)
+    memory = torch.zeros(1, geometry.mask_cells, 32, dtype=torch.float64)
+    logits = decoder(memory, memory, geometry, xy, category)
+    inside = geometry.finest[0]
+    for layer in logits[:, 0]:
+        assert torch.equal(layer.argmax(0)[inside], distance[0, :3].argmin(0)[inside])
+    category[0, 1] = 4  # stuff is as likely everywhere
+    alone = decoder(memory, memory, geometry, xy, category)[-1, 0, 1]
+    assert not alone[inside].any()

@@ -7,6 +7,8 @@ from point2mask.models.config import PointNetworkConfig
 from point2mask.models.geometry import Geometry
 from point2mask.models.mask_decoder import PADDING_LOGIT, MaskDecoderLayer, MaskDrawing
 
+RATE = 10.0  # that a logit falls by over the side of a square of the image's area
+
 
 class ClickLayer(nn.Module):
     """A layer of the mask decoders, after which a query has also read what its mask covers."""
@@ -18,14 +20,17 @@ class ClickLayer(nn.Module):
         self.gather_norm = nn.LayerNorm(width)
 
     def forward(
-        self, query: Tensor, memory: Tensor, geometry: Geometry, clicked: Tensor
+        self, query: Tensor, memory: Tensor, geometry: Geometry, prior: Tensor, clicked: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """New queries ``[B, K, d]`` and logits ``[B, K, h, w]``; arguments as for
-        :class:`ClickDecoder`."""
+        """New queries ``[B, K, d]`` and logits ``[B, K, h, w]``.
+
+        ``prior``, of the logits' shape, is added to them; ``clicked``, bool ``[B, K]``, are the
+        targets that have a click.
+        """
         # Targets without a click are nobody's rivals. An image without clicks has none but those.
         hidden = ~clicked & clicked.any(1, keepdim=True)
         query, mask = self.decode(query, memory, geometry, True, hidden)
-        logits = among(mask, clicked)
+        logits = among(mask + prior, clicked)
         share = logits.softmax(1) * geometry.finest[:, None]
         covered = means(share.flatten(2), memory)
         return self.gather_norm(query + self.gather(covered)), logits
@@ -38,12 +43,17 @@ class ClickDecoder(nn.Module):
     the class; the mean of the cells' positions is added before every layer. Queries attend to each
     other, to the memory, and gather what the masks of the layer cover (learned distances of
     point-supervised panoptic segmentation: Li et al., ECCV 2024, of which there is no code).
+
+    It begins at the nearest click: things lose with the distance from theirs, stuff does not, each
+    class at a rate that is learned.
     """
 
     def __init__(self, config: PointNetworkConfig) -> None:
         super().__init__()
         sizes = (config.width, config.heads)
         self.category = nn.Embedding(config.num_classes, config.width)
+        things = torch.arange(config.num_classes) < config.num_things
+        self.rate = nn.Parameter(things.to(torch.get_default_dtype()))  # in units of RATE
         self.layers = nn.ModuleList(
             ClickLayer(*sizes, config.feedforward) for _ in range(config.click_layers - 1)
         )
@@ -71,15 +81,17 @@ class ClickDecoder(nn.Module):
             )
         cells = click_cells(xy, category, geometry).to(memory.dtype)
         clicked = cells.any(-1)
+        rate = RATE * self.rate[category.clamp(min=0)][..., None, None]
+        prior = -rate * click_distance(xy, geometry).to(memory.dtype)
         place = means(cells, position)
         query = means(cells, memory) + self.category(category.clamp(min=0))
         placed = memory + position
         logits = []
         for layer in self.layers:
-            query, mask = layer(query + place, placed, geometry, clicked)
+            query, mask = layer(query + place, placed, geometry, prior, clicked)
             logits.append(mask)
         scores = self.last.scores(query + place, placed)
-        logits.append(among(self.last.draw(scores, geometry), clicked))
+        logits.append(among(self.last.draw(scores, geometry) + prior, clicked))
         return torch.stack(logits)
 
 
@@ -89,14 +101,36 @@ def click_cells(xy: Tensor, category: Tensor, geometry: Geometry) -> Tensor:
     Clicks outside their image are none. Arguments as for :class:`ClickDecoder`.
     """
     rows, columns = geometry.shapes[0]
-    size = torch.tensor(geometry.sizes, device=xy.device).flip(1)[:, None, None]
-    is_click = ((xy >= 0) & (xy < size)).all(-1) & (category >= 0)[..., None]
-    extent = geometry.extent[:, 0, None, None]
-    x, y = (xy * (extent / size)).long().unbind(-1)
+    inside, place = in_cells(xy, geometry)
+    is_click = inside & (category >= 0)[..., None]
+    x, y = place.long().unbind(-1)
     # Counts: integers, whose sum is the same in any order.
     cell = torch.where(is_click, y * columns + x, rows * columns)
     counts = torch.zeros(*category.shape, rows * columns + 1, device=xy.device)
     return counts.scatter_add_(2, cell, torch.ones_like(cell, dtype=counts.dtype))[..., :-1]
+
+
+def click_distance(xy: Tensor, geometry: Geometry) -> Tensor:
+    """From the centre of every cell to the nearest click of every target, ``[B, K, h, w]``.
+
+    In sides of a square of the image's area; 0 for targets without a click. Arguments as for
+    :class:`ClickDecoder`.
+    """
+    rows, columns = geometry.shapes[0]
+    inside, place = in_cells(xy, geometry)
+    x, y = place[..., None, None, :].unbind(-1)
+    down = torch.arange(rows, device=xy.device)[:, None] + 0.5 - y
+    across = torch.arange(columns, device=xy.device) + 0.5 - x
+    squared = (down**2 + across**2).masked_fill(~inside[..., None, None], torch.inf).amin(2)
+    side = geometry.extent[:, 0].prod(-1)[:, None, None, None]
+    return torch.where(squared.isfinite(), squared, 0.0).div(side).sqrt()
+
+
+def in_cells(xy: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Which clicks ``[B, K, P]`` lie in their image, and where, (x, y) in cells of 8 pixels."""
+    size = torch.tensor(geometry.sizes, device=xy.device).flip(1)[:, None, None]
+    inside = ((xy >= 0) & (xy < size)).all(-1)
+    return inside, xy * (geometry.extent[:, 0, None, None] / size)
 
 
 def means(weights: Tensor, memory: Tensor) -> Tensor:
