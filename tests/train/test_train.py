@@ -102,10 +102,10 @@ def test_a_run_with_a_click_branch_goes_on_to_the_same_bits(root, tmp_path):
         network=replace(config.network, click_layers=2),
         supervision=SupervisionConfig(pseudo_masks=learned, transport_warmup=1),
     )
-    whole = train(config, tmp_path / "whole", cpu=True)
+    whole = train(config, tmp_path / "whole", device="cpu")
     assert set(config.loss.of_clicks) <= whole["losses"].keys()
-    train(with_schedule(config, epochs=1), tmp_path / "parts", cpu=True)
-    train(config, tmp_path / "parts", cpu=True, resume=True)
+    train(with_schedule(config, epochs=1), tmp_path / "parts", device="cpu")
+    train(config, tmp_path / "parts", device="cpu", resume=True)
     states = [load_trained(tmp_path / run).network.state_dict() for run in ("whole", "parts")]
     assert any(name.startswith("click_decoder.") for name in states[0])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -1,6 +1,7 @@
 """The click branch: to which of an image's clicked targets every cell belongs."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from point2mask.models.config import PointNetworkConfig
@@ -81,8 +82,9 @@ class ClickDecoder(nn.Module):
             )
         cells = click_cells(xy, category, geometry).to(memory.dtype)
         clicked = cells.any(-1)
-        rate = RATE * self.rate[category.clamp(min=0)][..., None, None]
-        prior = -rate * click_distance(xy, geometry).to(memory.dtype)
+        # Not self.rate[category], whose gradient adds up in no fixed order.
+        rate = F.embedding(category.clamp(min=0), self.rate[:, None])[..., None]
+        prior = -RATE * rate * click_distance(xy, geometry).to(memory.dtype)
         place = means(cells, position)
         query = means(cells, memory) + self.category(category.clamp(min=0))
         placed = memory + position
