@@ -1,5 +1,6 @@
 """From the masks of a network to a panoptic map: the published merge."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ from point2mask.models.geometry import Geometry
 from point2mask.models.precision import at_least_float32
 
 VOID = 0  # id of pixels of no segment
-_CHUNK = 16  # masks that are at full resolution, as floats, at a time
+# Masks that are at full resolution, as floats, at a time: so many, and of so many pixels together.
+_CHUNK, _CHUNK_PIXELS = 16, 2**26
 
 
 class MergedSegment(NamedTuple):
@@ -74,8 +76,7 @@ def predict(
             )
             best_class = None
             if semantics is not None:
-                classes = geometry.image_to_pixels(b, semantics[b])
-                best_class = resize(classes[None], *size)[0].argmax(0)
+                best_class = _best_class(semantics[b], geometry, b, size)
             predictions.append(PanopticPrediction(segment_map, segments, best_class))
     return predictions
 
@@ -91,23 +92,38 @@ def _merge_image(
     """The merge of one image's masks, a few at full resolution at a time."""
     if candidates.weight is not None:
         return _share_out(candidates, candidates.weight, geometry, image, size, num_things, config)
-    masks, class_score, labels = (x[image] for x in candidates[:3])
-    kept_masks, kept_scores, kept_labels = [masks.new_zeros(0, *size, dtype=torch.bool)], [], []
-    for part in range(0, len(masks), _CHUNK):
-        chosen = slice(part, part + _CHUNK)
+    _, class_score, labels = (x[image] for x in candidates[:3])
+    kept_masks: list[Tensor] = []
+    kept_scores, kept_labels = [class_score[:0]], [labels[:0]]
+    for chosen in _parts(len(labels), size):
         full = _full_size(candidates, geometry, image, chosen, size)
         inside, score = score_masks(full, class_score[chosen], config)
         keep = score >= _quality(labels[chosen], num_things, config)
-        kept_masks.append(inside[keep])
+        kept_masks += inside[keep]
         kept_scores.append(score[keep])
         kept_labels.append(labels[chosen][keep])
-    return merge_masks(
-        torch.cat(kept_masks),
-        torch.cat(kept_scores),
-        torch.cat(kept_labels),
-        num_things,
-        config,
+    return _paint(
+        kept_masks, size, torch.cat(kept_scores), torch.cat(kept_labels), num_things, config
     )
+
+
+def _parts(masks: int, size: tuple[int, int]) -> Iterator[slice]:
+    """Which masks are at their full size at a time."""
+    step = min(_CHUNK, max(1, _CHUNK_PIXELS // (size[0] * size[1])))
+    return (slice(first, first + step) for first in range(0, masks, step))
+
+
+def _best_class(semantics: Tensor, geometry: Geometry, image: int, size: tuple[int, int]) -> Tensor:
+    """The class of the largest value at every pixel of the original size, int64 ``[H, W]``."""
+    best = semantics.new_full(size, -torch.inf)
+    owner = torch.zeros(size, dtype=torch.int64, device=semantics.device)
+    for chosen in _parts(len(semantics), size):
+        pixels = geometry.image_to_pixels(image, semantics[chosen])
+        full = resize(pixels[None], *size)[0]
+        top, index = full.max(0)
+        owner = torch.where(top > best, index + chosen.start, owner)
+        best = torch.maximum(top, best)
+    return owner
 
 
 def _full_size(
@@ -142,25 +158,32 @@ def _share_out(
     good = score >= _quality(label, num_things, config)
     best = torch.zeros(size, dtype=score.dtype, device=score.device)
     owner = torch.full(size, -1, device=score.device)
-    inside = []
-    for part in range(0, len(score), _CHUNK):
-        chosen = slice(part, part + _CHUNK)
+    inside = torch.zeros(size, dtype=torch.bool, device=score.device)  # of its owner's mask
+    whole = torch.zeros_like(label)
+    for chosen in _parts(len(score), size):
         full = _full_size(candidates, geometry, image, chosen, size)
-        inside.append(full >= config.mask_threshold)
-        claim = full * (weight[image, chosen] * good[chosen])[:, None, None]
-        top, index = claim.max(0)
-        owner = torch.where(top > best, index + part, owner)
+        own = full >= config.mask_threshold
+        whole[chosen] = own.sum((1, 2))
+        top, index = (full * (weight[image, chosen] * good[chosen])[:, None, None]).max(0)
+        better = top > best
+        owner = torch.where(better, index + chosen.start, owner)
+        inside = torch.where(better, own.gather(0, index[None])[0], inside)
         best = torch.maximum(top, best)
-    own = torch.cat(inside)
-    won = owner == torch.arange(len(own), device=owner.device)[:, None, None]
-    area, whole, kept = (x.sum((1, 2)) for x in (won, own, won & own))
+    area, kept = (_count(owner[pixels], len(score)) for pixels in (owner >= 0, inside))
     taken = torch.where(label < num_things, config.overlap_things, config.overlap_stuff)
     good &= (kept > 0) & (area >= (1 - taken) * whole)
-    ids = torch.where(good, good.cumsum(0), VOID)
-    segment_map = (ids[:, None, None] * (won & own)).sum(0, dtype=torch.int32)
+    ids = torch.where(good, good.cumsum(0), VOID).int()
+    segment_map = torch.where(inside, ids[owner.clamp(min=0)], VOID)
     columns = (ids[good], label[good], score[good], kept[good])
     table = zip(*(column.tolist() for column in columns), strict=True)
     return _one_segment_of_stuff(segment_map, [MergedSegment(*row) for row in table], num_things)
+
+
+def _count(numbers: Tensor, count: int) -> Tensor:
+    """How often each of ``range(count)`` is there."""
+    return torch.zeros(count, dtype=torch.int64, device=numbers.device).index_add_(
+        0, numbers, torch.ones_like(numbers)
+    )
 
 
 def score_masks(masks: Tensor, class_score: Tensor, config: MergeConfig) -> tuple[Tensor, Tensor]:
@@ -197,18 +220,32 @@ def merge_masks(
     Returns:
         The map, int32 ``[H, W]`` with ids from 1 and 0 where no segment is, and its segments.
     """
-    config = config or MergeConfig()
-    segment_map = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
-    good = (scores >= _quality(labels, num_things, config)) & masks.flatten(1).any(1)
-    masks, scores, labels = masks[good], scores[good], labels[good]
-    if not len(scores):
-        return segment_map, ()
+    size = masks.shape[1], masks.shape[2]
+    return _paint(list(masks), size, scores, labels, num_things, config or MergeConfig())
+
+
+def _paint(
+    masks: Sequence[Tensor],
+    size: tuple[int, int],
+    scores: Tensor,
+    labels: Tensor,
+    num_things: int,
+    config: MergeConfig,
+) -> tuple[Tensor, tuple[MergedSegment, ...]]:
+    """As :func:`merge_masks`, of bool ``[H, W]`` masks that need not lie together."""
+    segment_map = torch.zeros(size, dtype=torch.int32, device=scores.device)
     order = scores.argsort(descending=True, stable=True)
-    masks, scores, labels = masks[order], scores[order], labels[order]
+    order = order[scores[order] >= _quality(labels[order], num_things, config)]
+    if not len(order):
+        return segment_map, ()
+    sorted_masks = [masks[k] for k in order.tolist()]
+    scores, labels = scores[order], labels[order]
     overlap = torch.where(labels < num_things, config.overlap_things, config.overlap_stuff)
-    count = torch.zeros((), dtype=torch.int32, device=masks.device)
+    count = torch.zeros((), dtype=torch.int32, device=segment_map.device)
     ids, areas = [], []
-    for mask, limit in zip(masks, overlap, strict=True):  # nothing in here waits for the device
+    for mask, limit in zip(
+        sorted_masks, overlap, strict=True
+    ):  # nothing in here waits for the device
         new = mask & (segment_map == VOID)
         area, total = new.sum(), mask.sum()
         accepted = ((total - area) / total <= limit) & (area > 0)
