@@ -76,6 +76,25 @@ Array<std::int32_t> merge_regions_numpy(const py::object& regions_in, std::int64
   return labels;
 }
 
+Array<std::int32_t> watershed_numpy(const Array<float>& edge, const py::object& markers_in) {
+  constexpr auto kName = "watershed";
+  const auto markers = integers(kName, "markers", markers_in);
+  check_shape(kName, "edge", edge, {{"H"}, {"W"}});
+  const std::int64_t height = edge.shape(0), width = edge.shape(1);
+  check_shape(kName, "markers", markers, {{"H", height}, {"W", width}});
+  auto labels = new_array<std::int32_t>({height, width});
+  const Watershed w{.edge = edge.data(),
+                    .markers = markers.data(),
+                    .height = height,
+                    .width = width,
+                    .labels = labels.mutable_data()};
+  {
+    const py::gil_scoped_release release;
+    watershed(w);
+  }
+  return labels;
+}
+
 } // namespace
 
 void bind_regions(py::module_& m) {
@@ -84,6 +103,7 @@ void bind_regions(py::module_& m) {
   m.def("merge_regions", &merge_regions_numpy, py::arg("regions"), py::arg("region_count"),
         py::arg("edge"), py::arg("bins"), py::arg("bin_counts"), py::arg("weights"),
         py::arg("seeds"), py::arg("reach"), py::arg("size_exponent") = 0.05);
+  m.def("watershed", &watershed_numpy, py::arg("edge"), py::arg("markers"));
 }
 
 } // namespace point2mask::bindings

@@ -96,3 +96,13 @@ def sinkhorn(
         initial_potential: ``[B, K]`` in units of cost; zeros if None.
         method: ``sinkhorn``, or ``newton`` where both marginals are constraints.
     """
+
+def watershed(edge: ArrayLike, markers: ArrayLike) -> NDArray[np.int32]:
+    """Labels ``[H, W]`` flooded from markers over the 4-connected grid, over low edges first.
+
+    As scikit-image 0.26 does it, ties included. -1 everywhere if there is no marker.
+
+    Args:
+        edge: float32 ``[H, W]``, not NaN.
+        markers: int32 ``[H, W]``, labels from 0 to start from, -1 elsewhere.
+    """

@@ -1,4 +1,5 @@
-// merge_regions and histogram_gradient without Python: runs under sanitizers in milliseconds.
+// merge_regions, histogram_gradient and watershed without Python: runs under sanitizers in
+// milliseconds.
 
 #include <algorithm>
 #include <cmath>
@@ -7,6 +8,7 @@
 #include <limits>
 #include <random>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "point2mask/regions.hpp"
@@ -140,10 +142,40 @@ int gradients() {
   return failed;
 }
 
+std::vector<std::int32_t> flooded(std::int64_t height, std::int64_t width,
+                                  const std::vector<float>& edge,
+                                  const std::vector<std::int32_t>& markers) {
+  std::vector<std::int32_t> labels(edge.size());
+  point2mask::watershed({.edge = edge.data(),
+                         .markers = markers.data(),
+                         .height = height,
+                         .width = width,
+                         .labels = labels.data()});
+  return labels;
+}
+
+int floods() {
+  using Labels = std::vector<std::int32_t>;
+  int failed = 0;
+  // Over the wall of 2 only once both sides are full; 7, from the left, was there first.
+  failed += flooded(1, 6, {0, 1, 2, 1, 0, 0}, {7, -1, -1, -1, -1, 3}) != Labels{7, 7, 7, 3, 3, 3};
+  failed += flooded(2, 2, {0, 0, 0, 0}, {-1, -1, -1, -1}) != Labels(4, -1);
+  failed += !flooded(0, 3, {}, {}).empty() || !flooded(3, 0, {}, {}).empty();
+  for (const auto& [edge, marker] : {std::pair{NAN, 0}, {0.0F, -2}}) {
+    try {
+      flooded(1, 1, {edge}, {marker});
+      ++failed;
+    } catch (const std::invalid_argument&) {
+      continue;
+    }
+  }
+  return failed;
+}
+
 } // namespace
 
 int main() {
-  int failed = edge_cases() + gradients();
+  int failed = edge_cases() + gradients() + floods();
   for (unsigned seed = 0; seed < 5; ++seed) failed += random_picture(seed);
   std::printf("%d failed\n", failed);
   return failed;

@@ -25,7 +25,11 @@ def digests() -> dict[str, str]:
         for name, run in CASES.items()
         for dtype in DTYPES
     }
-    return found | {"histogram_gradient": _histogram_gradient(), "merge_regions": _merge_regions()}
+    return found | {
+        "histogram_gradient": _histogram_gradient(),
+        "merge_regions": _merge_regions(),
+        "watershed": _watershed(),
+    }
 
 
 def with_gradients(
@@ -180,6 +184,12 @@ def transport_plan(dtype: torch.dtype) -> list[torch.Tensor]:
         plan = ops.transport_plan(cost, potential, demand, 0.05, relaxation)
         found += with_gradients(plan, [cost, potential, demand])
     return [*found, ops.transport_labels(cost, potential, demand)]
+
+
+def _watershed() -> str:
+    markers = np.full((40, 57), -1, np.int32)
+    markers[3::9, 4::11] = np.arange(25).reshape(5, 5)
+    return digest([engine.watershed(smooth(29, 40, 57).numpy(), markers)])
 
 
 def _histogram_gradient() -> str:

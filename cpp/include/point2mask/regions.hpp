@@ -47,4 +47,18 @@ struct RegionMerge {
 // Throws std::invalid_argument for values out of range and for seeds of two targets in one region.
 void merge_regions(const RegionMerge& m);
 
+// Flooding from markers over the 4-connected grid, over low edges first. A pixel is reached at the
+// highest edge of the way, and takes the label of the neighbour that reaches it first: at the
+// lowest level, then the earliest. Neighbours are entered above, left, right and below. As
+// scikit-image 0.26 does it, ties included.
+struct Watershed {
+  const float* edge;           // [H, W] not NaN
+  const std::int32_t* markers; // [H, W] labels >= 0 to start from, else -1
+  std::int64_t height, width;  // at most 2^31 - 1 pixels
+  std::int32_t* labels;        // [H, W]; -1 everywhere if there is no marker at all
+};
+
+// Throws std::invalid_argument for values out of range.
+void watershed(const Watershed& w);
+
 } // namespace point2mask

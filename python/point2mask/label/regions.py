@@ -41,15 +41,11 @@ def merge(scene: Scene) -> NDArray[np.int32]:
 @shared_with_masks
 def watershed(scene: Scene) -> NDArray[np.int32]:
     """Flooding from the clicks: a pixel goes to the target that it reaches over the lowest edge."""
-    from skimage.segmentation import watershed as flood
-
-    return np.asarray(flood(scene.edge, scene.markers() + 1), dtype=np.int32) - 1
+    return engine.watershed(scene.edge, scene.markers())
 
 
 def superpixels(scene: Scene) -> NDArray[np.int32]:
     """Regions ``int32 [h, w]`` from 0: basins of the edge strength, each marker one of its own."""
-    from skimage.segmentation import watershed as flood
-
     markers = scene.markers()
     basins = scene.picture.once(_basins)
     targets = len(scene.seeds)
@@ -59,7 +55,7 @@ def superpixels(scene: Scene) -> NDArray[np.int32]:
     present[start] = 1
     present[0] = 0
     start = np.cumsum(present, dtype=np.int32)[start]
-    return np.asarray(flood(scene.edge, start), dtype=np.int32) - 1
+    return engine.watershed(scene.edge, start - 1)
 
 
 def _appearance(picture: Picture) -> tuple[NDArray[np.int32], tuple[int, int]]:

@@ -10,6 +10,7 @@ from point2mask.ops.reference.pairs import boundary_loss, lab_affinity_loss, nei
 from point2mask.ops.reference.regions import histogram_gradient, merge_regions
 from point2mask.ops.reference.transport import sinkhorn, transport_labels, transport_plan
 from point2mask.ops.reference.tree import spanning_tree, tree_filter
+from point2mask.ops.reference.watershed import watershed
 
 __all__ = [
     "boundary_loss",
@@ -25,4 +26,5 @@ __all__ = [
     "transport_labels",
     "transport_plan",
     "tree_filter",
+    "watershed",
 ]
