@@ -13,6 +13,7 @@ from point2mask.data.targets import PointTarget
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
 SWATCH, LEGEND_ROW = 14, 22  # pixels
+TINTED = 2**20  # pixels at a time: floating point has a multiple of the picture's bytes
 
 
 def overlay(
@@ -47,9 +48,13 @@ def overlay(
     labels = segment_labels(segment_map, [segment.id for segment in segments])
     colors = segment_colors(segments, categories)
     table = np.array([BLACK, *colors.values()], np.float32)
-    tint = np.float32(opacity) * (labels > 0)[:, :, None].astype(np.float32)
-    result = image + tint * (table[labels] - image)
-    result = np.round(result).astype(np.uint8)
+    result = np.empty_like(image)
+    step = max(1, TINTED // image.shape[1])
+    for top in range(0, image.shape[0], step):
+        rows = slice(top, top + step)
+        tint = np.float32(opacity) * (labels[rows] > 0)[:, :, None].astype(np.float32)
+        tinted = image[rows] + tint * (table[labels[rows]] - image[rows])
+        result[rows] = np.round(tinted)
     result[contours(labels)] = WHITE
     for target in points or ():
         color = colors.get(target.id, categories[target.category_id].color)
