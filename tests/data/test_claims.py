@@ -32,6 +32,19 @@ def test_own_files_are_replaced_and_others_are_not(tmp_path):
     claim(out, "shapes", ["d"])
 
 
+def test_what_a_killed_run_had_begun_is_removed(tmp_path):
+    claim(tmp_path / "out")
+    begun = [tmp_path / "out" / name for name in ("a/b", "a", "", "mine")]
+    for folder in begun:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f".{'0f' * 8}.tmp").write_bytes(b"half")
+        (folder / ".backup.tmp").write_bytes(b"mine")
+    claim(tmp_path / "out")
+    left = [folder for folder in begun if (folder / f".{'0f' * 8}.tmp").exists()]
+    assert left == [tmp_path / "out/mine"]  # is not of the command
+    assert all((folder / ".backup.tmp").exists() for folder in begun)
+
+
 def test_links_are_not_written_through(tmp_path):
     (tmp_path / "photos").mkdir()
     out = tmp_path / "out"

@@ -49,3 +49,7 @@ def test_arrays_in_place_of_tensors_are_named(name):
             function(**arguments | {tensor: np.ones((2, 1000))})
         said = f"{name}: {tensor} must be a torch.Tensor, got numpy.ndarray; torch.from_numpy makes"
         assert str(error.value) == f"{said} one"
+        with pytest.raises(
+            TypeError, match=f"{name}: {tensor} must be a torch.Tensor, got builtins"
+        ):
+            function(**arguments | {tensor: None})

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import write_bytes
+from point2mask.data.files import remove_temporaries, write_bytes
 from point2mask.data.json_files import read_json
 
 MARK, LOCK = ".point2mask.json", ".point2mask.lock"
@@ -23,6 +23,8 @@ Mark = dict[str, list[str]]  # names in the folder, by the command that makes th
 @contextmanager
 def claimed(folder: Path, command: str, names: Iterable[str]) -> Iterator[None]:
     """Names in a folder that only this run of a command writes to meanwhile.
+
+    What a killed run has begun to write there is removed.
 
     Args:
         folder: made if need be.
@@ -44,7 +46,11 @@ def claimed(folder: Path, command: str, names: Iterable[str]) -> Iterator[None]:
                 f"{folder}: another run is at work in this folder; wait until it has ended, or "
                 "choose another folder"
             ) from error
-        _note(folder, command, sorted(set(names)))
+        names = sorted(set(names))
+        _note(folder, command, names)
+        remove_temporaries(folder, deep=False)
+        for name in names:
+            remove_temporaries(folder / name)
         yield
 
 

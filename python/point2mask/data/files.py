@@ -22,8 +22,6 @@ MAX_IN_MEMORY = 2**24  # bytes of a file that is written to a store; larger ones
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w ()+,=@&~.-]*(?:/[A-Za-z0-9_][\w ()+,=@&~.-]*)*")
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-
-
 MAX_PART, MAX_NAME = 255, 4000  # bytes between separators, and characters of all
 
 
@@ -136,15 +134,17 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{secrets.token_hex(8)}.tmp")
 
 
-def remove_temporaries(root: Path) -> None:
+def remove_temporaries(root: Path, deep: bool = True) -> None:
     """Removes the files that killed processes left half-written in a folder and those below it.
 
-    Nobody may be writing there.
+    Nobody may be writing there. Without ``deep`` folders below it stay as they are.
     """
     for folder, _, names in os.walk(root):
         for name in names:
             if _TEMPORARY.fullmatch(name):
                 Path(folder, name).unlink(missing_ok=True)
+        if not deep:
+            return
 
 
 @contextmanager

@@ -127,11 +127,14 @@ def takes_tensors(function: Callable[Arguments, Result]) -> Callable[Arguments, 
     parameters = signature(function).parameters
     tensors = [Tensor in (p.annotation, *get_args(p.annotation)) for p in parameters.values()]
     checked = {name for name, is_tensor in zip(parameters, tensors, strict=True) if is_tensor}
+    optional = {name for name in checked if type(None) in get_args(parameters[name].annotation)}
 
     @wraps(function)
     def checking(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
-            if name in checked and not (value is None or isinstance(value, Tensor)):
+            if name in checked and not isinstance(value, Tensor):
+                if value is None and name in optional:
+                    continue
                 kind = f"{type(value).__module__}.{type(value).__qualname__}"
                 hint = "; torch.from_numpy makes one" if kind == "numpy.ndarray" else ""
                 raise TypeError(
