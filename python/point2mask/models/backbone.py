@@ -13,7 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from point2mask.models.config import MASK_LEVELS, MASK_STRIDE, STRIDES, BackboneConfig
 from point2mask.models.geometry import Geometry, cells
 from point2mask.models.swin import PATCH, pad_before_rolling, resize_bias_tables
-from point2mask.models.weights import check_loaded, efficientnet_lite0, read_weights
+from point2mask.models.weights import (
+    cached_weights,
+    check_loaded,
+    efficientnet_lite0,
+    read_weights,
+)
 from point2mask.ranges import did_you_mean
 
 _STRIDES = STRIDES[:MASK_LEVELS]
@@ -176,6 +181,7 @@ def _build(
     config: BackboneConfig, wanted: tuple[int, ...], published: bool
 ) -> tuple[Any, tuple[float, ...], tuple[float, ...]]:
     """timm's feature extractor with the weights asked for, and the mean and std they expect."""
+    import timm
 
     options: dict[str, Any] = {
         "features_only": True,
@@ -192,14 +198,16 @@ def _build(
     state: dict[str, Tensor] = {}
     if config.pretrained not in ("none", "hub", "package"):
         state = read_weights(config.pretrained)
-    elif config.pretrained == "hub" and swin and published and config.window is not None:
-        state = _create(config, {"pretrained": True}).state_dict()
+    elif config.pretrained == "hub":
+        state = cached_weights(config.name)
+        if not state and swin and published and config.window is not None:
+            state = timm.create_model(config.name, pretrained=True).state_dict()
     if state:
         if swin and published and config.window is not None:
             state = resize_bias_tables(state, config.window)
         options["pretrained_cfg_overlay"] = {"state_dict": state}
     try:
-        body = _create(config, options)
+        body: Any = timm.create_model(config.name, **options)
         strides = body.feature_info.reduction()
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -215,28 +223,10 @@ def _build(
         state = efficientnet_lite0()
         body.load_state_dict({name: state[name] for name in body.state_dict()})
         return body, (127 / 255,) * 3, (128 / 255,) * 3
-    if state:
+    if state and config.pretrained != "hub":
         check_loaded(body, state, config.pretrained)
     source = body.pretrained_cfg
     return body, tuple(source["mean"]), tuple(source["std"])
-
-
-def _create(config: BackboneConfig, options: dict[str, Any]) -> Any:
-    """timm's network; if its weights cannot be downloaded, the error says how to come by them."""
-    import timm
-    from timm.models import get_pretrained_cfg
-
-    try:
-        return timm.create_model(config.name, **options)
-    except OSError as error:
-        known = get_pretrained_cfg(config.name)
-        if config.pretrained != "hub" or known is None or not known.hf_hub_id:
-            raise
-        raise ConnectionError(
-            f"the weights of {config.name} are not here and cannot be downloaded: fetch "
-            f"https://huggingface.co/{known.hf_hub_id}/resolve/main/model.safetensors on another "
-            "machine and give the file as network.backbone.pretrained=FILE"
-        ) from error
 
 
 def _inside(parameter: str, module: str) -> bool:

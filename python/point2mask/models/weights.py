@@ -1,11 +1,16 @@
-"""Pretrained backbones that need no hub: files, and the weights that a Python package carries."""
+"""Pretrained backbones: files, what a Python package carries, and what the hub's cache holds."""
 
 import re
+import ssl
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 
 import torch
 from torch import Tensor, nn
+
+_PATIENCE = 10.0  # seconds for the hub to answer
 
 # Blocks per stage of EfficientNet-B0, whose layout Lite0 keeps.
 _REPEATS = (1, 2, 2, 3, 3, 4, 1)
@@ -66,6 +71,50 @@ def lite0_name(name: str) -> str:
         stage += 1
     modules = _EXPANDING_BLOCK if stage else _DEPTHWISE_BLOCK
     return f"blocks.{stage}.{index}.{modules[module]}.{tensor}"
+
+
+def cached_weights(name: str) -> dict[str, Tensor]:
+    """timm's weights of a network from the hub's cache; none where it is not there.
+
+    Raises:
+        ConnectionError: they are not, and the hub cannot be reached either; says what to fetch.
+            The hub's own client would ask for minutes.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from timm.models import get_pretrained_cfg
+
+    known = get_pretrained_cfg(name)
+    if known is None or not known.hf_hub_id:
+        return {}
+    for file in ("model.safetensors", "pytorch_model.bin"):
+        path = try_to_load_from_cache(known.hf_hub_id, file)
+        if isinstance(path, str):
+            return read_weights(path)
+    if not _hub_answers():
+        raise ConnectionError(
+            f"the weights of {name} are not here and cannot be downloaded: fetch "
+            f"https://huggingface.co/{known.hf_hub_id}/resolve/main/model.safetensors on another "
+            "machine and give the file as network.backbone.pretrained=FILE"
+        )
+    return {}
+
+
+def _hub_answers() -> bool:
+    """Whether the hub can be reached; one request, through the environment's proxies."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=_PATIENCE).close()
+    except HTTPError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, ssl.SSLError)  # of which its client may know more
+    except OSError:
+        return False
+    return True
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
