@@ -6,7 +6,8 @@ Folders: so many pictures of 64 x 48 pixels (names of one file), each with five 
 the start of the server until it answers, the list of pictures, the page until its first picture is
 shown, and a click's way to the disk. Picture: 4000 x 3000 pixels with 20 targets of one click each;
 a changed click and its masks over HTTP, and in Chromium from a click to the frame after the one in
-which its masks are painted.
+which its masks are painted. What ends in ``_cpu`` is processor time of the server, in the mean,
+which other programs hardly change; that of the start is until the list of pictures is sent.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from annotate_page import NoBrowserError, Server, chromium, opened, place, served, wait_for_masks
-from bench_annotate import CATEGORIES, WATCH, summary
+from bench_annotate import CATEGORIES, WATCH, cpu_seconds, summary
 from rich.console import Console
 from rich.table import Table
 from suite.report import machine
@@ -56,19 +57,20 @@ def many(count: int, changes: int, browser: Any | None) -> dict[str, Any]:
         folder = Path(name)
         make_many(folder, count)
         start = time.perf_counter()
-        with served(folder) as (url, _), closing(Server(url)) as server:
+        with served(folder) as (url, process), closing(Server(url)) as server:
             result["start"] = 1e3 * (time.perf_counter() - start)
             start = time.perf_counter()
             state = server.ask("GET", "/api/state")
             result["list"] = 1e3 * (time.perf_counter() - start)
             result["list_bytes"] = len(state)
+            result["start_cpu"] = 1e3 * cpu_seconds(process.pid)
             if browser is not None:
                 start = time.perf_counter()
                 with opened(browser, url) as page:
                     page.locator("#title", has_text=" — ").wait_for()
                     result["page"] = 1e3 * (time.perf_counter() - start)
             clicks = json.loads(server.ask("GET", "/api/images/0"))
-            taken = []
+            taken, before = [], cpu_seconds(process.pid)
             for turn in range(changes + WARM_UP):
                 clicks["segments_info"][0]["points"] = [[1.5 + turn % 40, 2.5]]
                 body = {
@@ -79,6 +81,7 @@ def many(count: int, changes: int, browser: Any | None) -> dict[str, Any]:
                 server.ask("PUT", "/api/images/0/marks", body)
                 taken.append(1e3 * (time.perf_counter() - start))
             result["save"] = summary(taken[WARM_UP:])
+            result["save_cpu"] = 1e3 * (cpu_seconds(process.pid) - before) / len(taken)
     return result
 
 
@@ -96,7 +99,7 @@ def large(changes: int, browser: Any | None) -> dict[str, Any]:
         clicks = [PointTarget(k + 1, 1 + k % 2 if k < 2 else 1, (at,)) for k, at in enumerate(grid)]
         labels = PointLabels(CATEGORIES, [(ImageRecord(1, "0.jpg", height, width), clicks)])
         write_points(folder / "points.json", labels)
-        with served(folder) as (url, _), closing(Server(url)) as server:
+        with served(folder) as (url, process), closing(Server(url)) as server:
             state = json.loads(server.ask("GET", "/api/images/0"))
             targets = state["segments_info"]
             start = time.perf_counter()
@@ -105,7 +108,7 @@ def large(changes: int, browser: Any | None) -> dict[str, Any]:
             start = time.perf_counter()
             result["picture_bytes"] = len(server.ask("GET", "/api/images/0/picture"))
             result["picture"] = 1e3 * (time.perf_counter() - start)
-            taken = []
+            taken, before = [], cpu_seconds(process.pid)
             for turn in range(changes + WARM_UP):
                 x, y = grid[0]
                 targets[0]["points"] = [[x + float(rng.integers(-99, 99)), y]]
@@ -113,6 +116,7 @@ def large(changes: int, browser: Any | None) -> dict[str, Any]:
                 masks = server.change(targets, state["revision"] + turn, "merge")
                 taken.append(1e3 * (time.perf_counter() - start))
             result["http"], result["mask_bytes"] = summary(taken[WARM_UP:]), len(masks)
+            result["http_cpu"] = 1e3 * (cpu_seconds(process.pid) - before) / len(taken)
             if browser is not None:
                 with opened(browser, url) as page:
                     page.locator("#latency", has_text="masks in").wait_for()

@@ -6,8 +6,8 @@ Twelve street scenes of Penn-Fudan with up to five pedestrians, N clicks a segme
 points sample` says, and the commands of docs/first_hour.md, each in a process of its own whose
 seconds are counted, of the clock and of the processors. What the network finds is scored on the
 twelve photos themselves, of which it knows the clicks alone, and on the data set's thirty test
-pictures. OUT gets twelve_photos.json and a picture of the photos beside their masks. A step whose
-folder is there is not done again, so that an interrupted run goes on.
+pictures. OUT gets twelve_photos.json and a picture of the first photos and their masks. What was
+done is not done again, so that an interrupted run goes on.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from suite.report import machine
 
@@ -28,7 +27,7 @@ from point2mask.data.files import write_json
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "penn_fudan"
 PHOTOS, MOST_SEGMENTS = 12, 6  # the background is one
-COLUMNS, SIDE = 4, 240  # photos in a row of the picture, and the height of each
+COLUMNS, SIDE = 4, 240  # photos in the picture, and the height of each in pixels
 
 
 class Steps:
@@ -75,20 +74,17 @@ def choose(data: Path, out: Path) -> None:
 
 
 def sheet(folders: list[Path], path: Path) -> None:
-    """The overlays of several results, one row of pictures under the other, in one picture."""
-    names = sorted(p.name for p in (folders[0] / "overlays").iterdir())
-    rows = []
-    for start in range(0, len(names), COLUMNS):
-        for folder in folders:
-            pictures = []
-            for name in names[start : start + COLUMNS]:
-                picture = Image.open(folder / "overlays" / name).convert("RGB")
-                picture.thumbnail((SIDE * 4 // 3, SIDE))
-                frame = Image.new("RGB", (SIDE * 4 // 3, SIDE), "white")
-                frame.paste(picture, ((frame.width - picture.width) // 2, 0))
-                pictures.append(np.asarray(frame))
-            rows.append(np.hstack(pictures))
-    Image.fromarray(np.vstack(rows)).save(path, quality=80)
+    """The overlays of several results for the first photos by name, a row of pictures each."""
+    names = sorted(p.name for p in (folders[0] / "overlays").iterdir())[:COLUMNS]
+    frame = SIDE * 4 // 3, SIDE
+    whole = Image.new("RGB", (COLUMNS * frame[0], len(folders) * frame[1]), "white")
+    for row, folder in enumerate(folders):
+        for column, name in enumerate(names):
+            picture = Image.open(folder / "overlays" / name).convert("RGB")
+            picture.thumbnail(frame)
+            left = column * frame[0] + (frame[0] - picture.width) // 2
+            whole.paste(picture, (left, row * frame[1]))
+    whole.save(path, quality=80)
 
 
 def main() -> int:
