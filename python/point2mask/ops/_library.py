@@ -1,7 +1,7 @@
 """Loads ``torch.ops.point2mask`` and holds what every operator family shares."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib.util import find_spec
 from inspect import signature
@@ -111,6 +111,29 @@ def first_order_only(name: str) -> None:
         raise NotImplementedError(f"{name}: its gradient is not differentiable")
 
     torch.library.register_autograd(f"{NAMESPACE}::{name}_backward", refuse)
+
+
+def differentiable(
+    name: str, backward: Callable[..., Any], save: Callable[..., None], like: Sequence[int] = ()
+) -> None:
+    """Gives an operator a gradient that is not differentiated again.
+
+    Args:
+        name: of the operator; ``NAME_backward`` computes the gradient.
+        backward, save: as ``torch.library.register_autograd`` takes them.
+        like: places of the arguments of ``NAME_backward`` whose shapes its results have; none where
+            it has a shape function of its own.
+    """
+    if like:
+
+        @register_fake(f"{name}_backward")
+        def _(*arguments: Any) -> Any:
+            contiguous = torch.contiguous_format
+            made = [torch.empty_like(arguments[i], memory_format=contiguous) for i in like]
+            return tuple(made) if len(made) > 1 else made[0]
+
+    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=save)
+    first_order_only(name)
 
 
 def run_in_float32(name: str) -> None:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from point2mask.ops._library import (
-    NAMESPACE,
-    first_order_only,
+    differentiable,
     register_fake,
     run_in_float32,
     takes_tensors,
@@ -54,16 +53,6 @@ def _(value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor) -> Tensor:
     return value.new_empty((images, where.shape[1], heads, channels))
 
 
-@register_fake("deformable_attention_backward")
-def _(
-    grad_output: Tensor, value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    def like(x: Tensor) -> Tensor:
-        return torch.empty_like(x, memory_format=torch.contiguous_format)
-
-    return like(value), like(where), like(weight)
-
-
 def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
@@ -73,9 +62,4 @@ def _deformable_attention_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tens
     return *backward(grad, *ctx.saved_tensors), None
 
 
-torch.library.register_autograd(
-    f"{NAMESPACE}::deformable_attention",
-    _deformable_attention_backward,
-    setup_context=_save_inputs,
-)
-first_order_only("deformable_attention")
+differentiable("deformable_attention", _deformable_attention_backward, _save_inputs, like=(1, 2, 3))

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from point2mask.ops._library import (
-    NAMESPACE,
-    first_order_only,
+    differentiable,
     register_fake,
     run_in_float32,
     takes_tensors,
@@ -67,11 +66,6 @@ def _(edge_cost: Tensor, seeds: Tensor) -> Tensor:
     return edge_cost.new_empty((images, seeds.shape[1], height, width))
 
 
-@register_fake("geodesic_distance_backward")
-def _(grad_distance: Tensor, edge_cost: Tensor, distance: Tensor, seeds: Tensor) -> Tensor:
-    return torch.empty_like(edge_cost, memory_format=torch.contiguous_format)
-
-
 def _save_paths(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     edge_cost, seeds = inputs
     ctx.save_for_backward(edge_cost, output, seeds)
@@ -83,7 +77,4 @@ def _geodesic_distance_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return backward(grad, edge_cost, distance, seeds), None
 
 
-torch.library.register_autograd(
-    f"{NAMESPACE}::geodesic_distance", _geodesic_distance_backward, setup_context=_save_paths
-)
-first_order_only("geodesic_distance")
+differentiable("geodesic_distance", _geodesic_distance_backward, _save_paths, like=(1,))

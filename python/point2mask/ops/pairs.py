@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from point2mask.ops._library import (
-    NAMESPACE,
-    first_order_only,
+    differentiable,
     register_fake,
     run_in_float32,
     takes_tensors,
@@ -149,14 +148,6 @@ def _(boundary: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
     return boundary.new_empty((images,)), boundary.new_empty((images, 3), dtype=torch.int64)
 
 
-# Every backward takes the upstream gradient and the map, and returns a gradient like the map.
-for _name in ("neighbor_difference", "lab_affinity_loss", "boundary_loss"):
-
-    @register_fake(f"{_name}_backward")
-    def _(grad: Tensor, differentiated: Tensor, *arguments: Any) -> Tensor:
-        return torch.empty_like(differentiated, memory_format=torch.contiguous_format)
-
-
 def _save_difference(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     feature, _, ctx.norm = inputs
     ctx.save_for_backward(feature, output)
@@ -194,5 +185,4 @@ for _name, _backward, _save in (
     ("lab_affinity_loss", _lab_affinity_backward, _save_lab_affinity),
     ("boundary_loss", _boundary_backward, _save_boundary),
 ):
-    torch.library.register_autograd(f"{NAMESPACE}::{_name}", _backward, setup_context=_save)
-    first_order_only(_name)
+    differentiable(_name, _backward, _save, like=(1,))  # the map

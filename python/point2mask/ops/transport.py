@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import first_order_only, register_fake, run_in_float32, takes_tensors
+from point2mask.ops._library import differentiable, register_fake, run_in_float32, takes_tensors
 
 
 class Transport(NamedTuple):
@@ -186,76 +186,23 @@ def _check_cost(cost: Tensor) -> None:
     torch._check(cost.dim() == 3, lambda: f"cost must have shape [B, K, N], got {cost.shape}")
 
 
-def _fake_solution(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    _check_cost(cost)
-    images, targets, _ = cost.shape
-    return (
-        cost.new_empty((images, targets)),
-        cost.new_empty((images,), dtype=torch.int32),
-        cost.new_empty((images,)),
-    )
+for _name in ("sinkhorn", "sinkhorn_newton"):
 
-
-@register_fake("sinkhorn")
-def _(
-    cost: Tensor,
-    supply: Tensor,
-    demand: Tensor,
-    epsilon: float,
-    max_iterations: int,
-    tolerance: float,
-    supply_relaxation: float,
-    demand_relaxation: float,
-    initial_potential: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _fake_solution(cost)
-
-
-@register_fake("sinkhorn_newton")
-def _(
-    cost: Tensor,
-    supply: Tensor,
-    demand: Tensor,
-    epsilon: float,
-    max_iterations: int,
-    tolerance: float,
-    initial_potential: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _fake_solution(cost)
-
-
-@register_fake("sinkhorn_backward")
-def _(
-    grad_potential: Tensor,
-    cost: Tensor,
-    supply: Tensor,
-    demand: Tensor,
-    potential: Tensor,
-    epsilon: float,
-    supply_relaxation: float,
-    demand_relaxation: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return cost.new_empty(cost.shape), cost.new_empty(supply.shape), cost.new_empty(demand.shape)
+    @register_fake(_name)
+    def _(cost: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        _check_cost(cost)
+        images, targets, _ = cost.shape
+        return (
+            cost.new_empty((images, targets)),
+            cost.new_empty((images,), dtype=torch.int32),
+            cost.new_empty((images,)),
+        )
 
 
 @register_fake("transport_plan")
-def _(
-    cost: Tensor, potential: Tensor, demand: Tensor, epsilon: float, demand_relaxation: float
-) -> Tensor:
+def _(cost: Tensor, *others: Any) -> Tensor:
     _check_cost(cost)
     return cost.new_empty(cost.shape)
-
-
-@register_fake("transport_plan_backward")
-def _(
-    grad_plan: Tensor,
-    cost: Tensor,
-    potential: Tensor,
-    demand: Tensor,
-    epsilon: float,
-    demand_relaxation: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return cost.new_empty(cost.shape), cost.new_empty(potential.shape), cost.new_empty(demand.shape)
 
 
 @register_fake("transport_labels")
@@ -317,16 +264,10 @@ def _plan_backward(ctx: Any, grad_plan: Tensor) -> tuple[Tensor | None, ...]:
     return *grads, None, None
 
 
-torch.library.register_autograd(
-    "point2mask::sinkhorn", _sinkhorn_backward, setup_context=_save_sinkhorn
-)
+differentiable("sinkhorn", _sinkhorn_backward, _save_sinkhorn, like=(1, 2, 3))
+differentiable("transport_plan", _plan_backward, _save_plan, like=(1, 2, 3))
 torch.library.register_autograd(
     "point2mask::sinkhorn_newton", _newton_backward, setup_context=_save_newton
 )
-torch.library.register_autograd(
-    "point2mask::transport_plan", _plan_backward, setup_context=_save_plan
-)
 for _name in ("sinkhorn", "sinkhorn_newton", "transport_plan", "transport_labels"):
     run_in_float32(_name)
-for _name in ("sinkhorn", "transport_plan"):
-    first_order_only(_name)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from point2mask.ops._library import (
     NAMESPACE,
-    first_order_only,
+    differentiable,
     register_fake,
     run_in_float32,
     takes_tensors,
@@ -127,9 +127,7 @@ def _(edge_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @register_fake("tree_filter")
-def _(
-    feature: Tensor, order: Tensor, parent: Tensor, similarity: Tensor, normalize: bool = True
-) -> Tensor:
+def _(feature: Tensor, *others: Any, **named: Any) -> Tensor:
     torch._check(
         feature.dim() == 3, lambda: f"feature must have shape [B, C, N], got {feature.shape}"
     )
@@ -137,15 +135,7 @@ def _(
 
 
 @register_fake("tree_filter_backward")
-def _(
-    grad_output: Tensor,
-    feature: Tensor | None,
-    output: Tensor | None,
-    order: Tensor,
-    parent: Tensor,
-    similarity: Tensor,
-    normalize: bool,
-) -> tuple[Tensor, Tensor]:
+def _(grad_output: Tensor, feature: Tensor | None, *others: Any) -> tuple[Tensor, Tensor]:
     images, _, pixels = grad_output.shape
     return (
         grad_output.new_empty(grad_output.shape),
@@ -185,9 +175,6 @@ def _tree_filter_backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None,
 torch.library.register_autograd(
     f"{NAMESPACE}::spanning_tree", _spanning_tree_backward, setup_context=_save_tree
 )
-torch.library.register_autograd(
-    f"{NAMESPACE}::tree_filter", _tree_filter_backward, setup_context=_save_filter
-)
+differentiable("tree_filter", _tree_filter_backward, _save_filter)
 for _name in ("spanning_tree", "tree_filter"):
     run_in_float32(_name)
-first_order_only("tree_filter")
