@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from networks import TINY_MASK2FORMER, TINY_MASKDINO, batch, shake, tiny
 
 from point2mask.models import make_network
-from point2mask.models.clicks import ClickDecoder, click_cells, click_distance
+from point2mask.models.clicks import RATE, ClickDecoder, click_counts
 from point2mask.models.geometry import Geometry
 
 BRANCHED = [replace(config, click_layers=3) for config in (tiny(), TINY_MASK2FORMER, TINY_MASKDINO)]
@@ -44,9 +43,18 @@ def encoded(network):
         return network.encode(*batch(SIZES, CANVAS))
 
 
+def distances(xy, canvas=CANVAS):
+    """From the middle of every cell to the nearest click, of targets whatever their order."""
+    y, x = torch.meshgrid(*(torch.arange(4, side, 8) for side in canvas), indexing="ij")
+    from_clicks = torch.hypot(x - xy[..., 0, None, None], y - xy[..., 1, None, None])
+    absent = (xy < 0).any(-1)[..., None, None]
+    return from_clicks.masked_fill(absent, 1e4).amin(2) / 100
+
+
 @torch.no_grad()
 def shares(network, encoded, xy, category):
-    return network.decode_clicks(encoded, xy, category).softmax(2)
+    distance = distances(xy, encoded.geometry.canvas)
+    return network.decode_clicks(encoded, xy, category, distance).softmax(2)
 
 
 def test_every_cell_is_shared_out_among_clicked_targets(network, encoded):
@@ -120,7 +128,7 @@ def test_no_target_or_click_is_refused(network, encoded):
     xy, category = tensors(CLICKS)
     for wrong in ((xy[:, :0], category[:, :0]), (xy[:, :, :0], category), (xy, category[:, :2])):
         with pytest.raises(ValueError, match=r"clicks must have xy \[B, K >= 1, P >= 1, 2\]"):
-            network.decode_clicks(encoded, *wrong)
+            network.decode_clicks(encoded, *wrong, distances(xy))
 
 
 def test_without_it_a_network_is_as_before(network):
@@ -133,7 +141,8 @@ def test_without_it_a_network_is_as_before(network):
     assert states[0].keys() == states[1].keys() - branch
     assert branch
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
-    assert make_network(plain).decode_clicks(None, None, None) is None
+    with pytest.raises(ValueError, match="clicks need a network with a click branch"):
+        make_network(plain).decode_clicks(None, None, None, None)
 
 
 @given(
@@ -145,42 +154,34 @@ def test_a_click_lies_in_a_cell_of_its_image(size, part, spanning):
     geometry = Geometry.of(torch.tensor([size]), torch.zeros(1, 3, 64, 96), spanning)
     x, y = (min(p * length, length - 1e-3) for p, length in zip(part, size[::-1], strict=True))
     xy, category = tensors([[(0, [(x, y), (x, y)])]], 1, 3)
-    cells = click_cells(xy, category, geometry).view(1, 1, 8, 12)
+    cells = click_counts(xy, category, geometry).view(1, 1, 8, 12)
     assert cells.sum() == cells.max() == 2
     assert (cells * geometry.finest).max() == 2
     if not spanning:
         assert cells[0, 0, int(y) // 8, int(x) // 8] == 2
 
 
-@given(
-    size=st.tuples(st.integers(8, 64), st.integers(8, 96)),
-    seed=st.integers(0, 1000),
-)
-@settings(max_examples=20, deadline=None)
-def test_it_begins_at_the_nearest_click(size, seed):
-    """Before anything is learned things have what is nearest to them, as NumPy finds it."""
-    height, width = size
-    generator = np.random.default_rng(seed)
-    clicks = [(0, [(x, y) for x, y in generator.random((2, 2)) * (width, height)]) for _ in "abc"]
-    geometry = Geometry.of(torch.tensor([size]), torch.zeros(1, 3, 64, 96))
-    xy, category = tensors([clicks], 4, 3)
-    distance = click_distance(xy, geometry)
-    assert not distance[0, 3].any()
-    rows, columns = -(-height // 8), -(-width // 8)
-    y, x = np.mgrid[:rows, :columns] * 8 + 4
-    for k, (_, points) in enumerate(clicks):
-        nearest = np.min([np.hypot(x - px, y - py) for px, py in points], 0)
-        got = distance[0, k, :rows, :columns]
-        np.testing.assert_allclose(got, nearest / np.sqrt(height * width), rtol=1e-6)
-
+def test_it_begins_at_the_nearest_click():
+    """Before anything is learned things have what their paths say, and stuff has no place."""
+    geometry = Geometry.of(torch.tensor(SIZES), torch.zeros(2, 3, *CANVAS))
+    xy, category = tensors(CLICKS)
+    distance = distances(xy)
     decoder = ClickDecoder(tiny(click_layers=2)).double()
     for layer in (decoder.last, decoder.layers[0].decode.attention):
         torch.nn.init.zeros_(layer.mask_weight)
-    memory = torch.zeros(1, geometry.mask_cells, 32, dtype=torch.float64)
-    logits = decoder(memory, memory, geometry, xy, category)
-    inside = geometry.finest[0]
-    for layer in logits[:, 0]:
-        assert torch.equal(layer.argmax(0)[inside], distance[0, :3].argmin(0)[inside])
-    category[0, 1] = 4  # stuff is as likely everywhere
-    alone = decoder(memory, memory, geometry, xy, category)[-1, 0, 1]
-    assert not alone[inside].any()
+    memory = torch.zeros(2, geometry.mask_cells, 32, dtype=torch.float64)
+    logits = decoder(memory, memory, geometry, xy, category, distance)
+    inside = geometry.finest
+    for layer in logits:
+        torch.testing.assert_close(layer[0, :2, inside[0]], -RATE * distance[0, :2, inside[0]])
+        assert not layer[0, 2, inside[0]].any()
+        assert not layer[1, 1, inside[1]].any()
+    assert decoder.rate.tolist() == [1, 1, 1, 0, 0]
+
+
+def test_the_rate_of_a_class_is_learned(network, encoded):
+    xy, category = tensors(CLICKS)
+    logits = network.decode_clicks(encoded, xy, category, distances(xy))
+    (gradient,) = torch.autograd.grad(logits.softmax(2)[:, :, 0].sum(), network.click_decoder.rate)
+    assert gradient[[0, 2, 4]].all()
+    assert not gradient[1]  # is not clicked

@@ -157,22 +157,26 @@ class PointNetwork(nn.Module, ABC):
         boundary, features = self.pseudo_mask_heads(encoded.mask_memory, position, encoded.geometry)
         return self.decode_semantics(encoded), boundary, features
 
-    def decode_clicks(self, encoded: Encoded, xy: Tensor, category: Tensor) -> Tensor | None:
-        """The partition of :class:`NetworkOutput` for clicks, None without a click branch.
+    def decode_clicks(
+        self, encoded: Encoded, xy: Tensor, category: Tensor, distance: Tensor
+    ) -> Tensor:
+        """The partition of :class:`NetworkOutput`, by the click branch.
 
         Args:
             encoded: of the batch.
             xy: float ``[B, K, P, 2]``, clicks (x, y) in pixels; negative ones are padding.
             category: int64 ``[B, K]``, class, -1 = padding.
+            distance: ``[B, K, h, w]``, cost of the cheapest path from a target's clicks, at
+                stride 8.
 
         Raises:
-            ValueError: there is no target or no click.
+            ValueError: there is no target or no click, or no click branch.
         """
         if self.click_decoder is None:
-            return None
+            raise ValueError("clicks need a network with a click branch: click_layers above 0")
         position = encoded.position[:, : encoded.geometry.mask_cells]
         logits: Tensor = self.click_decoder(
-            encoded.mask_memory, position, encoded.geometry, xy, category
+            encoded.mask_memory, position, encoded.geometry, xy, category, distance
         )
         return logits
 

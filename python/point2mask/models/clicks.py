@@ -8,7 +8,7 @@ from point2mask.models.config import PointNetworkConfig
 from point2mask.models.geometry import Geometry
 from point2mask.models.mask_decoder import PADDING_LOGIT, MaskDecoderLayer, MaskDrawing
 
-RATE = 10.0  # that a logit falls by over the side of a square of the image's area
+RATE = 10.0  # that a logit falls by over a path of cost 1, when training begins
 
 
 class ClickLayer(nn.Module):
@@ -45,8 +45,8 @@ class ClickDecoder(nn.Module):
     other, to the memory, and gather what the masks of the layer cover (learned distances of
     point-supervised panoptic segmentation: Li et al., ECCV 2024, of which there is no code).
 
-    It begins at the nearest click: things lose with the distance from theirs, stuff does not, each
-    class at a rate that is learned.
+    It begins at the nearest click: things lose with the cost of the way from theirs, stuff does
+    not, each class at a rate that is learned. So what is learned is what the paths do not know.
     """
 
     def __init__(self, config: PointNetworkConfig) -> None:
@@ -61,7 +61,13 @@ class ClickDecoder(nn.Module):
         self.last = MaskDrawing(*sizes, "sigmoid")
 
     def forward(
-        self, memory: Tensor, position: Tensor, geometry: Geometry, xy: Tensor, category: Tensor
+        self,
+        memory: Tensor,
+        position: Tensor,
+        geometry: Geometry,
+        xy: Tensor,
+        category: Tensor,
+        distance: Tensor,
     ) -> Tensor:
         """Logits ``[L, B, K, h, w]`` of every layer, for a softmax over the targets.
 
@@ -71,6 +77,7 @@ class ClickDecoder(nn.Module):
             geometry: of the batch.
             xy: float ``[B, K, P, 2]``, clicks (x, y) in pixels; negative ones are padding.
             category: int64 ``[B, K]``, class, -1 = padding.
+            distance: ``[B, K, h, w]``, cost of the cheapest path from a target's clicks.
 
         Raises:
             ValueError: there is no target or no click to be one's.
@@ -80,11 +87,11 @@ class ClickDecoder(nn.Module):
                 "clicks must have xy [B, K >= 1, P >= 1, 2] and category [B, K], got "
                 f"{[*xy.shape]} and {[*category.shape]}"
             )
-        cells = click_cells(xy, category, geometry).to(memory.dtype)
+        cells = click_counts(xy, category, geometry).to(memory.dtype)
         clicked = cells.any(-1)
         # Not self.rate[category], whose gradient adds up in no fixed order.
         rate = F.embedding(category.clamp(min=0), self.rate[:, None])[..., None]
-        prior = -RATE * rate * click_distance(xy, geometry).to(memory.dtype)
+        prior = -RATE * rate * distance.to(memory.dtype)
         place = means(cells, position)
         query = means(cells, memory) + self.category(category.clamp(min=0))
         placed = memory + position
@@ -97,42 +104,25 @@ class ClickDecoder(nn.Module):
         return torch.stack(logits)
 
 
-def click_cells(xy: Tensor, category: Tensor, geometry: Geometry) -> Tensor:
-    """How many clicks of every target lie in every cell of 8 pixels, float32 ``[B, K, h·w]``.
+def click_cells(xy: Tensor, category: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
+    """Column, row and whether it is one, of the cell of 8 pixels of every click, ``[B, K, P]``.
 
     Clicks outside their image are none. Arguments as for :class:`ClickDecoder`.
     """
+    size = torch.tensor(geometry.sizes, device=xy.device).flip(1)[:, None, None]
+    is_click = ((xy >= 0) & (xy < size)).all(-1) & (category >= 0)[..., None]
+    x, y = (xy * (geometry.extent[:, 0, None, None] / size)).long().unbind(-1)
+    return x, y, is_click
+
+
+def click_counts(xy: Tensor, category: Tensor, geometry: Geometry) -> Tensor:
+    """How many clicks of every target lie in every cell, float32 ``[B, K, h·w]``."""
     rows, columns = geometry.shapes[0]
-    inside, place = in_cells(xy, geometry)
-    is_click = inside & (category >= 0)[..., None]
-    x, y = place.long().unbind(-1)
+    x, y, is_click = click_cells(xy, category, geometry)
     # Counts: integers, whose sum is the same in any order.
     cell = torch.where(is_click, y * columns + x, rows * columns)
     counts = torch.zeros(*category.shape, rows * columns + 1, device=xy.device)
     return counts.scatter_add_(2, cell, torch.ones_like(cell, dtype=counts.dtype))[..., :-1]
-
-
-def click_distance(xy: Tensor, geometry: Geometry) -> Tensor:
-    """From the centre of every cell to the nearest click of every target, ``[B, K, h, w]``.
-
-    In sides of a square of the image's area; 0 for targets without a click. Arguments as for
-    :class:`ClickDecoder`.
-    """
-    rows, columns = geometry.shapes[0]
-    inside, place = in_cells(xy, geometry)
-    x, y = place[..., None, None, :].unbind(-1)
-    down = torch.arange(rows, device=xy.device)[:, None] + 0.5 - y
-    across = torch.arange(columns, device=xy.device) + 0.5 - x
-    squared = (down**2 + across**2).masked_fill(~inside[..., None, None], torch.inf).amin(2)
-    side = geometry.extent[:, 0].prod(-1)[:, None, None, None]
-    return torch.where(squared.isfinite(), squared, 0.0).div(side).sqrt()
-
-
-def in_cells(xy: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """Which clicks ``[B, K, P]`` lie in their image, and where, (x, y) in cells of 8 pixels."""
-    size = torch.tensor(geometry.sizes, device=xy.device).flip(1)[:, None, None]
-    inside = ((xy >= 0) & (xy < size)).all(-1)
-    return inside, xy * (geometry.extent[:, 0, None, None] / size)
 
 
 def means(weights: Tensor, memory: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from point2mask.models import NetworkOutput, PointNetwork
 from point2mask.models.backbone import in_order, pad_to
+from point2mask.models.clicks import click_cells
 from point2mask.models.config import STRIDES
 from point2mask.models.geometry import cells
+from point2mask.models.precision import at_least_float32, full_precision
 from point2mask.pseudo_masks import (
     PseudoMaskOptions,
     PseudoMasks,
@@ -19,6 +21,7 @@ from point2mask.pseudo_masks import (
 )
 from point2mask.pseudo_masks.areas import network_areas
 from point2mask.pseudo_masks.batch import Batch
+from point2mask.pseudo_masks.cost import close_padding, edge_cost, target_cost
 from point2mask.pseudo_masks.points import PointBatch, class_presence
 from point2mask.pseudo_masks.refine import refine
 
@@ -43,9 +46,34 @@ class Grower:
 
     def heed(self, output: NetworkOutput, batch: Batch) -> NetworkOutput:
         """The output with the partition that the batch's clicks lead to, if there is a branch."""
+        if self.network.click_decoder is None:
+            return output
         points = batch.points.nonempty()
-        partition = self.network.decode_clicks(output.encoded, points.xy, points.category)
-        return output if partition is None else replace(output, partition=partition)
+        distance = self._distance(output, points)
+        decode = self.network.decode_clicks
+        partition = decode(output.encoded, points.xy, points.category, distance)
+        return replace(output, partition=partition)
+
+    @torch.no_grad()
+    def _distance(self, output: NetworkOutput, points: PointBatch) -> Tensor:
+        """Cost of the cheapest path from the targets' clicks, ``[B, K, h, w]``, at stride 8.
+
+        The paths of the pseudo-masks, on the grid of the maps themselves.
+        """
+        options, geometry = self.supervision.pseudo_masks, output.geometry
+        x, y, is_click = click_cells(points.xy, points.category, geometry)
+        with full_precision(output):
+            edges = edge_cost(
+                at_least_float32(output.semantics.logits[-1]).softmax(1),
+                at_least_float32(output.boundary_logits).sigmoid(),
+                at_least_float32(output.features),
+                semantic_weight=options.semantic_weight,
+                boundary_weight=options.boundary_weight,
+                feature_weight=options.feature_weight,
+                step_weight=options.step_weight,
+            )
+            seeds = torch.where(is_click, y * geometry.shapes[0][1] + x, -1).int()
+            return target_cost(close_padding(edges, geometry.finest), seeds)
 
     @torch.no_grad()
     def grow(
