@@ -35,7 +35,7 @@ from point2mask.data.files import write_json
 from point2mask.data.png import picture_size
 from point2mask.data.points import write_points
 from point2mask.data.records import Category, ImageRecord
-from point2mask.data.shapes import make_scene
+from point2mask.data.shapes import draw_shapes
 from point2mask.data.targets import PointLabels
 from point2mask.label import DEFAULT_ASSIGNER, PICTURE_ASSIGNERS
 
@@ -68,7 +68,7 @@ def make_folder(folder: Path, photo: Path, rng: np.random.Generator) -> None:
         if photo.is_file():
             shutil.copy(photo, folder / f"{number}.jpg")
         else:
-            write_rgb(folder / f"{number}.jpg", make_scene(0, (HEIGHT, WIDTH), things=20).image)
+            write_rgb(folder / f"{number}.jpg", draw_shapes(0, (HEIGHT, WIDTH), things=20).image)
     height, width = picture_size(folder / "0.jpg")
     assert (height, width) == (HEIGHT, WIDTH), f"{photo}: expected 640 x 480 pixels"
     clicks = [

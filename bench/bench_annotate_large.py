@@ -30,7 +30,7 @@ from point2mask.data import PointTarget, write_rgb
 from point2mask.data.files import write_json
 from point2mask.data.points import PointLabels, write_points
 from point2mask.data.records import ImageRecord
-from point2mask.data.shapes import make_scene
+from point2mask.data.shapes import draw_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE = 3000, 4000  # height and width of the picture
@@ -39,7 +39,7 @@ WARM_UP = 3
 
 def make_many(folder: Path, count: int) -> None:
     """A picture of many names, each with five clicks."""
-    write_rgb(folder / "000000.png", make_scene(0, (48, 64), things=4).image)
+    write_rgb(folder / "000000.png", draw_shapes(0, (48, 64), things=4).image)
     images = []
     clicks = [PointTarget(k + 1, 1, ((10.0 * k + 5.5, 20.5),)) for k in range(5)]
     for number in range(count):
@@ -92,7 +92,7 @@ def large(changes: int, browser: Any | None) -> dict[str, Any]:
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_rgb(folder / "0.jpg", make_scene(0, LARGE, things=20).image)
+        write_rgb(folder / "0.jpg", draw_shapes(0, LARGE, things=20).image)
         grid = [
             (width * (0.1 + 0.2 * (k % 5)), height * (0.125 + 0.25 * (k // 5))) for k in range(20)
         ]

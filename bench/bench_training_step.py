@@ -28,7 +28,7 @@ from rich.table import Table
 from step_stages import OPTIMIZER, STAGES, Stages
 
 from point2mask.data.files import write_json
-from point2mask.data.shapes import CATEGORIES, make_scene
+from point2mask.data.shapes import CATEGORIES, draw_shapes
 from point2mask.models.config import STRIDES, NetworkConfig
 from point2mask.pseudo_masks import PointBatch
 from point2mask.pseudo_masks.batch import Batch
@@ -47,7 +47,7 @@ def make_batch(network: NetworkConfig, count: int, size: tuple[int, int], things
     rng = np.random.default_rng(0)
     images, truths, points, index = [], [], [], 0
     while len(images) < count:
-        scene = make_scene(index, size)
+        scene = draw_shapes(index, size)
         index += 1
         kinds = [CATEGORIES[segment.category_id].isthing for segment in scene.segments]
         if abs(sum(kinds) - things) > 2:

@@ -10,7 +10,7 @@ from torch import Tensor
 from point2mask import ops
 from point2mask.data import PointTarget, Segment
 from point2mask.data.png import write_rgb
-from point2mask.data.shapes import CATEGORIES, make_scene
+from point2mask.data.shapes import CATEGORIES, draw_shapes
 from point2mask.pseudo_masks import PointBatch, PseudoMaskOptions, edge_cost, pseudo_masks
 from point2mask.visualize import overlay, side_by_side
 
@@ -47,7 +47,7 @@ def boundary_map(ids: NDArray[np.int32]) -> Tensor:
 
 
 def main() -> None:
-    scene = make_scene(INDEX, (128, 160), SEED, things=6, scale=1.6)
+    scene = draw_shapes(INDEX, (128, 160), SEED, things=6, scale=1.6)
     names = sorted({segment.category_id for segment in scene.segments})
     channel = {category: c for c, category in enumerate(names)}
     clicks = {s.id: _middle(scene.ids == s.id) for s in scene.segments}

@@ -17,7 +17,7 @@ import point2mask
 from point2mask import recipes
 from point2mask.cli import COMMANDS, build_parser, main
 from point2mask.data import read_panoptic, read_point_pngs, read_points, read_rgb, sample_points
-from point2mask.data.shapes import make_scene, write_shapes
+from point2mask.data.shapes import draw_shapes, write_shapes
 from point2mask.evaluation import panoptic_quality
 
 
@@ -33,7 +33,7 @@ def test_shapes(tmp_path, capsys):
     assert capsys.readouterr().err == f"3 images in {tmp_path / 's'}\n"
     dataset = read_panoptic(tmp_path / "s" / "annotations" / "panoptic_train.json")
     assert len(dataset.images) == 2
-    expected = make_scene(1, (20, 30), seed=4).ids
+    expected = draw_shapes(1, (20, 30), seed=4).ids
     np.testing.assert_array_equal(dataset.segment_map(dataset.images[1]), expected)
     assert len(list((tmp_path / "s" / "images").rglob("*.png"))) == 3
 

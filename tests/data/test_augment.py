@@ -18,12 +18,12 @@ from point2mask.data.augment import (
     resize,
     target_size,
 )
-from point2mask.data.shapes import make_scene
+from point2mask.data.shapes import draw_shapes
 
 
 def scene_sample(index, clicks=1, size=(37, 52), truth=True):
     """A generated picture with random clicks in each of its segments."""
-    scene = make_scene(index, size)
+    scene = draw_shapes(index, size)
     rng = np.random.default_rng(index)
     labels = np.full(size, -1, np.int32)
     xy, target = [], []

@@ -5,20 +5,20 @@ import pytest
 
 from point2mask.data import DataError, read_panoptic, read_rgb
 from point2mask.data.drawing import OUTLINES
-from point2mask.data.shapes import CATEGORIES, MIN_PIXELS, make_scene, write_shapes
+from point2mask.data.shapes import CATEGORIES, MIN_PIXELS, draw_shapes, write_shapes
 
 
 @pytest.fixture(scope="module")
 def scenes():
-    return [make_scene(index) for index in range(40)]
+    return [draw_shapes(index) for index in range(40)]
 
 
 def test_same_arguments_same_bits(scenes):
-    again = make_scene(3)
+    again = draw_shapes(3)
     np.testing.assert_array_equal(again.image, scenes[3].image)
     np.testing.assert_array_equal(again.ids, scenes[3].ids)
     assert again.segments == scenes[3].segments
-    for other in (make_scene(3, seed=1), make_scene(3, split="val"), make_scene(4)):
+    for other in (draw_shapes(3, seed=1), draw_shapes(3, split="val"), draw_shapes(4)):
         assert (other.image != scenes[3].image).mean() > 0.5
 
 
@@ -60,7 +60,7 @@ def test_pictures_use_their_range(scenes):
 @pytest.mark.parametrize("size", [(16, 16), (17, 90), (301, 40)])
 def test_any_size(size):
     for index in range(5):
-        scene = make_scene(index, size)
+        scene = draw_shapes(index, size)
         assert scene.image.shape == (*size, 3)
         assert scene.ids.shape == size
         assert scene.segments
@@ -68,9 +68,9 @@ def test_any_size(size):
 
 def test_rejects_sizes_that_cannot_be():
     with pytest.raises(DataError, match="at least 16 pixels high and wide, got 90 x 15"):
-        make_scene(0, (15, 90))
+        draw_shapes(0, (15, 90))
     with pytest.raises(DataError, match="at most 16384 pixels a side"):
-        make_scene(0, (16, 20_000))
+        draw_shapes(0, (16, 20_000))
     with pytest.raises(DataError, match="split val of shapes needs at least 1 image, got 0"):
         write_shapes("unused", "val", 0)
 
@@ -95,7 +95,7 @@ def test_written_splits_are_the_scenes(tmp_path):
     dataset = read_panoptic(tmp_path / "annotations" / "panoptic_val.json")
     assert dataset == written
     for index, image in enumerate(dataset.images):
-        scene = make_scene(index, (32, 48), split="val")
+        scene = draw_shapes(index, (32, 48), split="val")
         np.testing.assert_array_equal(dataset.segment_map(image), scene.ids)
         picture = read_rgb(tmp_path / "images" / "val" / image.record.file_name, size=(32, 48))
         np.testing.assert_array_equal(picture, scene.image)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from point2mask.data import Category, ImageRecord, Segment, write_panoptic
-from point2mask.evaluation import MaskStatistics, image_mask_statistics, mask_quality
+from point2mask.evaluation import MaskSums, image_mask_statistics, mask_quality
 
 CATEGORIES = {
     1: Category(1, "cat", True, (1, 1, 1)),
@@ -56,7 +56,7 @@ def test_category_of_a_mask_does_not_matter_and_one_half_is_no_hit():
 
 def test_sums_add_and_files_agree(tmp_path):
     rng = np.random.default_rng(0)
-    total = MaskStatistics()
+    total = MaskSums()
     truth, prediction = [], []
     for i in range(20):
         maps = np.sort(rng.integers(1, 3, (2, 5, 7), dtype=np.int32), axis=2)

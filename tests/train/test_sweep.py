@@ -9,7 +9,7 @@ import runs
 from point2mask.checkpoint import checkpoints
 from point2mask.data import DataError
 from point2mask.train.config import load_config, save_config
-from point2mask.train.sweep import TABLES, Outcome, Trial, Variant, plan, rows, sweep, vary
+from point2mask.train.sweep import TABLES, Trial, TrialOutcome, Variant, plan, rows, sweep, vary
 from point2mask.train.train import train
 
 
@@ -179,9 +179,9 @@ def test_a_run_has_no_result_before_it_is_finished_again(config, tmp_path):
 def outcome(config, name, seed, things):
     trial = Trial(Variant(name, ()), seed, config.parent / f"{name}{seed}", (), load_config(config))
     if things is None:
-        return Outcome(trial, None, "broken")
+        return TrialOutcome(trial, None, "broken")
     quality = {"all": {"pq": 0.5}, "things": {"pq": things}, "stuff": {"pq": None}}
-    return Outcome(trial, {"quality": quality, "seconds": 1.0}, None)
+    return TrialOutcome(trial, {"quality": quality, "seconds": 1.0}, None)
 
 
 def test_figures_over_seeds(config):

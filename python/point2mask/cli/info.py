@@ -22,7 +22,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    facts, backends = gather(), operators()
+    facts, backends = environment(), operators()
     write_result(args.json, {**facts, "operators": backends})
     if args.json == PRINT:
         return 0
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def gather() -> dict[str, object]:
+def environment() -> dict[str, object]:
     """The facts, ready for JSON; imports torch."""
     import numpy as np
     import torch

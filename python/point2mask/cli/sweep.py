@@ -71,7 +71,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.train.sweep import TABLES, plan, rows, sweep, to_plain, vary
+    from point2mask.train.sweep import TABLES, plan, rows, sweep, sweep_to_plain, vary
 
     variants = TABLES[args.table] if args.table else vary(args.vary)
     trials = plan(args.recipe, args.overrides, variants, args.out, args.seeds)
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
     outcomes = sweep(trials, args.out, start, say)
     results = rows(outcomes)
-    write_result(args.json, to_plain(results))
+    write_result(args.json, sweep_to_plain(results))
     if args.json != PRINT:
         print_table(results)
     say(str(args.out / "sweep.json"))

@@ -8,11 +8,11 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
+from point2mask.data.json_files import Point
 
 NOBODY = 0  # the segment id of what belongs to no target
 MAX_RADIUS = 16_384  # pixels
 
-Point = tuple[float, float]
 Status = Literal["", "done", "review", "skip"]
 
 

@@ -105,7 +105,7 @@ class _Thing:
         return dx * cos + dy * sin, dy * cos - dx * sin
 
 
-def make_scene(
+def draw_shapes(
     index: int,
     size: tuple[int, int] = (128, 160),
     seed: int = 0,
@@ -173,7 +173,7 @@ def write_shapes(
 ) -> PanopticDataset:
     """Writes a split: ``images/SPLIT/*.png`` and ``annotations/panoptic_SPLIT.json`` with PNGs.
 
-    Other arguments as for :func:`make_scene`.
+    Other arguments as for :func:`draw_shapes`.
     """
     if count < 1:
         raise DataError(f"split {split} of shapes needs at least 1 image, got {count}")
@@ -181,7 +181,7 @@ def write_shapes(
 
     def items() -> Iterator[tuple[ImageRecord, NDArray[np.int32], tuple[Segment, ...]]]:
         for index in range(count):
-            scene = make_scene(index, size, seed, split, things, scale)
+            scene = draw_shapes(index, size, seed, split, things, scale)
             record = ImageRecord(index + 1, f"{index + 1:06}.png", *size)
             write_rgb(folder / "images" / split / record.file_name, scene.image)
             yield record, scene.ids, scene.segments

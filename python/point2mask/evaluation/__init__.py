@@ -4,7 +4,7 @@ from point2mask.evaluation.figures import category_figures, figures
 from point2mask.evaluation.mask_quality import (
     MaskQuality,
     MaskScore,
-    MaskStatistics,
+    MaskSums,
     image_mask_statistics,
     mask_quality,
 )
@@ -28,7 +28,7 @@ __all__ = [
     "CategoryQuality",
     "MaskQuality",
     "MaskScore",
-    "MaskStatistics",
+    "MaskSums",
     "PanopticQuality",
     "PanopticStatistics",
     "Quality",

@@ -33,15 +33,15 @@ class MaskQuality:
 
 
 @dataclass(frozen=True)
-class MaskStatistics:
+class MaskSums:
     """Sums over targets, of stuff and of things; sums of them are those of images together."""
 
     iou: tuple[float, float] = (0.0, 0.0)  # stuff, things
     hits: tuple[int, int] = (0, 0)
     targets: tuple[int, int] = (0, 0)
 
-    def __add__(self, other: "MaskStatistics") -> "MaskStatistics":
-        return MaskStatistics(
+    def __add__(self, other: "MaskSums") -> "MaskSums":
+        return MaskSums(
             (self.iou[0] + other.iou[0], self.iou[1] + other.iou[1]),
             (self.hits[0] + other.hits[0], self.hits[1] + other.hits[1]),
             (self.targets[0] + other.targets[0], self.targets[1] + other.targets[1]),
@@ -69,7 +69,7 @@ def mask_quality(
     """
     truth, predictions = open_pair(truth, predictions)
     return sum_over_images(
-        image_mask_statistics, MaskStatistics(), truth, predictions, workers, progress, on_broken
+        image_mask_statistics, MaskSums(), truth, predictions, workers, progress, on_broken
     ).quality()
 
 
@@ -79,7 +79,7 @@ def image_mask_statistics(
     prediction: NDArray[np.integer],
     prediction_segments: Sequence[Segment],
     categories: Mapping[int, Category],
-) -> MaskStatistics:
+) -> MaskSums:
     """Sums of one image; arguments as in :func:`point2mask.evaluation.image_statistics`.
 
     The mask of a segment is where the prediction has its id, whatever category it claims; a
@@ -95,14 +95,14 @@ def image_mask_statistics(
             intersection[true_id] = pixels
         for identity in {true_id, predicted_id}:
             union[identity] = union.get(identity, 0) + pixels
-    total = MaskStatistics()
+    total = MaskSums()
     for segment in truth_segments:
         if segment.iscrowd or segment.id not in union:
             continue
         common, either = intersection.get(segment.id, 0), union[segment.id]
         isthing = categories[segment.category_id].isthing
         one = (0, 1) if isthing else (1, 0)
-        total += MaskStatistics(
+        total += MaskSums(
             iou=(common / either * one[0], common / either * one[1]),
             hits=one if 2 * common > either else (0, 0),
             targets=one,

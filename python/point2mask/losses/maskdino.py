@@ -24,7 +24,7 @@ EPSILON = 1e-6  # in the denominators of the overlap of boxes
 PARTS = ("class", "box", "giou", "dice", "entropy")
 
 
-class Maps(NamedTuple):
+class MaskMaps(NamedTuple):
     """What masks of a batch are drawn from and compared with, S cells of 4 pixels an image."""
 
     features: list[Tensor]  # [d, S]
@@ -123,7 +123,7 @@ class MaskDINOLosses:
         return {name: loss / denoising.groups for name, loss in losses.items()}
 
     @torch.no_grad()
-    def cost(self, said: Predictions, targets: SegmentTargets, maps: Maps) -> Tensor:
+    def cost(self, said: Predictions, targets: SegmentTargets, maps: MaskMaps) -> Tensor:
         """Of every query for every target in every layer: ``[L, B, Q, M]``."""
         config = self.config
         box, aim = said.boxes[..., None, :], targets.boxes[:, None].to(said.boxes.dtype)
@@ -146,7 +146,7 @@ class MaskDINOLosses:
         self,
         said: Predictions,
         targets: SegmentTargets,
-        maps: Maps,
+        maps: MaskMaps,
         pairs: Pairs,
         real: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -174,14 +174,14 @@ class MaskDINOLosses:
         return {name: torch.stack(losses, 1) for name, losses in parts.items()}
 
     @staticmethod
-    def _maps(output: MaskDINOOutput, targets: SegmentTargets) -> Maps:
+    def _maps(output: MaskDINOOutput, targets: SegmentTargets) -> MaskMaps:
         features = at_least_float32(drawing_features(output.encoded))
         own, parts = [], []
         for map_, coverage in zip(features, targets.coverage, strict=True):
             h, w = coverage.shape[1:]
             own.append(map_[:, :h, :w].flatten(1))
             parts.append(coverage.flatten(1).to(map_.dtype))
-        return Maps(own, parts)
+        return MaskMaps(own, parts)
 
 
 def _full(said: Predictions) -> Predictions:

@@ -51,7 +51,7 @@ def seed_generators(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def gather(items: list[Any]) -> list[Any]:
+def of_all_processes(items: list[Any]) -> list[Any]:
     """The items of all processes."""
     from accelerate.utils import gather_object
 

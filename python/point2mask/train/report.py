@@ -12,7 +12,7 @@ from point2mask.evaluation import PanopticQuality, figures
 from point2mask.progress import Progress, bar, ignore
 
 
-class Report:
+class RunReport:
     """Reports of the main process; the other processes report nothing.
 
     On a terminal there is a bar with the time left; elsewhere a line every ``log_steps``.

@@ -8,7 +8,7 @@ from point2mask import checkpoint
 from point2mask.data.errors import DataError
 from point2mask.data.fields import parse, to_plain
 from point2mask.train.config import RunConfig, check_resumable
-from point2mask.train.launch import gather
+from point2mask.train.launch import of_all_processes
 
 if TYPE_CHECKING:
     from point2mask.train.train import Run
@@ -28,7 +28,7 @@ class RunCounters:
 def save(run: "Run") -> None:
     """A checkpoint of the present step, by all processes."""
     writer = checkpoint.Writer(run.out / "checkpoints", run.counters.step)
-    broken = gather(list(run.counters.broken.items()))
+    broken = of_all_processes(list(run.counters.broken.items()))
     if run.main:
         writer.start()
     run.accelerator.wait_for_everyone()

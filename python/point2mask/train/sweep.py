@@ -115,7 +115,7 @@ def plan(
     return trials
 
 
-class Outcome(NamedTuple):
+class TrialOutcome(NamedTuple):
     """What a run came to: its ``result.json``, or why there is none."""
 
     trial: Trial
@@ -129,13 +129,13 @@ Start = Callable[[Trial], str | None]
 
 def sweep(
     trials: Sequence[Trial], out: Path, start: Start, say: Callable[[str], None]
-) -> list[Outcome]:
+) -> list[TrialOutcome]:
     """Trains what is not finished, one run after the other, and keeps ``out`` up to date.
 
     A run that fails does not stop the others. After every run ``sweep.json`` has what is
     known so far.
     """
-    outcomes: list[Outcome] = []
+    outcomes: list[TrialOutcome] = []
     for number, trial in enumerate(trials, start=1):
         title = f"[{number}/{len(trials)}] {trial.variant.name}, seed {trial.seed}"
         result, error = None, None
@@ -153,8 +153,8 @@ def sweep(
             error = str(failure)
         if error is not None:
             say(f"{title}: failed: {error}")
-        outcomes.append(Outcome(trial, result, error))
-        write_json(out / "sweep.json", to_plain(rows(outcomes)))
+        outcomes.append(TrialOutcome(trial, result, error))
+        write_json(out / "sweep.json", sweep_to_plain(rows(outcomes)))
     return outcomes
 
 
@@ -178,11 +178,11 @@ class Row(NamedTuple):
     """What a variant came to."""
 
     variant: Variant
-    outcomes: list[Outcome]
+    outcomes: list[TrialOutcome]
     figures: dict[str, Figure]  # by the names of GROUPS
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[Row]:
+def rows(outcomes: Sequence[TrialOutcome]) -> list[Row]:
     """The outcomes by variant, in the order of their first runs."""
     table: list[Row] = []
     for variant in dict.fromkeys(outcome.trial.variant for outcome in outcomes):
@@ -202,7 +202,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     return table
 
 
-def to_plain(table: Sequence[Row]) -> dict[str, object]:
+def sweep_to_plain(table: Sequence[Row]) -> dict[str, object]:
     """What ``sweep.json`` has: all figures in [0, 1]."""
     return {"rows": [_row_to_plain(row) for row in table]}
 

@@ -26,10 +26,16 @@ from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
 from point2mask.train.config import RunConfig, save_config, unfinished_warm_ups
 from point2mask.train.errors import Stopped, TrainingError
-from point2mask.train.launch import gather, in_any, launch, mean_over_steps, seed_generators
+from point2mask.train.launch import (
+    in_any,
+    launch,
+    mean_over_steps,
+    of_all_processes,
+    seed_generators,
+)
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
 from point2mask.train.pictures import training_picture
-from point2mask.train.report import Report
+from point2mask.train.report import RunReport
 from point2mask.train.saving import RunCounters, save, take_up
 from point2mask.train.start import take_classes
 from point2mask.train.stopping import Stop, ignore_stop
@@ -127,7 +133,7 @@ class Run:
             self.validation = Validation(val, config.data.root, self.predictor, accelerator)
         self.last: tuple[Batch, Any] | None = None  # a batch and its pseudo-masks, for pictures
         self.losses: dict[str, float] = {}  # of the last line of the report
-        self.report: Report
+        self.report: RunReport
         self.stop = Stop()
 
     def alone(self) -> AbstractContextManager[None]:
@@ -148,7 +154,7 @@ class Run:
             # A run that goes on has no result until it is finished anew.
             (self.out / "result.json").unlink(missing_ok=True)
             save_config(self.out / "config.yaml", self.config)
-        self.report = Report(self.out, self.main, self.counters.step, self.total)
+        self.report = RunReport(self.out, self.main, self.counters.step, self.total)
         for reason in damaged:
             self.report.say(reason)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -222,7 +228,7 @@ class Run:
         """An epoch that changes nothing is no success, whatever may be left out."""
         counters = self.counters
         if not counters.learned:
-            broken = dict(gather(list(counters.broken.items())))
+            broken = dict(of_all_processes(list(counters.broken.items())))
             reasons = [f"; {len(broken)} cannot be read, as {reason}" for reason in broken.values()]
             raise TrainingError(
                 f"epoch {epoch}: nothing to learn from in any of {len(self.dataset)} images"
@@ -369,7 +375,7 @@ class Run:
     def _finish(self, quality: PanopticQuality | None) -> dict[str, Any]:
         """Writes ``result.json``."""
         counters = self.counters
-        broken = dict(gather(list(counters.broken.items())))
+        broken = dict(of_all_processes(list(counters.broken.items())))
         result: dict[str, Any] = {
             "steps": counters.step,
             "epochs": self.config.schedule.epochs,

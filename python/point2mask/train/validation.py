@@ -6,9 +6,9 @@ from point2mask.data.errors import DataError
 from point2mask.data.training import SourceConfig, read_source
 from point2mask.evaluation import PanopticQuality, PanopticStatistics
 from point2mask.predict import Predictor, evaluate
-from point2mask.train.launch import gather
+from point2mask.train.launch import of_all_processes
 from point2mask.train.pictures import prediction_picture
-from point2mask.train.report import Report
+from point2mask.train.report import RunReport
 
 
 class Validation:
@@ -35,7 +35,7 @@ class Validation:
         self._rank: int = accelerator.process_index
         self._processes: int = accelerator.num_processes
 
-    def quality(self, report: Report, limit: int | None = None) -> PanopticQuality:
+    def quality(self, report: RunReport, limit: int | None = None) -> PanopticQuality:
         """Of the first ``limit`` images; the network is in evaluation mode."""
         count = len(self._truth.images)
         count = count if limit is None else min(count, limit)
@@ -47,11 +47,11 @@ class Validation:
             report.progress("evaluation"),
         )
         total = PanopticStatistics.zero(self._truth.categories)
-        for part in gather([own]):
+        for part in of_all_processes([own]):
             total += part
         return total.quality()
 
-    def draw(self, report: Report, step: int, count: int) -> None:
+    def draw(self, report: RunReport, step: int, count: int) -> None:
         """Pictures of the first ``count`` predictions beside the truth."""
         for number, image in enumerate(self._truth.images[:count]):
             picture = prediction_picture(self._predictor, self._images_dir, self._truth, image)

@@ -12,8 +12,8 @@ import numpy as np
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
-from point2mask.data.formats.conversion import Labelled, LabelledPicture, Size, Split, list_files
-from point2mask.data.frames import FRAMES
+from point2mask.data.formats.conversion import Labelled, LabelledPicture, Split, list_files
+from point2mask.data.frames import FRAMES, Size
 from point2mask.data.png import read_wide_indices
 from point2mask.data.records import Category, Segment
 from point2mask.data.segments import segment_areas

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, show
-from point2mask.data.formats.coco_masks import Mask, Size, read_mask
+from point2mask.data.formats.coco_masks import Mask, read_mask
 from point2mask.data.formats.conversion import Labelled, LabelledPicture, Split
 from point2mask.data.formats.names import MissingPictureError, PictureNames
-from point2mask.data.frames import FRAMES
+from point2mask.data.frames import FRAMES, Size
 from point2mask.data.json_files import (
     MAX_SEGMENT_ID,
     CategoryId,

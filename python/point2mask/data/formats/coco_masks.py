@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import show
+from point2mask.data.frames import Size
 from point2mask.data.json_files import Pixels, decode
 from point2mask.data.report import Report
-
-Size = tuple[int, int]  # height and width in pixels
 
 MAX_CORNERS = 50_000  # in the polygons of an instance
 MAX_OUTLINE = 10_000_000  # pixels along all of its polygons

@@ -15,6 +15,7 @@ from point2mask.data.frames import (
     STORED,
     UPRIGHT,
     Frame,
+    Size,
     decide_frame,
     orientation,
     to_stored,
@@ -26,7 +27,6 @@ from point2mask.data.records import Category, ImageId, ImageRecord, Segment
 from point2mask.data.report import Report
 from point2mask.progress import Progress, counted, ignore
 
-Size = tuple[int, int]  # height and width in pixels
 Labelled = tuple[NDArray[np.int32], list[Segment]]
 
 

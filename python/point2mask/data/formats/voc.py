@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from point2mask.data.errors import DataError
 from point2mask.data.files import as_utf8, read_bounded, resolve_inside
 from point2mask.data.formats import sbd
-from point2mask.data.formats.conversion import Labelled, LabelledPicture, Size, Split
-from point2mask.data.frames import FRAMES
+from point2mask.data.formats.conversion import Labelled, LabelledPicture, Split
+from point2mask.data.frames import FRAMES, Size
 from point2mask.data.png import read_indices
 from point2mask.data.records import Category, Segment, default_color
 
