@@ -1,10 +1,11 @@
-"""Start-up time and memory of labelling long lists of clicks, up to the first picture.
+"""Start-up time and memory of commands that take long lists of clicks, up to the first picture.
 
-    python bench/long_lists.py [--json 118287] [--lines 1000000]
+    python bench/long_lists.py [--json 118287] [--lines 1000000] [--table 1000000]
 
-Every list is made up: a picture of 640 x 480 a line, seven targets of one click each. The time and
-the peak of memory are those of a process of its own that reads the list, checks it, prepares the
-folder of results and labels one picture.
+Every list is made up: a picture of 640 x 480 an entry, seven targets of one click each. The time
+and the peak of memory are those of a process of its own that reads the list, checks it, prepares
+the folder of results and comes to the first picture: to label it, to predict it (by a network that
+finds nothing), or to train on it. A list of one entry says what Python and imports take of it.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from itertools import count
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +30,10 @@ from point2mask.data import (
     write_rgb,
 )
 from point2mask.data.sequences import Mapped
-from point2mask.label import label_folder
 
 SIZE = (480, 640)
 TARGETS = 7
+CATEGORIES = {1: Category(1, "cat", True, (220, 20, 60))}
 
 
 class Enough(Exception):
@@ -49,20 +51,54 @@ def entry(index: int) -> tuple[ImageRecord, list[PointTarget]]:
     return record, targets
 
 
-def first_picture(folder: Path, points: Path) -> None:
-    start = time.perf_counter()
-    labels = read_points(points)
-    read = time.perf_counter()
+def label(folder: Path, points: Path) -> None:
+    from point2mask.label import label_folder
+
+    label_folder(folder, read_points(points), folder / f"label_{points.suffix[1:]}", progress=stop)
+
+
+def predict(folder: Path, points: Path) -> None:
+    import torch
+
+    from point2mask.predict import predict_folder
+
+    class FindsNothing:
+        categories = CATEGORIES
+        device = torch.device("cpu")
+        network = torch.nn.Identity()
+
+        def digest(self) -> str:
+            return ""
+
+        def predict_batch(self, pictures: list[np.ndarray]) -> list[tuple[np.ndarray, list]]:
+            return [(np.zeros(picture.shape[:2], np.int32), []) for picture in pictures]
+
+    records = Mapped(itemgetter(0), read_points(points).images)
+    out = folder / f"predict_{points.suffix[1:]}"
+    predict_folder(FindsNothing(), folder, records, out, progress=stop)
+
+
+def train(folder: Path, points: Path) -> None:
+    from point2mask.data.augment import AugmentConfig
+    from point2mask.data.training import DataConfig, SourceConfig, TrainingSet
+
+    config = DataConfig(train=SourceConfig(images=str(folder), points=str(points)))
+    TrainingSet(config, AugmentConfig(short_sides=(64,)))[0, 0]
+
+
+COMMANDS = {"label": label, "predict": predict, "train": train}
+
+
+def first_picture(command: str, folder: Path, points: Path) -> None:
     try:
-        label_folder(folder, labels, folder / f"out_{points.suffix[1:]}", progress=stop)
+        COMMANDS[command](folder, points)
     except Enough:
         pass
-    ready = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{points.name}: {len(labels.images)} pictures, {points.stat().st_size / 1e6:.0f} MB: read "
-        f"and checked in {read - start:.1f} s, at the first picture after {ready - start:.1f} s "
-        f"({time.process_time():.1f} s of CPU), {peak:.0f} MB at most"
+        f"{command} {points.name} of {points.stat().st_size / 1e6:.0f} MB: at the first picture "
+        f"after {time.process_time():.1f} s of processor time, {peak:.0f} MB at most",
+        flush=True,
     )
 
 
@@ -70,20 +106,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=int, default=118_287, metavar="N", help="entries as JSON")
     parser.add_argument("--lines", type=int, default=1_000_000, metavar="N", help="as JSON Lines")
-    parser.add_argument("--of", type=Path, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--table", type=int, default=1_000_000, metavar="N", help="as Parquet")
+    parser.add_argument("--commands", nargs="+", default=list(COMMANDS), choices=COMMANDS)
+    parser.add_argument("--of", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.of is not None:
-        first_picture(*args.of)
+        first_picture(args.of[0], *map(Path, args.of[1:]))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
         write_rgb(folder / entry(0)[0].file_name, noise)
-        for suffix, entries in ((".json", args.json), (".jsonl", args.lines)):
-            points = folder / f"points{suffix}"
-            categories = {1: Category(1, "cat", True, (220, 20, 60))}
-            write_points(points, PointLabels(categories, Mapped(entry, range(entries))))
-            subprocess.run([sys.executable, __file__, "--of", folder, points], check=True)
+        lists = ("json", args.json), ("jsonl", args.lines), ("parquet", args.table)
+        for suffix, entries in lists:
+            if not entries:
+                continue
+            points = folder / f"{entries}.{suffix}"
+            write_points(points, PointLabels(CATEGORIES, Mapped(entry, range(entries))))
+            for command in args.commands:
+                of = [sys.executable, __file__, "--of", command, folder, points]
+                subprocess.run(of, check=True)
+            points.unlink()
 
 
 if __name__ == "__main__":

@@ -16,12 +16,14 @@ from point2mask.data.errors import BrokenPictureError, DataError
 from point2mask.data.files import file_size, resolve_inside
 from point2mask.data.making import (
     ONE_PROCESS,
+    Known,
     Made,
     MadePicture,
     Outcome,
     Spreading,
-    make_pictures,
+    look_up,
     make_results,
+    put_pictures,
 )
 from point2mask.data.panoptic import PanopticDataset
 from point2mask.data.png import read_rgb
@@ -34,6 +36,7 @@ from point2mask.models.precision import Precision, mixed
 from point2mask.progress import Progress, ignore
 from point2mask.pseudo_masks import SupervisionConfig
 from point2mask.visualize import overlay
+from point2mask.workers import Stages
 
 Predicted = tuple[ImageRecord, NDArray[np.int32], list[Segment]]
 
@@ -143,62 +146,72 @@ def predict_folder(
     device = predictor.device
     settings = {"network": predictor.digest(), "batch": spreading.batch}
     making = Making("predict", version("point2mask"), settings, overlays)
-    # A network that goes to other processes goes from the CPU.
-    work = _Prediction(predictor, str(device), images_dir, ResultFolder(out), making)
-    if spreading.workers != 1 or spreading.cluster is not None:
-        predictor.network.cpu()
+    folder, categories = ResultFolder(out), predictor.categories
+    work = Stages(
+        partial(_read, images_dir, folder, making),
+        partial(_find, predictor, str(device)),
+        partial(_write, folder, making, categories),
+    )
+    if spreading.cluster is not None:
+        predictor.network.cpu()  # from where it goes to other machines
+    gpus = float(device.type == "cuda")
     return make_results(
-        out, making, predictor.categories, records, work, records, spreading, progress, on_broken
+        out, making, categories, records, work, records, spreading, progress, on_broken, gpus
     )
 
 
-@dataclass(frozen=True)
-class _Prediction:
-    """What a process does with a batch of pictures."""
+Picture = NDArray[np.uint8]
 
-    predictor: Predictor
-    device: str
-    images_dir: Path
-    folder: ResultFolder
-    making: Making
 
-    def __call__(self, records: Sequence[ImageRecord]) -> list[Outcome]:
-        paths = [resolve_inside(self.images_dir, record.file_name) for record in records]
-        sizes = [[file_size(path)] for path in paths]
-        return make_pictures(
-            self.folder,
-            self.making,
-            self.predictor.categories,
-            records,
-            sizes,
-            partial(self._make, records, paths),
-        )
+def _read(
+    images_dir: Path, folder: ResultFolder, making: Making, records: Sequence[ImageRecord]
+) -> tuple[Known, list[Picture | BrokenPictureError]]:
+    """The pictures of a batch, unless the results of all are there."""
+    paths = [resolve_inside(images_dir, record.file_name) for record in records]
+    known = look_up(folder, making, records, [[file_size(path)] for path in paths])
+    if known.all_there:
+        return known, []
+    pictures: list[Picture | BrokenPictureError] = []
+    for record, path in zip(records, paths, strict=True):
+        try:
+            pictures.append(read_rgb(path, (record.height, record.width), frame=record.frame))
+        except DataError as error:
+            pictures.append(BrokenPictureError(str(error)))
+    return known, pictures
 
-    def _make(
-        self, records: Sequence[ImageRecord], paths: Sequence[Path]
-    ) -> list[MadePicture | BrokenPictureError]:
-        pictures: list[NDArray[np.uint8] | BrokenPictureError] = []
-        for record, path in zip(records, paths, strict=True):
-            try:
-                size = record.height, record.width
-                pictures.append(read_rgb(path, size, frame=record.frame))
-            except DataError as error:
-                pictures.append(BrokenPictureError(str(error)))
-        self.predictor.network.to(self.device)
-        whole = [picture for picture in pictures if not isinstance(picture, DataError)]
-        found = iter(self.predictor.predict_batch(whole) if whole else ())
-        return [
-            picture if isinstance(picture, DataError) else self._made(picture, *next(found))
-            for picture in pictures
-        ]
 
-    def _made(
-        self, picture: NDArray[np.uint8], ids: NDArray[np.int32], segments: list[Segment]
-    ) -> MadePicture:
-        drawn = None
-        if self.making.overlays:
-            drawn = overlay(picture, ids, segments, self.predictor.categories)
-        return ids, segments, drawn
+def _find(
+    predictor: Predictor, device: str, read: tuple[Known, list[Picture | BrokenPictureError]]
+) -> tuple[Known, list[tuple[Picture, NDArray[np.int32], list[Segment]] | BrokenPictureError]]:
+    """The pictures with their maps and segments."""
+    known, pictures = read
+    predictor.network.to(device)
+    whole = [picture for picture in pictures if not isinstance(picture, DataError)]
+    found = iter(predictor.predict_batch(whole) if whole else ())
+    return known, [
+        picture if isinstance(picture, DataError) else (picture, *next(found))
+        for picture in pictures
+    ]
+
+
+def _write(
+    folder: ResultFolder,
+    making: Making,
+    categories: Mapping[int, Category],
+    found: tuple[
+        Known, list[tuple[Picture, NDArray[np.int32], list[Segment]] | BrokenPictureError]
+    ],
+) -> list[Outcome]:
+    known, maps = found
+    results: list[MadePicture | BrokenPictureError] = []
+    for item in maps:
+        if isinstance(item, DataError):
+            results.append(item)
+            continue
+        picture, ids, segments = item
+        drawn = overlay(picture, ids, segments, categories) if making.overlays else None
+        results.append((ids, segments, drawn))
+    return put_pictures(folder, categories, known, results)
 
 
 def evaluate(

@@ -3,7 +3,9 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,8 @@ from point2mask.cli.making import (
 )
 
 if TYPE_CHECKING:
+    from point2mask.data import ImageRecord
+    from point2mask.data.frames import Frame
     from point2mask.models import MergeConfig
 
 
@@ -75,8 +79,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "--annotations",
         type=place,
         metavar="JSON",
-        help="panoptic JSON whose images are wanted, and whose ids the result is to have; "
-        "--images is then its one folder (default: all pictures in --images)",
+        help="panoptic JSON, or point labels as JSON Lines or Parquet, whose images are wanted, "
+        "and whose ids the result is to have; --images is then its one folder (default: all "
+        "pictures in --images)",
     )
     add_frame(parser, "segments are wanted on")
     parser.add_argument(
@@ -109,9 +114,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.data import read_panoptic
     from point2mask.data.frames import STORED
-    from point2mask.data.panoptic import in_frame
     from point2mask.data.places import path_of
     from point2mask.data.sources import find_pictures
     from point2mask.hub import load_predictor
@@ -123,8 +126,7 @@ def run(args: argparse.Namespace) -> int:
         if len(args.images) > 1:
             raise UsageError("predict: with --annotations, --images is one folder; give one")
         folder = path_of(args.images[0])
-        annotations = in_frame(read_panoptic(args.annotations), args.frame)
-        records = [image.record for image in annotations.images]
+        records = _listed(args.annotations, args.frame)
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
     predictor = load_predictor(args.checkpoint, device_of(args), precision_of(args))
@@ -141,6 +143,20 @@ def run(args: argparse.Namespace) -> int:
     if not made.segments:
         print(f"point2mask: warning: {nothing_found(predictor.merge)}", file=sys.stderr)
     return 0
+
+
+def _listed(annotations: Path, frame: "Frame | None") -> "Sequence[ImageRecord]":
+    """The images of a file; those of long lists are read when they are asked for."""
+    from point2mask.data import read_panoptic, read_points
+    from point2mask.data.panoptic import in_frame
+    from point2mask.data.points import LONG_LISTS
+    from point2mask.data.sequences import Mapped
+    from point2mask.data.targets import labels_in_frame
+
+    if annotations.suffix in LONG_LISTS:
+        labels = labels_in_frame(read_points(annotations), frame)
+        return Mapped(itemgetter(0), labels.images)
+    return [image.record for image in in_frame(read_panoptic(annotations), frame).images]
 
 
 def nothing_found(merge: "MergeConfig") -> str:

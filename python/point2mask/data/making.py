@@ -27,9 +27,10 @@ from point2mask.data.results import (
     run_records,
 )
 from point2mask.progress import Progress, ignore
-from point2mask.workers import spread
+from point2mask.workers import Stages, spread, spread_around
 
 Task = TypeVar("Task")
+Work = Callable[[Sequence[Task]], "list[Outcome]"] | Stages[Sequence[Task], "list[Outcome]"]
 # Segment map [H, W], its segments, and the picture tinted by them [H, W, 3] if that is wanted.
 MadePicture = tuple[NDArray[np.integer], Sequence[Segment], NDArray[np.uint8] | None]
 
@@ -39,7 +40,8 @@ class Spreading:
     """Which pictures of a list are done, and by whom.
 
     Attributes:
-        workers: processes, None for one a CPU. The result does not depend on it.
+        workers: processes, None for one a CPU. The result does not depend on it. With a network,
+            which has a process of its own, they read and write.
         shard: the part of the list.
         resume: whether results that are there are gone on with, rather than an error.
         batch: pictures that are handed to a worker at once.
@@ -79,24 +81,40 @@ class Made:
     notes: dict[str, str] = field(default_factory=dict)  # about results, by names of images
 
 
-def make_pictures(
+@dataclass(frozen=True)
+class Known:
+    """A few pictures that go together, and what is there of their results.
+
+    Attributes:
+        records: the pictures.
+        signatures: of how they would be made.
+        there: segments of every picture that is there so, None for those that have to be made.
+    """
+
+    records: Sequence[ImageRecord]
+    signatures: Sequence[str]
+    there: Sequence[int | None]
+
+    @property
+    def all_there(self) -> bool:
+        """Otherwise all are made, so that they always keep each other company."""
+        return None not in self.there
+
+
+def look_up(
     folder: ResultFolder,
     making: Making,
-    categories: Mapping[int, Category],
     records: Sequence[ImageRecord],
     inputs: Sequence[Sequence[object]],
-    make: Callable[[], Sequence[MadePicture | BrokenPictureError]],
-) -> list[Outcome]:
-    """Makes the results of a few pictures that go together, unless all of them are there.
+) -> Known:
+    """What is there of a few pictures.
 
     Args:
         folder: of the results.
-        making: how.
-        categories: by id.
+        making: how they would be made.
         records: the pictures.
         inputs: plain values of each; where one of them is another than before, the result is made
             again.
-        make: does it, for all the pictures, so that they always keep each other company.
     """
     pairs = zip(records, inputs, strict=True)
     signatures = [making.signature(image_to_json(record), *values) for record, values in pairs]
@@ -104,10 +122,22 @@ def make_pictures(
         folder.has(record, signature, making.overlays)
         for record, signature in zip(records, signatures, strict=True)
     ]
-    if None not in there:
-        return [Outcome(r, n or 0, kept=True) for r, n in zip(records, there, strict=True)]
+    return Known(records, signatures, there)
+
+
+def put_pictures(
+    folder: ResultFolder,
+    categories: Mapping[int, Category],
+    known: Known,
+    results: Sequence[MadePicture | BrokenPictureError],
+) -> list[Outcome]:
+    """Writes the results of a few pictures; of none where all are there."""
+    if known.all_there:
+        pairs = zip(known.records, known.there, strict=True)
+        return [Outcome(record, count or 0, kept=True) for record, count in pairs]
     outcomes = []
-    for record, signature, count, made in zip(records, signatures, there, make(), strict=True):
+    table = zip(known.records, known.signatures, known.there, results, strict=True)
+    for record, signature, count, made in table:
         if count is not None:
             outcomes.append(Outcome(record, count, kept=True))
         elif isinstance(made, BrokenPictureError):
@@ -123,11 +153,12 @@ def make_results(
     making: Making,
     categories: Mapping[int, Category],
     records: Sequence[ImageRecord],
-    work: Callable[[Sequence[Task]], list[Outcome]],
+    work: Work[Task],
     tasks: Sequence[Task],
     spreading: Spreading = ONE_PROCESS,
     progress: Progress = ignore,
     on_broken: Callable[[BrokenPictureError], None] | None = None,
+    gpus: float = 0.0,
 ) -> Made:
     """Makes the results of a list of pictures, or of a part of it, in a folder.
 
@@ -136,11 +167,13 @@ def make_results(
         making: how the pictures are made.
         categories: by id.
         records: all pictures.
-        work: makes a batch, by :func:`make_pictures`, in any process.
+        work: makes a batch, by :func:`look_up` and :func:`put_pictures`: in any process, or, in
+            stages, with the middle one in this process.
         tasks: what ``work`` is handed for every picture.
         spreading: which pictures, by whom.
         progress: called after every picture.
         on_broken: called for every picture that cannot be used; None makes the first an error.
+        gpus: that ``work`` needs where a cluster does it.
 
     Raises:
         BrokenPictureError: a picture cannot be used.
@@ -153,7 +186,7 @@ def make_results(
         out, making, categories, records, spreading.shard, spreading.resume
     ) as folder:
         batches = ([tasks[i] for i in batch] for batch in batched(records, positions, spreading))
-        with closing(_spread(work, batches, spreading, len(positions))) as results:
+        with closing(_spread(work, batches, spreading, len(positions), gpus)) as results:
             for done, outcome in enumerate(chain.from_iterable(results), start=1):
                 _count(made, outcome, folder, on_broken)
                 progress(done, len(positions))
@@ -168,14 +201,18 @@ def make_results(
 
 
 def _spread(
-    work: Callable[[Sequence[Task]], list[Outcome]],
+    work: Work[Task],
     batches: Iterator[list[Task]],
     spreading: Spreading,
     pictures: int,
+    gpus: float,
 ) -> Generator[list[Outcome], None, None]:
     if spreading.cluster is not None:
-        return spread_on_ray(work, batches, spreading.cluster)
-    return spread(work, batches, min(spreading.workers or os.cpu_count() or 1, pictures))
+        return spread_on_ray(work, batches, spreading.cluster, gpus)
+    workers = min(spreading.workers or os.cpu_count() or 1, pictures)
+    if isinstance(work, Stages):
+        return spread_around(work, batches, workers)
+    return spread(work, batches, workers)
 
 
 def batched(

@@ -60,7 +60,7 @@ from point2mask.data.targets import (
 from point2mask.progress import Progress, counted, ignore
 
 # Formats that are read an image at a time: reader and writer by suffix.
-_MANY = {
+LONG_LISTS = {
     point_lines.SUFFIX: (point_lines.read_point_lines, point_lines.write_point_lines),
     point_table.SUFFIX: (point_table.read_point_table, point_table.write_point_table),
 }
@@ -96,8 +96,8 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
             an image lie in one pixel.
     """
     path = path_of(path)
-    if path.suffix in _MANY:
-        return _MANY[path.suffix][0](path, limit)
+    if path.suffix in LONG_LISTS:
+        return LONG_LISTS[path.suffix][0](path, limit)
     root = _read_with_changes(path)
     categories = categories_by_id(root.categories, path)
     records = images_by_id(root.images, path, limit)
@@ -121,8 +121,8 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
 def write_points(path: str | Path, labels: PointLabels) -> None:
     """Writes point labels in the format of the suffix, atomically; see :func:`read_points`."""
     path = path_of(path)
-    if path.suffix in _MANY:
-        _MANY[path.suffix][1](path, labels)
+    if path.suffix in LONG_LISTS:
+        LONG_LISTS[path.suffix][1](path, labels)
     else:
         write_bytes(path, encode_points(labels, path))
 

@@ -1,12 +1,12 @@
 """Clicks on a folder of pictures to a COCO panoptic data set, picture by picture, in processes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -25,12 +25,14 @@ from point2mask.data import (
 from point2mask.data.files import file_size, resolve_inside
 from point2mask.data.making import (
     ONE_PROCESS,
+    Known,
     Made,
     MadePicture,
     Outcome,
     Spreading,
-    make_pictures,
+    look_up,
     make_results,
+    put_pictures,
 )
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.places import is_folder, path_of
@@ -41,6 +43,7 @@ from point2mask.label.pipeline import DEFAULT_ASSIGNER, AssignerName, label_imag
 from point2mask.label.size import too_small, working_size
 from point2mask.progress import Progress, ignore
 from point2mask.visualize import overlay
+from point2mask.workers import Stages
 
 if TYPE_CHECKING:
     from point2mask.label.network import TrainedNetwork
@@ -48,6 +51,10 @@ if TYPE_CHECKING:
     from point2mask.models.precision import Precision
 
 Item = tuple[ImageRecord, list[PointTarget], Marks]
+# A picture, and its edges (None where only the built-in ones are used), or the targets of its
+# pixels where the network makes the masks.
+Picture = tuple[NDArray[np.uint8], Any]
+Read = tuple[Known, Sequence[Item], list[Picture | BrokenPictureError]]
 # In the order they are looked for: beside name.jpg in one folder the edges are name.png.
 EDGE_SUFFIXES = (".png", *(suffix for suffix in PICTURE_SUFFIXES if suffix != ".png"))
 
@@ -137,17 +144,23 @@ def label_folder(
     settings = _settings(labels, options, spreading.batch)
     making = Making("label", version("point2mask"), settings, options.overlays)
     categories = labels.categories
-    work = partial(_label_items, images_dir, ResultFolder(out_dir), making, categories, options)
+    folder = ResultFolder(out_dir)
+    stages = Stages(
+        partial(_read, images_dir, folder, making, categories, options),
+        partial(_find, options, categories),
+        partial(_write, folder, categories, options),
+    )
     return make_results(
         out_dir,
         making,
         categories,
         Mapped(itemgetter(0), labels.images),
-        work,
+        stages.__call__ if options.checkpoint is None else stages,
         Mapped(partial(_item, labels), range(len(labels.images))),
         spreading,
         progress,
         on_broken,
+        float(options.device.startswith("cuda")),
     )
 
 
@@ -206,19 +219,66 @@ def read_edges(path: Path) -> NDArray[np.floating]:
     return np.asarray(read_rgb(path).mean(axis=2))
 
 
-def _label_items(
+def _read(
     images_dir: Path,
     folder: ResultFolder,
     making: Making,
     categories: dict[int, Category],
     options: LabelOptions,
     items: Sequence[Item],
-) -> list[Outcome]:
+) -> Read:
+    """The pictures of a batch and their edges, unless the results of all are there."""
     paths = [_paths(images_dir, options.edges_dir, record) for record, _, _ in items]
     inputs = [_inputs(item, files, categories) for item, files in zip(items, paths, strict=True)]
-    make = partial(_make, items, paths, categories, options)
-    records = [record for record, _, _ in items]
-    outcomes = make_pictures(folder, making, categories, records, inputs, make)
+    known = look_up(folder, making, [record for record, _, _ in items], inputs)
+    if known.all_there:
+        return known, items, []
+    pairs = zip(items, paths, strict=True)
+    return known, items, [_read_picture(record, *files) for (record, _, _), files in pairs]
+
+
+def _find(options: LabelOptions, categories: dict[int, Category], read: Read) -> Read:
+    """The same with what the network says, where there is one: edges, or the masks."""
+    known, items, pictures = read
+    whole = [
+        (item, picture)
+        for item, picture in zip(items, pictures, strict=not known.all_there)
+        if not isinstance(picture, BrokenPictureError)
+    ]
+    if options.checkpoint is None or not whole:
+        return read
+    maps = _network(options).prepare_batch([image for _, (image, _) in whole])
+    said: Iterator[NDArray[np.floating] | NDArray[np.int32]]
+    if options.assigner == NETWORK:
+        clicked = [(targets, marks) for (_, targets, marks), _ in whole]
+        said = iter(maps.label_batch(clicked, categories))
+    else:
+        said = iter(maps.edges())
+    return (
+        known,
+        items,
+        [
+            picture if isinstance(picture, BrokenPictureError) else (picture[0], next(said))
+            for picture in pictures
+        ],
+    )
+
+
+def _write(
+    folder: ResultFolder, categories: dict[int, Category], options: LabelOptions, read: Read
+) -> list[Outcome]:
+    known, items, pictures = read
+    results: list[MadePicture | BrokenPictureError] = []
+    for item, picture in zip(items, pictures, strict=not known.all_there):
+        if isinstance(picture, BrokenPictureError):
+            results.append(picture)
+            continue
+        image, said = picture
+        index = (
+            said if options.assigner == NETWORK else _label(image, item, said, categories, options)
+        )
+        results.append(_made(image, index, item[1], categories, options.overlays))
+    outcomes = put_pictures(folder, categories, known, results)
     if options.assigner == NETWORK or options.prompts is not None:
         return outcomes
     notes = [_note(record, targets, options.max_side) for record, targets, _ in items]
@@ -241,12 +301,10 @@ def _inputs(
     # A picture that is replaced rarely has as many bytes.
     used = {target.category_id: categories[target.category_id] for target in targets}
     return [
-        (
-            [msgspec.structs.asdict(target) for target in targets],
-            [asdict(category) for category in used.values()],
-            msgspec.to_builtins((marks.rest, marks.strokes)),
-            [None if path is None else file_size(path) for path in paths],
-        )
+        [msgspec.structs.asdict(target) for target in targets],
+        [asdict(category) for category in used.values()],
+        msgspec.to_builtins((marks.rest, marks.strokes)),
+        [None if path is None else file_size(path) for path in paths],
     ]
 
 
@@ -256,30 +314,9 @@ def _note(record: ImageRecord, targets: Sequence[PointTarget], max_side: int | N
     return too_small(shape, working_size(shape, max_side, clicks), clicks)
 
 
-def _make(
-    items: Sequence[Item],
-    paths: Sequence[tuple[Path, Path | None]],
-    categories: dict[int, Category],
-    options: LabelOptions,
-) -> list[MadePicture | BrokenPictureError]:
-    pictures = [_read(record, *files) for (record, _, _), files in zip(items, paths, strict=True)]
-    whole = [
-        (item, path, *picture)
-        for item, (path, _), picture in zip(items, paths, pictures, strict=True)
-        if not isinstance(picture, BrokenPictureError)
-    ]
-    found = iter(_targets_of_pixels(whole, categories, options))
-    return [
-        picture
-        if isinstance(picture, BrokenPictureError)
-        else _made(picture[0], next(found), item[1], categories, options.overlays)
-        for item, picture in zip(items, pictures, strict=True)
-    ]
-
-
-def _read(
+def _read_picture(
     record: ImageRecord, path: Path, edges_path: Path | None
-) -> tuple[NDArray[np.uint8], NDArray[np.floating] | None] | BrokenPictureError:
+) -> Picture | BrokenPictureError:
     try:
         image = read_rgb(path, (record.height, record.width), frame=record.frame)
         return image, None if edges_path is None else read_edges(edges_path)
@@ -300,37 +337,29 @@ def _made(
     return ids, segments, overlay(image, ids, segments, categories, targets) if overlays else None
 
 
-def _targets_of_pixels(
-    pictures: Sequence[tuple[Item, Path, NDArray[np.uint8], NDArray[np.floating] | None]],
+def _label(
+    image: NDArray[np.uint8],
+    item: Item,
+    edges: NDArray[np.floating] | None,
     categories: dict[int, Category],
     options: LabelOptions,
-) -> list[NDArray[np.int32]]:
+) -> NDArray[np.int32]:
     """The index of every pixel's target, -1 for none."""
-    edges = [edges for *_, edges in pictures]
-    if options.checkpoint is not None and pictures:
-        maps = _network(options).prepare_batch([image for _, _, image, _ in pictures])
-        if options.assigner == "network":
-            clicked = [(targets, marks) for (_, targets, marks), *_ in pictures]
-            return maps.label_batch(clicked, categories)
-        edges = list(maps.edges())
-    assert options.assigner != "network"  # LabelOptions sees to the checkpoint
-    labels = []
-    for ((_, targets, marks), path, image, _), strength in zip(pictures, edges, strict=True):
-        try:
-            index = label_image(
-                image,
-                targets,
-                assigner=options.assigner,
-                edges=strength,
-                max_side=options.max_side,
-                is_thing=[categories[target.category_id].isthing for target in targets],
-                marks=marks,
-                prompts=None if options.prompts is None else _prompts(options.prompts),
-            )
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
-        labels.append(index)
-    return labels
+    record, targets, marks = item
+    assert options.assigner != "network"
+    try:
+        return label_image(
+            image,
+            targets,
+            assigner=options.assigner,
+            edges=edges,
+            max_side=options.max_side,
+            is_thing=[categories[target.category_id].isthing for target in targets],
+            marks=marks,
+            prompts=None if options.prompts is None else _prompts(options.prompts),
+        )
+    except ValueError as error:
+        raise DataError(f"{record.file_name}: {error}") from error
 
 
 @cache
