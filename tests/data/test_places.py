@@ -158,6 +158,20 @@ def test_pictures_in_a_tar_are_those_of_a_folder(root, store, tmp_path, place):
     assert local(tmp_path / "tar") == local(tmp_path / "out")
 
 
+def test_stores_are_asked_for_parts_by_name(root, store, monkeypatch):
+    """The order of arguments is another in every store."""
+    kind = type(store.fs)
+    read = kind.cat_file
+
+    def cat_file(self, path, version_id=None, *, start=None, end=None):
+        assert version_id is None
+        return read(self, path, start=start, end=end)
+
+    monkeypatch.setattr(kind, "cat_file", cat_file)
+    (picture, *_) = files_below(store / "val.tar")
+    np.testing.assert_array_equal(read_rgb(picture), read_rgb(root / "images/val" / picture.name))
+
+
 def test_tars_are_folders_of_their_names(root, store):
     expected = sorted((root / "images/val").iterdir())
     names = [f"0{int(k > 1)}.tar/{path.name}" for k, path in enumerate(expected)]

@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
     from point2mask.hub import load_predictor
     from point2mask.predict import predict_folder
 
+    records: Sequence[ImageRecord]
     if args.annotations is None:
         folder, records = find_pictures(args.images, args.frame or STORED, args.skip_broken)
     else:

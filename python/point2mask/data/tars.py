@@ -62,7 +62,7 @@ def read_member(tar: Path, name: str, expected: str) -> bytes:
             content = file.read(part.size)
     else:  # of a store: one request
         place = cast(Any, tar)
-        content = place.fs.cat_file(place.path, part.start, part.start + part.size)
+        content = place.fs.cat_file(place.path, start=part.start, end=part.start + part.size)
     if len(content) != part.size:
         raise DataError(f"{tar}/{name}: expected {expected}, but the tar ends in it")
     return content
