@@ -107,6 +107,20 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def timed_click(
+    page: Any, size: tuple[int, int], point: tuple[float, float], revision: int
+) -> float:
+    """Milliseconds from a click on the first picture to its masks; it is undone then."""
+    page.mouse.move(*place(page, size, point))
+    page.evaluate(WATCH, f"0/{revision + 1}")
+    page.mouse.down()
+    page.mouse.up()
+    taken: float = page.evaluate("window.seen")
+    page.keyboard.press("Control+z")
+    wait_for_masks(page, 0, revision + 2)
+    return taken
+
+
 def browser_times(page: Any, assigner: str, changes: int, rng: np.random.Generator) -> list[float]:
     """Milliseconds from a click that makes one more target to its masks; undone after each."""
     page.select_option("#assigner", assigner)
@@ -117,13 +131,7 @@ def browser_times(page: Any, assigner: str, changes: int, rng: np.random.Generat
         point = clicks[0]
         while min(np.hypot(*np.subtract(point, other)) for other in clicks) < APART:
             point = random_point(rng, int(rng.integers(COLUMNS * ROWS)))
-        page.mouse.move(*place(page, (WIDTH, HEIGHT), point))
-        page.evaluate(WATCH, f"0/{revision + 1}")
-        page.mouse.down()
-        page.mouse.up()
-        taken.append(page.evaluate("window.seen"))
-        page.keyboard.press("Control+z")
-        wait_for_masks(page, 0, revision + 2)
+        taken.append(timed_click(page, (WIDTH, HEIGHT), point, revision))
         revision += 2
     return taken[WARM_UP:]
 

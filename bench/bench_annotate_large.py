@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from annotate_page import NoBrowserError, Server, chromium, opened, place, served, wait_for_masks
-from bench_annotate import CATEGORIES, WATCH, cpu_seconds, summary
+from annotate_page import NoBrowserError, Server, chromium, opened, served
+from bench_annotate import CATEGORIES, cpu_seconds, summary, timed_click
 from rich.console import Console
 from rich.table import Table
 from suite.report import machine
@@ -130,13 +130,8 @@ def in_browser(page: Any, changes: int) -> list[float]:
     read = page.evaluate("fetch('/api/images/0').then((answer) => answer.json())")
     revision, taken = read["revision"], []
     for turn in range(changes + WARM_UP):
-        page.mouse.move(*place(page, (width, height), (width * 0.2 + 20 * turn, height * 0.25)))
-        page.evaluate(WATCH, f"0/{revision + 1}")
-        page.mouse.down()
-        page.mouse.up()
-        taken.append(page.evaluate("window.seen"))
-        page.keyboard.press("Control+z")
-        wait_for_masks(page, 0, revision + 2)
+        point = width * 0.2 + 20 * turn, height * 0.25
+        taken.append(timed_click(page, (width, height), point, revision))
         revision += 2
     return taken[WARM_UP:]
 

@@ -105,7 +105,7 @@ class TrainedNetwork:
 
 
 Clicked = tuple[Sequence[PointTarget], Marks]
-Clicks = list[tuple[int, list[tuple[float, float]]]]  # channel and points of every target
+ChannelClicks = list[tuple[int, list[tuple[float, float]]]]  # channel and points of every target
 
 
 class NetworkMaps:
@@ -180,7 +180,7 @@ class NetworkMaps:
 
     def _clicks(
         self, number: int, targets: Sequence[PointTarget], categories: Mapping[int, Category]
-    ) -> Clicks:
+    ) -> ChannelClicks:
         """The clicks on a picture as the network sees it."""
         sides = zip(self.sizes[number], self.shapes[number], strict=True)
         rows, columns = (new / old for new, old in sides)
@@ -192,7 +192,7 @@ class NetworkMaps:
             for target in targets
         ]
 
-    def _grow(self, clicks: list[Clicks]) -> NDArray[np.int32]:
+    def _grow(self, clicks: list[ChannelClicks]) -> NDArray[np.int32]:
         """The targets ``[B, H, W]`` of pictures as the network sees them."""
         batch = replace(self.batch, points=PointBatch.from_lists(clicks)).to(self.network.device)
         grower, options = self.network.grower, self.network.options

@@ -17,14 +17,13 @@ from point2mask.label.paths import shortest_path, transport
 from point2mask.label.picture import Picture, make_picture
 from point2mask.label.regions import merge, watershed
 from point2mask.label.scene import Scene, enlarged, make_scene
-from point2mask.label.size import WorkingSize, working_size
+from point2mask.label.size import Clicks, WorkingSize, working_size
 
 if TYPE_CHECKING:
     from point2mask.label.prompts import PromptableNetwork, PromptedPicture
 
 Assigner = Callable[[Scene], NDArray[np.int32]]  # the target [h, w] of every pixel
 AssignerName = Literal["merge", "watershed", "shortest_path", "transport"]
-Clicks = Sequence[tuple[float, float]]  # (x, y) of one target
 
 PICTURE_ASSIGNERS: dict[AssignerName, Assigner] = {
     "merge": merge,

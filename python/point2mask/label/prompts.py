@@ -16,11 +16,11 @@ from point2mask.data.errors import DataError
 from point2mask.data.results import digest, file_digest
 from point2mask.label.mask_costs import mask_cost
 from point2mask.label.picture import resized
+from point2mask.label.size import Clicks
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Clicks = Sequence[tuple[float, float]]  # (x, y), a pixel's centre at (x + 0.5, y + 0.5)
 DECODER_INPUTS = (
     "image_embeddings",
     "point_coords",

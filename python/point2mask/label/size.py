@@ -17,7 +17,7 @@ TARGET_AREA = 128**2  # pixels a target, beyond which close clicks make no pictu
 MOST_AREA = 16e6  # pixels: about 2 GB for merging regions
 MARKER_RADIUS = 3  # pixels: a click also labels the square about it
 
-Clicks = Sequence[Sequence[tuple[float, float]]]  # (x, y) of every target
+Clicks = Sequence[tuple[float, float]]  # (x, y) of one target, in pixels
 
 
 class WorkingSize(NamedTuple):
@@ -33,7 +33,7 @@ class WorkingSize(NamedTuple):
 
 
 def working_size(
-    shape: tuple[int, int], max_side: int | None = None, clicks: Clicks = ()
+    shape: tuple[int, int], max_side: int | None = None, clicks: Sequence[Clicks] = ()
 ) -> WorkingSize:
     """The size to work at.
 
@@ -57,7 +57,7 @@ def working_size(
     return WorkingSize(reduced, min(1.0, max(reduced) / SIDE))
 
 
-def spacing(clicks: Clicks) -> float | None:
+def spacing(clicks: Sequence[Clicks]) -> float | None:
     """The median over targets of the pixels to the next click of another one; None if there is one
     target at most."""
     points = np.array([point for target in clicks for point in target], np.float64).reshape(-1, 2)
@@ -70,7 +70,7 @@ def spacing(clicks: Clicks) -> float | None:
     return max(float(np.sqrt(np.median(known))), 1.0) if len(known) else None
 
 
-def too_small(shape: tuple[int, int], size: WorkingSize, clicks: Clicks) -> str:
+def too_small(shape: tuple[int, int], size: WorkingSize, clicks: Sequence[Clicks]) -> str:
     """What a person should know where targets shrink to the markers of clicks; else nothing."""
     apart = spacing(clicks)
     if apart is None or size.shape == shape:

@@ -104,6 +104,14 @@ def register_fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return decorator
 
 
+def check_rank(name: str, tensor: Tensor, axes: str) -> None:
+    """For shape functions: a tensor has as many axes as are named, ``B, C, H, W`` say."""
+    torch._check(
+        tensor.dim() == axes.count(",") + 1,
+        lambda: f"{name} must have shape [{axes}], got {tensor.shape}",
+    )
+
+
 def first_order_only(name: str) -> None:
     """Makes the gradient of an operator refuse to be differentiated; torch would take it as 0."""
 

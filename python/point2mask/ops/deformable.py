@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from point2mask.ops._library import (
+    check_rank,
     differentiable,
     register_fake,
     run_in_float32,
@@ -45,10 +46,8 @@ run_in_float32("deformable_attention")
 
 @register_fake("deformable_attention")
 def _(value: Tensor, where: Tensor, weight: Tensor, shapes: Tensor) -> Tensor:
-    torch._check(value.dim() == 4, lambda: f"value must have shape [B, S, M, C], got {value.shape}")
-    torch._check(
-        where.dim() == 6, lambda: f"where must have shape [B, Q, M, L, P, 2], got {where.shape}"
-    )
+    check_rank("value", value, "B, S, M, C")
+    check_rank("where", where, "B, Q, M, L, P, 2")
     images, _, heads, channels = value.shape
     return value.new_empty((images, where.shape[1], heads, channels))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from point2mask.ops._library import (
+    check_rank,
     differentiable,
     register_fake,
     run_in_float32,
@@ -61,7 +62,7 @@ def _(edge_cost: Tensor, seeds: Tensor) -> Tensor:
         edge_cost.dim() == 4 and edge_cost.shape[1] == 8,
         lambda: f"edge_cost must have shape [B, 8, H, W], got {edge_cost.shape}",
     )
-    torch._check(seeds.dim() == 3, lambda: f"seeds must have shape [B, K, P], got {seeds.shape}")
+    check_rank("seeds", seeds, "B, K, P")
     images, _, height, width = edge_cost.shape
     return edge_cost.new_empty((images, seeds.shape[1], height, width))
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import register_fake, takes_tensors
+from point2mask.ops._library import check_rank, register_fake, takes_tensors
 
 
 class MaskStatistics(NamedTuple):
@@ -40,7 +40,7 @@ def mask_statistics(labels: Tensor, targets: int) -> MaskStatistics:
 
 @register_fake("mask_statistics")
 def _(labels: Tensor, targets: int) -> tuple[Tensor, Tensor, Tensor]:
-    torch._check(labels.dim() == 3, lambda: f"labels must have shape [B, H, W], got {labels.shape}")
+    check_rank("labels", labels, "B, H, W")
     images = labels.shape[0]
     return (
         labels.new_empty((images, targets), dtype=torch.int64),

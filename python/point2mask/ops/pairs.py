@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from point2mask.ops._library import (
+    check_rank,
     differentiable,
     register_fake,
     run_in_float32,
@@ -129,9 +130,7 @@ for _name in ("neighbor_difference", "lab_affinity_loss", "boundary_loss"):
 
 @register_fake("neighbor_difference")
 def _(feature: Tensor, directions: int = 8, norm: str = "l1") -> Tensor:
-    torch._check(
-        feature.dim() == 4, lambda: f"feature must have shape [B, C, H, W], got {feature.shape}"
-    )
+    check_rank("feature", feature, "B, C, H, W")
     images, _, height, width = feature.shape
     return feature.new_empty((images, directions, height, width))
 

@@ -21,7 +21,13 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from point2mask.ops._library import differentiable, register_fake, run_in_float32, takes_tensors
+from point2mask.ops._library import (
+    check_rank,
+    differentiable,
+    register_fake,
+    run_in_float32,
+    takes_tensors,
+)
 
 
 class Transport(NamedTuple):
@@ -182,15 +188,11 @@ def transport_labels(cost: Tensor, potential: Tensor, demand: Tensor) -> Tensor:
     return labels
 
 
-def _check_cost(cost: Tensor) -> None:
-    torch._check(cost.dim() == 3, lambda: f"cost must have shape [B, K, N], got {cost.shape}")
-
-
 for _name in ("sinkhorn", "sinkhorn_newton"):
 
     @register_fake(_name)
     def _(cost: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-        _check_cost(cost)
+        check_rank("cost", cost, "B, K, N")
         images, targets, _ = cost.shape
         return (
             cost.new_empty((images, targets)),
@@ -201,13 +203,13 @@ for _name in ("sinkhorn", "sinkhorn_newton"):
 
 @register_fake("transport_plan")
 def _(cost: Tensor, *others: Any) -> Tensor:
-    _check_cost(cost)
+    check_rank("cost", cost, "B, K, N")
     return cost.new_empty(cost.shape)
 
 
 @register_fake("transport_labels")
 def _(cost: Tensor, potential: Tensor, demand: Tensor) -> Tensor:
-    _check_cost(cost)
+    check_rank("cost", cost, "B, K, N")
     images, _, pixels = cost.shape
     return cost.new_empty((images, pixels), dtype=torch.int32)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from point2mask.ops._library import (
     NAMESPACE,
+    check_rank,
     differentiable,
     register_fake,
     run_in_float32,
@@ -112,10 +113,7 @@ def tree_filter(
 
 @register_fake("spanning_tree")
 def _(edge_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    torch._check(
-        edge_weight.dim() == 4,
-        lambda: f"edge_weight must have shape [B, D, H, W], got {edge_weight.shape}",
-    )
+    check_rank("edge_weight", edge_weight, "B, D, H, W")
     images, _, height, width = edge_weight.shape
     shape = (images, height * width)
     return (
@@ -128,9 +126,7 @@ def _(edge_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @register_fake("tree_filter")
 def _(feature: Tensor, *others: Any, **named: Any) -> Tensor:
-    torch._check(
-        feature.dim() == 3, lambda: f"feature must have shape [B, C, N], got {feature.shape}"
-    )
+    check_rank("feature", feature, "B, C, N")
     return feature.new_empty(feature.shape)
 
 
