@@ -48,7 +48,7 @@ function show({ state, step, steps, loss, left, path, error, drawn }) {
   if (state === "none") return;
   say({
     running: step ? `step ${step} of ${steps}, loss ${loss}, ${left} left` : "starting …",
-    done: `done: ${path}; choose the cue "checkpoint" for its masks`,
+    done: `done: ${path}; its masks are the cue "checkpoint", and "propose" (G) clicks where it finds something`,
     stopped: `stopped at step ${step}`,
     failed: error,
   }[state], state === "failed");
