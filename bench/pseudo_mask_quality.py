@@ -73,10 +73,10 @@ def main() -> None:
     for index in track(range(min(args.images, len(data))), "images"):
         batch, _ = data.collate([data[0, index]])
         output = module.network(module.network.normalise(batch.images), batch.image_size)
-        output = module.grower.heed(output, batch)
         for text, supervision in kinds.items():
             module.grower.supervision = supervision
             seen = among_clicked(output, batch) if supervision.clicked_classes else output
+            seen = module.grower.heed(seen, batch)
             masks = module.targets(seen, batch, LONG_AGO).masks
             overlaps[text] += things_overlap(masks.instance, batch)
             if not text:

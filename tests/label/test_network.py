@@ -22,6 +22,8 @@ from point2mask.pseudo_masks import (
     SupervisionConfig,
     pseudo_masks,
 )
+from point2mask.pseudo_masks.batch import Batch
+from point2mask.train.module import TrainingModule
 from point2mask.train.train import train
 
 
@@ -76,13 +78,16 @@ def test_gives_the_pseudo_masks_of_training(root, network):
     assert not without.any()
 
 
-def test_a_click_branch_sees_all_clicks_of_a_picture(root, monkeypatch):
-    """Each click changes what is everybody's, and goes as it came."""
+@pytest.mark.parametrize("clicked_classes", [False, True])
+def test_a_click_branch_sees_all_clicks_of_a_picture(clicked_classes, root, monkeypatch):
+    """Each click changes what is everybody's, and goes as it came; as in training."""
     config = runs.config(root)
     torch.manual_seed(0)
     branched = PanopticNetwork(replace(config.network, click_layers=2))
     predictor = runs.predictor(root, config.augment, MergeConfig())
-    supervision = SupervisionConfig(pseudo_masks=PseudoMaskOptions(assigner="learned"))
+    supervision = SupervisionConfig(
+        pseudo_masks=PseudoMaskOptions(assigner="learned"), clicked_classes=clicked_classes
+    )
     branched.load_state_dict(predictor.network.state_dict(), strict=False)
     predictor = replace(predictor, network=shake(branched).eval(), supervision=supervision)
     network = TrainedNetwork(predictor)
@@ -93,7 +98,8 @@ def test_a_click_branch_sees_all_clicks_of_a_picture(root, monkeypatch):
         PointTarget(2, things[0], ((40.0, 24.0),)),
         PointTarget(3, things[0], ((24.0, 16.0),)),
     ]
-    prepared = network.prepare(read_rgb(root / "images" / "val" / "000001.png"))
+    image = read_rgb(root / "images" / "val" / "000001.png")
+    prepared = network.prepare(image)
     seen = []
 
     def spy(*arguments, **named):
@@ -108,6 +114,18 @@ def test_a_click_branch_sees_all_clicks_of_a_picture(root, monkeypatch):
     assert not torch.allclose(odds[0], odds[1])
     assert torch.equal(seen[0], seen[2])
     np.testing.assert_array_equal(labels[0], labels[2])
+
+    pixels = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+    pixels = torch.nn.functional.pad(pixels, (0, -image.shape[1] % 32, 0, -image.shape[0] % 32))
+    things_first = torch.tensor([c.isthing for c in categories.values()]).sort(descending=True)
+    points = [(0, [(x + 0.5, y + 0.5)]) for ((x, y),) in (t.points for t in targets[:2])]
+    size = torch.tensor([image.shape[:2]])
+    batch = Batch(
+        pixels[None], size, PointBatch.from_lists([points]), things_first.values, None, ("",)
+    )
+    module = TrainingModule(predictor.network, config.loss, supervision).eval()
+    module(batch, supervision.transport_warmup)
+    torch.testing.assert_close(seen[3], seen[0])
     assert set(np.unique(labels[1])) <= {-1, 0, 1, 2}
 
 

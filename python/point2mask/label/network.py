@@ -198,10 +198,10 @@ class NetworkMaps:
         grower, options = self.network.grower, self.network.options
         clicked = grower.supervision.clicked_classes
         classes = [frozenset(channel for channel, _ in own if clicked) for own in clicks]
+        output = among_clicked(self.output, batch) if clicked else self.output
         if self.semantic is None or self.semantic[0] != classes:
-            output = among_clicked(self.output, batch) if clicked else self.output
             self.semantic = classes, grower.semantic_map(output, batch)
         with torch.no_grad(), mixed(self.network.predictor.precision, self.network.device):
-            heeded = grower.heed(self.output, batch)
-        masks = grower.grow(self.semantic[1], heeded, batch, options)
+            output = grower.heed(output, batch)
+        masks = grower.grow(self.semantic[1], output, batch, options)
         return masks.panoptic.cpu().numpy().astype(np.int32)
