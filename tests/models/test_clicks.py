@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from networks import TINY_MASK2FORMER, TINY_MASKDINO, batch, shake, tiny
 
 from point2mask.models import make_network
-from point2mask.models.clicks import RATE, ClickDecoder, click_counts
+from point2mask.models.clicks import RATE, SHORT, ClickDecoder, click_counts
 from point2mask.models.geometry import Geometry
 
 BRANCHED = [replace(config, click_layers=3) for config in (tiny(), TINY_MASK2FORMER, TINY_MASKDINO)]
@@ -173,7 +173,8 @@ def test_it_begins_at_the_nearest_click():
     logits = decoder(memory, memory, geometry, xy, category, distance)
     inside = geometry.finest
     for layer in logits:
-        torch.testing.assert_close(layer[0, :2, inside[0]], -RATE * distance[0, :2, inside[0]])
+        expected = -RATE * torch.log(1 + distance[0, :2, inside[0]] / SHORT)
+        torch.testing.assert_close(layer[0, :2, inside[0]], expected)
         assert not layer[0, 2, inside[0]].any()
         assert not layer[1, 1, inside[1]].any()
     assert decoder.rate.tolist() == [1, 1, 1, 0, 0]

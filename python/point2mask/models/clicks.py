@@ -8,7 +8,9 @@ from point2mask.models.config import PointNetworkConfig
 from point2mask.models.geometry import Geometry
 from point2mask.models.mask_decoder import PADDING_LOGIT, MaskDecoderLayer, MaskDrawing
 
-RATE = 10.0  # that a logit falls by over a path of cost 1, when training begins
+# When training begins logits fall by RATE · log(1 + cost / SHORT) over a path: far away the ratio of
+# paths counts, so that a click on a pixel which the maps take for another class is not cut off.
+RATE, SHORT = 3.0, 0.05
 
 
 class ClickLayer(nn.Module):
@@ -91,7 +93,7 @@ class ClickDecoder(nn.Module):
         clicked = cells.any(-1)
         # Not self.rate[category], whose gradient adds up in no fixed order.
         rate = F.embedding(category.clamp(min=0), self.rate[:, None])[..., None]
-        prior = -RATE * rate * distance.to(memory.dtype)
+        prior = -RATE * rate * (distance / SHORT).log1p().to(memory.dtype)
         place = means(cells, position)
         query = means(cells, memory) + self.category(category.clamp(min=0))
         placed = memory + position
