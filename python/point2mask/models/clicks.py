@@ -8,8 +8,8 @@ from point2mask.models.config import PointNetworkConfig
 from point2mask.models.geometry import Geometry
 from point2mask.models.mask_decoder import PADDING_LOGIT, MaskDecoderLayer, MaskDrawing
 
-# When training begins logits fall by RATE · log(1 + cost / SHORT) over a path: far away the ratio of
-# paths counts, so that a click on a pixel which the maps take for another class is not cut off.
+# When training begins logits fall by RATE · log(1 + cost / SHORT) over a path. Far away ratios of
+# paths count, so that a click on a pixel which the maps take for another class is not cut off.
 RATE, SHORT = 3.0, 0.05
 
 
