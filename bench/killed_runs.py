@@ -30,8 +30,8 @@ TRAIN = """
 data.workers=0 augment.short_sides=[64] augment.max_side=96 augment.test_short_side=64
 network.width=32 network.heads=4 network.feedforward=32 network.encoder_layers=1
 network.location_layers=1 network.queries=12 network.thing_layers=1 network.stuff_layers=1
-network.semantic_layers=1 network.feature_width=8 schedule.epochs=null schedule.milestones=[]
-schedule.steps=8 schedule.batch_size=2 report.checkpoint_steps=2 report.evaluate_epochs=null
+network.semantic_layers=1 network.feature_width=8 schedule.epochs=2 schedule.milestones=[]
+schedule.steps=8 schedule.batch_size=2 report.checkpoint_steps=2 supervision.transport_warmup=0
 """.split()
 
 
@@ -90,10 +90,10 @@ def command(root: Path, name: str, workers: int) -> list[str]:
                   workers),
         "convert": ("convert", "coco", "--instances", root / "instances.json", "--images", images,
                     "--background", "rest", "--points", "1"),
-        "predict": ("predict", "--checkpoint", network, "--images", images, "--cpu"),
+        "predict": ("predict", "--checkpoint", network, "--images", images, "--device", "cpu"),
         "train": ("train", "shapes_tiny", *TRAIN, f"data.root={root}",
                   f"data.train={{images: {images}, annotations: {panoptic}}}", "data.val=null",
-                  "--cpu"),
+                  "--device", "cpu"),
     }  # fmt: skip
     return [*map(str, words[name]), "--out"]
 

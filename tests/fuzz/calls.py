@@ -167,7 +167,15 @@ def merge_regions(rng: np.random.Generator) -> Arguments:
     }  # fmt: skip
 
 
-NUMPY = (geodesic_distance, histogram_gradient, mask_statistics, merge_regions, sinkhorn)
+def watershed(rng: np.random.Generator) -> Arguments:
+    _, h, w = sizes(rng)
+    markers = np.where(rng.random((h, w)) < 0.2, rng.integers(0, 5, (h, w)), -1)
+    return {"edge": rng.random((h, w), np.float32), "markers": markers.astype(np.int32)}
+
+
+NUMPY = (
+    geodesic_distance, histogram_gradient, mask_statistics, merge_regions, sinkhorn, watershed,
+)  # fmt: skip
 TORCH = (
     boundary_loss, deformable_attention, geodesic_distance, lab_affinity_loss, mask_statistics,
     minimum_spanning_tree, neighbor_difference, rgb_to_lab, sinkhorn, spanning_tree,
@@ -255,7 +263,7 @@ def make_call(face: str, number: int) -> tuple[str, Arguments]:
     case = FACES[face][int(rng.integers(len(FACES[face])))]
     arguments = case(rng)
     kind = str(rng.choice(("float32", "float64")))
-    if case not in (merge_regions, histogram_gradient):
+    if case not in (merge_regions, histogram_gradient, watershed):
         arguments = {
             name: value.astype(kind) if getattr(value, "dtype", None) == np.float64 else value
             for name, value in arguments.items()

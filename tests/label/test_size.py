@@ -112,6 +112,19 @@ def test_a_strip_of_small_discs_is_found_by_default():
     assert mean_iou(label_image(image, clicks, is_thing=kinds, max_side=640), masks) < 0.5
 
 
+def test_paths_of_many_targets_are_found_as_finely_as_of_few(monkeypatch):
+    """Some targets at a time: the same labels, and no coarser for the memory of all."""
+    shape = (120, 2400)
+    image, masks = discs(shape, 40, 14)
+    clicks = [*grid(shape, 40), *([(float(x), 0.0)] for x in range(0, 2400, 40))]
+    found = label_image(image, clicks, "shortest_path")
+    assert mean_iou(found, masks) > 0.9
+    monkeypatch.setattr("point2mask.label.paths.SOME_CELLS", 2e6)  # many steps
+    np.testing.assert_array_equal(label_image(image, clicks, "shortest_path"), found)
+    monkeypatch.setattr("point2mask.label.paths.MOST_WORK", 4e6)
+    assert mean_iou(label_image(image, clicks, "shortest_path"), masks) < 0.9
+
+
 @pytest.mark.parametrize("assigner", ["watershed", "shortest_path"])
 def test_other_assigners_too(assigner):
     shape = (200, 4000)
@@ -131,7 +144,7 @@ def test_a_prepared_image_follows_its_clicks_to_the_same_bits():
         np.testing.assert_array_equal(prepared.label(clicks), label_image(image, clicks))
 
 
-def test_targets_of_the_size_of_markers_are_told(tmp_path, capsys):
+def test_targets_of_the_size_of_markers_are_told(tmp_path, capsys, monkeypatch):
     shape = (100, 3000)
     clicks = grid(shape, 20)
     side = 640
@@ -160,6 +173,12 @@ def test_targets_of_the_size_of_markers_are_told(tmp_path, capsys):
     output = capsys.readouterr()
     assert "masks of 1 images may be too coarse:\n  a.png: targets are 4 pixels" in output.err
     assert list(json.loads(output.out)["notes"]) == ["a.png"]
+    for module in ("folder", "paths"):
+        monkeypatch.setattr(f"point2mask.label.{module}.MOST_CELLS", 4e6)
+    assert main([*command, str(tmp_path / "areas"), "--assigner", "transport"]) == 0
+    said = capsys.readouterr().err
+    assert "pixels of the longer side, not" in said
+    assert "as there are 750 targets: --assigner merge has no such limit" in said
     assert main([*command, str(tmp_path / "fine")]) == 0
     output = capsys.readouterr()
     assert "coarse" not in output.err.replace(str(tmp_path), "")

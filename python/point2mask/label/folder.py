@@ -1,5 +1,6 @@
 """Clicks on a folder of pictures to a COCO panoptic data set, picture by picture, in processes."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -39,6 +40,7 @@ from point2mask.data.places import is_folder, path_of
 from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.results import Making, ResultFolder
 from point2mask.data.sequences import Mapped
+from point2mask.label.paths import MOST_CELLS, path_side
 from point2mask.label.pipeline import DEFAULT_ASSIGNER, AssignerName, label_image
 from point2mask.label.size import too_small, working_size
 from point2mask.progress import Progress, ignore
@@ -281,7 +283,7 @@ def _write(
     outcomes = put_pictures(folder, categories, known, results)
     if options.assigner == NETWORK or options.prompts is not None:
         return outcomes
-    notes = [_note(record, targets, options.max_side) for record, targets, _ in items]
+    notes = [_note(record, targets, options) for record, targets, _ in items]
     return [replace(outcome, note=note) for outcome, note in zip(outcomes, notes, strict=True)]
 
 
@@ -308,10 +310,20 @@ def _inputs(
     ]
 
 
-def _note(record: ImageRecord, targets: Sequence[PointTarget], max_side: int | None) -> str:
+def _note(record: ImageRecord, targets: Sequence[PointTarget], options: LabelOptions) -> str:
     clicks = [target.points for target in targets if target.points]
     shape = record.height, record.width
-    return too_small(shape, working_size(shape, max_side, clicks), clicks)
+    size = working_size(shape, options.max_side, clicks)
+    note = too_small(shape, size, clicks)
+    if note or options.assigner != "transport":
+        return note
+    side, wanted = (path_side(size, len(clicks), most) for most in (MOST_CELLS, math.inf))
+    if side == wanted:
+        return ""
+    return (
+        f"pixels are shared out at {side} pixels of the longer side, not {wanted}, as there are "
+        f"{len(clicks)} targets: --assigner merge has no such limit"
+    )
 
 
 def _read_picture(

@@ -8,9 +8,12 @@ from point2mask.grid import OFFSETS
 from point2mask.label.mask_costs import shared_with_masks
 from point2mask.label.picture import Picture
 from point2mask.label.scene import Scene, enlarged
+from point2mask.label.size import WorkingSize
 
 MAX_SIDE = 320  # pixels of an ordinary picture: paths need less detail than borders of regions
-MOST_CELLS = 64e6  # distances of all targets, of 4 bytes
+MOST_CELLS = 64e6  # distances of all targets, of 4 bytes, that transport has in memory
+SOME_CELLS = 16e6  # the same of shortest paths, which take some targets at a time
+MOST_WORK = 256e6  # distances that shortest paths are compared by: some ten seconds
 EDGE_LIMIT = 1.5  # of edge strength
 EDGE_POWER = 4  # high: a path is about as long as the highest edge that it crosses
 STEP_COST = 3e-5  # of a step without edge
@@ -23,9 +26,18 @@ SAMPLING = 2  # transport is solved on every so-many-th row and column
 @shared_with_masks
 def shortest_path(scene: Scene) -> NDArray[np.int32]:
     """The target from whose clicks the path over the lowest edges is shortest."""
-    small = scene.reduced(_side(scene))
-    distance = _distance(small, small.seeds)
-    return enlarged(distance.argmin(0).astype(np.int32), scene.shape)
+    small = scene.reduced(_side(scene, MOST_WORK))
+    labels = np.zeros(small.shape, np.int32)
+    least = np.full(small.shape, np.inf, np.float32)
+    some = max(1, int(SOME_CELLS / labels.size))
+    for first in range(0, len(small.seeds), some):
+        distance = _distance(small, small.seeds[first : first + some])
+        nearest = distance.argmin(0)
+        cost = np.take_along_axis(distance, nearest[None], 0)[0]
+        closer = cost < least  # of equals the first
+        labels[closer] = nearest[closer] + first
+        least[closer] = cost[closer]
+    return enlarged(labels, scene.shape)
 
 
 def transport(scene: Scene) -> NDArray[np.int32]:
@@ -35,7 +47,7 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     (Point2Mask's supplies), scaled to what the given areas leave. Where a promptable network adds
     its costs, the cell is that of the lowest cost.
     """
-    small = scene.reduced(_side(scene))
+    small = scene.reduced(_side(scene, MOST_CELLS))
     distance = _distance(small, small.seeds)
     # Logarithms: a target's potential then multiplies its distances. Half a step at the clicks.
     cost = np.log(distance + np.float32(STEP_COST / 2))
@@ -56,12 +68,17 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     return enlarged(labels.astype(np.int32), scene.shape)
 
 
-def _side(scene: Scene) -> int:
+def _side(scene: Scene, most: float) -> int:
     """Pixels of the longer side that paths are found at."""
-    height, width = scene.shape
-    side = MAX_SIDE * scene.picture.size.growth
-    cells = len(scene.seeds) * height * width * (side / max(scene.shape)) ** 2
-    return max(MAX_SIDE, int(side * min(1.0, (MOST_CELLS / cells) ** 0.5)))
+    return path_side(scene.picture.size, len(scene.seeds), most)
+
+
+def path_side(size: WorkingSize, targets: int, most: float) -> int:
+    """The same for a picture of that size, where at most so many distances are wanted."""
+    side = MAX_SIDE * size.growth
+    height, width = size.shape
+    cells = max(1, targets) * height * width * (side / max(size.shape)) ** 2
+    return max(MAX_SIDE, int(side * min(1.0, (most / cells) ** 0.5)))
 
 
 def _supplies(
