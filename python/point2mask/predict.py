@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from point2mask.data.augment import AugmentConfig, resize_image, target_size
-from point2mask.data.errors import BrokenPictureError, DataError
+from point2mask.data.errors import BrokenPictureError
 from point2mask.data.files import file_size, resolve_inside
 from point2mask.data.making import (
     ONE_PROCESS,
@@ -23,7 +23,9 @@ from point2mask.data.making import (
     Spreading,
     look_up,
     make_results,
+    of_whole,
     put_pictures,
+    unless_broken,
 )
 from point2mask.data.panoptic import PanopticDataset
 from point2mask.data.png import read_rgb
@@ -160,58 +162,51 @@ def predict_folder(
     )
 
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+Found = tuple[Pixels, NDArray[np.int32], list[Segment]]
 
 
 def _read(
     images_dir: Path, folder: ResultFolder, making: Making, records: Sequence[ImageRecord]
-) -> tuple[Known, list[Picture | BrokenPictureError]]:
+) -> tuple[Known, list[Pixels | BrokenPictureError]]:
     """The pictures of a batch, unless the results of all are there."""
     paths = [resolve_inside(images_dir, record.file_name) for record in records]
     known = look_up(folder, making, records, [[file_size(path)] for path in paths])
     if known.all_there:
         return known, []
-    pictures: list[Picture | BrokenPictureError] = []
-    for record, path in zip(records, paths, strict=True):
-        try:
-            pictures.append(read_rgb(path, (record.height, record.width), frame=record.frame))
-        except DataError as error:
-            pictures.append(BrokenPictureError(str(error)))
-    return known, pictures
+    return known, [
+        unless_broken(partial(read_rgb, path, (record.height, record.width), frame=record.frame))
+        for record, path in zip(records, paths, strict=True)
+    ]
 
 
 def _find(
-    predictor: Predictor, device: str, read: tuple[Known, list[Picture | BrokenPictureError]]
-) -> tuple[Known, list[tuple[Picture, NDArray[np.int32], list[Segment]] | BrokenPictureError]]:
+    predictor: Predictor, device: str, read: tuple[Known, list[Pixels | BrokenPictureError]]
+) -> tuple[Known, list[Found | BrokenPictureError]]:
     """The pictures with their maps and segments."""
+
+    def find(whole: list[Pixels]) -> Iterator[Found]:
+        for picture, found in zip(whole, predictor.predict_batch(whole), strict=True):
+            yield picture, *found
+
     known, pictures = read
     predictor.network.to(device)
-    whole = [picture for picture in pictures if not isinstance(picture, DataError)]
-    found = iter(predictor.predict_batch(whole) if whole else ())
-    return known, [
-        picture if isinstance(picture, DataError) else (picture, *next(found))
-        for picture in pictures
-    ]
+    return known, of_whole(find, pictures)
 
 
 def _write(
     folder: ResultFolder,
     making: Making,
     categories: Mapping[int, Category],
-    found: tuple[
-        Known, list[tuple[Picture, NDArray[np.int32], list[Segment]] | BrokenPictureError]
-    ],
+    read: tuple[Known, list[Found | BrokenPictureError]],
 ) -> list[Outcome]:
-    known, maps = found
-    results: list[MadePicture | BrokenPictureError] = []
-    for item in maps:
-        if isinstance(item, DataError):
-            results.append(item)
-            continue
-        picture, ids, segments = item
-        drawn = overlay(picture, ids, segments, categories) if making.overlays else None
-        results.append((ids, segments, drawn))
-    return put_pictures(folder, categories, known, results)
+    def draw(whole: list[Found]) -> Iterator[MadePicture]:
+        for picture, ids, segments in whole:
+            drawn = overlay(picture, ids, segments, categories) if making.overlays else None
+            yield ids, segments, drawn
+
+    known, found = read
+    return put_pictures(folder, categories, known, of_whole(draw, found))
 
 
 def evaluate(

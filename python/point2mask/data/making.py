@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
@@ -30,6 +30,8 @@ from point2mask.progress import Progress, ignore
 from point2mask.workers import Stages, spread, spread_around
 
 Task = TypeVar("Task")
+Picture = TypeVar("Picture")
+Result = TypeVar("Result")
 Work = Callable[[Sequence[Task]], "list[Outcome]"] | Stages[Sequence[Task], "list[Outcome]"]
 # Segment map [H, W], its segments, and the picture tinted by them [H, W, 3] if that is wanted.
 MadePicture = tuple[NDArray[np.integer], Sequence[Segment], NDArray[np.uint8] | None]
@@ -123,6 +125,26 @@ def look_up(
         for record, signature in zip(records, signatures, strict=True)
     ]
     return Known(records, signatures, there)
+
+
+def unless_broken(read: Callable[[], Picture]) -> Picture | BrokenPictureError:
+    """What is read, or why it cannot be."""
+    try:
+        return read()
+    except DataError as error:
+        return BrokenPictureError(str(error))
+
+
+def of_whole(
+    make: Callable[[list[Picture]], Iterable[Result]],
+    pictures: Sequence[Picture | BrokenPictureError],
+) -> list[Result | BrokenPictureError]:
+    """What is made of the pictures that are not broken, if any; the others stay in their places."""
+    whole = [picture for picture in pictures if not isinstance(picture, BrokenPictureError)]
+    made = iter(make(whole) if whole else ())
+    return [
+        picture if isinstance(picture, BrokenPictureError) else next(made) for picture in pictures
+    ]
 
 
 def put_pictures(

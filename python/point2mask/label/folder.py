@@ -33,7 +33,9 @@ from point2mask.data.making import (
     Spreading,
     look_up,
     make_results,
+    of_whole,
     put_pictures,
+    unless_broken,
 )
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.places import is_folder, path_of
@@ -53,10 +55,10 @@ if TYPE_CHECKING:
     from point2mask.models.precision import Precision
 
 Item = tuple[ImageRecord, list[PointTarget], Marks]
-# A picture, and its edges (None where only the built-in ones are used), or the targets of its
-# pixels where the network makes the masks.
-Picture = tuple[NDArray[np.uint8], Any]
-Read = tuple[Known, Sequence[Item], list[Picture | BrokenPictureError]]
+# What is asked, its pixels, and the edges (None where only the built-in ones are used), or the
+# targets of the pixels where the network makes the masks.
+Seen = tuple[Item, NDArray[np.uint8], Any]
+Read = tuple[Known, Sequence[Item], list[Seen | BrokenPictureError]]
 # In the order they are looked for: beside name.jpg in one folder the edges are name.png.
 EDGE_SUFFIXES = (".png", *(suffix for suffix in PICTURE_SUFFIXES if suffix != ".png"))
 
@@ -236,51 +238,43 @@ def _read(
     if known.all_there:
         return known, items, []
     pairs = zip(items, paths, strict=True)
-    return known, items, [_read_picture(record, *files) for (record, _, _), files in pairs]
+    return known, items, [unless_broken(partial(_look_at, item, *files)) for item, files in pairs]
+
+
+def _look_at(item: Item, path: Path, edges_path: Path | None) -> Seen:
+    record = item[0]
+    image = read_rgb(path, (record.height, record.width), frame=record.frame)
+    return item, image, None if edges_path is None else read_edges(edges_path)
 
 
 def _find(options: LabelOptions, categories: dict[int, Category], read: Read) -> Read:
     """The same with what the network says, where there is one: edges, or the masks."""
-    known, items, pictures = read
-    whole = [
-        (item, picture)
-        for item, picture in zip(items, pictures, strict=not known.all_there)
-        if not isinstance(picture, BrokenPictureError)
-    ]
-    if options.checkpoint is None or not whole:
+    if options.checkpoint is None:
         return read
-    maps = _network(options).prepare_batch([image for _, (image, _) in whole])
-    said: Iterator[NDArray[np.floating] | NDArray[np.int32]]
+    known, items, seen = read
+    return known, items, of_whole(partial(_ask, options, categories), seen)
+
+
+def _ask(
+    options: LabelOptions, categories: dict[int, Category], whole: list[Seen]
+) -> Iterator[Seen]:
+    maps = _network(options).prepare_batch([image for _, image, _ in whole])
+    said: Sequence[NDArray[np.floating]] | Sequence[NDArray[np.int32]]
     if options.assigner == NETWORK:
-        clicked = [(targets, marks) for (_, targets, marks), _ in whole]
-        said = iter(maps.label_batch(clicked, categories))
+        clicked = [(targets, marks) for (_, targets, marks), _, _ in whole]
+        said = maps.label_batch(clicked, categories)
     else:
-        said = iter(maps.edges())
-    return (
-        known,
-        items,
-        [
-            picture if isinstance(picture, BrokenPictureError) else (picture[0], next(said))
-            for picture in pictures
-        ],
-    )
+        said = maps.edges()
+    for (item, image, _), one in zip(whole, said, strict=True):
+        yield item, image, one
 
 
 def _write(
     folder: ResultFolder, categories: dict[int, Category], options: LabelOptions, read: Read
 ) -> list[Outcome]:
-    known, items, pictures = read
-    results: list[MadePicture | BrokenPictureError] = []
-    for item, picture in zip(items, pictures, strict=not known.all_there):
-        if isinstance(picture, BrokenPictureError):
-            results.append(picture)
-            continue
-        image, said = picture
-        index = (
-            said if options.assigner == NETWORK else _label(image, item, said, categories, options)
-        )
-        results.append(_made(image, index, item[1], categories, options.overlays))
-    outcomes = put_pictures(folder, categories, known, results)
+    known, items, seen = read
+    made = of_whole(partial(map, partial(_made, options, categories)), seen)
+    outcomes = put_pictures(folder, categories, known, made)
     if options.assigner == NETWORK or options.prompts is not None:
         return outcomes
     notes = [_note(record, targets, options) for record, targets, _ in items]
@@ -326,27 +320,15 @@ def _note(record: ImageRecord, targets: Sequence[PointTarget], options: LabelOpt
     )
 
 
-def _read_picture(
-    record: ImageRecord, path: Path, edges_path: Path | None
-) -> Picture | BrokenPictureError:
-    try:
-        image = read_rgb(path, (record.height, record.width), frame=record.frame)
-        return image, None if edges_path is None else read_edges(edges_path)
-    except DataError as error:
-        return BrokenPictureError(str(error))
-
-
-def _made(
-    image: NDArray[np.uint8],
-    index: NDArray[np.int32],
-    targets: list[PointTarget],
-    categories: dict[int, Category],
-    overlays: bool,
-) -> MadePicture:
+def _made(options: LabelOptions, categories: dict[int, Category], seen: Seen) -> MadePicture:
+    item, image, said = seen
+    _, targets, _ = item
+    index = said if options.assigner == NETWORK else _label(image, item, said, categories, options)
     # Entry -1, the last, is void.
     ids = np.array([target.id for target in targets] + [0], np.int32)[index]
     segments = [Segment(t.id, t.category_id, t.iscrowd) for t in targets]
-    return ids, segments, overlay(image, ids, segments, categories, targets) if overlays else None
+    drawn = overlay(image, ids, segments, categories, targets) if options.overlays else None
+    return ids, segments, drawn
 
 
 def _label(
