@@ -9,6 +9,7 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     place,
+    positive,
     write_result,
 )
 
@@ -24,6 +25,8 @@ def add_parser(subparsers: Subparsers) -> None:
             point2mask gather labels
           parts that were made into folders of their own:
             point2mask gather labels-1 labels-2 labels-3 --out labels
+          a finished run as tars of 10,000 pictures:
+            point2mask gather labels --out shards --tar 10000
         """,
     )
     parser.add_argument(
@@ -36,6 +39,13 @@ def add_parser(subparsers: Subparsers) -> None:
         help="a new or empty folder for the whole, whose files are linked where that can be and "
         "else copied (default: the one folder itself)",
     )
+    parser.add_argument(
+        "--tar",
+        type=positive,
+        metavar="N",
+        help="pack the masks into tars of N pictures, as WebDataset reads them, each with a JSON "
+        "of its segments, in place of files; panoptic.json names them as in folders of that name",
+    )
     add_json(parser)
 
 
@@ -44,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out is None and len(args.folders) > 1:
         raise UsageError("gather: several folders need --out DIR for the whole")
-    gathered = gather(args.folders, args.out)
+    if args.out is None and args.tar is not None:
+        raise UsageError("gather: --tar needs --out DIR for the tars")
+    gathered = gather(args.folders, args.out, args.tar)
     index = (args.out or args.folders[0]) / "panoptic.json"
     print(f"{gathered.segments} masks in {gathered.images} images: {index}", file=sys.stderr)
     if gathered.twice:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -11,12 +11,12 @@ import msgspec
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import link_or_copy, open_replacing, resolve_inside
-from point2mask.data.json_files import convert, read_json
+from point2mask.data.json_files import convert
+from point2mask.data.packing import packed
 from point2mask.data.records import CategoryEntry
 from point2mask.data.results import (
     INDEX,
     MASKS,
-    MAX_RECORD,
     OVERLAYS,
     RECORDS,
     RUNS,
@@ -46,20 +46,22 @@ class Gathered:
     twice: list[str] = field(default_factory=list)  # pictures that several folders have alike
 
 
-def gather(roots: Sequence[Path], out: Path | None = None) -> Gathered:
+def gather(roots: Sequence[Path], out: Path | None = None, per_tar: int | None = None) -> Gathered:
     """Puts the parts of a run together: ``panoptic.json`` and all that it speaks of in one folder.
 
     Args:
         roots: folders that the parts were made in, one for all of them or several.
         out: where the whole goes, a new or empty folder, or None where there is one folder, in
             which it then is made whole. Masks are linked where the file system can, else copied.
+        per_tar: pictures whose masks are packed into a tar together, see
+            :func:`~point2mask.data.packing.packed`, in place of files; needs ``out``.
 
     Raises:
         DataError: a part or a picture is missing, parts were made in different ways, or two
             folders hold different masks of a picture.
     """
-    if out is None and len(roots) > 1:
-        raise DataError("expected a folder to gather several into, got none")
+    if out is None and (len(roots) > 1 or per_tar is not None):
+        raise DataError("expected a folder to gather several, or tars, into, got none")
     folders = [ResultFolder(root) for root in roots]
     target = folders[0] if out is None else ResultFolder(out)
     with ExitStack() as stack:
@@ -78,11 +80,16 @@ def gather(roots: Sequence[Path], out: Path | None = None) -> Gathered:
         if out is not None:
             stack.enter_context(locked(target, None))
             write_struct(target.run_path(WHOLE), begun)
+        if per_tar is not None:
+            gathered = write_index(target, whole, packed(target, whole.file_names, places, per_tar))
+            target.run_path(WHOLE).unlink()  # it is no folder to go on in
+        elif out is not None:
             for name, folder in zip(whole.file_names, places, strict=True):
                 _bring(folder, target, name, whole.overlays)
-        gathered = write_index(target, whole)
-        if out is not None:
+            gathered = write_index(target, whole)
             write_struct(target.run_path(WHOLE), whole)
+        else:
+            gathered = write_index(target, whole)
     gathered.twice = twice
     return gathered
 
@@ -95,8 +102,18 @@ def _is_free(folder: ResultFolder, run: RunRecord) -> bool:
     return all(path.parent == folder.root / RUNS and path.suffix == ".lock" for path in files)
 
 
-def write_index(folder: ResultFolder, run: RunRecord) -> Gathered:
-    """Writes ``panoptic.json`` from the records of a run, in its order; none is kept in memory."""
+def write_index(
+    folder: ResultFolder, run: RunRecord, records: Iterable[PictureRecord] | None = None
+) -> Gathered:
+    """Writes ``panoptic.json`` from the records of a run, in its order; none is kept in memory.
+
+    Args:
+        folder: gets the file.
+        run: all of it.
+        records: of its pictures; by default those in the folder.
+    """
+    if records is None:
+        records = map(folder.read_record_of, run.file_names)
     gathered = Gathered()
     entries = convert(run.categories, list[CategoryEntry], f"{folder.root}: categories")
     isthing = {entry.id: bool(entry.isthing) for entry in entries}
@@ -105,9 +122,8 @@ def write_index(folder: ResultFolder, run: RunRecord) -> Gathered:
         open_replacing(folder.root / INDEX) as file,
     ):
         file.write(b'{"images":[')
-        for name in run.file_names:
-            path = resolve_inside(folder.root / RECORDS, record_name(name))
-            record = read_json(path, PictureRecord, "the record of a picture", MAX_RECORD)
+        for name, record in zip(run.file_names, records, strict=True):
+            path = folder.root / RECORDS / record_name(name)
             if record.annotation is None:
                 gathered.left_out[name] = record.left_out
                 continue
@@ -205,7 +221,7 @@ def _places(
 def _bring(folder: ResultFolder, target: ResultFolder, name: str, overlays: bool) -> None:
     """A picture's files into another folder, its record last."""
     record_path = resolve_inside(folder.root / RECORDS, record_name(name))
-    record = read_json(record_path, PictureRecord, "the record of a picture", MAX_RECORD)
+    record = folder.read_record_of(name)
     if record.annotation is not None:
         mask = Path(name).with_suffix(".png").as_posix()
         link_or_copy(resolve_inside(folder.root / MASKS, mask), target.root / MASKS / mask)

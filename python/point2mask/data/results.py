@@ -161,8 +161,9 @@ class ResultFolder:
     def run_path(self, shard: Shard) -> Path:
         return self.root / RUNS / f"{shard.index}-of-{shard.count}.json"
 
-    def read_record(self, record: ImageRecord) -> PictureRecord:
-        path = self.record_path(record)
+    def read_record_of(self, file_name: str) -> PictureRecord:
+        """The record of a picture by its name."""
+        path = resolve_inside(self.root / RECORDS, record_name(file_name))
         return read_json(path, PictureRecord, "the record of a picture", MAX_RECORD)
 
     def has(self, record: ImageRecord, signature: str, overlay: bool) -> int | None:
@@ -171,7 +172,7 @@ class ResultFolder:
         The files are looked at, not read.
         """
         try:
-            known = self.read_record(record)
+            known = self.read_record_of(record.file_name)
             size = self.mask_path(record).stat().st_size
             drawn = not overlay or self.overlay_path(record).is_file()
             segments = segments_of(known, record.file_name)
