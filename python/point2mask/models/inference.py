@@ -1,6 +1,6 @@
 """From the masks of a network to a panoptic map: the published merge."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,18 +93,22 @@ def _merge_image(
     if candidates.weight is not None:
         return _share_out(candidates, candidates.weight, geometry, image, size, num_things, config)
     _, class_score, labels = (x[image] for x in candidates[:3])
-    kept_masks: list[Tensor] = []
-    kept_scores, kept_labels = [class_score[:0]], [labels[:0]]
+    scores = [class_score[:0]]
     for chosen in _parts(len(labels), size):
-        full = _full_size(candidates, geometry, image, chosen, size)
-        inside, score = score_masks(full, class_score[chosen], config)
-        keep = score >= _quality(labels[chosen], num_things, config)
-        kept_masks += inside[keep]
-        kept_scores.append(score[keep])
-        kept_labels.append(labels[chosen][keep])
-    return _paint(
-        kept_masks, size, torch.cat(kept_scores), torch.cat(kept_labels), num_things, config
+        masks = _full_size(candidates, geometry, image, chosen, size)
+        scores.append(score_masks(masks, class_score[chosen], config)[1])
+        del masks
+    score = torch.cat(scores)
+    order = _painting_order(score, labels, num_things, config)
+
+    # Once more, those that are painted alone: kept, they may be gigabytes together.
+    painted = (
+        mask
+        for part in _parts(len(order), size)
+        for mask in _full_size(candidates, geometry, image, order[part], size)
+        > config.mask_threshold
     )
+    return _paint(painted, size, score[order], labels[order], num_things, config)
 
 
 def _parts(masks: int, size: tuple[int, int]) -> Iterator[slice]:
@@ -127,7 +131,11 @@ def _best_class(semantics: Tensor, geometry: Geometry, image: int, size: tuple[i
 
 
 def _full_size(
-    candidates: Candidates, geometry: Geometry, image: int, chosen: slice, size: tuple[int, int]
+    candidates: Candidates,
+    geometry: Geometry,
+    image: int,
+    chosen: slice | Tensor,
+    size: tuple[int, int],
 ) -> Tensor:
     """Some of an image's masks at its original size, as values: ``[K, H, W]``."""
     masks = candidates.masks[image, chosen]
@@ -220,32 +228,34 @@ def merge_masks(
     Returns:
         The map, int32 ``[H, W]`` with ids from 1 and 0 where no segment is, and its segments.
     """
+    config = config or MergeConfig()
+    order = _painting_order(scores, labels, num_things, config)
     size = masks.shape[1], masks.shape[2]
-    return _paint(list(masks), size, scores, labels, num_things, config or MergeConfig())
+    return _paint(masks[order], size, scores[order], labels[order], num_things, config)
+
+
+def _painting_order(scores: Tensor, labels: Tensor, num_things: int, config: MergeConfig) -> Tensor:
+    """The masks of good enough scores, best first."""
+    order = scores.argsort(descending=True, stable=True)
+    return order[scores[order] >= _quality(labels[order], num_things, config)]
 
 
 def _paint(
-    masks: Sequence[Tensor],
+    masks: Iterable[Tensor],
     size: tuple[int, int],
     scores: Tensor,
     labels: Tensor,
     num_things: int,
     config: MergeConfig,
 ) -> tuple[Tensor, tuple[MergedSegment, ...]]:
-    """As :func:`merge_masks`, of bool ``[H, W]`` masks that need not lie together."""
+    """As :func:`merge_masks`, of bool ``[H, W]`` masks in the order of :func:`_painting_order`."""
     segment_map = torch.zeros(size, dtype=torch.int32, device=scores.device)
-    order = scores.argsort(descending=True, stable=True)
-    order = order[scores[order] >= _quality(labels[order], num_things, config)]
-    if not len(order):
+    if not len(scores):
         return segment_map, ()
-    sorted_masks = [masks[k] for k in order.tolist()]
-    scores, labels = scores[order], labels[order]
     overlap = torch.where(labels < num_things, config.overlap_things, config.overlap_stuff)
     count = torch.zeros((), dtype=torch.int32, device=segment_map.device)
     ids, areas = [], []
-    for mask, limit in zip(
-        sorted_masks, overlap, strict=True
-    ):  # nothing in here waits for the device
+    for mask, limit in zip(masks, overlap, strict=True):  # nothing in here waits for the device
         new = mask & (segment_map == VOID)
         area, total = new.sum(), mask.sum()
         accepted = ((total - area) / total <= limit) & (area > 0)
