@@ -379,3 +379,16 @@ def test_names_do_not_reach_the_terminal_as_they_are(tmp_path, capfd):
     error = capfd.readouterr().err
     assert error.count("\n") == 1
     assert r"a\n\x1b[31m.json" in error
+
+
+@pytest.mark.parametrize("command", ["label", "predict"])
+def test_no_results_among_the_pictures(shapes, command, capsys):
+    images = shapes.parents[1] / "images" / "val"
+    points = shapes.with_name("points.json")
+    assert main(["points", "sample", "--annotations", str(shapes), "--out", str(points)]) == 0
+    capsys.readouterr()
+    before = sorted(images.iterdir())
+    given = {"label": ["--points", points], "predict": ["--checkpoint", images / "none"]}[command]
+    arguments = [command, "--images", images, *given, "--out", images / ".." / "val"]
+    assert "is the folder of the pictures; choose another" in fails(capsys, *arguments)
+    assert sorted(images.iterdir()) == before

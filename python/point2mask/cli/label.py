@@ -25,6 +25,7 @@ from point2mask.cli.making import (
     add_frame,
     add_skip_broken,
     add_spreading,
+    check_apart,
     leaving_out_broken,
     report_made,
     spreading_of,
@@ -168,6 +169,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--edges and --checkpoint both give edges; leave one of them out")
     if args.prompts is not None and args.assigner == "network":
         raise UsageError("--assigner network asks no promptable network; leave --prompts out")
+    check_apart(args.out, args.images)
     if args.point_pngs is None:
         labels = read_points(args.points)
     else:

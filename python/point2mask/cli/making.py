@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import Parser, UsageError, positive, write_result
@@ -75,6 +76,12 @@ def spreading_of(args: argparse.Namespace, workers: int | None) -> "Spreading":
     if args.ray is not None and args.workers is not None:
         raise UsageError("--ray and --workers both say who works, leave one of them out")
     return Spreading(args.workers or workers, shard, args.resume, args.batch or 1, args.ray)
+
+
+def check_apart(out: Path, images: Path) -> None:
+    """Refuses results among the pictures, where later commands would take them for pictures."""
+    if out.resolve() == images.resolve():
+        raise UsageError(f"--out: {out} is the folder of the pictures; choose another")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from point2mask.cli.making import (
     add_frame,
     add_skip_broken,
     add_spreading,
+    check_apart,
     leaving_out_broken,
     report_made,
     spreading_of,
@@ -128,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("predict: with --annotations, --images is one folder; give one")
         folder = path_of(args.images[0])
         records = _listed(args.annotations, args.frame)
+    check_apart(args.out, folder)
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
     predictor = load_predictor(args.checkpoint, device_of(args), precision_of(args))
