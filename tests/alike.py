@@ -6,13 +6,23 @@ import torch
 from networks import batch
 from torch import Tensor
 
-from point2mask.models import MergeConfig, PointNetwork, predict
+from point2mask.models import MergeConfig, NetworkOutput, PointNetwork, predict
 from point2mask.models.export import export_network
 
 SIZES = [(97, 130), (64, 64), (33, 70), (64, 64)]
 CANVAS = (104, 150)
 
 Everything = Callable[[PointNetwork, Tensor, Tensor], dict[str, Tensor]]
+
+
+def maps_of(output: NetworkOutput) -> dict[str, Tensor]:
+    """What masks are grown from, the batch second."""
+    return {
+        "semantics": output.semantics.logits,
+        "presence": output.semantics.presence_logits,
+        "boundary": output.boundary_logits[None],
+        "features": output.features[None],
+    }
 
 
 @torch.no_grad()

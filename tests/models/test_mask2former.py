@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from alike import CANVAS, SIZES, check_batches, check_predictions, exported
+from alike import CANVAS, SIZES, check_batches, check_predictions, exported, maps_of
 from networks import TINY_MASK2FORMER, batch, shake
 from torch import nn
 
@@ -36,10 +36,7 @@ def everything(network, images, image_size):
     return {
         "class_logits": output.queries.class_logits,
         "masks": output.queries.masks,
-        "semantics": output.semantics.logits,
-        "presence": output.semantics.presence_logits,
-        "boundary": output.boundary_logits[None],
-        "features": output.features[None],
+        **maps_of(output),
     }
 
 

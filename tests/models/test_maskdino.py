@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from alike import CANVAS, SIZES, check_batches, check_predictions, exported
+from alike import CANVAS, SIZES, check_batches, check_predictions, exported, maps_of
 from networks import TINY_MASKDINO, batch, shake
 
 from point2mask.data.fields import parse, to_plain
@@ -39,10 +39,7 @@ def everything(network, images, image_size):
         "class_logits": said.class_logits,
         "boxes": said.boxes,
         "masks": draw(said.embedding, drawing_features(output.encoded)),
-        "semantics": output.semantics.logits,
-        "presence": output.semantics.presence_logits,
-        "boundary": output.boundary_logits[None],
-        "features": output.features[None],
+        **maps_of(output),
     }
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from alike import maps_of
 from networks import TINY, batch, shake, tiny
 
 from point2mask.models import BackboneConfig, NetworkConfig, PanopticNetwork
@@ -28,10 +29,7 @@ def everything(network, images, image_size, chosen=None):
         "queries": output.locations.queries[None],
         "stuff_masks": output.stuff.masks,
         "stuff_logits": output.stuff.class_logits,
-        "semantics": output.semantics.logits,
-        "presence": output.semantics.presence_logits,
-        "boundary": output.boundary_logits[None],
-        "features": output.features[None],
+        **maps_of(output),
         "thing_masks": things.masks,
     }
 
