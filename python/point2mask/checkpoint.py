@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular, sync, temporary_name, write_json
 from point2mask.data.json_files import read_json
+from point2mask.ranges import shown
 
 MODEL, AVERAGE, OPTIMIZER, STATE, DIGESTS = (
     "model.safetensors",
@@ -245,7 +246,9 @@ def load_optimizer(
     for key, tensor in tensors.items():
         kind, _, name = key.partition(":")
         if name not in parameters or kind not in (*_MOMENTS, _STEPS):
-            raise DataError(f"{place}: expected state of parameters of the network, got {key!r}")
+            raise DataError(
+                f"{place}: expected state of parameters of the network, got {shown(key)}"
+            )
         own = parameters[name]
         shape = own.shape if kind in _MOMENTS else torch.Size([])
         _check_tensor(key, tensor, shape, own.dtype if kind in _MOMENTS else torch.float32, place)

@@ -23,6 +23,7 @@ from point2mask.data.training import class_channels
 from point2mask.models.export import export_network
 from point2mask.models.precision import Precision
 from point2mask.predict import Predictor
+from point2mask.ranges import shown
 from point2mask.trained import (
     TrainedConfig,
     categories_from_plain,
@@ -189,7 +190,7 @@ def push_to_hub(
 def _read_config(path: Path) -> dict[str, Any]:
     values = read_json_value(path)
     if values.get("format") != FORMAT:
-        raise DataError(f"{path}: expected format {FORMAT!r}, got {values.get('format')!r}")
+        raise DataError(f"{path}: expected format {FORMAT!r}, got {shown(values.get('format'))}")
     for key in (*(entry.name for entry in fields(TrainedConfig)), "categories"):
         if not isinstance(values.get(key), list if key == "categories" else dict):
             raise DataError(f"{path}: expected an entry {key!r}, got {values.get(key)!r:.60}")

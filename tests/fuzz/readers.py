@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,7 @@ def write_good(folder: Path) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    for name in ("points.jsonl", "points.parquet"):
+    for name in ("points.jsonl", *(["points.parquet"] if find_spec("pyarrow") else [])):
         write_points(folder / name, read_points(folder / "points.json"))
     with tarfile.open(folder / "photos.tar", "w") as tar:
         tar.add(folder / "photos", "photos")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, overload
 import msgspec
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import one_line, open_local, open_replacing
+from point2mask.data.files import one_line, open_local, open_replacing, show
 from point2mask.data.json_files import convert, decode_json
 from point2mask.data.marks import Marks
 from point2mask.data.png import SizeLimit
@@ -161,7 +161,9 @@ def write_point_table(path: Path, labels: PointLabels) -> None:
         for line in lines_of(labels, path):
             identity = line["image"]["id"]
             if isinstance(identity, int) != numbers:
-                raise DataError(f"{path}: expected image ids all of one type, got {identity!r} too")
+                raise DataError(
+                    f"{path}: expected image ids all of one type, got {show(identity)} too"
+                )
             rows.append(line)
             if len(rows) == GROUP:
                 writer.write_table(pa.Table.from_pylist(rows, schema), GROUP)

@@ -105,7 +105,7 @@ def images_by_id(
     for index, record in enumerate(records):
         if record.id in images:
             raise DataError(
-                f"{place}: images[{index}]: expected unique image ids, got {record.id!r} again"
+                f"{place}: images[{index}]: expected unique image ids, got {show(record.id)} again"
             )
         limit.check(record.height, record.width, f"{place}: images[{index}]")
         name = record.file_name
@@ -129,7 +129,7 @@ def image_of(
             f"{place}.image_id: expected the id of one of the images, got {show(identity)}"
         )
     if identity in seen:
-        raise DataError(f"{place}: expected one annotation an image, got {identity!r} again")
+        raise DataError(f"{place}: expected one annotation an image, got {show(identity)} again")
     seen.add(identity)
     return images[identity]
 

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from point2mask.data.augment import VOID, AugmentConfig, Sample, augment
 from point2mask.data.errors import DataError
-from point2mask.data.files import resolve_inside
+from point2mask.data.files import resolve_inside, show
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
 from point2mask.data.places import path_of, written_in
 from point2mask.data.png import read_rgb
@@ -275,21 +275,21 @@ def _check_agreement(labels: PointLabels, truth: PanopticDataset, place: Path | 
     images = {image.record.id: image for image in truth.images}
     for record, targets in labels.images:
         if record.id not in images:
-            raise DataError(f"{place}: expected images of the annotations, got {record.id!r}")
+            raise DataError(f"{place}: expected images of the annotations, got {show(record.id)}")
         image = images[record.id]
         for what in ("frame", "height", "width"):
             values = getattr(image.record, what), getattr(record, what)
             if values[0] != values[1]:
                 raise DataError(
-                    f"{place}: expected the {what} {values[0]} of image {record.id!r} as in the "
-                    f"annotations, got {values[1]}"
+                    f"{place}: expected the {what} {values[0]} of image {show(record.id)} as in "
+                    f"the annotations, got {values[1]}"
                 )
         segments = {(s.id, s.category_id) for s in image.segments}
         for target in targets:
             if (target.id, target.category_id) not in segments:
                 raise DataError(
                     f"{place}: expected targets that are segments of the annotations, got "
-                    f"{target.id} in image {record.id!r}"
+                    f"{target.id} in image {show(record.id)}"
                 )
 
 

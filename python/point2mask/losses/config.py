@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from point2mask.losses.affinity import PUBLISHED_KERNELS
-from point2mask.ranges import Checked, Length, Range, Weight, did_you_mean
+from point2mask.ranges import Checked, Length, Range, Weight, did_you_mean, shown
 
 Architecture = Literal["panoptic_segformer", "mask2former", "maskdino"]
 Kernel = tuple[Annotated[int, Range(3, 99, odd=True)], Weight]  # side of a window, and its weight
@@ -66,7 +66,7 @@ class PointLossConfig(Checked):
         for index, name in enumerate(self.warmup_exempt):
             if name not in known:
                 raise ValueError(
-                    f"warmup_exempt[{index}]: expected one of {', '.join(known)}, got {name!r}"
+                    f"warmup_exempt[{index}]: expected one of {', '.join(known)}, got {shown(name)}"
                     + did_you_mean(name, known)
                 )
 

@@ -19,6 +19,7 @@ from point2mask.models.published_segformer import (
     is_original,
     mask_decoder_tensors,
 )
+from point2mask.ranges import shown
 
 _HEAD = r"bbox_head\."
 _MASK_HEADS = {"things": "thing", "stuff": "stuff", "semantic": "semantic"}
@@ -143,7 +144,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list
         elif found := dict(_converted(name, tensor, state, last)):
             tensors |= found
         elif not _FURTHER_LEVELS.fullmatch(name):
-            raise ValueError(f"expected the tensors of a published network, got {name!r}")
+            raise ValueError(f"expected the tensors of a published network, got {shown(name)}")
     if any(f"things_mask_head.model.layers.{last}.mask_attn.in_proj" in name for name in state):
         left_over.append(f"bbox_head.things_mask_head.model.layers.{last}.mask_attn: its values")
     return tensors, left_over

@@ -209,5 +209,5 @@ def check_resumable(saved: RunConfig, given: RunConfig) -> None:
         if not free and before.get(path) != after.get(path):
             raise DataError(
                 f"{path}: the run to be taken up again has {before.get(path)!r}, "
-                f"got {after.get(path)!r}"
+                f"got {shown(after.get(path))}"
             )

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from point2mask.data.errors import DataError
+from point2mask.data.files import show
 from point2mask.data.formats.pictures import Click, ClickedImage
 from point2mask.data.frames import inside, point_to_stored
 from point2mask.data.json_files import MAX_SEGMENT_ID
@@ -50,7 +51,7 @@ def to_labels(
         if category.name in by_name:
             raise DataError(
                 f"{place}: expected categories of different names to look for, "
-                f"got {category.name!r} twice"
+                f"got {show(category.name)} twice"
             )
         by_name[category.name] = category
     names: set[str] = set()
@@ -58,8 +59,8 @@ def to_labels(
     for image in images:
         if image.record.file_name in names:
             raise DataError(
-                f"{place}: expected every image once, got {image.record.file_name!r} again; the "
-                "folder of pictures (--images) tells apart what lies in different folders"
+                f"{place}: expected every image once, got {show(image.record.file_name)} again; "
+                "the folder of pictures (--images) tells apart what lies in different folders"
             )
         names.add(image.record.file_name)
         labels.append((image.record, _targets(image, by_name, report)))
@@ -113,7 +114,7 @@ def _place(
     if click.category not in categories:
         raise DataError(
             f"{click.place}: expected one of the categories {', '.join(categories)}, "
-            f"got {click.category!r}"
+            f"got {show(click.category)}"
         )
     x, y = inside(click.x, click.y, image.size, click.place)
     x, y = point_to_stored(x, y, (image.record.height, image.record.width), image.turned)

@@ -177,5 +177,7 @@ class _Reader:
     def _integer(self, attributes: dict[str, str], key: str, low: int) -> int:
         text = attributes.get(key, "")
         if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) >= low):
-            raise DataError(f"{self._place()}: {key}: expected an integer >= {low}, got {text!r}")
+            raise DataError(
+                f"{self._place()}: {key}: expected an integer >= {low}, got {show(text)}"
+            )
         return int(text)
