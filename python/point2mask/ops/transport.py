@@ -227,25 +227,15 @@ def _sinkhorn_backward(
     ctx: Any, grad_potential: Tensor, _iterations: Tensor, _marginal_error: Tensor
 ) -> tuple[Tensor | None, ...]:
     cost, supply, demand, potential = ctx.saved_tensors
-    grads = torch.ops.point2mask.sinkhorn_backward.default(
-        grad_potential,
-        cost,
-        supply,
-        demand,
-        potential,
-        ctx.epsilon,
-        ctx.supply_relaxation,
-        ctx.demand_relaxation,
-    )
+    arguments = (grad_potential, cost, supply, demand, potential)
+    parameters = (ctx.epsilon, ctx.supply_relaxation, ctx.demand_relaxation)
+    grads = torch.ops.point2mask.sinkhorn_backward.default(*arguments, *parameters)
     return *grads, None, None, None, None, None, None
 
 
 def _save_newton(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    cost, supply, demand, ctx.epsilon, *_ = inputs
-    ctx.supply_relaxation = ctx.demand_relaxation = math.inf
-    potential, iterations, marginal_error = output
-    ctx.mark_non_differentiable(iterations, marginal_error)
-    ctx.save_for_backward(cost, supply, demand, potential)
+    *before, initial_potential = inputs
+    _save_sinkhorn(ctx, (*before, math.inf, math.inf, initial_potential), output)
 
 
 def _newton_backward(
