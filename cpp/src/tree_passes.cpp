@@ -12,7 +12,12 @@ namespace {
 
 // Three of four parents are the row before. Its value is carried in registers: through memory each
 // row would wait for the store of the one before. What is carried and what was loaded in time are
-// chosen between by a mask, as a branch would be mispredicted at every other end of a chain.
+// chosen between by a mask, as a branch would be mispredicted at every other end of a chain. That
+// makes one chain of all rows. Rows of one vector are waited for rather than computed: they go
+// through memory, and the processor has the next chains under way. So do those that there are no
+// registers for.
+template <typename Row>
+constexpr bool kThroughMemory = Row::kParts == 1 || Row::kParts > 4;
 
 // rows[i] += similarity * rows[child], children first: sums over the subtrees.
 template <int kLanes, typename T>
@@ -22,14 +27,21 @@ POINT2MASK_INLINE void sum_up(const Tree<T>& t, T* rows) {
   own.load(rows + (t.pixels - 1) * kLanes);
   for (std::int64_t i = t.pixels - 1; i > 0; --i) {
     const T s = t.similarity[i];
-    const auto carry = R::mask_of(t.parent[i] == i - 1);
     T* above = rows + std::int64_t{t.parent[i]} * kLanes;
-    R next, up;
-    next.load(rows + (i - 1) * kLanes);
-    up.load(above);
-    for (int c = 0; c < R::kParts; ++c) {
-      up.part[c] += s * own.part[c];
-      own.part[c] = carry ? up.part[c] : next.part[c];
+    R up;
+    if constexpr (kThroughMemory<R>) {
+      own.load(rows + i * kLanes);
+      up.load(above);
+      for (int c = 0; c < R::kParts; ++c) up.part[c] += s * own.part[c];
+    } else {
+      const auto carry = R::mask_of(t.parent[i] == i - 1);
+      R next;
+      next.load(rows + (i - 1) * kLanes);
+      up.load(above);
+      for (int c = 0; c < R::kParts; ++c) {
+        up.part[c] += s * own.part[c];
+        own.part[c] = carry ? up.part[c] : next.part[c];
+      }
     }
     up.store(above);
   }
@@ -51,10 +63,14 @@ struct ParentRows {
   // The parent's row, given the row before; loads that of the next rank, before the store of the
   // current one.
   POINT2MASK_INLINE R next(std::int64_t i, const R& before) {
-    const auto carry = R::mask_of(parent[i] == i - 1);
     R up;
-    for (int c = 0; c < R::kParts; ++c) up.part[c] = carry ? before.part[c] : loaded.part[c];
-    loaded.load(rows + std::int64_t{parent[std::min(i + 1, last)]} * kLanes);
+    if constexpr (kThroughMemory<R>) {
+      up.load(rows + std::int64_t{parent[i]} * kLanes);
+    } else {
+      const auto carry = R::mask_of(parent[i] == i - 1);
+      for (int c = 0; c < R::kParts; ++c) up.part[c] = carry ? before.part[c] : loaded.part[c];
+      loaded.load(rows + std::int64_t{parent[std::min(i + 1, last)]} * kLanes);
+    }
     return up;
   }
 };
