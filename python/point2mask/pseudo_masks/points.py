@@ -22,9 +22,7 @@ class PointBatch:
 
     @classmethod
     def from_lists(
-        cls,
-        images: Sequence[Sequence[tuple[int, Sequence[tuple[float, float]]]]],
-        device: torch.device | str = "cpu",
+        cls, images: Sequence[Sequence[tuple[int, Sequence[tuple[float, float]]]]]
     ) -> "PointBatch":
         """Pads ``images[b][k] = (category, [(x, y), ...])``.
 
@@ -41,7 +39,7 @@ class PointBatch:
                 category[b, k] = channel
                 if len(coordinates):
                     xy[b, k, : len(coordinates)] = torch.tensor(coordinates, dtype=torch.float32)
-        return cls(xy.to(device), category.to(device))
+        return cls(xy, category)
 
     def nonempty(self) -> "PointBatch":
         """Itself, or padded to one target of one (padding) point where there is none."""
