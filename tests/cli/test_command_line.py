@@ -207,7 +207,7 @@ def test_interruption(capsys, monkeypatch):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("point2mask.cli.info.gather", interrupt)
+    monkeypatch.setattr("point2mask.cli.info.environment", interrupt)
     assert main(["info"]) == 130
     assert capsys.readouterr().err == "point2mask: error: interrupted\n"
 
