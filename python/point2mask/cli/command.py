@@ -161,6 +161,10 @@ def print_report(report: "Report") -> None:
         print(line, file=sys.stderr)
 
 
+MAX_RESULT = 2**26  # bytes
+DATA_KEYS = {"images", "annotations", "shapes", "file_names"}  # lists in clicks and data sets
+
+
 def write_result(destination: str | None, result: object) -> None:
     """Prints or writes what a command found, if that was asked for with ``--json``."""
     if destination == PRINT:
@@ -185,7 +189,23 @@ def _json_destination(text: str) -> str:
         raise argparse.ArgumentTypeError(f"expected a name that ends in .json, got {text!r}")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    if path.exists() and not _is_result(path):
+        raise argparse.ArgumentTypeError(
+            f"{text} is there and holds no results of a command; choose another name"
+        )
     return text
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file is a JSON object that is neither clicks nor a data set."""
+    from point2mask.data import DataError
+    from point2mask.data.json_files import read_json
+
+    try:
+        content = read_json(path, dict[str, object], "results", MAX_RESULT)
+    except DataError:
+        return False
+    return not DATA_KEYS & {key for key, value in content.items() if isinstance(value, list)}
 
 
 @contextmanager

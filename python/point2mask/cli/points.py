@@ -243,6 +243,17 @@ def check_replaceable(path: Path) -> None:
         ) from error
 
 
+def _check_table(path: Path) -> None:
+    """The same of a table."""
+    from point2mask.data.formats.table import is_table
+
+    if path.is_file() and not is_table(path):
+        raise UsageError(
+            f"--out {path}: expected a new name, or a table of clicks to replace, but there is "
+            "another file; choose another name"
+        )
+
+
 def run_pngs(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, write_points
 
@@ -260,6 +271,8 @@ def run_export(args: argparse.Namespace) -> int:
     from point2mask.data.report import Report
     from point2mask.data.turning import turn_labels
 
+    if args.format == "csv":
+        _check_table(args.out)
     labels, report = read_points(args.points), Report()
     pictures = args.images or (args.out if args.format == "labelme" else None)
     labels = turn_labels(labels, FRAMES[args.format], pictures, report)

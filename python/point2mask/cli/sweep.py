@@ -71,7 +71,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from point2mask.train.sweep import TABLES, plan, rows, sweep, sweep_to_plain, vary
+    from point2mask.data.claims import claimed
+    from point2mask.train.sweep import RESULT, TABLES, plan, rows, sweep, sweep_to_plain, vary
 
     variants = TABLES[args.table] if args.table else vary(args.vary)
     trials = plan(args.recipe, args.overrides, variants, args.out, args.seeds)
@@ -81,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
         words = ["train", args.recipe, *trial.overrides, "--out", trial.folder, *flags]
         return train_in_process([str(word) for word in words], trial.folder, args.processes)
 
-    outcomes = sweep(trials, args.out, start, say)
+    with claimed(args.out, "sweep", [RESULT]):
+        outcomes = sweep(trials, args.out, start, say)
     results = rows(outcomes)
     write_result(args.json, sweep_to_plain(results))
     if args.json != PRINT:

@@ -123,6 +123,7 @@ class TrialOutcome(NamedTuple):
     error: str | None
 
 
+RESULT = "sweep.json"
 # Trains a trial in its folder, from its last checkpoint if it has one; says what went wrong.
 Start = Callable[[Trial], str | None]
 
@@ -154,7 +155,7 @@ def sweep(
         if error is not None:
             say(f"{title}: failed: {error}")
         outcomes.append(TrialOutcome(trial, result, error))
-        write_json(out / "sweep.json", sweep_to_plain(rows(outcomes)))
+        write_json(out / RESULT, sweep_to_plain(rows(outcomes)))
     return outcomes
 
 

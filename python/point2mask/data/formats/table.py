@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import as_utf8, check_text, read_bounded, show, write_bytes
+from point2mask.data.files import as_utf8, check_text, open_regular, read_bounded, show, write_bytes
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures, number
 from point2mask.data.targets import PointLabels
 
@@ -49,6 +49,17 @@ def read_csv(path: Path, pictures: Pictures) -> list[ClickedImage]:
     if not columns:
         raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}, got an empty file")
     return list(table.images.values())
+
+
+def is_table(path: Path) -> bool:
+    """Whether the first row of a file is that of a table of clicks."""
+    with open_regular(path, "a CSV of points") as file:
+        first = as_utf8(file.read(MAX_HEAD)).decode("utf-8", "replace").splitlines()
+    try:
+        _columns([name.strip() for name in first[0].split(",")] if first else [], str(path))
+    except DataError:
+        return False
+    return True
 
 
 def _columns(row: list[str], place: str) -> list[str]:

@@ -1,0 +1,59 @@
+"""Commands replace what commands have written, and no other file."""
+
+import json
+
+import pytest
+from click_files import HEAD, write_photos
+
+from point2mask.cli import main
+
+POINTS = {
+    "images": [{"id": 1, "file_name": "a.png", "height": 5, "width": 8}],
+    "categories": [{"id": 1, "name": "cat", "isthing": 1}],
+    "annotations": [
+        {"image_id": 1, "segments_info": [{"id": 1, "category_id": 1, "points": [[1.5, 2.5]]}]}
+    ],
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    (tmp_path / "points.json").write_text(json.dumps(POINTS))
+    return tmp_path
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", '{"images": []}', json.dumps(POINTS), "text"])
+def test_json_of_results(folder, capsys, content):
+    words = ["points", "export", "csv", "--points", "points.json", "--out", "a.csv", "--json"]
+    (folder / "mine.json").write_text(content)
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, "mine.json"])
+    assert "mine.json is there and holds no results of a command" in capsys.readouterr().err
+    assert (folder / "mine.json").read_text() == content
+    assert not (folder / "a.csv").exists()
+    for _ in range(2):  # its own are replaced
+        assert main([*words, "own.json"]) == 0
+
+
+@pytest.mark.parametrize("content", ["", "my,own,table\n1,2,3\n", "image;x;y;category\n", "text"])
+def test_tables(folder, capsys, content):
+    words = ["points", "export", "csv", "--points", "points.json", "--out", "a.csv"]
+    (folder / "a.csv").write_text(content)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "--out a.csv: expected a new name, or a table of clicks to replace" in said
+    assert (folder / "a.csv").read_text() == content
+    (folder / "a.csv").write_text(HEAD)
+    for _ in range(2):
+        assert main(words) == 0
+    assert (folder / "a.csv").read_text().endswith("\na.png,1.5,2.5,cat,1\n")
+
+
+def test_sweeps(folder, capsys):
+    (folder / "out").mkdir()
+    (folder / "out/sweep.json").write_text("{}")
+    assert main(["sweep", "shapes_tiny", "--table", "supervision", "--out", "out"]) == 2
+    assert "out/sweep.json: expected a new name, or what an earlier" in capsys.readouterr().err
+    assert (folder / "out/sweep.json").read_text() == "{}"
