@@ -330,6 +330,7 @@ def test_the_package_lists_its_parts():
     private = {
         "__main__",
         "app",
+        "bilinear",
         "checkpoint",
         "cli",
         "cluster",

@@ -90,6 +90,6 @@ def test_a_run_starts_from_all_of_it(given, tmp_path):
     runs.write_data(tmp_path)
     config = runs.config(tmp_path)
     config = replace(config, network=replace(config.network, weights=folder))
-    run = Run(config, tmp_path / "run", launch(None, True), build_module)
+    run = Run(config, tmp_path / "run", launch("cpu", None), build_module)
     assert equal(run.network, predictor.network) == set(predictor.network.state_dict())
     assert run.anew == 0

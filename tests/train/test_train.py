@@ -276,7 +276,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(root, tmp_path):
         config = with_schedule(
             runs.config(root), batch_size=6, accumulation=accumulation, clip_norm=1e9
         )
-        run = Run(config, tmp_path / "x", launch(True, None), Mean)
+        run = Run(config, tmp_path / "x", launch("cpu", None), Mean)
         data = run._load()
         kept = {}
         run.optimizer.step = lambda: kept.update(
@@ -354,6 +354,6 @@ def test_wrong_set_ups(root, tmp_path, monkeypatch):
         device=torch.device("cpu"),
         prepare=lambda module: module,
     )
-    monkeypatch.setattr("point2mask.train.train.launch", lambda cpu, processes: four)
+    monkeypatch.setattr("point2mask.train.train.launch", lambda device, processes: four)
     with pytest.raises(DataError, match="schedule: batch_size must be a multiple of processes x"):
         train(config, tmp_path, device="cpu", make_module=runs.Semantic)
