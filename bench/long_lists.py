@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from itertools import count
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ def predict(folder: Path, points: Path) -> None:
         def predict_batch(self, pictures: list[np.ndarray]) -> list[tuple[np.ndarray, list]]:
             return [(np.zeros(picture.shape[:2], np.int32), []) for picture in pictures]
 
-    records = Mapped(itemgetter(0), read_points(points).images)
+    records = read_points(points).records
     out = folder / f"predict_{points.suffix[1:]}"
     predict_folder(FindsNothing(), folder, records, out, progress=stop)
 

@@ -74,6 +74,9 @@ def test_images_are_a_sequence(tmp_path):
     assert [record.id for record, _ in images[1:4:2]] == [1, 3]
     assert images[-1][0].id == 4
     assert images[2][1] == [PointTarget(9, 1, ((0.0, 0.0),))]
+    records = PointLabels(CAT, images[1:4]).records
+    assert list(records) == [record for record, _ in images[1:4]]
+    assert list(PointLabels(CAT, list(images)).records) == [record for record, _ in images]
     with pytest.raises(IndexError):
         images[5]
 

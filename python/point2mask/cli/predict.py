@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,12 +152,10 @@ def _listed(annotations: Path, frame: "Frame | None") -> "Sequence[ImageRecord]"
     from point2mask.data import read_panoptic, read_points
     from point2mask.data.panoptic import in_frame
     from point2mask.data.points import LONG_LISTS
-    from point2mask.data.sequences import Mapped
     from point2mask.data.targets import labels_in_frame
 
     if annotations.suffix in LONG_LISTS:
-        labels = labels_in_frame(read_points(annotations), frame)
-        return Mapped(itemgetter(0), labels.images)
+        return labels_in_frame(read_points(annotations), frame).records
     return [image.record for image in in_frame(read_panoptic(annotations), frame).images]
 
 

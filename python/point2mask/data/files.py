@@ -47,6 +47,17 @@ def normal_name(name: str, place: object) -> str:
     return path.as_posix()
 
 
+def with_suffix(name: str, suffix: str) -> str:
+    """A name in normal form with another suffix, or with one.
+
+    >>> with_suffix("a.b/c.d.jpg", ".png"), with_suffix("a.b/.c", ".png")
+    ('a.b/c.d.png', 'a.b/.c.png')
+    """
+    start = name.rfind("/") + 1
+    dot = name.rfind(".", start)
+    return (name[:dot] if start < dot < len(name) - 1 else name) + suffix
+
+
 def resolve_inside(folder: Path, name: str) -> Path:
     """``folder / name``, or an error if that leads out of the folder, be it by a symbolic link."""
     name = normal_name(name, folder)

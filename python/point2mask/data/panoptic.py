@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, resolve_inside, write_json
+from point2mask.data.files import normal_name, resolve_inside, with_suffix, write_json
 from point2mask.data.frames import Frame
 from point2mask.data.json_files import Identifier, Text, read_json
 from point2mask.data.places import path_of
@@ -232,7 +232,7 @@ def write_mask(
 def mask_name(record: ImageRecord) -> str:
     """The name of an image's mask in files written here: the image's with the suffix .png."""
     name = normal_name(record.file_name, f"image {record.id!r}")
-    return Path(name).with_suffix(".png").as_posix()
+    return with_suffix(name, ".png")
 
 
 def check_mask_names(

@@ -53,6 +53,12 @@ class PointLine(Marks, frozen=True, kw_only=True):
     segments_info: list[PointTarget]
 
 
+class _Image(msgspec.Struct):
+    """The same without its targets, which are stepped over."""
+
+    image: ImageRecord
+
+
 class PointLines(Sequence[LabelledImage]):
     """The images of a file and their targets, each read from the file whenever it is asked for."""
 
@@ -80,11 +86,21 @@ class PointLines(Sequence[LabelledImage]):
     def __getitem__(self, index: int | slice) -> "LabelledImage | PointLines":
         if isinstance(index, slice):
             return PointLines(self._path, self._descriptor, self._places, self._numbers[index])
+        content, place = self._line(index)
+        return labelled_image(_decoded(content, place), place)
+
+    def record(self, index: int) -> ImageRecord:
+        """An image without its targets."""
+        content, place = self._line(index)
+        image = decode_json(content, place, _Image, "an image with its targets").image
+        return normal_record(image, place)
+
+    def _line(self, index: int) -> tuple[bytes, str]:
+        """A line, and what errors call it."""
         number = self._numbers[index]
         start, end = self._places[number], self._places[number + 1]
         content = os.pread(self._descriptor, end - start, start)
-        place = f"{self._path}: line {number + 2}"
-        return labelled_image(_decoded(content, place), place)
+        return content, f"{self._path}: line {number + 2}"
 
 
 def read_point_lines(path: Path, limit: SizeLimit) -> PointLabels:
@@ -151,11 +167,14 @@ def check_line(
 
 def labelled_image(line: PointLine, place: str) -> LabelledImage:
     """The image with its name in normal form, and its targets with their points inside."""
-    record = line.image
-    name = normal_name(record.file_name, f"{place}: image.file_name")
-    if name != record.file_name:
-        record = structs.replace(record, file_name=name)
+    record = normal_record(line.image, place)
     return record, [moved_inside(target, record, place) for target in line.segments_info]
+
+
+def normal_record(record: ImageRecord, place: str) -> ImageRecord:
+    """An image with its name in normal form."""
+    name = normal_name(record.file_name, f"{place}: image.file_name")
+    return record if name == record.file_name else structs.replace(record, file_name=name)
 
 
 def check_repeated(

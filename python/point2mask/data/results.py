@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, remove_temporaries, resolve_inside, write_bytes
+from point2mask.data.files import (
+    normal_name,
+    remove_temporaries,
+    resolve_inside,
+    with_suffix,
+    write_bytes,
+)
 from point2mask.data.json_files import MAX_ID, convert, read_json
 from point2mask.data.panoptic import check_mask_names, mask_name, write_mask
 from point2mask.data.places import files_below, is_local
@@ -224,11 +230,11 @@ class ResultFolder:
 
 
 def record_name(file_name: str) -> str:
-    return Path(file_name).with_suffix(".json").as_posix()
+    return with_suffix(file_name, ".json")
 
 
 def overlay_name(file_name: str) -> str:
-    return Path(file_name).with_suffix(".jpg").as_posix()
+    return with_suffix(file_name, ".jpg")
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from operator import itemgetter
+from typing import Annotated, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Meta, Struct, structs
@@ -34,11 +35,28 @@ class PointTarget(Struct, frozen=True, gc=False):
 LabelledImage = tuple[ImageRecord, list[PointTarget]]
 
 
+@runtime_checkable
+class HasRecords(Protocol):
+    """Images of a file that are read when they are asked for."""
+
+    def record(self, index: int) -> ImageRecord:
+        """An image without its targets."""
+
+    def __len__(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PointLabels:
     categories: dict[int, Category]
     images: Sequence[LabelledImage]
     marks: Mapping[ImageId, Marks] = field(default_factory=dict)  # of images that have any
+
+    @property
+    def records(self) -> Sequence[ImageRecord]:
+        """The images without their targets, which are not even read where that can be."""
+        if isinstance(self.images, HasRecords):
+            return Mapped(self.images.record, range(len(self.images)))
+        return Mapped(itemgetter(0), self.images)
 
 
 def labels_in_frame(labels: PointLabels, frame: Frame | None) -> PointLabels:
@@ -77,7 +95,10 @@ def target_to_json(target: PointTarget) -> dict[str, object]:
 def moved_inside(target: PointTarget, record: ImageRecord, place: object) -> PointTarget:
     """A target whose points on the rim, or by rounding beside it, are in the last pixel."""
     height, width = record.height, record.width
-    if all(0 <= x < width and 0 <= y < height for x, y in target.points):
+    for x, y in target.points:
+        if not (0 <= x < width and 0 <= y < height):
+            break
+    else:
         return target
     place = f"{place}: target {target.id}"
     points = tuple(inside(x, y, (height, width), place) for x, y in target.points)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -158,7 +157,7 @@ def label_folder(
         out_dir,
         making,
         categories,
-        Mapped(itemgetter(0), labels.images),
+        labels.records,
         stages.__call__ if options.checkpoint is None else stages,
         Mapped(partial(_item, labels), range(len(labels.images))),
         spreading,
