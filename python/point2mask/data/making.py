@@ -29,6 +29,7 @@ from point2mask.data.results import (
 from point2mask.progress import Progress, ignore
 from point2mask.workers import Stages, spread, spread_around
 
+MOST_TOGETHER = 16  # batches that a cluster is handed as one; of short lists fewer
 Task = TypeVar("Task")
 Picture = TypeVar("Picture")
 Result = TypeVar("Result")
@@ -230,7 +231,8 @@ def _spread(
     gpus: float,
 ) -> Generator[list[Outcome], None, None]:
     if spreading.cluster is not None:
-        return spread_on_ray(work, batches, spreading.cluster, gpus)
+        together = max(1, min(MOST_TOGETHER, pictures // (100 * spreading.batch)))
+        return spread_on_ray(work, batches, spreading.cluster, gpus, together)
     workers = min(spreading.workers or os.cpu_count() or 1, pictures)
     if isinstance(work, Stages):
         return spread_around(work, batches, workers)

@@ -35,6 +35,7 @@ from point2mask.data.targets import (
     LabelledImage,
     PointLabels,
     PointTarget,
+    check_clicks,
     check_image_marks,
     check_targets,
     moved_inside,
@@ -157,7 +158,7 @@ def check_line(
     record, targets = labelled_image(line, place)
     limit.check(record.height, record.width, place)
     check_entries(line.segments_info, categories, place)
-    check_targets(record, targets, categories, place)
+    check_clicks(record, targets, place)
     given = Marks(line.rest, line.strokes, line.status)
     if given != NO_MARKS:
         check_image_marks(record, given, targets, place)

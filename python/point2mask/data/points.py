@@ -53,6 +53,7 @@ from point2mask.data.targets import (
     PointLabels,
     PointTarget,
     annotation_to_json,
+    check_clicks,
     check_image_marks,
     check_targets,
     moved_inside,
@@ -109,7 +110,7 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
         record = image_of(entry.image_id, records, seen, place)
         check_entries(entry.segments_info, categories, place)
         targets[record.id] = [moved_inside(target, record, place) for target in entry.segments_info]
-        check_targets(record, targets[record.id], categories, place)
+        check_clicks(record, targets[record.id], place)
         given = Marks(entry.rest, entry.strokes, entry.status)
         if given != NO_MARKS:
             check_image_marks(record, given, targets[record.id], place)

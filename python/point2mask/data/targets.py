@@ -113,6 +113,11 @@ def check_targets(
 ) -> None:
     """Ids, categories, and points: at least one a target, inside the image, one a pixel."""
     check_segment_ids(((t.id, t.category_id) for t in targets), categories, place)
+    check_clicks(record, targets, place)
+
+
+def check_clicks(record: ImageRecord, targets: list[PointTarget], place: object) -> None:
+    """At least one point a target, inside the image, one a pixel."""
     owner: dict[tuple[int, int], int] = {}
     for target in targets:
         if not target.points:
