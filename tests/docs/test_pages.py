@@ -58,6 +58,7 @@ def test_commands_are_ones_that_there_are(page):
         placeholders = {"CONFIG", "USER/NAME", "COMMAND", "[options]"}
         if words[:1] != ["point2mask"] or placeholders & {*words}:
             continue
+        line = line.replace("s3://", "memory://")  # the store that needs no package of its own
         assert callable(build_parser().parse_args(shlex.split(line)[1:]).run), line
 
 
