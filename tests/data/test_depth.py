@@ -246,3 +246,19 @@ def test_memory_of_the_largest_pictures_is_bounded(tmp_path):
     command = [sys.executable, "-c", MEASURE, wide, deep]
     peak = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert int(peak.stdout) < 1_000_000  # kB
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("white", ["minisblack", "miniswhite"])
+def test_grey_of_tiffs_of_any_type(tmp_path, kind, white):
+    """Microscopes write all of these; the largest value is white, or black where 0 is white."""
+    tifffile = pytest.importorskip("tifffile", reason="comes with scikit-image")
+    top = 1.0 if kind == np.float32 else np.iinfo(kind).max
+    path = tmp_path / "grey.tif"
+    tifffile.imwrite(path, (np.array([[0, 0.25, 1]]) * top).astype(kind), photometric=white)
+    if white == "miniswhite" and kind in (np.uint32, np.int16, np.int32):  # not known to Pillow
+        with pytest.raises(DataError, match="a TIFF whose channels"):
+            read_rgb(path)
+        return
+    expected = np.array([0, 64, 255] if white == "minisblack" else [255, 191, 0])
+    assert np.abs(read_rgb(path)[0, :, 0] - expected).max() <= 1

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # tags of a TIFF
+_WHITE_IS_ZERO, _UNSIGNED, _SIGNED = 0, 1, 2
 PART = 2**20  # values that are converted at a time
 LITTLE_USED = 16  # a picture within one such part of the range is spread
 # Pillow decodes the high bytes of colours of 16 bits alone, unless told that the low ones are.
@@ -71,6 +73,20 @@ def strips(image: "Image", mode: str | None = None) -> Iterator[tuple[slice, NDA
         if mode is not None:
             strip = strip.convert(mode)
         yield slice(top, top + height), np.asarray(strip)
+
+
+def grey_to_bytes(image: "Image") -> NDArray[np.uint8]:
+    """The grey ``uint8 [H, W]`` of a decoded picture of one of :data:`DEEP_MODES`.
+
+    Pillow takes 32 bits for signed whatever a TIFF says, and turns the grey of those whose white
+    is 0 only where it has 8 bits.
+    """
+    tags = getattr(image, "tag_v2", {})
+    values = np.asarray(image)
+    if image.mode == "I" and tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] != _SIGNED:
+        values = values.view(np.uint32)
+    grey = to_bytes(values)
+    return 255 - grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
 
 
 def _raw_mode(image: "ImageFile") -> str:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from point2mask.data.depth import DEEP_MODES, has_wide_colors, read_wide_colors, strips, to_bytes
+from point2mask.data.depth import (
+    DEEP_MODES,
+    grey_to_bytes,
+    has_wide_colors,
+    read_wide_colors,
+    strips,
+    to_bytes,
+)
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular, write_bytes
 from point2mask.data.frames import (
@@ -247,7 +254,7 @@ def _wide_rgb(image: "ImageFile", file: BinaryIO, path: Path) -> NDArray[np.uint
 def _rgb(image: "ImageFile", path: Path) -> NDArray[np.uint8]:
     image.load()
     if image.mode in DEEP_MODES:
-        return np.repeat(to_bytes(np.asarray(image))[..., None], 3, axis=2)
+        return np.repeat(grey_to_bytes(image)[..., None], 3, axis=2)
     if image.mode not in _PICTURE_MODES:
         raise DataError(f"{path}: expected grey or colours, got pixels of type {image.mode}")
     rgb = np.empty((image.height, image.width, 3), np.uint8)
