@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from point2mask.data.errors import DataError
 from point2mask.data.places import below, is_local
 from point2mask.data.tars import in_tar, member_size, read_member
+from point2mask.ranges import shown
 
 MAX_IN_MEMORY = 2**24  # bytes of a file that is written to a store; larger ones wait on the disk
 # What needs no second look: parts that begin with a letter or digit, between single slashes.
@@ -39,11 +40,11 @@ def normal_name(name: str, place: object) -> str:
     if len(name) > MAX_NAME or any(
         len(os.fsencode(x)) > MAX_PART for x in re.split(r"[/\\]", name)
     ):
-        raise DataError(f"{place}: expected a name that a file can have, got {show(name)}")
+        raise DataError(f"{place}: expected a name that a file can have, got {shown(name)}")
     path = PurePosixPath(name.replace("\\", "/"))
     windows = PureWindowsPath(name)
     if not path.name or windows.anchor or path.root or ".." in path.parts:
-        raise DataError(f"{place}: expected a relative path inside its folder, got {show(name)}")
+        raise DataError(f"{place}: expected a relative path inside its folder, got {shown(name)}")
     return path.as_posix()
 
 
@@ -63,7 +64,7 @@ def resolve_inside(folder: Path, name: str) -> Path:
     name = normal_name(name, folder)
     if not is_local(folder):  # a store has no links
         if "::" in name or ":/" in name:
-            raise DataError(f"{folder}: expected a name that is no URL, got {show(name)}")
+            raise DataError(f"{folder}: expected a name that is no URL, got {shown(name)}")
         return below(folder, name)
     path = folder / name
     try:
@@ -267,7 +268,7 @@ def check_text(value: str, place: object) -> str:
     if not _is_text(value):
         raise DataError(
             f"{place}: expected text without line breaks, control characters and bytes that are "
-            f"not UTF-8, got {show(value)}"
+            f"not UTF-8, got {shown(value)}"
         )
     return value
 
@@ -284,9 +285,3 @@ def one_line(text: str) -> str:
     """
     text = _UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)
     return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 3]}..."
-
-
-def show(value: object) -> str:
-    """A value from a file for an error: in quotes, and cut if it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

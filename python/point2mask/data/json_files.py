@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import as_utf8, read_bounded, show
+from point2mask.data.files import as_utf8, read_bounded
+from point2mask.ranges import shown
 
 MAX_JSON = 2**31  # bytes; the largest published file has half a gigabyte
 MAX_ID = 2**31 - 1  # of a category
@@ -151,7 +152,7 @@ def _shown(value: object) -> str:
         return f"{value[:40].decode('utf-8', 'replace')}..."
     if isinstance(value, dict):
         return "an object"
-    return show(value)
+    return shown(value)
 
 
 def _found(content: Any, steps: str) -> object:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import structs
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, open_local, open_replacing, show
+from point2mask.data.files import normal_name, open_local, open_replacing
 from point2mask.data.json_files import decode_json
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit
@@ -41,6 +41,7 @@ from point2mask.data.targets import (
     moved_inside,
     target_to_json,
 )
+from point2mask.ranges import shown
 
 SUFFIX = ".jsonl"
 MAX_LINE = 2**24  # bytes
@@ -135,7 +136,7 @@ def lines_of(labels: PointLabels, path: Path) -> Iterator[dict[str, Any]]:
     )
     if repeated is not None:
         again = labels.images[repeated[1]][0].id
-        raise DataError(f"{path}: expected unique image ids, got {show(again)} again")
+        raise DataError(f"{path}: expected unique image ids, got {shown(again)} again")
     for record, targets in labels.images:
         place = f"{path}: image {record.id!r}"
         images_by_id([record], place, DEFAULT_LIMIT)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, overload
 import msgspec
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import one_line, open_local, open_replacing, show
+from point2mask.data.files import one_line, open_local, open_replacing
 from point2mask.data.json_files import convert, decode_json
 from point2mask.data.marks import Marks
 from point2mask.data.png import SizeLimit
@@ -35,6 +35,7 @@ from point2mask.data.records import (
     categories_to_json,
 )
 from point2mask.data.targets import LabelledImage, PointLabels
+from point2mask.ranges import shown
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -162,7 +163,7 @@ def write_point_table(path: Path, labels: PointLabels) -> None:
             identity = line["image"]["id"]
             if isinstance(identity, int) != numbers:
                 raise DataError(
-                    f"{path}: expected image ids all of one type, got {show(identity)} too"
+                    f"{path}: expected image ids all of one type, got {shown(identity)} too"
                 )
             rows.append(line)
             if len(rows) == GROUP:

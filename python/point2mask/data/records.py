@@ -9,7 +9,7 @@ from typing import Annotated, Protocol
 from msgspec import Meta, Struct, structs
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, show
+from point2mask.data.files import normal_name
 from point2mask.data.frames import STORED, Frame
 from point2mask.data.json_files import (
     MAX_SEGMENT_ID,
@@ -23,6 +23,7 @@ from point2mask.data.json_files import (
     read_json,
 )
 from point2mask.data.png import SizeLimit
+from point2mask.ranges import shown
 
 ImageId = int | str
 
@@ -105,7 +106,7 @@ def images_by_id(
     for index, record in enumerate(records):
         if record.id in images:
             raise DataError(
-                f"{place}: images[{index}]: expected unique image ids, got {show(record.id)} again"
+                f"{place}: images[{index}]: expected unique image ids, got {shown(record.id)} again"
             )
         limit.check(record.height, record.width, f"{place}: images[{index}]")
         name = record.file_name
@@ -114,7 +115,7 @@ def images_by_id(
         if first != index:
             raise DataError(
                 f"{place}: images[{index}].file_name: expected every picture once, got "
-                f"{show(name)}, which images[{first}] has too"
+                f"{shown(name)}, which images[{first}] has too"
             )
         images[record.id] = record if name == normal else structs.replace(record, file_name=normal)
     return images
@@ -126,10 +127,10 @@ def image_of(
     """The image that an annotation speaks of, for the first time; adds it to ``seen``."""
     if identity not in images:
         raise DataError(
-            f"{place}.image_id: expected the id of one of the images, got {show(identity)}"
+            f"{place}.image_id: expected the id of one of the images, got {shown(identity)}"
         )
     if identity in seen:
-        raise DataError(f"{place}: expected one annotation an image, got {show(identity)} again")
+        raise DataError(f"{place}: expected one annotation an image, got {shown(identity)} again")
     seen.add(identity)
     return images[identity]
 

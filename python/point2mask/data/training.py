@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from point2mask.data.augment import VOID, AugmentConfig, Sample, augment
 from point2mask.data.errors import DataError
-from point2mask.data.files import resolve_inside, show
+from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
 from point2mask.data.places import path_of, written_in
 from point2mask.data.png import read_rgb
@@ -29,7 +29,7 @@ from point2mask.data.targets import PointLabels, PointTarget, labels_in_frame
 from point2mask.models import on_canvas
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
-from point2mask.ranges import Checked, Count, PathText, Range, Seed
+from point2mask.ranges import Checked, Count, PathText, Range, Seed, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,13 +275,13 @@ def _check_agreement(labels: PointLabels, truth: PanopticDataset, place: Path | 
     images = {image.record.id: image for image in truth.images}
     for record, targets in labels.images:
         if record.id not in images:
-            raise DataError(f"{place}: expected images of the annotations, got {show(record.id)}")
+            raise DataError(f"{place}: expected images of the annotations, got {shown(record.id)}")
         image = images[record.id]
         for what in ("frame", "height", "width"):
             values = getattr(image.record, what), getattr(record, what)
             if values[0] != values[1]:
                 raise DataError(
-                    f"{place}: expected the {what} {values[0]} of image {show(record.id)} as in "
+                    f"{place}: expected the {what} {values[0]} of image {shown(record.id)} as in "
                     f"the annotations, got {values[1]}"
                 )
         segments = {(s.id, s.category_id) for s in image.segments}
@@ -289,7 +289,7 @@ def _check_agreement(labels: PointLabels, truth: PanopticDataset, place: Path | 
             if (target.id, target.category_id) not in segments:
                 raise DataError(
                     f"{place}: expected targets that are segments of the annotations, got "
-                    f"{target.id} in image {show(record.id)}"
+                    f"{target.id} in image {shown(record.id)}"
                 )
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import show
 from point2mask.data.formats.pictures import Click, ClickedImage
 from point2mask.data.frames import inside, point_to_stored
 from point2mask.data.json_files import MAX_SEGMENT_ID
 from point2mask.data.records import Category, default_color
 from point2mask.data.report import Report
 from point2mask.data.targets import PointLabels, PointTarget
+from point2mask.ranges import shown
 
 
 def to_labels(
@@ -51,7 +51,7 @@ def to_labels(
         if category.name in by_name:
             raise DataError(
                 f"{place}: expected categories of different names to look for, "
-                f"got {show(category.name)} twice"
+                f"got {shown(category.name)} twice"
             )
         by_name[category.name] = category
     names: set[str] = set()
@@ -59,7 +59,7 @@ def to_labels(
     for image in images:
         if image.record.file_name in names:
             raise DataError(
-                f"{place}: expected every image once, got {show(image.record.file_name)} again; "
+                f"{place}: expected every image once, got {shown(image.record.file_name)} again; "
                 "the folder of pictures (--images) tells apart what lies in different folders"
             )
         names.add(image.record.file_name)
@@ -114,7 +114,7 @@ def _place(
     if click.category not in categories:
         raise DataError(
             f"{click.place}: expected one of the categories {', '.join(categories)}, "
-            f"got {show(click.category)}"
+            f"got {shown(click.category)}"
         )
     x, y = inside(click.x, click.y, image.size, click.place)
     x, y = point_to_stored(x, y, (image.record.height, image.record.width), image.turned)

@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, show
+from point2mask.data.files import normal_name
 from point2mask.data.formats.coco_masks import Mask, read_mask
 from point2mask.data.formats.conversion import Labelled, LabelledPicture, Split
 from point2mask.data.formats.names import MissingPictureError, PictureNames
@@ -45,6 +45,7 @@ from point2mask.data.records import (
 )
 from point2mask.data.report import Report
 from point2mask.data.segments import segment_areas
+from point2mask.ranges import shown
 
 NO_AREA = np.iinfo(np.int32).max  # larger than that of any mask, a crowd's with the picture's too
 OTHER = "other"  # the class of COCO's stuff that means "things": void where there is none
@@ -178,7 +179,7 @@ def _checked(
         if entry.image_id not in records:
             raise DataError(
                 f"{place}.image_id: expected the id of one of the images, "
-                f"got {show(entry.image_id)}"
+                f"got {shown(entry.image_id)}"
             )
         if entry.category_id not in categories:
             raise DataError(

@@ -10,10 +10,10 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import show
 from point2mask.data.frames import Size
 from point2mask.data.json_files import Pixels, decode
 from point2mask.data.report import Report
+from point2mask.ranges import shown
 
 MAX_CORNERS = 50_000  # in the polygons of an instance
 MAX_OUTLINE = 10_000_000  # pixels along all of its polygons
@@ -165,7 +165,7 @@ def read_counts(text: str, limit: int, place: object) -> NDArray[np.int64]:
         DataError: other characters, a text that ends within a number, or numbers beyond ``limit``.
     """
     if not _RUNS.fullmatch(text):
-        raise DataError(f"{place}: expected compressed runs, got {show(text)}")
+        raise DataError(f"{place}: expected compressed runs, got {shown(text)}")
     codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
     last = np.flatnonzero(codes & 32 == 0)
     characters = np.diff(last, prepend=-1)

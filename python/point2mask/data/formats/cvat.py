@@ -4,8 +4,9 @@ from pathlib import Path
 from xml.parsers import expat
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_text, read_bounded, show
+from point2mask.data.files import check_text, read_bounded
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures, number
+from point2mask.ranges import shown
 
 _META = (  # of a video; a project has several
     ("annotations", "meta", "task"),
@@ -127,8 +128,8 @@ class _Reader:
         self._tasks.append(task)
         if task != self._tasks[0]:
             raise DataError(
-                f"{self._place()}: expected tracks of one video, got task {show(task)} after "
-                f"{show(self._tasks[0])}, whose frames have the same names; export each on its own"
+                f"{self._place()}: expected tracks of one video, got task {shown(task)} after "
+                f"{shown(self._tasks[0])}, whose frames have the same names; export each on its own"
             )
         sizes = [video for video in self._videos if len(self._videos) == 1 or video["id"] == task]
         return self._size(sizes[0]) if sizes else (None, None)
@@ -168,7 +169,7 @@ class _Reader:
     def _pair(self, text: str, place: str) -> tuple[float, float]:
         x, comma, y = text.partition(",")
         if not comma:
-            raise DataError(f"{place}: expected x,y;x,y;..., got {show(text)}")
+            raise DataError(f"{place}: expected x,y;x,y;..., got {shown(text)}")
         return number(x, place), number(y, place)
 
     def _text(self, attributes: dict[str, str], key: str) -> str:
@@ -178,6 +179,6 @@ class _Reader:
         text = attributes.get(key, "")
         if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) >= low):
             raise DataError(
-                f"{self._place()}: {key}: expected an integer >= {low}, got {show(text)}"
+                f"{self._place()}: {key}: expected an integer >= {low}, got {shown(text)}"
             )
         return int(text)

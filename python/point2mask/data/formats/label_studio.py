@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_text, show
+from point2mask.data.files import check_text
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.json_files import Flag, Pixels, Text, decode, read_json
 from point2mask.data.png import PICTURE_SUFFIXES
+from point2mask.ranges import shown
 
 KIND = "keypointlabels"
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")  # what an upload puts before the name of a file
@@ -107,7 +108,7 @@ def _text(task: _Task, key: str, place: str) -> str:
     address = (task.data or {}).get(key)
     if not isinstance(address, str) or not address or address.startswith("data:"):
         raise DataError(
-            f"{place}.data.{key}: expected the address of a picture, got {show(address)}"
+            f"{place}.data.{key}: expected the address of a picture, got {shown(address)}"
         )
     return check_text(address, f"{place}.data.{key}")
 

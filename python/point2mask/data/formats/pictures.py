@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name, resolve_inside, show
+from point2mask.data.files import normal_name, resolve_inside
 from point2mask.data.formats.names import PictureNames
 from point2mask.data.frames import (
     FRAMES,
@@ -23,6 +23,7 @@ from point2mask.data.frames import (
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
 from point2mask.data.records import ImageRecord
 from point2mask.data.report import Report
+from point2mask.ranges import shown
 
 MAX_FILE = 2**28  # bytes of a file of clicks
 
@@ -33,7 +34,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 def number(text: str, place: object) -> float:
     """A coordinate as text has it. Python's own ``float`` takes ``1_0``, ``nan`` and more."""
     if not _NUMBER.fullmatch(text.strip()):
-        raise DataError(f"{place}: expected a number, got {show(text)}")
+        raise DataError(f"{place}: expected a number, got {shown(text)}")
     return float(text)
 
 

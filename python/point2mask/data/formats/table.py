@@ -5,9 +5,10 @@ import io
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import as_utf8, check_text, open_regular, read_bounded, show, write_bytes
+from point2mask.data.files import as_utf8, check_text, open_regular, read_bounded, write_bytes
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures, number
 from point2mask.data.targets import PointLabels
+from point2mask.ranges import shown
 
 COLUMNS = ("image", "x", "y", "category")
 INSTANCE = "instance"
@@ -69,7 +70,7 @@ def _columns(row: list[str], place: str) -> list[str]:
     if missing or not known:
         raise DataError(
             f"{place}: expected the columns {', '.join(COLUMNS)} and perhaps {INSTANCE}, "
-            f"got {show(','.join(row))}"
+            f"got {shown(','.join(row))}"
         )
     return columns
 
