@@ -24,7 +24,10 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("content", ["", "[1, 2]", '{"images": []}', json.dumps(POINTS), "text"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1, 2]", '{"images": []}', '{"categories": []}', '{"format": "x"}', json.dumps(POINTS)],
+)
 def test_json_of_results(folder, capsys, content):
     words = ["points", "export", "csv", "--points", "points.json", "--out", "a.csv", "--json"]
     (folder / "mine.json").write_text(content)

@@ -38,6 +38,8 @@ EXTRAS = (
     )
     | {"onnxruntime": "prompts", "ray": "ray"}
 )
+# Packages of stores, whose errors (no credentials, no connection, no such bucket) are no OSErrors.
+STORES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "huggingface_hub", "httpx"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,6 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"not enough memory {error}".rstrip(), args.verbose)
     except (DataError, UsageError) as error:
         return _fail(str(error), args.verbose)
+    except Exception as error:
+        package = type(error).__module__.partition(".")[0]
+        if package not in STORES:
+            raise
+        return _fail(f"{package}: {error or type(error).__name__}", args.verbose)
 
 
 class ShowVersion(argparse.Action):

@@ -162,7 +162,8 @@ def print_report(report: "Report") -> None:
 
 
 MAX_RESULT = 2**26  # bytes
-DATA_KEYS = {"images", "annotations", "shapes", "file_names"}  # lists in clicks and data sets
+# Lists in clicks, in data sets and in tables of categories.
+DATA_KEYS = {"images", "annotations", "categories", "shapes", "file_names"}
 
 
 def write_result(destination: str | None, result: object) -> None:
@@ -197,7 +198,8 @@ def _json_destination(text: str) -> str:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file is a JSON object that is neither clicks nor a data set."""
+    """Whether a file is a JSON object that is neither clicks nor data, nor says what lies in its
+    folder, as those do that have a ``format``, the hidden ones and those of networks."""
     from point2mask.data import DataError
     from point2mask.data.json_files import read_json
 
@@ -205,7 +207,8 @@ def _is_result(path: Path) -> bool:
         content = read_json(path, dict[str, object], "results", MAX_RESULT)
     except DataError:
         return False
-    return not DATA_KEYS & {key for key, value in content.items() if isinstance(value, list)}
+    lists = {key for key, value in content.items() if isinstance(value, list)}
+    return not (DATA_KEYS & lists or "format" in content or path.name.startswith("."))
 
 
 @contextmanager

@@ -27,6 +27,8 @@ def device_of(args: argparse.Namespace) -> str:
     count = torch.cuda.device_count() if gpu else 0
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
         raise UsageError(f"--device: expected cpu, cuda or cuda:N, got {name!r}")
+    if number and getattr(args, "ray", None) is not None:
+        raise UsageError(f"--device {name}: with --ray a task sees one GPU alone, expected cuda")
     if kind == "cuda" and int(number or 0) >= count:
         raise UsageError(f"--device {name}: this machine has {count} GPUs that torch can use")
     return name
