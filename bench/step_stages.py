@@ -14,7 +14,7 @@ import torch
 from timing import begin_peak, status
 from torch import Tensor
 
-from point2mask.losses import criterion
+from point2mask.losses import colors, criterion
 from point2mask.train.module import TrainingModule
 
 REST, OPTIMIZER = "the rest", "optimiser"
@@ -29,10 +29,14 @@ PARTS = {
     "semantic maps": "decode_semantics",
     "boundary and feature heads": "pseudo_mask_heads.forward",
 }
-# Functions that the criterion calls.
+# Functions by the modules that call them.
 LOSSES = {
-    "tree": ("image_tree", "tree_energy"),
-    "pair losses": ("cell_lab", "lab_affinity", "boundary_separation"),
+    "tree": ((colors, "image_tree"), (colors, "tree_energy")),
+    "pair losses": (
+        (colors, "cell_lab"),
+        (colors, "lab_affinity"),
+        (criterion, "boundary_separation"),
+    ),
 }
 # The same by the names of their parameters.
 OWNERS = {
@@ -84,8 +88,8 @@ class Stages:
                 owner, _, attribute = f"network.{path}".rpartition(".")
                 watched(attrgetter(owner)(self.module), attribute, name)
             for name, functions in LOSSES.items():
-                for function in functions:
-                    watched(criterion, function, name)
+                for caller, function in functions:
+                    watched(caller, function, name)
             watched(self.module, "targets", "pseudo-labels")
             watched(criterion.Criterion, "__call__", "other losses")
             self._enter(REST)
