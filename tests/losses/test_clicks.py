@@ -13,7 +13,8 @@ from point2mask.losses.clicks import class_agreement
 from point2mask.losses.criterion import Criterion
 from point2mask.losses.targets import true_masks
 from point2mask.models import make_network
-from point2mask.pseudo_masks import SupervisionConfig
+from point2mask.models.mask_decoder import PADDING_LOGIT
+from point2mask.pseudo_masks import PointBatch, SupervisionConfig
 from point2mask.pseudo_masks.grower import Grower
 
 NAMES = {"click_point", "click_mask", "click_lab", "click_tree", "click_class"}
@@ -42,18 +43,18 @@ def run(network, batch, complete=False, **weights):
     return {name: loss for name, loss in losses.items() if name.startswith("click")}
 
 
-def reference_agreement(logits, semantic, category, is_thing, valid):
+def reference_agreement(logits, semantic, category, clicked, is_thing, valid):
     """Cell by cell."""
     p = np.exp(logits - logits.max(2, keepdims=True))
     p /= p.sum(2, keepdims=True)
     total = 0.0
     for layer in range(len(p)):
         for b, y, x in zip(*np.nonzero(valid), strict=True):
-            things = {c for c in category[b] if c >= 0 and is_thing[c]}
+            things = {c for c in category[b, clicked[b]] if is_thing[c]}
             for c in things:
-                share = p[layer, b, category[b] == c, y, x].sum()
+                share = p[layer, b, clicked[b] & (category[b] == c), y, x].sum()
                 total -= semantic[b, c, y, x] * np.log(share)
-            rest = [k for k, c in enumerate(category[b]) if c not in things]
+            rest = [k for k in np.flatnonzero(clicked[b]) if category[b, k] not in things]
             if rest:
                 unsure = 1 - sum(semantic[b, c, y, x] for c in np.flatnonzero(is_thing))
                 total -= unsure * np.log(p[layer, b, rest, y, x].sum())
@@ -61,14 +62,30 @@ def reference_agreement(logits, semantic, category, is_thing, valid):
 
 
 def test_agreement_is_that_of_classes():
-    logits, semantic = randn(2, 2, 4, 3, 5), randn(2, 5, 3, 5, seed=1).softmax(1)
-    category = torch.tensor([[0, 1, 0, 3], [2, 4, 3, -1]])
-    logits[:, 1, 3] = -1e4
-    valid = randn(2, 3, 5, seed=2) > -0.5
-    got = class_agreement(logits, semantic, category, IS_THING, valid)
-    arrays = (x.numpy() for x in (logits, semantic, category, IS_THING, valid))
-    assert got.shape == (2,)
-    np.testing.assert_allclose(float(got.sum()), reference_agreement(*arrays), rtol=1e-12)
+    """Targets that are padding or have no click have no part; an image may have things alone."""
+    logits, semantic = randn(2, 4, 4, 3, 5), randn(4, 5, 3, 5, seed=1).softmax(1)
+    category = torch.tensor([[0, 1, 0, 3], [2, 4, 3, -1], [1, 0, -1, -1], [0, 1, 4, 0]])
+    clicked = category >= 0
+    clicked[3, :3] = torch.tensor([True, False, False])
+    logits = logits.masked_fill(~clicked[..., None, None], PADDING_LOGIT)
+    valid = randn(4, 3, 5, seed=2) > -0.5
+    arguments = (logits, semantic, category, clicked, IS_THING, valid)
+    got = class_agreement(*arguments)
+    assert got.shape == (4,)
+    expected = reference_agreement(*(x.numpy() for x in arguments))
+    np.testing.assert_allclose(float(got.sum()), expected, rtol=1e-12)
+
+
+def test_agreement_does_not_see_how_many_targets_others_have():
+    """An image of things alone, whose padding would else be the rest."""
+    logits, semantic = randn(2, 1, 2, 3, 5), randn(1, 5, 3, 5, seed=1).softmax(1)
+    category, valid = torch.tensor([[0, 2]]), torch.ones(1, 3, 5, dtype=torch.bool)
+    alone = class_agreement(logits, semantic, category, category >= 0, IS_THING, valid)
+    assert alone.item() < 50
+    padding = torch.full((2, 1, 3, 3, 5), PADDING_LOGIT, dtype=logits.dtype)
+    wide, more = torch.cat((logits, padding), 2), torch.tensor([[0, 2, -1, -1, -1]])
+    padded = class_agreement(wide, semantic, more, more >= 0, IS_THING, valid)
+    torch.testing.assert_close(padded, alone, rtol=1e-12, atol=0)
 
 
 def test_agreement_is_least_where_both_agree():
@@ -79,13 +96,14 @@ def test_agreement_is_least_where_both_agree():
     semantic = torch.stack([*of_class, torch.zeros_like(of_class[0])], 1)
     valid = torch.ones(1, 4, 4, dtype=torch.bool)
     logits = share.log()[None].requires_grad_()
-    loss = class_agreement(logits, semantic, category, IS_THING, valid).sum()
+    clicked = category >= 0
+    loss = class_agreement(logits, semantic, category, clicked, IS_THING, valid).sum()
     (gradient,) = torch.autograd.grad(loss, logits)
     assert gradient.abs().max() < 1e-12
     assert gradient.numel()
     for seed in range(5):
         other = (share.log() + randn(1, 5, 4, 4, seed=seed))[None]
-        assert class_agreement(other, semantic, category, IS_THING, valid).sum() > loss
+        assert class_agreement(other, semantic, category, clicked, IS_THING, valid).sum() > loss
 
 
 def test_clicks_say_where_targets_are_for_certain(network):
@@ -105,6 +123,19 @@ def test_clicks_say_where_targets_are_for_certain(network):
     whole = known_targets(batch, mask_targets(batch, valid), valid, 17)
     assert torch.equal(whole >= 0, valid)
     assert set(whole[0].unique().tolist()) == {-1, 0, 1, 2, 3}
+
+
+def test_where_squares_of_two_targets_overlap_nothing_is_certain():
+    scene = [(0, (20.0, 20.0), (0, 32, 0, 24)), (0, (28.0, 20.0), (0, 32, 24, 64))]
+    batch = make_batch((scene,), ((32, 64),), (32, 64))
+    valid = torch.ones(1, 4, 8, dtype=torch.bool)
+    made = point_targets(batch, true_masks(batch), valid, 17)
+    known = known_targets(batch, made, valid, 17)
+    # The squares begin in columns 16 and 24 of pixels at the earliest, and end at 28 and 36.
+    assert known[0, 2].tolist() == [-1, -1, 0, -1, 1, -1, -1, -1]
+    batch = replace(batch, points=PointBatch.from_lists([[(0, [(20.0, 20.0), (28.0, 20.0)])]]))
+    one = known_targets(batch, made, valid, 17)
+    assert one[0, 2].tolist() == [-1, -1, 0, 0, 0, -1, -1, -1]  # two clicks of one target agree
 
 
 def test_names_and_weights(network):

@@ -40,6 +40,7 @@ def click_losses(
         logits,
         at_least_float32(output.semantics.logits[-1]).detach().softmax(1),
         targets.category,
+        batch.points.nonempty().is_point.any(-1),
         batch.is_thing,
         valid,
     )
@@ -47,7 +48,12 @@ def click_losses(
 
 
 def class_agreement(
-    logits: Tensor, semantic: Tensor, category: Tensor, is_thing: Tensor, valid: Tensor
+    logits: Tensor,
+    semantic: Tensor,
+    category: Tensor,
+    clicked: Tensor,
+    is_thing: Tensor,
+    valid: Tensor,
 ) -> Tensor:
     """Mean cross-entropy over the cells of what the targets of a class have together, and the map.
 
@@ -57,6 +63,7 @@ def class_agreement(
         logits: ``[L, B, K, h, w]``, of L layers, which are summed; p is their softmax over K.
         semantic: ``[B, C, h, w]``, the map s, to which no gradient goes.
         category: int64 ``[B, K]``, class, -1 = padding.
+        clicked: bool ``[B, K]``, targets that have a click; others are of no kind.
         is_thing: bool ``[C]``.
         valid: bool ``[B, h, w]``, cells that hold image.
 
@@ -67,10 +74,10 @@ def class_agreement(
     own = category[..., None] == torch.arange(len(is_thing), device=category.device)
     # Kinds: the things by class, which other classes leave empty, and the rest in the last place.
     kind = own * things
-    member = torch.cat((kind, 1 - kind.sum(-1, keepdim=True)), -1)  # [B, K, C + 1]
+    member = torch.cat((kind, 1 - kind.sum(-1, keepdim=True)), -1) * clicked[..., None]
     sure = semantic * things[:, None, None]
     wanted = torch.cat((sure, 1 - sure.sum(1, keepdim=True)), 1).flatten(2)
-    # Things of classes without a target are nobody's here.
+    # What no clicked target is of is nobody's here.
     present = member.any(1)[..., None]
     has = member.transpose(1, 2) @ logits.softmax(2).flatten(3)  # [L, B, C + 1, h·w]
     tiny = torch.finfo(has.dtype).tiny

@@ -9,7 +9,7 @@ from torch import Tensor
 from point2mask import ops
 from point2mask.pseudo_masks import PointBatch, PseudoMasks, class_presence
 from point2mask.pseudo_masks.batch import Batch
-from point2mask.pseudo_masks.cells import cell_labels, point_labels
+from point2mask.pseudo_masks.cells import cell_labels, certain_labels, point_labels
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,16 @@ def known_targets(
 ) -> Tensor:
     """Whose a cell is for certain, int64 ``[B, h, w]``, -1 where it is not known.
 
-    True masks say it everywhere, clicks in the squares around them; arguments as for
-    :func:`point_targets`.
+    True masks say it everywhere, clicks in the squares around them, but not where squares of two
+    targets overlap; arguments as for :func:`point_targets`.
     """
     if targets.complete:
         return cell_labels(targets.masks.panoptic, batch.image_size, valid, spanning)
     points = batch.points.nonempty()
     index = torch.arange(points.category.shape[1], device=points.category.device)
     numbered = PointBatch(points.xy, torch.where(points.category >= 0, index, -1))
-    return point_labels(numbered, batch.image_size, valid, point_size, spanning)
+    low, high = certain_labels(numbered, batch.image_size, valid, point_size, spanning)
+    return torch.where(low == high, low, -1)
 
 
 def true_masks(batch: Batch) -> PseudoMasks:

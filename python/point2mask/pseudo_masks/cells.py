@@ -87,6 +87,13 @@ def point_labels(
         size: side of the square in pixels, odd.
         spanning: whether cells span the image.
     """
+    return certain_labels(points, image_size, valid, size, spanning)[0]
+
+
+def certain_labels(
+    points: PointBatch, image_size: Tensor, valid: Tensor, size: int, spanning: bool = False
+) -> tuple[Tensor, Tensor]:
+    """As :func:`point_labels`; the lowest of the clicks' classes, and the highest."""
     images, height, width = valid.shape
     points = points.nonempty()
     y, x = points.pixels(height * STRIDE, width * STRIDE)
@@ -109,14 +116,16 @@ def point_labels(
     columns, column_inside = near(x, 1)
     inside = row_inside[..., :, None] & column_inside[..., None, :]
     inside &= points.is_point[..., None, None]
-    none = torch.iinfo(torch.int64).max
     cell = torch.where(inside, rows[..., :, None] * width + columns[..., None, :], 0)
     category = points.category[..., None, None, None].expand_as(cell)
-    value = torch.where(inside, category, none)
-    label = value.new_full((images, height * width), none)
-    label = label.scatter_reduce(1, cell.flatten(1), value.flatten(1), "amin")
-    label = label.view(images, height, width)
-    return torch.where(valid & (label < none), label, -1)
+
+    def reduce(how: str, none: int) -> Tensor:
+        value = torch.where(inside, category, none).flatten(1)
+        label = value.new_full((images, height * width), none)
+        label = label.scatter_reduce(1, cell.flatten(1), value, how).view(images, height, width)
+        return torch.where(valid & (label != none), label, -1)
+
+    return reduce("amin", torch.iinfo(torch.int64).max), reduce("amax", -1)
 
 
 def cell_pixels(size: Tensor) -> Tensor:
