@@ -201,7 +201,7 @@ def dry_run(
         f"schedule.steps={STEPS}",
         "schedule.epochs=1",
         "schedule.milestones=[]",
-        "supervision.transport_warmup=0",
+        "supervision.transport_warmup=1",
         "report.log_steps=1",
         "report.checkpoint_steps=1",
         *network,

@@ -117,10 +117,33 @@ def test_others_do_not_need_it():
 
 
 def test_it_gives_way_while_the_network_warms_up():
-    supervision = SupervisionConfig(
-        transport_warmup=5, pseudo_masks=replace(LEARNED, learned_weight=2.0)
-    )
+    supervision = SupervisionConfig(transport_warmup=5, pseudo_masks=LEARNED)
     assert supervision.warms_up
     assert supervision.at(4) == replace(LEARNED, assigner="nearest")
     assert not supervision.at(4).learned
     assert supervision.at(5) == supervision.pseudo_masks
+
+
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("assigner", ["transport", "nearest", "first_phase"])
+def test_its_weight_is_zero_while_the_network_warms_up(assigner, published):
+    options = PseudoMaskOptions(assigner=assigner, learned_weight=2.0)
+    supervision = SupervisionConfig(transport_warmup=5, pseudo_masks=options, published=published)
+    assert supervision.warms_up
+    first = assigner
+    if assigner == "transport":
+        first = "first_phase" if published else "nearest"
+    assert supervision.at(4) == PseudoMaskOptions(assigner=first)
+    assert not supervision.at(4).learned
+    assert supervision.at(5) == options
+    assert replace(supervision, transport_warmup=0).at(0) == options
+    assert not SupervisionConfig(pseudo_masks=PseudoMaskOptions(assigner="nearest")).warms_up
+
+
+@pytest.mark.parametrize("assigner", ["shortest_path", "learned"])
+def test_its_weight_is_refused_where_the_cost_is_not_looked_at(assigner):
+    wanted = f"^learned_weight: expected 0 for an assigner that .* cost, {assigner}, got 0.1$"
+    with pytest.raises(ValueError, match=wanted):
+        PseudoMaskOptions(assigner=assigner, learned_weight=0.1)
+    with pytest.raises(ValueError, match=r"^transport_warmup: expected an integer in \[0, "):
+        SupervisionConfig(transport_warmup=-1)

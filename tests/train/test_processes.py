@@ -177,7 +177,7 @@ def curve(root, out, architecture):
     config = replace(
         config,
         loss=replace(config.loss, warmup_iterations=0),
-        supervision=SupervisionConfig(transport_warmup=-1),
+        supervision=SupervisionConfig(transport_warmup=0),
         schedule=replace(config.schedule, epochs=2, batch_size=4, learning_rate=1e-3),
         report=replace(config.report, log_steps=1, pictures=0),
     )

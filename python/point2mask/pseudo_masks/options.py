@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Annotated, Literal
 
-from point2mask.ranges import Checked, Range, Share, Weight
+from point2mask.ranges import Checked, Range, Share, Weight, shown
 
 Supplies = Literal["centroid", "uniform", "network", "learned", "given"]
 Assigner = Literal["transport", "shortest_path", "nearest", "first_phase", "learned"]
@@ -55,7 +55,7 @@ class PseudoMaskOptions(Checked):
         class_penalty: added to the cost of targets of another class than the pixel's most likely
             one. 0 as published; a value above the largest distance keeps classes apart.
         learned_weight: of -log p in the cost, p being what the click branch gives a target at a
-            pixel. 0 as published.
+            pixel; for the assigners that look at the cost. 0 as published.
     """
 
     assigner: Assigner = "transport"
@@ -69,6 +69,13 @@ class PseudoMaskOptions(Checked):
     step_weight: Weight = 0.0
     class_penalty: Weight = 0.0
     learned_weight: Weight = 0.0
+
+    def check(self) -> None:
+        if self.learned_weight > 0 and self.assigner in ("shortest_path", "learned"):
+            raise ValueError(
+                "learned_weight: expected 0 for an assigner that does not look at the cost, "
+                f"{self.assigner}, got {shown(self.learned_weight)}"
+            )
 
     @property
     def learned(self) -> bool:
@@ -87,8 +94,9 @@ class SupervisionConfig(Checked):
         pseudo_masks: how masks are grown. ``assigner="shortest_path"`` is PSPS: its edge cost has
             the Sobel edges of the picture in place of the learned boundary, and no first phase.
         transport_warmup: up to this step ``transport`` and ``learned`` give way to ``nearest``
-            along the paths, which is what the published first phase amounts to (b.5). Published:
-            12000 on VOC, 60000 on COCO; -1 is transport from the first step on.
+            along the paths, which is what the published first phase amounts to (b.5), and
+            ``learned_weight`` is 0. Published: 12000 on VOC, 60000 on COCO; 0 is transport from the
+            first step on.
         refine_sigma: above 0 the semantic map is filtered along the picture's tree before masks are
             grown (:func:`~point2mask.pseudo_masks.refine.refine`). Published: 0, not at all.
         clicked_classes: classes without a click in an image have no part in its semantic map while
@@ -99,7 +107,7 @@ class SupervisionConfig(Checked):
 
     kind: Literal["points", "masks"] = "points"
     pseudo_masks: PseudoMaskOptions = field(default_factory=PseudoMaskOptions)
-    transport_warmup: Annotated[int, Range(-1, 10**9)] = 12000
+    transport_warmup: Annotated[int, Range(0, 10**9)] = 12000
     refine_sigma: Weight = 0.0
     clicked_classes: bool = False
     published: bool = False
@@ -115,11 +123,16 @@ class SupervisionConfig(Checked):
     @property
     def warms_up(self) -> bool:
         """Whether ``transport_warmup`` matters."""
+        return self._waits or self.pseudo_masks.learned_weight > 0
+
+    @property
+    def _waits(self) -> bool:
         return self.pseudo_masks.assigner in ("transport", "learned")
 
     def at(self, step: int) -> PseudoMaskOptions:
         """How masks are grown in a step."""
         if self.warms_up and step < self.transport_warmup:
             first: Assigner = "first_phase" if self.published else "nearest"
+            first = first if self._waits else self.pseudo_masks.assigner
             return replace(self.pseudo_masks, assigner=first, learned_weight=0.0)
         return self.pseudo_masks
