@@ -113,7 +113,10 @@ def click_cells(xy: Tensor, category: Tensor, geometry: Geometry) -> tuple[Tenso
     """
     size = torch.tensor(geometry.sizes, device=xy.device).flip(1)[:, None, None]
     is_click = ((xy >= 0) & (xy < size)).all(-1) & (category >= 0)[..., None]
-    x, y = (xy * (geometry.extent[:, 0, None, None] / size)).long().unbind(-1)
+    extent = geometry.extent[:, 0, None, None]
+    # In float32 a click just inside the border may come out on it, which is the next cell's.
+    cell = (xy * (extent / size)).long()
+    x, y = torch.minimum(cell, extent.ceil().long() - 1).unbind(-1)
     return x, y, is_click
 
 
