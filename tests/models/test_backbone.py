@@ -1,6 +1,7 @@
 """Backbones: strides, sizes, frozen layers, and where their weights come from."""
 
 import math
+import pickle
 import re
 
 import pytest
@@ -278,6 +279,8 @@ def test_weights_from_a_file(tmp_path, name, suffix):
     state = source.state_dict()
     for key, tensor in backbone.body.state_dict().items():
         assert torch.equal(tensor, state[key]), key
+    weights = sum(tensor.nbytes for tensor in backbone.state_dict().values())
+    assert len(pickle.dumps(backbone)) < 1.1 * weights  # no second copy is kept
 
 
 # Both in timm's resize of the position table.

@@ -226,6 +226,7 @@ def _build(
     if state and config.pretrained != "hub":
         check_loaded(body, state, config.pretrained)
     source = body.pretrained_cfg
+    source.pop("state_dict", None)  # timm's own copy of the weights
     return body, tuple(source["mean"]), tuple(source["std"])
 
 
