@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from commands import error_line
 from label_folders import files, run
 
 from point2mask.cli import main
-from point2mask.data import read_panoptic, sample_points, write_points
+from point2mask.data import gathering, read_panoptic, sample_points, write_points
 from point2mask.data.shapes import write_shapes
 
 COUNT = 5
@@ -76,6 +77,62 @@ def test_a_picture_is_a_sample_of_webdataset(labelled, tmp_path):
             about = json.load(tar.extractfile(name.replace(".png", ".json")))
             assert about["image"] == image
             assert about["annotation"] == {**annotation, "file_name": name}
+
+
+def tars_and_files(out):
+    return {name: content for name, content in files(out).items() if name.suffix != ".lock"}
+
+
+def interrupt(folder, run, records=()):
+    """In place of the index, once all masks are there."""
+    raise KeyboardInterrupt(*records)
+
+
+@pytest.mark.parametrize("first", [(), ("--tar", "1"), ("--tar", "2")])
+@pytest.mark.parametrize("then", [(), ("--tar", "2"), ("--tar", "6")])
+def test_what_a_killed_gather_left_is_packed_anew(labelled, tmp_path, monkeypatch, first, then):
+    folder, out, fresh = labelled / "all", tmp_path / "out", tmp_path / "fresh"
+    gather = ["gather", str(folder)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gathering, "write_index", interrupt)
+        assert main([*gather, "--out", str(out), *first]) not in (0, 2)
+    assert [path for path in out.rglob("*") if path.suffix in (".tar", ".png")]
+    assert main([*gather, "--out", str(out), *then]) == 0
+    assert main([*gather, "--out", str(fresh), *then]) == 0
+    assert tars_and_files(out) == tars_and_files(fresh)
+
+
+def test_labelling_goes_on_where_packing_was_killed(labelled, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(gathering, "write_index", interrupt)
+        assert pack(out, labelled / "all") not in (0, 2)
+    assert list((out / "panoptic").glob("*.tar"))
+    assert run(labelled / "images/val", labelled / "points.json", out, "--resume") == 0
+    whole = {n: c for n, c in tars_and_files(out).items() if n.parts[0] != "runs"}
+    plain = tars_and_files(labelled / "all")
+    assert whole.pop(Path("summary.json"))
+    assert whole == {n: c for n, c in plain.items() if n.parts[0] != "runs"}
+
+
+def test_names_that_are_no_samples_are_refused(labelled, tmp_path, capsys):
+    """Those of ``a.1.png`` and ``a.2.png`` would be one sample of a reader of tars."""
+    shutil.copytree(labelled / "images/val", tmp_path / "images")
+    points = json.loads((labelled / "points.json").read_text())
+    image = points["images"][0]
+    old, image["file_name"] = image["file_name"], "x.y/a.b.jpg"
+    (tmp_path / "images/x.y").mkdir()
+    (tmp_path / "images" / old).rename(tmp_path / "images/x.y/a.b.jpg")
+    for entry in points["annotations"]:
+        if entry["image_id"] == image["id"] and "file_name" in entry:
+            entry["file_name"] = "x.y/a.b.png"
+    (tmp_path / "points.json").write_text(json.dumps(points))
+    assert run(tmp_path / "images", tmp_path / "points.json", tmp_path / "all") == 0
+    capsys.readouterr()
+    assert pack(tmp_path / "out", tmp_path / "all") == 2
+    assert "x.y/a.b.jpg: expected names with one dot" in error_line(capsys)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_packed_is_one_line(labelled, tmp_path, capsys):

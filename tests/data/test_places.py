@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -271,3 +272,74 @@ def test_broken_tars_are_refused(tmp_path):
     tar.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
     with pytest.raises(DataError, match="headers of at most"):
         file_size(tar / "a.jpg")
+
+
+def bare(name, size):
+    """A header that tells of a file, and no file."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("size", [-1, -512, -1024, -(2**40)])
+def test_sizes_below_zero_end(tmp_path, size):
+    tar = tmp_path / "x.tar"
+    header = bare("a.jpg", size)
+    tar.write_bytes(bare("b.jpg", 0) + header + bytes(1024))
+    with suppress(DataError):  # as the version of Python has it
+        assert "a.jpg" not in [path.name for path in files_below(tar)]
+
+
+def test_urls_in_tars_are_not_in_them(tmp_path, store):
+    for tar in (tmp_path / "x.tar", store / "x.tar"):
+        with tar.open("wb") as raw, tarfile.open(fileobj=raw, mode="w") as file:
+            for name in ("s3://b/x.png", "a/memory:/x.png", "a.png"):
+                file.addfile(*entry(name, b"x"))
+        assert [path.name for path in files_below(tar)] == ["a.png"]
+
+
+def test_files_of_a_tar_s_name_are_no_pictures(root, tmp_path):
+    folder = tmp_path / "photos"
+    pack(folder / "00.tar", [next((root / "images/val").iterdir())])
+    (folder / "notes.tar").write_bytes(b"no tar at all" * 100)
+    (folder / "empty.tar").write_bytes(b"")
+    for source in (folder, folder / "*"):
+        _, records = find_pictures([source])
+        assert [Path(record.file_name).parts[0] for record in records] == ["00.tar"]
+    whole = (folder / "00.tar").read_bytes()
+    (folder / "cut.tar").write_bytes(whole[:700])  # its pictures would be lost unseen
+    with pytest.raises(DataError, match=r"cut\.tar: expected a tar"):
+        find_pictures([folder])
+
+
+def test_results_do_not_go_among_the_pictures(root, tmp_path, capsys):
+    """Where pictures are looked for, the next run would find its own results."""
+    photos = tmp_path / "photos"
+    for path in (photos, photos / "deep", photos / "deep" / "er"):
+        path.mkdir()
+        for picture in (root / "images/val").iterdir():
+            (path / picture.name).write_bytes(picture.read_bytes())
+    name = picture.name
+
+    def said(source, out):
+        assert exit_code("predict", "--images", source, "--checkpoint", "none", "--out", out) == 2
+        return error_line(capsys)
+
+    (tmp_path / "link").symlink_to(photos)
+    for source, out in (
+        (photos, photos / "out"),
+        (photos, tmp_path / "link" / "a" / "b"),
+        (photos / "**" / "*.jpg", photos / "out"),
+        (photos / "*" / "*" / "*.*", photos / "out"),
+        (photos / "*" / "*.*", photos / "deep" / ".."),
+    ):
+        text = said(str(source).replace(".jpg", picture.suffix), out)
+        assert "--out" in text
+        assert "choose another" in text
+    for source, out in (
+        (photos, tmp_path / "photos2"),
+        (photos / name, photos / "out"),
+        (photos / "*.*", photos / "out"),
+        (photos / "deep", photos / "out"),
+    ):
+        assert "--out" not in said(source, out)

@@ -12,7 +12,7 @@ import msgspec
 from point2mask.data.errors import DataError
 from point2mask.data.files import link_or_copy, open_replacing, resolve_inside
 from point2mask.data.json_files import convert
-from point2mask.data.packing import packed
+from point2mask.data.packing import check_sample_names, packed
 from point2mask.data.records import CategoryEntry
 from point2mask.data.results import (
     INDEX,
@@ -33,6 +33,7 @@ from point2mask.data.results import (
     segments_of,
     write_struct,
 )
+from point2mask.data.tars import SUFFIX as TAR
 
 
 @dataclass
@@ -76,9 +77,14 @@ def gather(roots: Sequence[Path], out: Path | None = None, per_tar: int | None =
             begun = msgspec.structs.replace(whole, finished=False)
             if not _is_free(target, begun):
                 raise DataError(f"{out}: expected a new or empty folder")
+        if per_tar is not None:
+            check_sample_names(whole.file_names)
         places, twice = _places(folders, whole)
         if out is not None:
             stack.enter_context(locked(target, None))
+            if run_records(target) == {WHOLE: begun}:  # files or tars of other numbers perhaps
+                for path in target.made():
+                    path.unlink()
             write_struct(target.run_path(WHOLE), begun)
         if per_tar is not None:
             gathered = write_index(target, whole, packed(target, whole.file_names, places, per_tar))
@@ -145,14 +151,19 @@ def write_index(
 
 
 def remove_stale(folder: ResultFolder, run: RunRecord, left_out: Collection[str]) -> None:
-    """Removes masks, overlays and records that are not of the pictures of a run."""
+    """Removes masks, overlays and records that are not of the pictures of a run, and tars."""
     stems = {str(PurePath(name).with_suffix("")) for name in run.file_names}
     without = {str(PurePath(name).with_suffix("")) for name in left_out}
     for path in folder.made():
         made, *below = path.relative_to(folder.root).parts
         stem = str(PurePath(*below).with_suffix(""))
         wanted = made != OVERLAYS or run.overlays
-        if stem not in stems or (made != RECORDS and (stem in without or not wanted)):
+        packed_masks = path.suffix == TAR
+        if (
+            packed_masks
+            or stem not in stems
+            or (made != RECORDS and (stem in without or not wanted))
+        ):
             path.unlink()
 
 

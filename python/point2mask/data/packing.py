@@ -11,6 +11,18 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import open_replacing, read_bounded, resolve_inside
 from point2mask.data.results import MASKS, PictureRecord, ResultFolder
 from point2mask.data.tars import MAX_MEMBER, SUFFIX
+from point2mask.ranges import shown
+
+
+def check_sample_names(names: Sequence[str]) -> None:
+    """That a mask and its JSON are one sample: WebDataset cuts names at their first dot."""
+    for name in names:
+        stem = PurePath(name).stem
+        if "." in stem:
+            raise DataError(
+                f"{name}: expected names with one dot, that of the suffix, for tars, got "
+                f"{shown(stem)} before it"
+            )
 
 
 def packed(

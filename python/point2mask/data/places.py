@@ -13,7 +13,7 @@ from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from point2mask.data.errors import DataError
-from point2mask.data.tars import SUFFIX, member_names
+from point2mask.data.tars import SUFFIX, begins_as_tar, member_names
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 _EXTRAS = {"s3": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
@@ -71,19 +71,25 @@ def files_below(root: Path) -> Iterator[Path]:
     if root.suffix == SUFFIX and root.is_file():
         for name in member_names(root):
             yield root / name
-    elif is_local(root):
+    else:
+        for path in packed_below(root):
+            yield from unpacked(path)
+
+
+def packed_below(root: Path) -> Iterator[Path]:
+    """All files of a folder and its folders, sorted in each; a tar is one file."""
+    if is_local(root):
         for folder, folders, names in os.walk(root):
             folders.sort()
             for name in sorted(names):
-                yield from _unpacked(Path(folder, name))
+                yield Path(folder, name)
     elif root.exists():
-        for path in sorted(root.rglob("*"), key=str):
-            if path.is_file():
-                yield from _unpacked(path)
+        yield from (path for path in sorted(root.rglob("*"), key=str) if path.is_file())
 
 
-def _unpacked(path: Path) -> Iterator[Path]:
-    return files_below(path) if path.suffix == SUFFIX and path.is_file() else iter([path])
+def unpacked(path: Path) -> Iterator[Path]:
+    """The files in a tar; of any other file, be it of a tar's name, itself."""
+    return files_below(path) if begins_as_tar(path) else iter([path])
 
 
 def is_folder(path: Path) -> bool:

@@ -30,7 +30,7 @@ from point2mask.data.files import (
 )
 from point2mask.data.json_files import MAX_ID, convert, read_json
 from point2mask.data.panoptic import check_mask_names, mask_name, write_mask
-from point2mask.data.places import files_below, is_local
+from point2mask.data.places import is_local, packed_below
 from point2mask.data.png import write_rgb
 from point2mask.data.records import (
     Category,
@@ -39,6 +39,7 @@ from point2mask.data.records import (
     categories_to_json,
     image_to_json,
 )
+from point2mask.data.tars import SUFFIX as TAR
 
 INDEX, SUMMARY = "panoptic.json", "summary.json"
 MASKS, OVERLAYS, RECORDS, RUNS = "panoptic", "overlays", "records", "runs"
@@ -224,9 +225,11 @@ class ResultFolder:
         write_struct(self.record_path(record), value)
 
     def made(self) -> Iterator[Path]:
-        """Every mask, overlay and record, by folder and suffix; links are not followed."""
+        """Every mask, overlay and record, by folder and suffix, and every tar of masks; links are
+        not followed."""
         for folder, suffix in MADE.items():
-            yield from (p for p in files_below(self.root / folder) if p.suffix == suffix)
+            kinds = (suffix, TAR) if folder == MASKS else (suffix,)
+            yield from (p for p in packed_below(self.root / folder) if p.suffix in kinds)
 
 
 def record_name(file_name: str) -> str:

@@ -9,10 +9,9 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import file_size, normal_name, resolve_inside
 from point2mask.data.frames import SHOWN, STORED, UPRIGHT, Frame, orientation, turned_size
 from point2mask.data.panoptic import check_mask_names
-from point2mask.data.places import files_below, is_folder, is_local, path_of
+from point2mask.data.places import files_below, is_folder, is_local, path_of, unpacked
 from point2mask.data.png import PICTURE_SUFFIXES, picture_size
 from point2mask.data.records import ImageRecord
-from point2mask.data.tars import SUFFIX
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif")
 
@@ -76,15 +75,36 @@ def _find(source: str | Path) -> tuple[Path, list[Path]]:
     found = _pictures(_matching(str(source)))
     if not found:
         raise DataError(f"{path}: expected pictures of this pattern, got none ({expected})")
-    fixed = [part for part in path.parents if not glob.has_magic(str(part))]
-    return fixed[0], found
+    return _fixed(path), found
+
+
+def looks_into(source: str | Path, results: Path) -> bool:
+    """Whether a folder or pattern may find the masks and overlays of a folder of results."""
+    path = path_of(source)
+    folder = path
+    if not is_folder(path):
+        if path.is_file() or not glob.has_magic(str(source)):
+            return False
+        folder = _fixed(path)
+    place, start = results.resolve(), folder.resolve()
+    if is_local(place) != is_local(start) or not place.is_relative_to(start):
+        return False
+    if folder is path or "**" in path.parts:
+        return True
+    # They lie in a folder of the results, or deeper: a shorter pattern does not reach them.
+    return len(path.relative_to(folder).parts) >= len(place.relative_to(start).parts) + 2
+
+
+def _fixed(pattern: Path) -> Path:
+    """The folder before the first wildcard."""
+    return next(part for part in pattern.parents if not glob.has_magic(str(part)))
 
 
 def _matching(pattern: str) -> Iterator[Path]:
     """Ordinary files of a pattern; a tar stands for those in it."""
     for path in map(Path, glob.iglob(pattern, recursive=True)):
         if path.is_file():
-            yield from files_below(path) if path.suffix == SUFFIX else [path]
+            yield from unpacked(path)
 
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:

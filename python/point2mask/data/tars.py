@@ -34,6 +34,20 @@ def in_tar(path: Path) -> tuple[Path, str] | None:
     return None
 
 
+def begins_as_tar(path: Path) -> bool:
+    """Whether a file has the name of a tar, and the header of a first member."""
+    if path.suffix != SUFFIX or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    except OSError as error:
+        raise DataError(f"{path}: expected a tar, but it cannot be read ({error})") from error
+    return True
+
+
 def member_names(tar: Path) -> list[str]:
     """The names of the files in a tar, sorted."""
     return sorted(_members(tar))
@@ -84,9 +98,13 @@ def _listed(tar: Path, size: int, changed: float) -> dict[str, _Part]:
         ):
             while (member := opened.next()) is not None:
                 cast(Any, opened).members.clear()  # it would keep them all
+                if opened.offset <= member.offset:  # a size below zero: the list would not end
+                    raise DataError(f"{tar}: expected a tar whose files follow each other")
                 path = PurePosixPath(member.name)
-                if member.isreg() and not member.issparse() and ".." not in path.parts:
-                    parts[path.as_posix().lstrip("/")] = _Part(member.offset_data, member.size)
+                name = path.as_posix().lstrip("/")
+                strange = ".." in path.parts or ":/" in name or member.size < 0
+                if member.isreg() and not member.issparse() and not strange:
+                    parts[name] = _Part(member.offset_data, member.size)
                 if len(parts) > MAX_MEMBERS:
                     raise DataError(f"{tar}: expected at most {MAX_MEMBERS} files in a tar")
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
