@@ -117,15 +117,18 @@ std::uint32_t level_of(float value) {
 }
 
 void check(const Watershed& w) {
+  // Numbers of pixels, border included, are below kNone; told without the product, which may be
+  // beyond an int64 where one side is 0.
+  if ((w.height + 2) > (UINT32_MAX - 1LL) / (w.width + 2))
+    throw std::invalid_argument(
+        "watershed: edge must have (H + 2) (W + 2) below 4294967295, got H=" +
+        std::to_string(w.height) + ", W=" + std::to_string(w.width));
   for (std::int64_t i = 0; i < w.height * w.width; ++i) {
     if (std::isnan(w.edge[i])) throw std::invalid_argument("watershed: edge must not be NaN");
     if (w.markers[i] < kFree)
       throw std::invalid_argument("watershed: markers must be at least -1, got " +
                                   std::to_string(w.markers[i]));
   }
-  if (w.height * w.width > INT32_MAX)
-    throw std::invalid_argument("watershed: edge must have at most 2147483647 pixels, got " +
-                                std::to_string(w.height * w.width));
 }
 
 // The image within a border that counts as flooded, so that no step leaves it.

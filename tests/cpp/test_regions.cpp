@@ -169,6 +169,20 @@ int floods() {
       continue;
     }
   }
+  // More pixels than there are numbers, border included: refused before one is read.
+  for (const auto& [height, width] :
+       {std::pair{INT64_C(1), INT64_C(2147483647)}, {INT64_C(65534), INT64_C(65534)}}) {
+    try {
+      point2mask::watershed({.edge = nullptr,
+                             .markers = nullptr,
+                             .height = height,
+                             .width = width,
+                             .labels = nullptr});
+      ++failed;
+    } catch (const std::invalid_argument&) {
+      continue;
+    }
+  }
   return failed;
 }
 

@@ -61,6 +61,11 @@ def test_a_large_smooth_picture_as_scikit_image():
         (np.zeros((1, 2)), [[0, -2]], "watershed: markers must be at least -1, got -2"),
         (np.zeros((1, 2)), [[0], [1]], r"watershed: markers must have shape \[H=1, W=2\]"),
         (np.zeros((1, 2)), [[0.5, 1]], "watershed: markers must hold integers, got float64"),
+        (
+            np.zeros((2**31, 0)),
+            np.zeros((2**31, 0), np.int32),
+            r"watershed: edge must have \(H \+ 2\) .* 4294967295, got H=2147483648, W=0",
+        ),
         (np.zeros(2), [0, 1], r"watershed: edge must have shape \[H, W\], got \[2\]"),
     ],
 )

@@ -54,7 +54,7 @@ void merge_regions(const RegionMerge& m);
 struct Watershed {
   const float* edge;           // [H, W] not NaN
   const std::int32_t* markers; // [H, W] labels >= 0 to start from, else -1
-  std::int64_t height, width;  // at most 2^31 - 1 pixels
+  std::int64_t height, width;  // (H + 2) (W + 2) < 2^32 - 1: pixels with a border have numbers
   std::int32_t* labels;        // [H, W]; -1 everywhere if there is no marker at all
 };
 
