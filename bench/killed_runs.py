@@ -137,43 +137,48 @@ def killed_command(
     return f"{seconds:.2f} s, {late} after the end; all files as in a run that nobody killed"
 
 
+def check_saved(
+    path: Path, clicks: Callable[[int], tuple[tuple[float, float], ...]], last: int
+) -> None:
+    """A file of clicks holds the last save that was answered, or the one after it.
+
+    ``last``: its number; 0 is none, when the file may be missing.
+    """
+    images = read_points(path).images if path.is_file() else ()
+    found = [target.points for _, targets in images for target in targets]
+    if found not in ([clicks(last)] if last else [], [clicks(last + 1)]):
+        raise SystemExit(f"page: save {last} was answered and is lost: {found}")
+
+
 def killed_page(root: Path, kills: int, generator: random.Random) -> str:
-    """Kills who saves clicks; the file must have the last save that was answered."""
+    """Kills who saves clicks; the file must have the last save that was answered, or the next."""
     from point2mask.app import Project
     from point2mask.data import PointTarget
 
     def clicks(number: int) -> tuple[tuple[float, float], ...]:
         return tuple((x + 0.5, 0.5 + number % 50) for x in range(20 + number % 30))
 
-    def save(folder: Path, answers: int, first: int) -> int:
+    def save(folder: Path, answers: int, last: int) -> int:
         project = Project(folder)
-        if not first:
+        if not project.categories:
             project.add_category("thing", True)
-        for number in range(first, first + 100_000):
+        for number in range(last + 1, last + 100_000):
             project.change(0, project.clicks(0).revision, [PointTarget(1, 1, clicks(number))])
             os.write(answers, b"%09d" % number)
         return 0
 
-    folder, first, saves = root / "page", 0, 0
+    folder, last, saves = root / "page", 0, 0
     write_shapes(folder, "val", 1, SIZE)
     folder = folder / "images" / "val"
-    for number in range(kills):
+    for _ in range(kills):
         reader, writer = os.pipe2(os.O_NONBLOCK)
         os.set_blocking(writer, True)
-        kill(lambda: save(folder, writer, first), generator.uniform(0.02, 0.4))  # noqa: B023
+        kill(lambda: save(folder, writer, last), generator.uniform(0.02, 0.4))  # noqa: B023
         os.close(writer)
-        answered = 0
         while part := os.read(reader, 9):
-            answered, saves = int(part), saves + 1
+            last, saves = int(part), saves + 1
         os.close(reader)
-        if not (folder / "points.json").is_file():
-            assert not answered, "an answered save is lost"
-            continue
-        labels = read_points(folder / "points.json")
-        points = [target.points for _, targets in labels.images for target in targets]
-        if answered:
-            assert points in ([clicks(answered)], [clicks(answered + 1)]), f"kill {number}"
-        first = answered + 1 if answered else first
+        check_saved(folder / "points.json", clicks, last)
         Project(folder).close()
     return f"{saves} saves were answered; the last one of each was in the file"
 
