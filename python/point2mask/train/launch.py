@@ -21,7 +21,8 @@ def launch(device: str | None, processes: int | None) -> Any:
 
     Raises:
         DataError: accelerate works with another number of processes than were started, which has
-            happened silently; start several with torchrun. Or one GPU for several processes.
+            happened silently; start several with torchrun. Or on another kind of device than was
+            asked for. Or one GPU for several processes.
     """
     from accelerate import Accelerator
 
@@ -30,11 +31,14 @@ def launch(device: str | None, processes: int | None) -> Any:
     if chosen is not None and chosen.index is not None and chosen.type == "cuda":
         if started > 1:
             raise DataError(f"expected cuda or cpu for {started} processes, got {device}")
-        torch.cuda.set_device(chosen)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(chosen)
     # The module sees to it that every parameter gets a gradient in every step, as
     # data-parallel training wants it by default.
     cpu = chosen is not None and chosen.type == "cpu"
     accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+    if chosen is not None and accelerator.device.type != chosen.type:
+        raise DataError(f"expected to work on {device}, but accelerate took {accelerator.device}")
     for expected in (started, processes or started):
         if accelerator.num_processes != expected:
             raise DataError(
