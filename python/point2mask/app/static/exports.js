@@ -22,9 +22,9 @@ export function listenToExports(session, how) {
   function start(zip) {
     busy(true);
     say("working …");
+    const only = $("export-which").value === "this" ? [session.index] : null;
+    const asked = { format: $("format").value, zip: Number(zip), images: only, ...how() };
     session.run(async () => {
-      const only = $("export-which").value === "this" ? [session.index] : null;
-      const asked = { format: $("format").value, zip: Number(zip), images: only, ...how() };
       try {
         watch(await api.startExport(asked));
       } catch (error) {

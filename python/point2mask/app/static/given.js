@@ -8,21 +8,21 @@ export function givenClicks(session, say) {
     copyPrevious() {
       const from = session.index - 1;
       if (from < 0) return say("there is no picture before this one");
-      session.run(async () => {
+      session.change(async () => {
         const there = await api.readClicks(from);
         if (!there.segments_info.length) return say(`${there.name} has no clicks to copy`);
         const here = session.clicks;
         if (here.segments_info.length) return say("clicks are copied to a picture without any");
         const given = { targets: there.segments_info, rest: there.rest };
-        session.change(() => ({ marks: scaled(given, there, here), id: null, point: null }));
+        return { marks: scaled(given, there, here), id: null, point: null };
       });
     },
 
     propose() {
-      session.run(async () => {
+      session.change(async (marks) => {
         const found = await api.propose(session.index);
         if (!found.length) return say("the network finds nothing here that has no click yet");
-        session.change((marks) => withTargets(marks, found, session.categories));
+        return withTargets(marks, found, session.categories);
       });
     },
   };

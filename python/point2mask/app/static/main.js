@@ -88,6 +88,7 @@ function refresh() {
 function showPicture(picture, clicks) {
   const { index, image, images } = session;
   masks.stop();
+  pointers.drop();
   view.show(picture, clicks?.orientation);
   $("title").textContent = clicks
     ? `${clicks.name} — ${view.width} × ${view.height}` : image.name;
@@ -145,8 +146,9 @@ function click(point, event) {
   }
   const id = receiver(event);
   if (tool === "more" && id === null) return showMessage("select a target first: click on one of its clicks");
-  if (id === null && !session.category) return needCategory();
-  session.change((marks) => withClick(marks, point, session.category, id));
+  const { category } = session;
+  if (id === null && !category) return needCategory();
+  session.change((marks) => withClick(marks, point, category, id));
 }
 
 function needCategory() {
@@ -159,7 +161,9 @@ function endPolygon() {
   view.draw();
   if (points.length < 3) return;
   const stroke = { shape: "polygon", radius: 0, points };
-  session.change((marks) => withStroke(marks, stroke, painter(), session.category, insidePoint(points)));
+  const id = painter();
+  const { category } = session;
+  session.change((marks) => withStroke(marks, stroke, id, category, insidePoint(points)));
 }
 
 const act = {
@@ -184,7 +188,8 @@ const act = {
     if (!draft) return;
     const stroke = { shape: "line", radius: Math.max(0.5, draft.radius), points: thinned(draft) };
     const id = tool === "eraser" ? REST : painter();
-    session.change((marks) => withStroke(marks, stroke, id, session.category, draft.points[0]));
+    const { category } = session;
+    session.change((marks) => withStroke(marks, stroke, id, category, draft.points[0]));
   },
   addCorner: (point) => {
     if (painter() === null && !session.category) return needCategory();
@@ -216,11 +221,8 @@ const actions = {
   previous: () => session.open(session.index - 1),
   next: () => session.open(session.index + 1),
   unlabelled: () => open(session.find(FILTERS["without clicks"]), "every picture has clicks"),
-  done: () => {
-    session.setStatus("done");
-    session.run(async () => open(
-      session.find((image) => !image.status), "every picture has a status"));
-  },
+  done: () => session.setStatus("done", () => open(
+    session.find((image) => !image.status), "every picture has a status")),
   ...givenClicks(session, showMessage), // copyPrevious, propose
   fit: () => view.fit(),
   zoomIn: () => view.zoom(1.25),
@@ -237,8 +239,10 @@ const actions = {
     openDrawer("right");
     $("category-name").focus();
   },
-  recategorise: () => session.category
-    && session.change((marks) => withCategory(marks, session.selected.id, session.category)),
+  recategorise: () => {
+    const { category } = session;
+    if (category) session.change((marks) => withCategory(marks, session.selected.id, category));
+  },
   selectNext: () => session.selectNext(1),
   selectPrevious: () => session.selectNext(-1),
   crosshair: (dx, dy) => view.moveCrosshair(dx, dy),

@@ -72,7 +72,7 @@ export class MaskLoader {
       canvas.dataset.masks = shown;
       this.timer = setTimeout(() => this.prepareNext(), IDLE);
     } catch (error) {
-      if (error.name === "AbortError" || error.status === 409) return;
+      if (mine.signal.aborted || error.status === 409) return;
       this.set(null);
       this.on.failed(error.message);
     }

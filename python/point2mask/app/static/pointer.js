@@ -167,6 +167,10 @@ export function listenToPointers(view, tool, act) {
   }, { passive: false });
 
   return {
+    // What was begun on a picture does not go on on another.
+    drop() {
+      drag = null;
+    },
     hold(on) {
       panning = on;
       canvas.classList.toggle("grab", on);

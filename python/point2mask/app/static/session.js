@@ -38,6 +38,16 @@ export class Session {
     return this.queue;
   }
 
+  // Work on the picture that is open now: refused where another one is open when its turn comes.
+  runHere(work) {
+    const { index } = this;
+    return this.run(async () => {
+      if (index === this.index) return work();
+      this.on.shown();
+      throw new Error(`nothing was changed: ${this.images[index].name} was open no more`);
+    });
+  }
+
   async load() {
     const state = await api.readState();
     this.images = state.images;
@@ -75,11 +85,11 @@ export class Session {
     this.on.marked();
   }
 
-  // `make` turns the marks into { marks, id, point }, or null for no change.
+  // `make` turns the marks into { marks, id, point }, or nothing for no change; it may take its time.
   change(make) {
-    return this.run(async () => {
+    return this.runHere(async () => {
       if (!this.clicks) return;
-      const made = make(this.marks);
+      const made = await make(this.marks);
       if (!made) return this.on.shown();
       await this.save((clicks) => api.writeMarks(this.index, clicks, made.marks), made);
       this.trail.past.push("marks");
@@ -87,9 +97,11 @@ export class Session {
     });
   }
 
-  setStatus(status) {
-    return this.run(async () => {
+  // `then` follows unless the status is not saved.
+  setStatus(status, then = () => {}) {
+    return this.runHere(async () => {
       if (this.clicks) await this.save((clicks) => api.writeStatus(this.index, clicks, status));
+      then();
     });
   }
 
@@ -127,7 +139,7 @@ export class Session {
 
   // What was changed last, marks or categories.
   step(what) {
-    return this.run(async () => {
+    return this.runHere(async () => {
       const [from, to] = what === "undo" ? ["past", "future"] : ["future", "past"];
       const kind = this.trail[from].at(-1) || "marks";
       if (kind === "categories") {
