@@ -1,8 +1,12 @@
 """Point labels in Parquet: the same as in JSON, a group of images at a time."""
 
 import json
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,6 +137,84 @@ def test_large_groups_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_GROUP", 1000)
     with pytest.raises(DataError, match="expected groups of rows of at most 1000 bytes"):
         read_points(path)
+
+
+def test_repeated_texts_do_not_fill_the_memory(tmp_path):
+    """A file of a few kilobytes, whose texts are 400 MB once each stands for itself."""
+    name = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), ["x" * 10**6 + ".jpg"])
+    sides = pa.array([5] * 400)
+    image = pa.StructArray.from_arrays(
+        [pa.array(range(400)), name, sides, sides], ["id", "file_name", "height", "width"]
+    )
+    path = tmp_path / "points.parquet"
+    parquet.write_table(pa.table({"image": image}, metadata={"categories": HEAD}), path)
+    assert path.stat().st_size < 200_000
+    whole = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(whole)
+    pa.set_memory_pool(pool)
+    try:
+        with pytest.raises(DataError, match=r"at most \d+ bytes of text, got one of 400001600"):
+            read_points(path)
+    finally:
+        pa.set_memory_pool(whole)
+    assert 0 < pool.max_memory() < 50e6
+
+
+def test_repeated_numbers_do_not_fill_the_memory(tmp_path):
+    count = module.MAX_VALUES // 2
+    points = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2 * count)), 2)
+    rest = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), points)
+    image = pa.array([row(1)["image"]])
+    table = pa.table({"image": image, "rest": rest}, metadata={"categories": HEAD})
+    path = tmp_path / "points.parquet"
+    parquet.write_table(table, path)
+    assert path.stat().st_size < 200_000
+    with pytest.raises(DataError, match=f"at most {module.MAX_VALUES} values, got one of"):
+        read_points(path)
+
+
+def test_texts_that_stand_for_more_than_they_take_are_refused(tmp_path):
+    path = tmp_path / "points.parquet"
+    options = {"use_dictionary": False, "column_encoding": {"image.file_name": "DELTA_BYTE_ARRAY"}}
+    with pytest.raises(DataError, match=r"image\.file_name: expected .* got BYTE_ARRAY in .*DELTA"):
+        read_points(write_rows(path, row(1), **options))
+    image = {**row(1)["image"], "file_name": b"a.jp"}
+    kind = pa.struct({"id": pa.int64(), "file_name": pa.binary(4)})
+    parquet.write_table(pa.table({"image": pa.array([image], kind)}), path)
+    with pytest.raises(DataError, match=r"image\.file_name: expected .* got FIXED_LEN_BYTE_ARRAY"):
+        read_points(path)
+
+
+def test_columns_of_others_are_not_looked_at(tmp_path):
+    rows = [row(1) | {"note": "x"}]
+    options = {"use_dictionary": False, "column_encoding": {"note": "DELTA_BYTE_ARRAY"}}
+    assert len(read_points(write_rows(tmp_path / "points.parquet", *rows, **options)).images) == 1
+
+
+def test_processes_and_threads_read_at_places_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "GROUP", 2)
+    expected = images(200)
+    write_points(tmp_path / "points.parquet", PointLabels(CATEGORIES, expected))
+    found = read_points(tmp_path / "points.parquet").images
+
+    def differing(seed):
+        order = random.Random(seed).choices(range(200), k=400)
+        return [index for index in order if found[index] != expected[index]]
+
+    children = []
+    for seed in range(3):
+        child = os.fork()
+        if not child:
+            wrong = 1
+            try:
+                wrong = int(bool(differing(seed)))
+            finally:
+                os._exit(wrong)
+        children.append(child)
+    assert differing(9) == []
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(differing, range(4))) == [[]] * 4
 
 
 def test_ids_of_two_types_are_refused(tmp_path):

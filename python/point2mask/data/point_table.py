@@ -4,11 +4,12 @@ The categories are JSON in the file's metadata, under the key ``categories``. Ro
 groups, whenever one is asked for; pyarrow (extra ``parquet``) reads and writes them.
 """
 
+import io
 import os
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
@@ -44,7 +45,8 @@ SUFFIX = ".parquet"
 LAYOUT = "a Parquet table of point labels"
 CATEGORIES = b"categories"
 GROUP = 1000  # rows that are written together, and read together
-MAX_GROUP = 2**28  # bytes of those that are read together
+MAX_GROUP = 2**28  # bytes of those that are read together, as stored, and of the texts in them
+MAX_VALUES = 2**23  # numbers and texts of those; repeated ones take no room in a file
 _COLUMNS = ("image", "segments_info", "rest", "strokes", "status")
 
 
@@ -58,10 +60,14 @@ class PointTable(Sequence[LabelledImage]):
             file: the table, or a copy of it; its descriptor is duplicated.
         """
         self._path = path
-        self._table = _opened(os.fdopen(os.dup(file.fileno()), "rb"), path)
-        weakref.finalize(self, self._table.close, force=True)
-        metadata = self._table.metadata
-        rows = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+        _, parquet = _pyarrow(path)
+        with _reading(path):
+            self._metadata = parquet.read_metadata(_OwnPlace(self._descriptor))
+            groups = [self._metadata.row_group(n) for n in range(self._metadata.num_row_groups)]
+            rows = [group.num_rows for group in groups]
+            self._texts = _check_groups(groups, path)
         self._ends = list(accumulate(rows))
         self._group: tuple[int, Any] = (-1, None)  # the last one that was read
 
@@ -77,28 +83,43 @@ class PointTable(Sequence[LabelledImage]):
             return Part(self, range(len(self))[index])
         row = range(len(self))[index]
         number = bisect_right(self._ends, row)
-        if number != self._group[0]:
-            self._group = number, self.read(number)
-        (value,) = self._rows(self._group[1].slice(row - self._starts(number), 1))
+        known, group = self._group  # of another thread perhaps
+        if number != known:
+            group = self.read(number)
+            self._group = number, group
+        (value,) = self._rows(group.slice(row - self._starts(number), 1))
         place = f"{self._path}: row {row + 1}"
         return labelled_image(_line(value, place), place)
 
     def lines(self) -> Iterator[tuple[PointLine, str]]:
         """All rows, and what errors speak of."""
+        row = 0
         for number in range(len(self._ends)):
-            for row, value in enumerate(self._rows(self.read(number)), self._starts(number) + 1):
-                place = f"{self._path}: row {row}"
-                yield _line(value, place), place
+            group = self.read(number)
+            for start in range(0, group.num_rows, GROUP):
+                for value in self._rows(group.slice(start, GROUP)):
+                    row += 1
+                    place = f"{self._path}: row {row}"
+                    yield _line(value, place), place
 
     def read(self, number: int) -> Any:
         """A group of rows."""
-        columns = [name for name in _COLUMNS if name in self._table.schema_arrow.names]
         with _reading(self._path):
-            return self._table.read_row_group(number, columns=columns, use_threads=False)
+            table = self._opened()
+            columns = [name for name in _COLUMNS if name in table.schema_arrow.names]
+            group = table.read_row_group(number, columns=columns, use_threads=False)
+            size = sum(_text_size(part) for column in group.columns for part in column.chunks)
+        if size > MAX_GROUP:
+            raise DataError(
+                f"{self._path}: expected groups of rows with at most {MAX_GROUP} bytes of text, "
+                f"got one of {size}; write it with groups of {GROUP} rows or so"
+            )
+        return group
 
     def categories(self) -> dict[int, Category]:
         """Those in the metadata."""
-        content = (self._table.schema_arrow.metadata or {}).get(CATEGORIES)
+        with _reading(self._path):
+            content = (self._opened().schema_arrow.metadata or {}).get(CATEGORIES)
         if content is None:
             raise DataError(
                 f"{self._path}: expected categories as JSON in the metadata, under the key "
@@ -106,6 +127,16 @@ class PointTable(Sequence[LabelledImage]):
             )
         file = decode_json(b'{"categories":' + content + b"}", self._path, CategoryFile, LAYOUT)
         return categories_by_id(file.categories, f"{self._path}: categories")
+
+    def _opened(self) -> "ParquetFile":
+        """The table for one reading: no thread or process may share that with another."""
+        _, parquet = _pyarrow(self._path)
+        return parquet.ParquetFile(
+            _OwnPlace(self._descriptor),
+            metadata=self._metadata,
+            read_dictionary=self._texts,  # of those that are repeated one is kept, as in the file
+            page_checksum_verification=True,
+        )
 
     def _rows(self, table: Any) -> list[dict[str, Any]]:
         with _reading(self._path):
@@ -216,21 +247,86 @@ def _pyarrow(path: Path) -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _opened(file: BinaryIO, path: Path) -> "ParquetFile":
-    _, parquet = _pyarrow(path)
-    with ExitStack() as stack:
-        stack.enter_context(file)
-        with _reading(path):
-            table = parquet.ParquetFile(file, page_checksum_verification=True)
-            groups = [table.metadata.row_group(n) for n in range(table.num_row_groups)]
-        for group in groups:
-            if group.total_byte_size > MAX_GROUP:
+class _OwnPlace(io.RawIOBase):
+    """A file to read and seek in, that leaves the place of its descriptor as it is.
+
+    Processes share that place once they are forked, as those are that load data for training.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._place = descriptor, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {
+            os.SEEK_SET: 0,
+            os.SEEK_CUR: self._place,
+            os.SEEK_END: os.fstat(self._descriptor).st_size,
+        }[whence]
+        self._place = start + offset
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        count = os.preadv(self._descriptor, [buffer], self._place)
+        self._place += count
+        return count
+
+
+def _check_groups(groups: Sequence[Any], path: Path) -> list[str]:
+    """That each can be read at once; gives the paths of the columns of text.
+
+    Few bytes of a file can stand for many in memory.
+    """
+    texts = set()
+    for group in groups:
+        if group.total_byte_size > MAX_GROUP:
+            raise DataError(
+                f"{path}: expected groups of rows of at most {MAX_GROUP} bytes, got one of "
+                f"{group.total_byte_size}; write it with groups of {GROUP} rows or so"
+            )
+        values = 0
+        for column in map(group.column, range(group.num_columns)):
+            name = column.path_in_schema
+            if name.partition(".")[0] not in _COLUMNS:
+                continue
+            values += column.num_values
+            if column.physical_type == "BYTE_ARRAY":
+                texts.add(name)
+            if (
+                column.physical_type == "FIXED_LEN_BYTE_ARRAY"
+                or "DELTA_BYTE_ARRAY" in column.encodings
+            ):
                 raise DataError(
-                    f"{path}: expected groups of rows of at most {MAX_GROUP} bytes, got one of "
-                    f"{group.total_byte_size}; write it with groups of {GROUP} rows or so"
+                    f"{path}: {name}: expected numbers or texts of any length, in a dictionary or "
+                    f"one by one, got {column.physical_type} in {', '.join(column.encodings)}"
                 )
-        stack.pop_all()  # the table closes its file
-    return table
+        if values > MAX_VALUES:
+            raise DataError(
+                f"{path}: expected groups of rows of at most {MAX_VALUES} values, got one of "
+                f"{values}; write it with groups of {GROUP} rows or so"
+            )
+    return sorted(texts)
+
+
+def _text_size(array: Any) -> int:
+    """Bytes of all texts in an array, the repeated ones too."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if pa.types.is_dictionary(array.type):
+        lengths = compute.binary_length(array.dictionary).take(array.indices)
+        return compute.sum(lengths).as_py() or 0
+    if pa.types.is_struct(array.type):
+        return sum(_text_size(array.field(n)) for n in range(array.type.num_fields))
+    return _text_size(array.values) if pa.types.is_nested(array.type) else 0
 
 
 @contextmanager
@@ -238,6 +334,8 @@ def _reading(path: Path) -> Iterator[None]:
     """What goes wrong in pyarrow, a dozen types of errors, is a broken file."""
     try:
         yield
+    except DataError:
+        raise
     except Exception as error:
         reason = one_line(" ".join(str(error).split()))
         raise DataError(f"{path}: expected {LAYOUT}, but it cannot be read ({reason})") from error
