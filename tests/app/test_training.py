@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from point2mask.data import DataError, PointTarget, read_points
+from point2mask.data.records import Segment
 
 TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[app]").TestClient
 
@@ -155,9 +156,24 @@ def test_over_http_to_the_cue(project, tmp_path, monkeypatch):
         picture = client.get("/api/training/pictures/0")
         assert picture.headers["content-type"] == "image/png"
         proposed = client.post("/api/images/1/proposals")
-        assert proposed.is_success
-        assert all(target["category_id"] in (1, 2) for target in proposed.json())
+        assert proposed.is_success  # of a network of eight steps, perhaps nothing
+        network = app.state.desk.masks.cues.network
+        known = {category.name: category.id for category in network.categories.values()}
+        ids = np.ones((30, 40), np.int32)  # what it is to find: ground and two discs
+        ids[12:19, 17:24], ids[2:7, 30:35] = 2, 3
+        segments = [
+            Segment(3, known["disc"], area=25),
+            Segment(2, known["disc"], area=49),
+            Segment(1, known["ground"], area=1126),
+        ]
+        monkeypatch.setattr(type(network.predictor), "predict", lambda *_: (ids, segments))
+        ground, large, small = client.post("/api/images/1/proposals").json()
+        assert [target["category_id"] for target in (ground, large, small)] == [2, 1, 1]
+        assert (large["points"], small["points"]) == ([[20.5, 15.5]], [[32.5, 4.5]])
         assert client.get("/api/images/1").json()["segments_info"] == []
+        # The other picture has clicks on the ground and on the larger disc.
+        (small,) = client.post("/api/images/0/proposals").json()
+        assert (small["id"], small["points"]) == (3, [[32.5, 4.5]])
         got = client.get("/api/images/0/masks?revision=1&cue=checkpoint").content
         assert np.frombuffer(got, "<u4")[:2].tolist() == [30, 40]
 
