@@ -181,6 +181,8 @@ def segments_of(root):
         (lambda r: segments_of(r)[1].update(id=5), "unique segment ids in an image, got 5 again"),
         (lambda r: segments_of(r)[1].update(category_id=3), "category_id: expected the id of one"),
         (lambda r: segments_of(r)[1].update(area=-1), "area: expected an integer >= 0, got -1"),
+        (lambda r: segments_of(r)[1].update(area=2**62), "area: expected an integer <= 46"),
+        (lambda r: segments_of(r)[1].update(area=1e300), "area: expected a number <= 4"),
         (lambda r: segments_of(r)[1].update(iscrowd="no"), "iscrowd: expected 0 or 1, got 'no'"),
     ],
 )

@@ -20,7 +20,7 @@ from point2mask.data import (
     write_points,
 )
 from point2mask.data.augment import AugmentConfig
-from point2mask.data.files import file_size, open_regular, resolve_inside
+from point2mask.data.files import file_size, open_local, open_regular, read_bounded, resolve_inside
 from point2mask.data.places import files_below, path_of
 from point2mask.data.shapes import write_shapes
 from point2mask.data.sources import find_pictures
@@ -343,3 +343,47 @@ def test_results_do_not_go_among_the_pictures(root, tmp_path, capsys):
         (photos / "deep", photos / "out"),
     ):
         assert "--out" not in said(source, out)
+
+
+class Counting:
+    """A file of a store that gives a few bytes at a time, and counts them."""
+
+    def __init__(self, file):
+        self._file, self.largest, self.total = file, 0, 0
+
+    def read(self, size=-1):
+        assert size >= 0
+        content = self._file.read(min(size, 2**16 + 1))
+        self.largest, self.total = max(self.largest, size), self.total + len(content)
+        return content
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+def test_files_of_stores_are_read_in_pieces(store, monkeypatch):
+    path = store / "large.jsonl"
+    content = bytes(range(256)) * 2**14
+    path.write_bytes(content)
+    opened = []
+
+    def open_counting(self, mode="r", *rest, **options):
+        opened.append(Counting(self.fs.open(self.path, mode)))
+        return opened[-1]
+
+    monkeypatch.setattr(type(path), "open", open_counting)
+    monkeypatch.setattr(type(path), "read_bytes", None)
+    with open_local(path, "a list") as file:
+        assert os.pread(file.fileno(), len(content) + 1, 0) == content
+    assert opened[-1].largest <= 2**20
+    assert read_bounded(path, "a list", len(content)) == content
+    with pytest.raises(DataError, match="expected a list of at most 100000 bytes, got more"):
+        read_bounded(path, "a list", 100_000)
+    assert opened[-1].total == 100_001
+    for reader in (lambda p: read_bounded(p, "a list", 9), lambda p: open_local(p, "").__enter__()):
+        monkeypatch.undo()
+        with pytest.raises(DataError, match=r"none\.json: expected .*, but it cannot be read"):
+            reader(store / "none.json")

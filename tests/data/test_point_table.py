@@ -109,6 +109,15 @@ def test_labels_are_those_of_json(tmp_path):
     assert masks_and_index(tmp_path / "json") == masks_and_index(tmp_path / "parquet")
 
 
+@pytest.mark.parametrize("area", [float("inf"), float("nan"), 1e300])
+def test_areas_are_finite(tmp_path, area):
+    """JSON has no infinity: it would be written as none."""
+    wrong = row(1)
+    wrong["segments_info"][0]["area"] = area
+    with pytest.raises(DataError, match=r"row 1: segments_info\[0\]\.area: expected a number"):
+        read_points(write_rows(tmp_path / "points.parquet", wrong))
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [

@@ -169,6 +169,8 @@ def first(root):
         (lambda r: first(r).update(category_id=2), "category_id: expected the id of one"),
         (lambda r: first(r).update(id=2), "unique segment ids in an image, got 2 again"),
         (lambda r: first(r).update(area=0), r"area: expected a number > 0\.0, got 0"),
+        (lambda r: first(r).update(area=10**400), "area: expected"),
+        (lambda r: first(r).update(area=1e300), r"area: expected a number <= 4\.6.*e\+18, got 1e"),
         (lambda r: first(r).update(area="big"), "area: expected a number or null, got 'big'"),
     ],
 )

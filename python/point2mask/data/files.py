@@ -124,14 +124,29 @@ def _fetched(path: Path, expected: str) -> bytes:
 @contextmanager
 def open_local(path: Path, expected: str) -> Iterator[BinaryIO]:
     """The same with a descriptor: for a file of a store or a tar, that of a nameless copy."""
-    with open_regular(path, expected) as file:
-        if not isinstance(file, BytesIO):
+    if is_local(path) and not in_tar(path):
+        with open_regular(path, expected) as file:
             yield file
-            return
-        with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(file, copy)
-            copy.seek(0)
-            yield copy
+        return
+    with tempfile.TemporaryFile() as copy:
+        with _open_pieces(path, expected) as source:
+            shutil.copyfileobj(source, copy)
+        copy.seek(0)
+        yield copy
+
+
+@contextmanager
+def _open_pieces(path: Path, expected: str) -> Iterator[BinaryIO]:
+    """The same for what is read once from its start: a file of a store is not fetched whole."""
+    if is_local(path) or in_tar(path):
+        with open_regular(path, expected) as regular:
+            yield regular
+        return
+    try:
+        with path.open("rb") as file:
+            yield file
+    except Exception as error:  # every store has its own
+        raise DataError(f"{path}: expected {expected}, but it cannot be read ({error})") from error
 
 
 def file_size(path: Path) -> int | None:
@@ -239,11 +254,15 @@ def write_json(path: Path, value: object) -> None:
 
 def read_bounded(path: Path, expected: str, limit: int) -> bytes:
     """The bytes of an ordinary file; more than ``limit`` of them are an error."""
-    with open_regular(path, expected) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+    pieces, left = [], limit + 1
+    with _open_pieces(path, expected) as file:
+        # Some stores give what has come so far, and less than is asked for.
+        while piece := file.read(left):
+            pieces.append(piece)
+            left -= len(piece)
+    if left == 0:
         raise DataError(f"{path}: expected {expected} of at most {limit} bytes, got more")
-    return content
+    return b"".join(pieces)
 
 
 def as_utf8(content: bytes) -> bytes:

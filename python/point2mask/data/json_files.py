@@ -29,6 +29,10 @@ Identifier = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Text
 CategoryId = Annotated[int, Meta(ge=0, le=MAX_ID)]
 SegmentId = Annotated[int, Meta(ge=1, le=MAX_SEGMENT_ID)]
 Pixels = Annotated[int, Meta(ge=1, le=MAX_ID)]  # of a side
+# Pixels of a segment; infinity, which JSON cannot hold, is none.
+Area = (
+    Annotated[int, Meta(ge=0, le=MAX_ID**2)] | Annotated[float, Meta(ge=0, le=float(MAX_ID) ** 2)]
+)
 Flag = bool | Annotated[int, Meta(ge=0, le=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Byte = Annotated[int, Meta(ge=0, le=255)]

@@ -4,15 +4,16 @@ import colorsys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from msgspec import Meta, Struct, structs
+from msgspec import Struct, structs
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name
 from point2mask.data.frames import STORED, Frame
 from point2mask.data.json_files import (
     MAX_SEGMENT_ID,
+    Area,
     CategoryId,
     Color,
     Flag,
@@ -49,7 +50,7 @@ class Segment(Struct, frozen=True, gc=False):
     category_id: CategoryId
     iscrowd: Flag = False
     # Pixels; None where a file does not say.
-    area: Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)] | None = None
+    area: Area | None = None
 
 
 class CategoryEntry(Struct):

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, structs
 
 from point2mask.data.errors import DataError
 from point2mask.data.frames import Frame, inside
-from point2mask.data.json_files import CategoryId, Flag, Point, SegmentId
+from point2mask.data.json_files import MAX_ID, CategoryId, Flag, Point, SegmentId
 from point2mask.data.marks import NO_MARKS, Marks, check_marks
 from point2mask.data.records import Category, ImageId, ImageRecord, check_segment_ids
 from point2mask.data.sequences import Mapped
@@ -23,7 +23,7 @@ class PointTarget(Struct, frozen=True, gc=False):
     category_id: CategoryId
     points: tuple[Point, ...]  # (x, y); the point lies in pixel (floor x, floor y)
     # Pixels, where somebody knows or guessed it.
-    area: Annotated[float, Meta(gt=0)] | None = None
+    area: Annotated[float, Meta(gt=0, le=float(MAX_ID) ** 2)] | None = None
     iscrowd: Flag = False
 
     @property
