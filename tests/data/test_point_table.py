@@ -30,6 +30,9 @@ from point2mask.data.shapes import write_shapes
 pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
 parquet = pytest.importorskip("pyarrow.parquet")
 
+UNCOUNTED = pa.default_memory_pool()
+COUNTED = pa.proxy_memory_pool(UNCOUNTED)  # must outlive what is read
+
 CATEGORIES = {
     1: Category(1, "cat", True, (220, 20, 60)),
     7: Category(7, "grass", False, (0, 128, 0)),
@@ -158,15 +161,13 @@ def test_repeated_texts_do_not_fill_the_memory(tmp_path):
     path = tmp_path / "points.parquet"
     parquet.write_table(pa.table({"image": image}, metadata={"categories": HEAD}), path)
     assert path.stat().st_size < 200_000
-    whole = pa.default_memory_pool()
-    pool = pa.proxy_memory_pool(whole)
-    pa.set_memory_pool(pool)
+    pa.set_memory_pool(COUNTED)
     try:
         with pytest.raises(DataError, match=r"at most \d+ bytes of text, got one of 400001600"):
             read_points(path)
     finally:
-        pa.set_memory_pool(whole)
-    assert 0 < pool.max_memory() < 50e6
+        pa.set_memory_pool(UNCOUNTED)
+    assert 0 < COUNTED.max_memory() < 50e6
 
 
 def test_repeated_numbers_do_not_fill_the_memory(tmp_path):
