@@ -135,7 +135,7 @@ def go_on(root, out, resume):
     """The same three steps, not stopped."""
     config = short(root)
     config = replace(config, schedule=replace(config.schedule, epochs=3, batch_size=8))
-    train(config, out, cpu=True, processes=2, resume=resume == "True")
+    train(config, out, device="cpu", processes=2, resume=resume == "True")
 
 
 @pytest.mark.slow
