@@ -65,6 +65,7 @@ def make_inputs(seed: int, device: str) -> Inputs:
         "is_thing": torch.arange(CLASSES) < THINGS,
         "image_size": torch.tensor([[height, width], [80, width]]),
         "areas": 100 + 1000 * torch.rand(images, TARGETS, generator=generator),
+        "partition": smooth(TARGETS, 3.0),
     }
     return {name: value.to(device) for name, value in inputs.items()}
 
@@ -78,6 +79,7 @@ def grow(inputs: Inputs, options: PseudoMaskOptions) -> PseudoMasks:
         feature=inputs["feature"],
         image_size=inputs["image_size"],
         areas=inputs["areas"],
+        partition=inputs["partition"],
         options=options,
     )
 

@@ -354,10 +354,12 @@ def test_errors_are_one_line(root, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == (
         "point2mask: error: step 3: loss 'x' is nan; images: a.png\n"
     )
-    arguments = ["--images", str(tmp_path), "--out", str(tmp_path / "y")]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    arguments = ["--images", str(photos), "--out", str(tmp_path / "y")]
     assert main(["predict", "--checkpoint", str(tmp_path), *arguments]) == 2
     assert "expected pictures, got none" in capsys.readouterr().err
-    write_rgb(tmp_path / "a.png", np.zeros((4, 6, 3), np.uint8))
+    write_rgb(photos / "a.png", np.zeros((4, 6, 3), np.uint8))
     assert main(["predict", "--checkpoint", str(tmp_path), *arguments]) == 2
     assert "expected a checkpoint, or the folder of a run" in capsys.readouterr().err
 
