@@ -35,6 +35,7 @@ from point2mask.data.records import (
     categories_by_id,
     categories_to_json,
 )
+from point2mask.data.sequences import Mapped
 from point2mask.data.targets import LabelledImage, PointLabels
 from point2mask.ranges import shown
 
@@ -80,7 +81,7 @@ class PointTable(Sequence[LabelledImage]):
     def __getitem__(self, index: slice) -> Sequence[LabelledImage]: ...
     def __getitem__(self, index: int | slice) -> LabelledImage | Sequence[LabelledImage]:
         if isinstance(index, slice):
-            return Part(self, range(len(self))[index])
+            return Mapped(self.__getitem__, range(len(self))[index])
         row = range(len(self))[index]
         number = bisect_right(self._ends, row)
         known, group = self._group  # of another thread perhaps
@@ -145,25 +146,6 @@ class PointTable(Sequence[LabelledImage]):
 
     def _starts(self, number: int) -> int:
         return self._ends[number - 1] if number else 0
-
-
-class Part(Sequence[LabelledImage]):
-    """Some images of a table."""
-
-    def __init__(self, table: PointTable, rows: range) -> None:
-        self._table, self._rows = table, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> LabelledImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Part": ...
-    def __getitem__(self, index: int | slice) -> "LabelledImage | Part":
-        if isinstance(index, slice):
-            return Part(self._table, self._rows[index])
-        return self._table[self._rows[index]]
 
 
 def read_point_table(path: Path, limit: SizeLimit) -> PointLabels:
