@@ -19,7 +19,7 @@ CXX_FILES := $(shell find bench cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o
 EDITABLE = $(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) --editable
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 
-.PHONY: help install demo test check test-long test-python test-cpp test-machines test-instructions test-wheel lint docs bench release-check gpu-day clean
+.PHONY: help install demo test check test-long test-python test-examples test-cpp test-machines test-instructions test-wheel lint docs bench release-check gpu-day clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -48,9 +48,14 @@ demo: install ## Generated images: points -> masks -> panoptic quality and pictu
 	$(BIN)/point2mask demo --out out/demo
 
 # The longest stage keeps every core busy; the others run one after the other beside it.
-STAGES := test-python lint test-cpp test-machines test-wheel test-instructions docs
-test: install $(DOCS_BUILT) ## Everything: lint, site, C++ and Python tests, wheels and CUDA kernels
-	@$(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target $(STAGES:%=stage-%)
+STAGES := test-python lint test-cpp test-instructions docs
+LONG_STAGES := test-examples test-wheel test-machines
+SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target
+test: install $(DOCS_BUILT) ## Every property: lint, site, C++ and Python tests
+	+@$(SIDE_BY_SIDE) $(STAGES:%=stage-%)
+
+test-long: install ## What else continuous integration runs: more examples and schedules, wheels, other machines
+	+@$(SIDE_BY_SIDE) $(LONG_STAGES:%=stage-%)
 
 stage-%:
 	@TIMEFORMAT='-- $*: %R s, of processor time %U + %S s'; time $(MAKE) --no-print-directory $*
@@ -64,7 +69,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist work
 test-python: install ## Python tests
 	POINT2MASK_CHROMIUM=$$(bash .ci/browser build/chromium) $(PYTEST)
 
-test-long: install ## The same properties on more examples, kernels under more schedules
+test-examples: install ## The same properties on more examples, kernels under more schedules
 	$(PYTEST) --long
 
 test-cpp: install ## The C++ engine alone, under AddressSanitizer and UBSan
