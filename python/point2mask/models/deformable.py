@@ -1,6 +1,7 @@
 """Multi-scale deformable attention (Zhu et al., ICLR 2021)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,20 +26,8 @@ class DeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Head m looks in the direction 2 pi m / heads at 1, 2, ... cells, all equally weighted."""
-        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
-        direction = torch.stack((angle.cos(), angle.sin()), -1)
-        direction = direction / direction.abs().amax(-1, keepdim=True)
-        distance = torch.arange(1, self.points + 1)[:, None]
-        offset = (direction[:, None, None] * distance).expand(-1, self.levels, -1, -1)
-        nn.init.zeros_(self.sampling_offsets.weight)
-        with torch.no_grad():
-            self.sampling_offsets.bias.copy_(offset.reshape(-1))
-        nn.init.zeros_(self.attention_weights.weight)
-        nn.init.zeros_(self.attention_weights.bias)
-        for projection in (self.value_proj, self.output_proj):
-            nn.init.xavier_uniform_(projection.weight)
-            nn.init.zeros_(projection.bias)
+        """As :func:`start_looking_around`."""
+        start_looking_around(self, self.heads, self.levels, self.points)
 
     def forward(
         self,
@@ -79,3 +68,23 @@ class DeformableAttention(nn.Module):
         )
         output: Tensor = self.output_proj(read.flatten(2))
         return output
+
+
+def start_looking_around(attention: Any, heads: int, levels: int, points: int) -> None:
+    """The published initialisation of the four linear layers of a deformable attention.
+
+    Head m looks in the direction 2 pi m / heads at 1, 2, ... cells, all equally weighted.
+    """
+    angle = torch.arange(heads) * (2 * math.pi / heads)
+    direction = torch.stack((angle.cos(), angle.sin()), -1)
+    direction = direction / direction.abs().amax(-1, keepdim=True)
+    distance = torch.arange(1, points + 1)[:, None]
+    offset = (direction[:, None, None] * distance).expand(-1, levels, -1, -1)
+    nn.init.zeros_(attention.sampling_offsets.weight)
+    with torch.no_grad():
+        attention.sampling_offsets.bias.copy_(offset.reshape(-1))
+    nn.init.zeros_(attention.attention_weights.weight)
+    nn.init.zeros_(attention.attention_weights.bias)
+    for projection in (attention.value_proj, attention.output_proj):
+        nn.init.xavier_uniform_(projection.weight)
+        nn.init.zeros_(projection.bias)
