@@ -26,6 +26,11 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 MAX_PART, MAX_NAME = 255, 4000  # bytes between separators, and characters of all
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name is at one glance in normal form; other names may be so too."""
+    return len(name) <= MAX_PART and _PLAIN.fullmatch(name) is not None
+
+
 def normal_name(name: str, place: object) -> str:
     """The one form of a relative name: parts between ``/``, neither ``\\`` nor ``.`` among them.
 
@@ -34,7 +39,7 @@ def normal_name(name: str, place: object) -> str:
             printed (line breaks, other control characters, bytes that are not UTF-8), is longer
             than a file's can be, or there is none.
     """
-    if len(name) <= MAX_PART and _PLAIN.fullmatch(name):
+    if is_plain(name):
         return name
     check_text(name, place)
     if len(name) > MAX_NAME or any(

@@ -66,8 +66,11 @@ class SizeLimit:
     side: int = 16_384  # pixels
     pixels: int = 100_000_000
 
+    def accepts(self, height: int, width: int) -> bool:
+        return max(height, width) <= self.side and height * width <= self.pixels
+
     def check(self, height: int, width: int, place: object) -> None:
-        if max(height, width) > self.side or height * width > self.pixels:
+        if not self.accepts(height, width):
             raise DataError(
                 f"{place}: expected at most {self.side} pixels a side and {self.pixels} in all, "
                 f"got {width} x {height}"

@@ -6,17 +6,19 @@ A JSON of a million images takes gigabytes of memory. Of lines only the places a
 import os
 import weakref
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
+import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, open_local, open_replacing
-from point2mask.data.json_files import decode_json
+from point2mask.data.json_files import CategoryId, Flag, decode_json
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit
 from point2mask.data.records import (
@@ -32,9 +34,12 @@ from point2mask.data.records import (
 )
 from point2mask.data.sequences import first_repeated
 from point2mask.data.targets import (
+    FiledImages,
+    ImageFile,
     LabelledImage,
     PointLabels,
     PointTarget,
+    any_of,
     check_clicks,
     check_image_marks,
     check_targets,
@@ -46,6 +51,8 @@ from point2mask.ranges import shown
 SUFFIX = ".jsonl"
 MAX_LINE = 2**24  # bytes
 LAYOUT = "JSON Lines of point labels"
+LINE = "an image with its targets"
+Line = TypeVar("Line")
 
 
 class PointLine(Marks, frozen=True, kw_only=True):
@@ -61,48 +68,56 @@ class _Image(msgspec.Struct):
     image: ImageRecord
 
 
-class PointLines(Sequence[LabelledImage]):
-    """The images of a file and their targets, each read from the file whenever it is asked for."""
+class _Kind(msgspec.Struct):
+    category_id: CategoryId
+    iscrowd: Flag = False
 
-    def __init__(
-        self, path: Path, descriptor: int, places: Sequence[int], numbers: Sequence[int]
-    ) -> None:
+
+class _Kinds(msgspec.Struct):
+    """Of the same only what the targets are."""
+
+    segments_info: list[_Kind]
+
+
+class PointLines:
+    """The images of a file, each read whenever it is asked for; an ``ImageFile``."""
+
+    def __init__(self, path: Path, descriptor: int, places: Sequence[int]) -> None:
         """
         Args:
             path: the file.
             descriptor: of the file, or of a copy; duplicated.
-            places: where lines begin, and one more: where the last of them ends.
-            numbers: those of ``places`` that are this sequence.
+            places: where lines of images begin, and one more: where the last of them ends.
         """
-        self._path, self._places, self._numbers = path, places, numbers
+        self._path, self._places = path, places
         self._descriptor = os.dup(descriptor)
         weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._places) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> LabelledImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> "PointLines": ...
-    def __getitem__(self, index: int | slice) -> "LabelledImage | PointLines":
-        if isinstance(index, slice):
-            return PointLines(self._path, self._descriptor, self._places, self._numbers[index])
-        content, place = self._line(index)
-        return labelled_image(_decoded(content, place), place)
+    def image(self, number: int) -> LabelledImage:
+        """An image and its targets."""
+        line, place = self._decoded(number, PointLine)
+        return labelled_image(line, place)
 
-    def record(self, index: int) -> ImageRecord:
+    def record(self, number: int) -> ImageRecord:
         """An image without its targets."""
-        content, place = self._line(index)
-        image = decode_json(content, place, _Image, "an image with its targets").image
-        return normal_record(image, place)
+        line, place = self._decoded(number, _Image)
+        return normal_record(line.image, place)
 
-    def _line(self, index: int) -> tuple[bytes, str]:
+    def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
+        """Of all images, whether a target is of these categories, and no crowd."""
+        lines = (self._decoded(number, _Kinds)[0] for number in range(len(self)))
+        has = (any_of(line.segments_info, categories) for line in lines)
+        return np.fromiter(has, np.bool_, len(self))
+
+    def _decoded(self, number: int, kind: type[Line]) -> tuple[Line, str]:
         """A line, and what errors call it."""
-        number = self._numbers[index]
         start, end = self._places[number], self._places[number + 1]
         content = os.pread(self._descriptor, end - start, start)
-        return content, f"{self._path}: line {number + 2}"
+        place = f"{self._path}: line {number + 2}"
+        return decode_json(content, place, kind, LINE), place
 
 
 def read_point_lines(path: Path, limit: SizeLimit) -> PointLabels:
@@ -115,10 +130,10 @@ def read_point_lines(path: Path, limit: SizeLimit) -> PointLabels:
         ids = _checked_ids(file, path, categories, limit, places, marks)
 
         def all_lines() -> PointLines:
-            return PointLines(path, file.fileno(), places, range(len(places) - 1))
+            return PointLines(path, file.fileno(), places)
 
         check_repeated(ids, all_lines, f"{path}: line", 2)
-        return PointLabels(categories, all_lines(), marks)
+        return PointLabels(categories, FiledImages(all_lines()), marks)
 
 
 def write_point_lines(path: Path, labels: PointLabels) -> None:
@@ -180,15 +195,15 @@ def normal_record(record: ImageRecord, place: str) -> ImageRecord:
 
 
 def check_repeated(
-    ids: Iterable[ImageId], images: Callable[[], Sequence[LabelledImage]], place: str, first: int
+    ids: Iterable[ImageId], file: Callable[[], ImageFile], place: str, first: int
 ) -> None:
     """That no id comes twice; ``place`` and the number of the first image are for the error."""
-    repeated = first_repeated(ids, lambda index: images()[index][0].id)
+    repeated = first_repeated(ids, lambda number: file().record(number).id)
     if repeated is not None:
-        earlier, later = (index + first for index in repeated)
+        earlier, later = (number + first for number in repeated)
         raise DataError(
             f"{place} {later}: expected unique image ids, got "
-            f"{images()[repeated[1]][0].id!r} again, as in {place.rpartition(': ')[2]} {earlier}"
+            f"{file().record(repeated[1]).id!r} again, as in {place.rpartition(': ')[2]} {earlier}"
         )
 
 
@@ -208,7 +223,8 @@ def _checked_ids(
             return
         places.append(places[-1] + len(content))
         place = f"{path}: line {number}"
-        yield check_line(_decoded(content, place), place, categories, limit, marks)
+        line = decode_json(content, place, PointLine, LINE)
+        yield check_line(line, place, categories, limit, marks)
 
 
 def _next_line(file: BinaryIO, path: Path, number: int) -> bytes:
@@ -216,7 +232,3 @@ def _next_line(file: BinaryIO, path: Path, number: int) -> bytes:
     if len(content) > MAX_LINE:
         raise DataError(f"{path}: line {number}: expected at most {MAX_LINE} bytes, got more")
     return content
-
-
-def _decoded(content: bytes, place: str) -> PointLine:
-    return decode_json(content, place, PointLine, "an image with its targets")

@@ -8,35 +8,39 @@ import io
 import os
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, overload
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import one_line, open_local, open_replacing
 from point2mask.data.json_files import convert, decode_json
 from point2mask.data.marks import Marks
 from point2mask.data.png import SizeLimit
+from point2mask.data.point_columns import UnusualError, plain_rows, rows_of
 from point2mask.data.point_lines import (
     PointLine,
     check_line,
     check_repeated,
     labelled_image,
     lines_of,
+    normal_record,
 )
 from point2mask.data.records import (
     Category,
     CategoryFile,
     ImageId,
+    ImageRecord,
     categories_by_id,
     categories_to_json,
 )
-from point2mask.data.sequences import Mapped
-from point2mask.data.targets import LabelledImage, PointLabels
+from point2mask.data.targets import FiledImages, LabelledImage, PointLabels, any_of
 from point2mask.ranges import shown
 
 if TYPE_CHECKING:
@@ -51,8 +55,8 @@ MAX_VALUES = 2**23  # numbers and texts of those; repeated ones take no room in 
 _COLUMNS = ("image", "segments_info", "rest", "strokes", "status")
 
 
-class PointTable(Sequence[LabelledImage]):
-    """The images of a table and their targets, read in groups of rows when they are asked for."""
+class PointTable:
+    """The images of a table, read in groups of rows when they are asked for; an ``ImageFile``."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         """
@@ -70,45 +74,81 @@ class PointTable(Sequence[LabelledImage]):
             rows = [group.num_rows for group in groups]
             self._texts = _check_groups(groups, path)
         self._ends = list(accumulate(rows))
-        self._group: tuple[int, Any] = (-1, None)  # the last one that was read
+        # The groups that were read last, by their columns, and the images of a part of one.
+        self._groups: dict[tuple[str, ...], tuple[int, Any]] = {}
+        self._records: tuple[int, list[ImageRecord]] = (0, [])
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    @overload
-    def __getitem__(self, index: int) -> LabelledImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[LabelledImage]: ...
-    def __getitem__(self, index: int | slice) -> LabelledImage | Sequence[LabelledImage]:
-        if isinstance(index, slice):
-            return Mapped(self.__getitem__, range(len(self))[index])
-        row = range(len(self))[index]
-        number = bisect_right(self._ends, row)
-        known, group = self._group  # of another thread perhaps
-        if number != known:
-            group = self.read(number)
-            self._group = number, group
-        (value,) = self._rows(group.slice(row - self._starts(number), 1))
-        place = f"{self._path}: row {row + 1}"
+    def image(self, number: int) -> LabelledImage:
+        """An image and its targets."""
+        group, row = self._group_of(number, _COLUMNS)
+        (value,) = self._values(group.slice(row, 1))
+        place = self._place(number)
         return labelled_image(_line(value, place), place)
 
-    def lines(self) -> Iterator[tuple[PointLine, str]]:
-        """All rows, and what errors speak of."""
-        row = 0
-        for number in range(len(self._ends)):
-            group = self.read(number)
-            for start in range(0, group.num_rows, GROUP):
-                for value in self._rows(group.slice(start, GROUP)):
-                    row += 1
-                    place = f"{self._path}: row {row}"
-                    yield _line(value, place), place
+    def record(self, number: int) -> ImageRecord:
+        """An image without its targets."""
+        first, records = self._records  # of another thread perhaps
+        if not 0 <= number - first < len(records):
+            group, row = self._group_of(number, ("image",))
+            first = number - row % GROUP
+            rows = self._values(group.slice(row - row % GROUP, GROUP))
+            records = [_record(row, self._place(first + n)) for n, row in enumerate(rows)]
+            self._records = first, records
+        return records[number - first]
 
-    def read(self, number: int) -> Any:
-        """A group of rows."""
+    def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
+        """Of all images, whether a target is of these categories, and no crowd."""
+        found = [np.zeros(0, np.bool_)]
+        for first, rows in self._batches(("segments_info",)):
+            try:
+                found.append(rows_of(rows, categories))
+            except UnusualError:
+                numbers = range(first, first + rows.num_rows)
+                has = [any_of(self.image(number)[1], categories) for number in numbers]
+                found.append(np.array(has, np.bool_))
+        return np.concatenate(found)
+
+    def checked_ids(
+        self, categories: Mapping[int, Category], limit: SizeLimit, marks: dict[ImageId, Marks]
+    ) -> Iterator[ImageId]:
+        """The ids of all images, every row checked; adds the marks of those that have any."""
+        for first, rows in self._batches(_COLUMNS):
+            plain = plain_rows(rows, categories, limit)
+            others = iter(self._values(rows.filter(_pyarrow(self._path)[0].array(~plain))))
+            ids = rows.column("image").field("id").to_pylist() if plain.any() else plain
+            for number, (right, identity) in enumerate(zip(plain, ids, strict=True), start=first):
+                if right:
+                    yield identity
+                else:
+                    place = self._place(number)
+                    yield check_line(_line(next(others), place), place, categories, limit, marks)
+
+    def _batches(self, columns: tuple[str, ...]) -> Iterator[tuple[int, Any]]:
+        """All rows, a thousand or fewer at a time, after the number of the first of them."""
+        first = 0
+        for number in range(len(self._ends)):
+            for rows in self._read(number, columns).to_batches(max_chunksize=GROUP):
+                yield first, rows
+                first += rows.num_rows
+
+    def _group_of(self, number: int, columns: tuple[str, ...]) -> tuple[Any, int]:
+        """The group that a row is in, and its place there."""
+        wanted = bisect_right(self._ends, number)
+        known, group = self._groups.get(columns, (-1, None))  # of another thread perhaps
+        if wanted != known:
+            group = self._read(wanted, columns)
+            self._groups[columns] = wanted, group
+        return group, number - (self._ends[wanted - 1] if wanted else 0)
+
+    def _read(self, number: int, columns: tuple[str, ...]) -> Any:
+        """Some columns of a group of rows."""
         with _reading(self._path):
             table = self._opened()
-            columns = [name for name in _COLUMNS if name in table.schema_arrow.names]
-            group = table.read_row_group(number, columns=columns, use_threads=False)
+            known = [name for name in columns if name in table.schema_arrow.names]
+            group = table.read_row_group(number, columns=known, use_threads=False)
             size = sum(_text_size(part) for column in group.columns for part in column.chunks)
         if size > MAX_GROUP:
             raise DataError(
@@ -116,6 +156,10 @@ class PointTable(Sequence[LabelledImage]):
                 f"got one of {size}; write it with groups of {GROUP} rows or so"
             )
         return group
+
+    def _place(self, number: int) -> str:
+        """What errors call a row."""
+        return f"{self._path}: row {number + 1}"
 
     def categories(self) -> dict[int, Category]:
         """Those in the metadata."""
@@ -139,13 +183,10 @@ class PointTable(Sequence[LabelledImage]):
             page_checksum_verification=True,
         )
 
-    def _rows(self, table: Any) -> list[dict[str, Any]]:
+    def _values(self, rows: Any) -> list[dict[str, Any]]:
         with _reading(self._path):
-            rows: list[dict[str, Any]] = table.to_pylist()
-            return rows
-
-    def _starts(self, number: int) -> int:
-        return self._ends[number - 1] if number else 0
+            values: list[dict[str, Any]] = rows.to_pylist()
+            return values
 
 
 def read_point_table(path: Path, limit: SizeLimit) -> PointLabels:
@@ -154,9 +195,9 @@ def read_point_table(path: Path, limit: SizeLimit) -> PointLabels:
     with open_local(path, LAYOUT) as file:
         table = PointTable(path, file)
     categories = table.categories()
-    ids = (check_line(line, place, categories, limit, marks) for line, place in table.lines())
+    ids = table.checked_ids(categories, limit, marks)
     check_repeated(ids, lambda: table, f"{path}: row", 1)
-    return PointLabels(categories, table, marks)
+    return PointLabels(categories, FiledImages(table), marks)
 
 
 def write_point_table(path: Path, labels: PointLabels) -> None:
@@ -325,6 +366,12 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _line(row: Mapping[str, Any], place: str) -> PointLine:
     return convert(_present(row), PointLine, place)
+
+
+def _record(row: Mapping[str, Any], place: str) -> ImageRecord:
+    """The image of a row."""
+    image = {key: value for key, value in row["image"].items() if value is not None}
+    return normal_record(convert(image, ImageRecord, f"{place}: image"), place)
 
 
 def _present(value: Any) -> Any:

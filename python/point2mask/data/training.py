@@ -22,10 +22,10 @@ from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, r
 from point2mask.data.places import path_of, written_in
 from point2mask.data.png import read_rgb
 from point2mask.data.points import read_point_pngs, read_points, sample_image_points, sample_points
-from point2mask.data.records import Category, ImageRecord
+from point2mask.data.records import Category, ImageId, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
-from point2mask.data.targets import PointLabels, PointTarget, labels_in_frame
+from point2mask.data.targets import PointLabels, PointTarget, any_of, labels_in_frame
 from point2mask.models import on_canvas
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
@@ -177,25 +177,23 @@ class TrainingSet(Dataset[Loaded | Broken]):
         if with_truth and source.truth is None:
             raise DataError("training with full masks needs annotations, got points only")
         self._channels = class_channels(source.categories)
-        truth = {} if source.truth is None else {i.record.id: i for i in source.truth.images}
-        items: list[tuple[ImageRecord, Sequence[PointTarget] | None, PanopticImage | None]]
-        if source.labels is not None:
-            items = [(r, targets, truth.get(r.id)) for r, targets in source.labels.images]
-        else:
-            items = [(image.record, None, image) for image in truth.values()]
-        self._items = [
-            item for item in items if not config.skip_without_things or self._has_thing(*item[1:])
-        ]
-        self.skipped = len(items) - len(self._items)
-        if not self._items:
+        self._truth: dict[ImageId, int] = {}
+        if source.truth is not None and source.labels is not None:
+            self._truth = {image.record.id: n for n, image in enumerate(source.truth.images)}
+        useful = _with_things(source)
+        if not config.skip_without_things:
+            useful[:] = True
+        self._numbers = np.flatnonzero(useful)  # of the images in the file
+        self.skipped = len(useful) - len(self._numbers)
+        if not len(self._numbers):
             raise DataError(f"{config.train}: there is no image with a thing in it")
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._numbers)
 
     def __getitem__(self, key: Key) -> Loaded | Broken:
         epoch, index = key
-        name = self._items[index][0].file_name
+        name = self._entry(index)[0].file_name
         try:
             sample = self.load(index)
         except DataError as error:
@@ -207,7 +205,7 @@ class TrainingSet(Dataset[Loaded | Broken]):
 
     def load(self, index: int) -> Sample:
         """The image as it is on disk, with truth where known."""
-        record, given, image = self._items[index]
+        record, given, image = self._entry(index)
         path = resolve_inside(self._source.images_dir, record.file_name)
         pixels = read_rgb(path, (record.height, record.width), frame=record.frame)
         ids, targets = None, given
@@ -260,11 +258,26 @@ class TrainingSet(Dataset[Loaded | Broken]):
         """A region of many instances, which no instance mask can be made of."""
         return bool(target.iscrowd) and self.categories[target.category_id].isthing
 
-    def _has_thing(
-        self, targets: Sequence[PointTarget] | None, image: PanopticImage | None
-    ) -> bool:
-        labelled = targets if targets is not None else image.segments if image is not None else ()
-        return any(self.categories[s.category_id].isthing and not s.iscrowd for s in labelled)
+    def _entry(
+        self, index: int
+    ) -> tuple[ImageRecord, Sequence[PointTarget] | None, PanopticImage | None]:
+        """An image, its clicks and its truth, as far as files tell."""
+        number, truth = int(self._numbers[index]), self._source.truth
+        if self._source.labels is None:
+            assert truth is not None
+            return truth.images[number].record, None, truth.images[number]
+        record, targets = self._source.labels.images[number]
+        known = self._truth.get(record.id)
+        return record, targets, None if truth is None or known is None else truth.images[known]
+
+
+def _with_things(source: Source) -> NDArray[np.bool_]:
+    """Of every image, whether a thing that is no crowd is labelled in it."""
+    if source.labels is not None:
+        return source.labels.with_things()
+    assert source.truth is not None
+    things = {category.id for category in source.categories.values() if category.isthing}
+    return np.array([any_of(image.segments, things) for image in source.truth.images], np.bool_)
 
 
 def _check_agreement(labels: PointLabels, truth: PanopticDataset, place: Path | None) -> None:
