@@ -174,7 +174,8 @@ def test_broken_jpegs_and_four_colours(folder):
 
 
 def test_what_is_left_out_is_said(folder):
-    (folder / "e.dng").touch()
+    for name in ("e.dng", "f.tar", "g.tar.gz"):
+        (folder / name).touch()
     (folder / "line\nbreak.png").touch()
     (folder / os.fsdecode(b"not-utf8-\xff.png")).touch()
     Image.new("RGB", (5, 5)).save(folder / "overlay.png")
@@ -184,7 +185,8 @@ def test_what_is_left_out_is_said(folder):
     state = serve(folder).get("/api/state").json()
     assert [i["name"] for i in state["images"]] == ["a.png", "c.jpg", "overlay.png", "sub/b.png"]
     said = "\n".join(state["notes"])
-    assert "left out 1 of the kind .dng" in said
+    for kind in (".dng", ".tar", ".tar.gz"):
+        assert f"left out 1 of the kind {kind}\n" in said
     assert "left out 2 whose names hold control characters or are not UTF-8" in said
     assert "left out the folder predicted" in said
     assert said.isascii()

@@ -366,12 +366,15 @@ def test_demo_runs_the_whole_way(tmp_path, capfd):
     assert read_rgb(out / "demo.png").shape[0] > 2 * 2 * 128
 
 
-@pytest.mark.parametrize("word", ["a\0b", "a\udcffb"])
-def test_words_that_no_file_can_be_named_by(word, capfd):
+@pytest.mark.parametrize("word", ["a\0b", "a\udcffb", "a\nb", "a\rb", "\x1b[31m", "\u2028"])
+@pytest.mark.parametrize("option", ["--out", "--points"])
+def test_words_that_no_file_can_be_named_by(word, option, capfd):
     with pytest.raises(SystemExit) as raised:
-        main(["points", "export", "csv", "--points", "p.json", "--out", word])
+        main(["points", "export", "csv", "--points", "p.json", "--out", "out", option, word])
     assert raised.value.code == 2
-    assert "expected words in UTF-8, got" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "expected words without line breaks, control characters and bytes that are not" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_names_do_not_reach_the_terminal_as_they_are(tmp_path, capfd):

@@ -22,6 +22,7 @@ from point2mask.data import (
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.files import file_size, open_local, open_regular, read_bounded, resolve_inside
 from point2mask.data.places import files_below, path_of
+from point2mask.data.report import Report
 from point2mask.data.shapes import write_shapes
 from point2mask.data.sources import find_pictures
 from point2mask.data.training import DataConfig, SourceConfig, TrainingSet
@@ -309,6 +310,23 @@ def test_files_of_a_tar_s_name_are_no_pictures(root, tmp_path):
     whole = (folder / "00.tar").read_bytes()
     (folder / "cut.tar").write_bytes(whole[:700])  # its pictures would be lost unseen
     with pytest.raises(DataError, match=r"cut\.tar: expected a tar"):
+        find_pictures([folder])
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "b.TGZ", "c.tar.xz", "d.zip", "e.tar.bz2", "f.gif"])
+def test_what_is_not_read_among_the_pictures_is_counted_and_named(name, root, tmp_path):
+    folder = tmp_path / "photos"
+    pack(folder / "00.tar", [next((root / "images/val").iterdir())])
+    (folder / name).write_bytes(b"x")
+    for source in (folder, folder / "*"):
+        report = Report()
+        _, records = find_pictures([source], report=report)
+        assert [Path(record.file_name).parts[0] for record in records] == ["00.tar"]
+        kind = name[1:].lower()
+        reason = f"files of the kind {kind}, which is not read"
+        assert report.left_out == {reason: [str(folder / name)]}
+    (folder / "00.tar").unlink()
+    with pytest.raises(DataError, match=f"got none.*left out: 1 files of the kind {kind}"):
         find_pictures([folder])
 
 

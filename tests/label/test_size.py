@@ -10,6 +10,7 @@ from PIL import Image
 
 from point2mask.cli import main
 from point2mask.label import PreparedImage, label_image
+from point2mask.label.paths import path_side
 from point2mask.label.size import (
     MARKER_RADIUS,
     MOST_AREA,
@@ -112,17 +113,32 @@ def test_a_strip_of_small_discs_is_found_by_default():
     assert mean_iou(label_image(image, clicks, is_thing=kinds, max_side=640), masks) < 0.5
 
 
-def test_paths_of_many_targets_are_found_as_finely_as_of_few(monkeypatch):
-    """Some targets at a time: the same labels, and no coarser for the memory of all."""
-    shape = (120, 2400)
+@pytest.mark.parametrize("assigner", ["shortest_path", "transport"])
+def test_paths_of_many_targets_are_found_as_finely_as_of_few(assigner, monkeypatch):
+    """All over the picture on fewer pixels, and then on all, each thing near where it was found."""
+    shape = (120, 1200)
     image, masks = discs(shape, 40, 14)
-    clicks = [*grid(shape, 40), *([(float(x), 0.0)] for x in range(0, 2400, 40))]
-    found = label_image(image, clicks, "shortest_path")
-    assert mean_iou(found, masks) > 0.9
-    monkeypatch.setattr("point2mask.label.paths.SOME_CELLS", 2e6)  # many steps
-    np.testing.assert_array_equal(label_image(image, clicks, "shortest_path"), found)
-    monkeypatch.setattr("point2mask.label.paths.MOST_WORK", 4e6)
-    assert mean_iou(label_image(image, clicks, "shortest_path"), masks) < 0.9
+    clicks = [*grid(shape, 40), *([(float(x), 0.0)] for x in range(0, 1200, 40))]
+    kinds = [True] * 90 + [False] * 30
+    few = mean_iou(label_image(image, clicks, assigner, is_thing=kinds), masks)
+    for most in ("MOST_CELLS", "SOME_CELLS"):
+        monkeypatch.setattr(f"point2mask.label.paths.{most}", 1e6)
+    many = mean_iou(label_image(image, clicks, assigner, is_thing=kinds), masks)
+    assert many > few - 0.02
+
+
+def test_compared_near_where_they_were_found_they_are_those_of_paths_all_over(monkeypatch):
+    """A shortest path leads through pixels of its target alone, so that windows lose none."""
+    shape = (90, 160)
+    image, _ = discs(shape, 30, 10)
+    clicks = [*grid(shape, 30)[:15], [(0.0, 0.0)]]
+    kinds = [True] * 15 + [False]
+    monkeypatch.setattr("point2mask.label.paths.MAX_SIDE", 640)  # all pixels at once
+    whole = label_image(image, clicks, "shortest_path", is_thing=kinds)
+    monkeypatch.setattr("point2mask.label.paths.SOME_CELLS", 16 * 800.0)
+    assert path_side(working_size(shape), 16, 16 * 800.0) < 60
+    found = label_image(image, clicks, "shortest_path", is_thing=kinds)
+    assert (found == whole).mean() > 0.999  # sums of other lengths are rounded otherwise
 
 
 @pytest.mark.parametrize("assigner", ["watershed", "shortest_path"])
@@ -173,12 +189,10 @@ def test_targets_of_the_size_of_markers_are_told(tmp_path, capsys, monkeypatch):
     output = capsys.readouterr()
     assert "masks of 1 images may be too coarse:\n  a.png: targets are 4 pixels" in output.err
     assert list(json.loads(output.out)["notes"]) == ["a.png"]
-    for module in ("folder", "paths"):
-        monkeypatch.setattr(f"point2mask.label.{module}.MOST_CELLS", 4e6)
+    monkeypatch.setattr("point2mask.label.paths.MOST_CELLS", 4e6)
     assert main([*command, str(tmp_path / "areas"), "--assigner", "transport"]) == 0
     said = capsys.readouterr().err
-    assert "pixels of the longer side, not" in said
-    assert "as there are 750 targets: --assigner merge has no such limit" in said
+    assert "750 targets are too many for areas to be known well: --assigner merge has no" in said
     assert main([*command, str(tmp_path / "fine")]) == 0
     output = capsys.readouterr()
     assert "coarse" not in output.err.replace(str(tmp_path), "")

@@ -9,13 +9,8 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, resolve_inside
 from point2mask.data.heic import HEIC_SUFFIXES, HINT
 from point2mask.data.png import PICTURE_SUFFIXES
+from point2mask.data.sources import unread_kind
 
-# Pictures that are not read here: whoever has them should know that they are missing.
-OTHER_PICTURES = (
-    *HEIC_SUFFIXES,
-    *(".avif", ".gif", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".svg", ".jxl"),
-    *(".mp4", ".mov", ".avi", ".mkv", ".pdf"),
-)
 RESULTS = ("export.json", "summary.json", "panoptic.json")  # in folders that this program wrote
 MADE = ("panoptic", "overlays")  # by label and predict, beside the JSON
 
@@ -27,7 +22,7 @@ class Found:
     Attributes:
         names: relative with ``/``, in their order.
         outside: links that lead out of the folder and are left out.
-        unread: pictures of a kind that is not read, by suffix.
+        unread: pictures and archives of a kind that is not read, by suffix.
         unnamed: pictures whose names are no printable text, shown with escapes.
         results: folders of results of this program.
     """
@@ -100,8 +95,8 @@ def find_pictures(folder: Path, without: Path | None = None) -> Found:
 def _sort_in(found: Found, folder: Path, name: str) -> None:
     suffix = os.path.splitext(name)[1].lower()
     if suffix not in PICTURE_SUFFIXES:
-        if suffix in OTHER_PICTURES:
-            found.unread[suffix] += 1
+        if kind := unread_kind(name):
+            found.unread[kind] += 1
         return
     try:
         check_text(name, folder)

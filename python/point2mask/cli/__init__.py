@@ -9,7 +9,8 @@ from importlib import import_module
 
 from point2mask.cli.command import ERROR, Parser, UsageError, add_verbose
 from point2mask.data.errors import DataError
-from point2mask.data.files import one_line
+from point2mask.data.files import is_text, one_line
+from point2mask.ranges import shown
 
 # A module has add_parser(subparsers), which sets the default run=run, and run(args) -> exit code.
 # It imports what is slow or optional in run.
@@ -49,8 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complete(parser)
     # argparse ends a list of positionals at the first option: KEY=VALUE may follow one.
     for word in sys.argv[1:] if arguments is None else arguments:
-        if "\0" in word or not _is_utf8(word):
-            parser.error(f"expected words in UTF-8, got {word!r}")
+        if word and not is_text(word):
+            parser.error(
+                "expected words without line breaks, control characters and bytes that are not "
+                f"UTF-8, got {shown(word)}"
+            )
     args, rest = parser.parse_known_args(arguments)
     values = [word for word in rest if "=" in word and not word.startswith("-")]
     if rest != values or (rest and not hasattr(args, "overrides")):
@@ -121,14 +125,6 @@ def _complete(parser: argparse.ArgumentParser) -> None:
     except ModuleNotFoundError:
         sys.exit(1)
     argcomplete.autocomplete(parser)
-
-
-def _is_utf8(word: str) -> bool:
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _fail(message: str, verbose: bool, code: int = 2) -> int:

@@ -14,6 +14,7 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     place,
+    print_report,
     progress_bar,
     share,
 )
@@ -116,13 +117,15 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from point2mask.data.frames import STORED
     from point2mask.data.places import path_of
+    from point2mask.data.report import Report
     from point2mask.data.sources import find_pictures
     from point2mask.hub import load_predictor
     from point2mask.predict import predict_folder
 
     records: Sequence[ImageRecord]
+    report = Report()
     if args.annotations is None:
-        folder, records = find_pictures(args.images, args.frame or STORED, args.skip_broken)
+        folder, records = find_pictures(args.images, args.frame or STORED, args.skip_broken, report)
     else:
         if len(args.images) > 1:
             raise UsageError("predict: with --annotations, --images is one folder; give one")
@@ -142,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
             predictor, folder, records, args.out, spreading, progress, args.overlays, on_broken
         )
     report_made(args, made, "segments", time.perf_counter() - start)
+    print_report(report)
     if not made.segments:
         print(f"point2mask: warning: {nothing_found(predictor.merge)}", file=sys.stderr)
     return 0

@@ -289,7 +289,7 @@ _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]
 
 def check_text(value: str, place: object) -> str:
     """``value`` if it is not empty and can be printed, else an error."""
-    if not _is_text(value):
+    if not is_text(value):
         raise DataError(
             f"{place}: expected text without line breaks, control characters and bytes that are "
             f"not UTF-8, got {shown(value)}"
@@ -297,7 +297,8 @@ def check_text(value: str, place: object) -> str:
     return value
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """Whether it is not empty and can be printed on one line."""
     return bool(value) and not _UNPRINTABLE.search(value)
 
 

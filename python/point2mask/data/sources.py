@@ -8,16 +8,32 @@ from pathlib import Path
 from point2mask.data.errors import DataError
 from point2mask.data.files import file_size, normal_name, resolve_inside
 from point2mask.data.frames import SHOWN, STORED, UPRIGHT, Frame, orientation, turned_size
+from point2mask.data.heic import HEIC_SUFFIXES, HINT
 from point2mask.data.panoptic import check_mask_names
 from point2mask.data.places import files_below, is_folder, is_local, path_of, unpacked
 from point2mask.data.png import PICTURE_SUFFIXES, picture_size
 from point2mask.data.records import ImageRecord
+from point2mask.data.report import Report
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif")
+# Whoever has pictures in them should know that they are missing.
+ARCHIVE_SUFFIXES = (
+    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst"),
+    *(".tar.lz4", ".zip", ".7z", ".rar"),
+)
+UNREAD_SUFFIXES = (
+    *HEIC_SUFFIXES,
+    *(".avif", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".svg", ".jxl", ".pdf"),
+    *VIDEO_SUFFIXES,
+    *ARCHIVE_SUFFIXES,
+)
 
 
 def find_pictures(
-    sources: Sequence[str | Path], frame: Frame = STORED, skip_broken: bool = False
+    sources: Sequence[str | Path],
+    frame: Frame = STORED,
+    skip_broken: bool = False,
+    report: Report | None = None,
 ) -> tuple[Path, list[ImageRecord]]:
     """The folder that all pictures lie in, and the pictures with their relative names as ids.
 
@@ -29,14 +45,16 @@ def find_pictures(
         frame: whether the records are of the pictures as stored, or as viewers show them.
         skip_broken: a picture whose size cannot be read is taken for one of a pixel, in place of an
             error, and is named when it is the picture's turn.
+        report: gets what holds pictures in a form that is not read, such as compressed tars.
 
     Raises:
         DataError: nothing is there, there are no pictures, a name that cannot be printed, two
             pictures that differ in the suffix only, or one whose size cannot be read.
     """
     bases, paths = [], []
+    report = report or Report()
     for source in sources:
-        base, found = _find(source)
+        base, found = _find(source, report)
         bases.append(base)
         paths += found
     root = bases[0]
@@ -53,13 +71,13 @@ def find_pictures(
     return root, [_record(root, name, frame, skip_broken) for name in names]
 
 
-def _find(source: str | Path) -> tuple[Path, list[Path]]:
+def _find(source: str | Path, report: Report) -> tuple[Path, list[Path]]:
     path = path_of(source)
     expected = ", ".join(PICTURE_SUFFIXES)
     if is_folder(path):
-        found = _pictures(files_below(path))
+        found = _pictures(files_below(path), report)
         if not found:
-            raise DataError(f"{path}: expected pictures, got none ({expected})")
+            raise DataError(f"{path}: expected pictures, got none ({expected}){_more(report)}")
         return path, found
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise DataError(
@@ -67,14 +85,15 @@ def _find(source: str | Path) -> tuple[Path, list[Path]]:
             f"ffmpeg -i {path.name} frames/%06d.png"
         )
     if file_size(path) is not None:
-        if not _pictures([path]):
+        if not _pictures([path], report):
             raise DataError(f"{path}: expected a folder, a pattern or a picture ({expected})")
         return path.parent, [path]
     if not glob.has_magic(str(source)):
         raise DataError(f"{path}: expected a picture, a folder or a pattern, but nothing is there")
-    found = _pictures(_matching(str(source)))
+    found = _pictures(_matching(str(source)), report)
     if not found:
-        raise DataError(f"{path}: expected pictures of this pattern, got none ({expected})")
+        more = _more(report)
+        raise DataError(f"{path}: expected pictures of this pattern, got none ({expected}){more}")
     return _fixed(path), found
 
 
@@ -107,8 +126,25 @@ def _matching(pattern: str) -> Iterator[Path]:
             yield from unpacked(path)
 
 
-def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return sorted((p for p in paths if p.suffix.lower() in PICTURE_SUFFIXES), key=str)
+def _pictures(paths: Iterable[Path], report: Report) -> list[Path]:
+    found = []
+    for path in paths:
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            found.append(path)
+        elif kind := unread_kind(path.name):
+            hint = f"; {HINT}" if kind in HEIC_SUFFIXES else ""
+            report.leave_out(f"files of the kind {kind}, which is not read{hint}", path)
+    return sorted(found, key=str)
+
+
+def _more(report: Report) -> str:
+    return "".join(f"; {line}" for line in report.lines())
+
+
+def unread_kind(name: str) -> str:
+    """The suffix of a file that holds pictures in a form that is not read, "" of any other."""
+    lower = name.lower()
+    return max((x for x in UNREAD_SUFFIXES if lower.endswith(x)), key=len, default="")
 
 
 def _relative(path: Path, root: Path) -> str:

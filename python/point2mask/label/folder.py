@@ -1,6 +1,5 @@
 """Clicks on a folder of pictures to a COCO panoptic data set, picture by picture, in processes."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -41,7 +40,7 @@ from point2mask.data.places import is_folder, path_of
 from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.results import Making, ResultFolder
 from point2mask.data.sequences import Mapped
-from point2mask.label.paths import MOST_CELLS, path_side
+from point2mask.label.paths import few_pixels
 from point2mask.label.pipeline import DEFAULT_ASSIGNER, AssignerName, label_image
 from point2mask.label.size import too_small, working_size
 from point2mask.progress import Progress, ignore
@@ -308,14 +307,13 @@ def _note(record: ImageRecord, targets: Sequence[PointTarget], options: LabelOpt
     shape = record.height, record.width
     size = working_size(shape, options.max_side, clicks)
     note = too_small(shape, size, clicks)
-    if note or options.assigner != "transport":
+    if note or not clicks or options.assigner != "transport":
         return note
-    side, wanted = (path_side(size, len(clicks), most) for most in (MOST_CELLS, math.inf))
-    if side == wanted:
+    if not few_pixels(size, len(clicks)):
         return ""
     return (
-        f"pixels are shared out at {side} pixels of the longer side, not {wanted}, as there are "
-        f"{len(clicks)} targets: --assigner merge has no such limit"
+        f"{len(clicks)} targets are too many for areas to be known well: --assigner merge has no "
+        "such limit"
     )
 
 

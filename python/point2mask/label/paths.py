@@ -1,5 +1,7 @@
 """Assigners that follow shortest paths: nearest click, and optimal transport to given areas."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,9 +13,9 @@ from point2mask.label.scene import Scene, enlarged
 from point2mask.label.size import WorkingSize
 
 MAX_SIDE = 320  # pixels of an ordinary picture: paths need less detail than borders of regions
-MOST_CELLS = 64e6  # distances of all targets, of 4 bytes, that transport has in memory
-SOME_CELLS = 16e6  # the same of shortest paths, which take some targets at a time
-MOST_WORK = 256e6  # distances that shortest paths are compared by: some ten seconds
+MOST_CELLS = 128e6  # distances of all targets, of 4 bytes, that transport has in memory
+SOME_CELLS = 16e6  # the same of shortest paths, which need to know about where a target lies
+LEAST_SHARE = 16  # pixels a target, below which transport knows little of areas
 EDGE_LIMIT = 1.5  # of edge strength
 EDGE_POWER = 4  # high: a path is about as long as the highest edge that it crosses
 STEP_COST = 3e-5  # of a step without edge
@@ -26,18 +28,9 @@ SAMPLING = 2  # transport is solved on every so-many-th row and column
 @shared_with_masks
 def shortest_path(scene: Scene) -> NDArray[np.int32]:
     """The target from whose clicks the path over the lowest edges is shortest."""
-    small = scene.reduced(_side(scene, MOST_WORK))
-    labels = np.zeros(small.shape, np.int32)
-    least = np.full(small.shape, np.inf, np.float32)
-    some = max(1, int(SOME_CELLS / labels.size))
-    for first in range(0, len(small.seeds), some):
-        distance = _distance(small, small.seeds[first : first + some])
-        nearest = distance.argmin(0)
-        cost = np.take_along_axis(distance, nearest[None], 0)[0]
-        closer = cost < least  # of equals the first
-        labels[closer] = nearest[closer] + first
-        least[closer] = cost[closer]
-    return enlarged(labels, scene.shape)
+    small = scene.reduced(path_side(scene.picture.size, len(scene.seeds), SOME_CELLS))
+    labels = _distance(small, small.seeds).argmin(0).astype(np.int32)
+    return _refined(scene, labels, np.zeros(len(scene.seeds), np.float32))
 
 
 def transport(scene: Scene) -> NDArray[np.int32]:
@@ -47,10 +40,9 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     (Point2Mask's supplies), scaled to what the given areas leave. Where a promptable network adds
     its costs, the cell is that of the lowest cost.
     """
-    small = scene.reduced(_side(scene, MOST_CELLS))
+    small = scene.reduced(path_side(scene.picture.size, len(scene.seeds), MOST_CELLS))
     distance = _distance(small, small.seeds)
-    # Logarithms: a target's potential then multiplies its distances. Half a step at the clicks.
-    cost = np.log(distance + np.float32(STEP_COST / 2))
+    cost = _logarithm(distance)
     if small.mask_cost is not None:
         cost += small.mask_cost
     share = _supplies(small, distance, cost)
@@ -65,20 +57,74 @@ def transport(scene: Scene) -> NDArray[np.int32]:
         tolerance=TOLERANCE,
     )
     labels = (cost - potential[0][:, None, None]).argmin(0)
-    return enlarged(labels.astype(np.int32), scene.shape)
-
-
-def _side(scene: Scene, most: float) -> int:
-    """Pixels of the longer side that paths are found at."""
-    return path_side(scene.picture.size, len(scene.seeds), most)
+    return _refined(scene, labels.astype(np.int32), potential[0])
 
 
 def path_side(size: WorkingSize, targets: int, most: float) -> int:
-    """The same for a picture of that size, where at most so many distances are wanted."""
-    side = MAX_SIDE * size.growth
-    height, width = size.shape
-    cells = max(1, targets) * height * width * (side / max(size.shape)) ** 2
-    return max(MAX_SIDE, int(side * min(1.0, (most / cells) ** 0.5)))
+    """Pixels of the longer side that the paths of all targets are found at, all over a picture.
+
+    So that they have at most so many distances together.
+    """
+    wanted = MAX_SIDE * size.growth
+    cells = max(1, targets) * math.prod(size.shape) * (wanted / max(size.shape)) ** 2
+    return max(1, int(wanted * min(1.0, (most / cells) ** 0.5)))
+
+
+def few_pixels(size: WorkingSize, targets: int) -> bool:
+    """Whether there are too many targets for transport to know their areas."""
+    side = path_side(size, targets, MOST_CELLS)
+    share = math.prod(size.shape) * (side / max(size.shape)) ** 2 / targets
+    return share < LEAST_SHARE and side < int(MAX_SIDE * size.growth)
+
+
+def _refined(
+    scene: Scene, found: NDArray[np.int32], potential: NDArray[np.float32]
+) -> NDArray[np.int32]:
+    """Labels at the size of the scene.
+
+    So many targets that paths were found on fewer pixels than for a few are compared again, on all
+    pixels, but each thing only near where it was found.
+
+    Args:
+        scene: h x w pixels.
+        found: labels at a smaller size.
+        potential: ``[K]``, what is subtracted from the logarithms of a target's distances.
+    """
+    if max(found.shape) >= int(MAX_SIDE * scene.picture.size.growth) or scene.mask_cost is not None:
+        return enlarged(found, scene.shape)
+    from scipy.ndimage import find_objects
+
+    labels = np.zeros(scene.shape, np.int32)
+    least = np.full(scene.shape, np.inf, np.float32)
+    scale = np.divide(scene.shape, found.shape)
+    boxes = find_objects(found + 1, len(scene.seeds))
+    for target, box in enumerate(boxes):
+        clicks = scene.clicks(target)
+        if not len(clicks):
+            continue
+        low, high = clicks.min(0), clicks.max(0) + 1
+        if box is not None:
+            start, stop = np.array([(side.start, side.stop) for side in box]).T * scale
+            low = np.minimum(low, start.astype(np.int64))
+            high = np.maximum(high, np.ceil(stop).astype(np.int64))
+        margin = (high - low).max() + math.ceil(2 * scale.max())
+        low, high = np.maximum(low - margin, 0), np.minimum(high + margin, scene.shape)
+        if not scene.is_thing[target]:  # it may lie anywhere
+            low, high = np.zeros(2, np.int64), np.array(scene.shape)
+        window = tuple(map(slice, low, high))
+        seeds = np.ravel_multi_index((clicks - low).T, high - low).astype(np.int32)
+        costs = _step_cost(scene.edge[window])
+        cost = _logarithm(engine.geodesic_distance(costs, seeds[None, None])[0, 0])
+        cost -= potential[target]
+        closer = cost < least[window]  # of equals the first
+        labels[window][closer] = target
+        least[window][closer] = cost[closer]
+    return labels
+
+
+def _logarithm(distance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A target's potential then multiplies its distances. Half a step at the clicks."""
+    return np.asarray(np.log(distance + np.float32(STEP_COST / 2)))
 
 
 def _supplies(
@@ -129,7 +175,7 @@ class _Paths:
     """Cheapest paths on one picture. Those of a target do not depend on others, and are kept."""
 
     def __init__(self, picture: Picture) -> None:
-        self._cost = _step_cost(picture)
+        self._cost = _step_cost(picture.edge)
         self._kept: dict[bytes, NDArray[np.float32]] = {}  # by seeds, the last used at the end
 
     def distance(self, seeds: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -150,10 +196,10 @@ class _Paths:
         return distance
 
 
-def _step_cost(picture: Picture) -> NDArray[np.float32]:
+def _step_cost(edge: NDArray[np.float32]) -> NDArray[np.float32]:
     """``float32 [1, 8, h, w]``: cost of the step from every pixel to its neighbours."""
-    height, width = picture.shape
-    edge = np.minimum(picture.edge, EDGE_LIMIT)
+    height, width = edge.shape
+    edge = np.minimum(edge, EDGE_LIMIT)
     around = np.pad(edge, 1, mode="edge")
     cost = np.empty((1, len(OFFSETS), height, width), np.float32)
     for step, (dy, dx) in enumerate(OFFSETS):
