@@ -11,7 +11,9 @@
 #include "point2mask/parallel.hpp"
 #include "point2mask/tree.hpp"
 #include "tree_passes.hpp"
+#include "tree_ranks.hpp"
 #include "tree_rows.hpp"
+#include "tree_single.hpp"
 
 namespace point2mask {
 namespace {
@@ -240,7 +242,12 @@ void filter_first(const TreeFilter<T>& f, const std::int32_t* rank, std::int64_t
 template <typename T>
 void run(const TreeFilter<T>& f, const Executor& executor) {
   if (f.images == 0 || f.pixels == 0) return;
-  const auto rank = tree::ranks_of("tree_filter", f.order, f.parent, f.images, f.pixels, executor);
+  if (f.channels == 1) {
+    check_similarity(f, executor);
+    return tree::filter_single(f, executor);
+  }
+  const auto rank =
+      tree::ranks_of({"tree_filter", f.order, f.parent, f.images, f.pixels}, executor);
   check_similarity(f, executor);
   prefer_huge_pages(f.output, output_bytes(f));
   // The channels that fill no block come first, for the sums that divide the others.
@@ -266,8 +273,9 @@ void run(const TreeFilter<T>& f, const Executor& executor) {
 template <typename T>
 void run(const TreeFilterBackward<T>& f, const Executor& executor) {
   if (f.images == 0 || f.pixels == 0) return;
+  if (f.channels == 1) return tree::differentiate_single(f, executor);
   const auto rank =
-      tree::ranks_of("tree_filter_backward", f.order, f.parent, f.images, f.pixels, executor);
+      tree::ranks_of({"tree_filter_backward", f.order, f.parent, f.images, f.pixels}, executor);
   const std::vector<T> normalizer =
       f.normalize ? normalizer_of(f, rank.data(), executor) : std::vector<T>();
   prefer_huge_pages(f.grad_feature, output_bytes(f));

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <stdexcept>
-#include <string>
 
 #include "point2mask/multiarch.hpp"
 #include "tree_vectors.hpp"
@@ -125,23 +123,6 @@ POINT2MASK_INLINE void to_pixels(const RowsToPixels<T>& a) {
   }
 }
 
-void rank_image(const char* op, const std::int32_t* order, const std::int32_t* parent,
-                std::int64_t image, std::int64_t pixels, std::int32_t* rank) {
-  const auto reject = [&](const char* what, std::int32_t got) {
-    throw std::invalid_argument(std::string(op) + ": " + what + ", got " + std::to_string(got) +
-                                " in image " + std::to_string(image));
-  };
-  std::fill_n(rank, pixels, -1);
-  for (std::int64_t i = 0; i < pixels; ++i) {
-    const std::int32_t pixel = order[i];
-    if (pixel < 0 || pixel >= pixels || rank[pixel] >= 0)
-      reject("order must hold every pixel once", pixel);
-    if (parent[i] < 0 || parent[i] >= std::max<std::int64_t>(i, 1))
-      reject("parent must be a rank below its child's", parent[i]);
-    rank[pixel] = static_cast<std::int32_t>(i);
-  }
-}
-
 } // namespace
 
 int lanes_for(std::int64_t count) {
@@ -153,18 +134,6 @@ int block_lanes(std::int64_t pixels, std::size_t entry) {
   constexpr std::int64_t kCached = 2'097'152; // 2 MiB
   const std::int64_t row = static_cast<std::int64_t>(entry) * pixels;
   return row * kMaxLanes > kCached && row * kMaxLanes / 2 <= kCached ? kMaxLanes / 2 : kMaxLanes;
-}
-
-std::vector<std::int32_t> ranks_of(const char* op, const std::int32_t* order,
-                                   const std::int32_t* parent, std::int64_t images,
-                                   std::int64_t pixels, const Executor& executor) {
-  std::vector<std::int32_t> rank(static_cast<std::size_t>(images * pixels));
-  executor.for_range(images, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t image = begin; image < end; ++image)
-      rank_image(op, order + image * pixels, parent + image * pixels, image, pixels,
-                 rank.data() + image * pixels);
-  });
-  return rank;
 }
 
 POINT2MASK_MULTIARCH void pixels_to_rows(const PixelsToRows<float>& a) {

@@ -8,11 +8,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "huge_pages.hpp"
 #include "point2mask/multiarch.hpp"
-#include "point2mask/parallel.hpp"
 
 namespace point2mask::tree {
 
@@ -55,12 +53,6 @@ struct Blocks {
     return {task / per_image(), first, std::min(width, channels - first)};
   }
 };
-
-// The rank of every pixel, [B, N]. Throws std::invalid_argument unless every order is a
-// permutation and every parent stands before its child: what the passes need to stay in bounds.
-std::vector<std::int32_t> ranks_of(const char* op, const std::int32_t* order,
-                                   const std::int32_t* parent, std::int64_t images,
-                                   std::int64_t pixels, const Executor& executor);
 
 // Rows that are written before they are read.
 template <typename T>

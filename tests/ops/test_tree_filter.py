@@ -198,6 +198,19 @@ def random_inputs(images, channels, pixels, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_of_one_channel_are_those_beside_a_channel_of_zeros(dtype, normalize):
+    feature, *tree = random_inputs(2, 1, 3000, dtype)
+    gradient = feature.flip(2) - 0.5
+    output = FILTER(feature, *tree, normalize)
+    both = [torch.cat((x, torch.zeros_like(x)), 1) for x in (gradient, feature, output)]
+    alone = BACKWARD(gradient, feature, output, *tree, normalize)
+    beside = BACKWARD(*both, *tree, normalize)
+    assert torch.equal(alone[0], beside[0][:, :1])
+    assert torch.equal(alone[1], beside[1])
+
+
+@pytest.mark.parametrize("normalize", [True, False])
 def test_the_similarity_gradient_is_computed_only_where_asked_for(normalize):
     feature, order, parent, similarity = random_inputs(2, 19, 70)
     output = ops.tree_filter(feature, order, parent, similarity, normalize)
