@@ -51,7 +51,7 @@ def parse(report: str) -> list[Usage]:
         if entry := re.match(r"arch = (sm_\w+)", line):
             architecture = entry[1]
         elif entry := re.match(r" ?Function (.*):$", line):
-            name = re.sub(r"point2mask::cuda::|\(anonymous namespace\)::|^void ", "", entry[1])
+            name = re.sub(r"point2mask::(cuda::)?|\(anonymous namespace\)::|^void ", "", entry[1])
             usages.append(Usage(name.split("(")[0], architecture))
         elif entry := re.match(r" *REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", line):
             registers, stack, shared, local = map(int, entry.groups())

@@ -61,5 +61,14 @@ class Backend:
 
         return run
 
+    def stored(self, cost: np.ndarray, dtype: torch.dtype) -> Any:
+        """Costs in another type, as this backend takes them; NumPy has no bfloat16."""
+        tensor = torch.from_numpy(cost).to(dtype)
+        if self.name in ("cpu", "cuda"):
+            return tensor.to(self.name)
+        if self.name == "reference":
+            return tensor.double().numpy()
+        return tensor.view(torch.uint16).numpy() if dtype == torch.bfloat16 else tensor.numpy()
+
     def __repr__(self) -> str:
         return self.name

@@ -32,10 +32,10 @@ template <typename T>
 const double kUnderflow =
     std::ldexp(1.0, static_cast<int>(kFlush<T>) + std::numeric_limits<T>::digits);
 
-template <typename T>
+template <typename T, typename Stored>
 class Solver {
  public:
-  Solver(const Sinkhorn<T>& s, const Executor& executor)
+  Solver(const Sinkhorn<T, Stored>& s, const Executor& executor)
       : s_(s),
         executor_(executor),
         rows_(s.demand_relaxation, s.epsilon),
@@ -119,7 +119,7 @@ class Solver {
   std::int64_t part(std::int64_t slot, std::int64_t chunk) const {
     return (slot * chunks_ + chunk) * (s_.targets + 1);
   }
-  Columns<T> cost(const Problem<T>& p, std::int64_t chunk) const {
+  Columns<Stored> cost(const Problem<T>& p, std::int64_t chunk) const {
     return {.data = s_.cost + p.image * s_.targets * s_.pixels + chunk * kChunk,
             .stride = s_.pixels,
             .index = p.targets.data(),
@@ -154,14 +154,14 @@ class Solver {
 
   void absorb() {
     for_chunks(&Problem<T>::absorb, 0, [&](auto& p, auto slot, auto chunk, T* /*scratch*/) {
-      Absorption<T> a{.cost = cost(p, chunk),
-                      .pixels = pixels(chunk),
-                      .reference = p.reference.data(),
-                      .scale = scale_,
-                      .kernel = kernel(p, slot, chunk),
-                      .row_max = row_max_.get() + row(slot, chunk),
-                      .mass = mass_.get() + row(slot, chunk),
-                      .largest = 0};
+      Absorption<T, Stored> a{.cost = cost(p, chunk),
+                              .pixels = pixels(chunk),
+                              .reference = p.reference.data(),
+                              .scale = scale_,
+                              .kernel = kernel(p, slot, chunk),
+                              .row_max = row_max_.get() + row(slot, chunk),
+                              .mass = mass_.get() + row(slot, chunk),
+                              .largest = 0};
       absorb_chunk(a);
       sums_[static_cast<std::size_t>(part(slot, chunk))] = static_cast<double>(a.largest);
     });
@@ -231,19 +231,19 @@ class Solver {
     for_chunks(&Problem<T>::underflow, size, [&](auto& p, auto slot, auto chunk, T* scratch) {
       T* tile = scratch + p.columns() * kLanes;
       T* log_rows = tile + p.columns() * kTile;
-      log_step_chunk(LogStep<T>{.cost = cost(p, chunk),
-                                .pixels = pixels(chunk),
-                                .reference = p.reference.data(),
-                                .scaling = p.scaling.data(),
-                                .mass = mass_.get() + row(slot, chunk),
-                                .scale = scale_,
-                                .row_scale = row_scale_,
-                                .lambda = static_cast<T>(rows_.lambda),
-                                .tile = tile,
-                                .log_rows = log_rows,
-                                .row_max = log_rows + kChunk,
-                                .column_max = column_max_.data() + part(slot, chunk),
-                                .lanes = scratch});
+      log_step_chunk(LogStep<T, Stored>{.cost = cost(p, chunk),
+                                        .pixels = pixels(chunk),
+                                        .reference = p.reference.data(),
+                                        .scaling = p.scaling.data(),
+                                        .mass = mass_.get() + row(slot, chunk),
+                                        .scale = scale_,
+                                        .row_scale = row_scale_,
+                                        .lambda = static_cast<T>(rows_.lambda),
+                                        .tile = tile,
+                                        .log_rows = log_rows,
+                                        .row_max = log_rows + kChunk,
+                                        .column_max = column_max_.data() + part(slot, chunk),
+                                        .lanes = scratch});
       double* sums = sums_.data() + part(slot, chunk);
       for (std::int64_t k = 0; k < p.columns(); ++k) sums[k] = sum_lanes(scratch + k * kLanes);
     });
@@ -267,7 +267,7 @@ class Solver {
     }
   }
 
-  const Sinkhorn<T>& s_;
+  const Sinkhorn<T, Stored>& s_;
   const Executor& executor_;
   const Damping rows_, columns_; // lambda1, lambda2
   const bool relaxed_;           // the demand
@@ -285,13 +285,15 @@ class Solver {
 } // namespace
 } // namespace transport
 
-template <typename T>
-void run(const Sinkhorn<T>& s, const Executor& executor) {
+template <typename T, typename Stored>
+void run(const Sinkhorn<T, Stored>& s, const Executor& executor) {
   const std::vector<transport::ImageMass> masses = transport::inspect_batch(s, executor);
-  if (s.images > 0) transport::Solver<T>(s, executor).run(masses);
+  if (s.images > 0) transport::Solver<T, Stored>(s, executor).run(masses);
 }
 
-template void run(const Sinkhorn<float>&, const Executor&);
-template void run(const Sinkhorn<double>&, const Executor&);
+#define POINT2MASK_INSTANTIATE(T, Stored) \
+  template void run(const Sinkhorn<T, Stored>&, const Executor&);
+POINT2MASK_FOR_COSTS(POINT2MASK_INSTANTIATE)
+#undef POINT2MASK_INSTANTIATE
 
 } // namespace point2mask

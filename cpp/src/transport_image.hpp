@@ -37,7 +37,8 @@ struct ActiveTargets {
       }
   }
   std::int64_t count() const { return static_cast<std::int64_t>(index.size()); }
-  Columns<T> columns(const T* cost, std::int64_t stride) const {
+  template <typename Stored>
+  Columns<Stored> columns(const Stored* cost, std::int64_t stride) const {
     return {.data = cost, .stride = stride, .index = index.data(), .count = count()};
   }
   // Zeros for the targets that take no part, in `pixels` entries of every row of out [K, stride].

@@ -34,11 +34,13 @@ void reject_first_bad_mass(const char* argument, const T* mass, std::int64_t cou
              image);
 }
 
-template <typename T>
-void reject_first_bad_cost(const T* cost, std::int64_t count, std::int64_t image) {
-  for (std::int64_t i = 0; i < count; ++i)
-    if (!(cost[i] > -kInfinity<T>))
-      reject("sinkhorn", "cost", "be finite or +inf", static_cast<double>(cost[i]), image);
+template <typename Stored>
+void reject_first_bad_cost(const Stored* cost, std::int64_t count, std::int64_t image) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto value = static_cast<double>(read_cost(cost[i]));
+    if (!(value > -kInfinity<double>))
+      reject("sinkhorn", "cost", "be finite or +inf", value, image);
+  }
 }
 
 void check_positive(const char* op, const char* argument, double value) {
@@ -71,8 +73,9 @@ void check_totals(const ImageMass& mass, std::int64_t image) {
   throw std::invalid_argument(message.str());
 }
 
-template <typename T>
-void check_initial_potential(const Sinkhorn<T>& s, const ImageMass& mass, std::int64_t image) {
+template <typename T, typename Stored>
+void check_initial_potential(const Sinkhorn<T, Stored>& s, const ImageMass& mass,
+                             std::int64_t image) {
   if (!s.initial_potential) return;
   for (const std::int64_t k : mass.targets) {
     const auto value = static_cast<double>(s.initial_potential[image * s.targets + k]);
@@ -87,11 +90,11 @@ Damping::Damping(double relaxation, double epsilon)
     : lambda(std::isinf(relaxation) ? 1.0 : relaxation / (relaxation + epsilon)),
       complement(std::isinf(relaxation) ? 0.0 : epsilon / (relaxation + epsilon)) {}
 
-template <typename T>
-std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& executor) {
+template <typename T, typename Stored>
+std::vector<ImageMass> inspect_batch(const Sinkhorn<T, Stored>& s, const Executor& executor) {
   check(s);
   const std::int64_t chunks = chunks_of(s.pixels);
-  std::vector<Inspection<T>> parts(static_cast<std::size_t>(s.images * chunks));
+  std::vector<Inspection<T, Stored>> parts(static_cast<std::size_t>(s.images * chunks));
   std::vector<std::uint8_t> reachable(parts.size() * static_cast<std::size_t>(s.targets));
   executor.for_range(s.images * chunks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t part = begin; part < end; ++part) {
@@ -119,7 +122,7 @@ std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& execu
     for (std::int64_t k = 0; k < s.targets; ++k) mass.supply += static_cast<double>(supply[k]);
     std::vector<bool> takes_part(static_cast<std::size_t>(s.targets));
     for (std::int64_t part = image * chunks; part < (image + 1) * chunks; ++part) {
-      const Inspection<T>& p = parts[static_cast<std::size_t>(part)];
+      const Inspection<T, Stored>& p = parts[static_cast<std::size_t>(part)];
       if (p.bad_demand) reject_first_bad_mass("demand", p.demand, p.pixels, image);
       if (p.bad_cost)
         reject_first_bad_cost(s.cost + image * s.targets * s.pixels, s.targets * s.pixels, image);
@@ -136,13 +139,15 @@ std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& execu
   return masses;
 }
 
-template std::vector<ImageMass> inspect_batch(const Sinkhorn<float>&, const Executor&);
-template std::vector<ImageMass> inspect_batch(const Sinkhorn<double>&, const Executor&);
+#define POINT2MASK_INSTANTIATE(T, Stored) \
+  template std::vector<ImageMass> inspect_batch(const Sinkhorn<T, Stored>&, const Executor&);
+POINT2MASK_FOR_COSTS(POINT2MASK_INSTANTIATE)
+#undef POINT2MASK_INSTANTIATE
 
 } // namespace transport
 
-template <typename T>
-void check(const Sinkhorn<T>& s) {
+template <typename T, typename Stored>
+void check(const Sinkhorn<T, Stored>& s) {
   constexpr const char* kOp = "sinkhorn";
   transport::check_epsilon<T>(kOp, s.epsilon);
   transport::check_stopping(kOp, s.max_iterations, s.tolerance);
@@ -158,8 +163,8 @@ void check(const SinkhornBackward<T>& s) {
   transport::check_positive(kOp, "demand_relaxation", s.demand_relaxation);
 }
 
-template <typename T>
-void check(const TransportPlan<T>& s) {
+template <typename T, typename Stored>
+void check(const TransportPlan<T, Stored>& s) {
   transport::check_epsilon<T>("transport_plan", s.epsilon);
   transport::check_positive("transport_plan", "demand_relaxation", s.demand_relaxation);
 }
@@ -170,12 +175,13 @@ void check(const TransportPlanBackward<T>& s) {
   transport::check_positive("transport_plan_backward", "demand_relaxation", s.demand_relaxation);
 }
 
-template void check(const Sinkhorn<float>&);
-template void check(const Sinkhorn<double>&);
+#define POINT2MASK_INSTANTIATE(T, Stored)          \
+  template void check(const Sinkhorn<T, Stored>&); \
+  template void check(const TransportPlan<T, Stored>&);
+POINT2MASK_FOR_COSTS(POINT2MASK_INSTANTIATE)
+#undef POINT2MASK_INSTANTIATE
 template void check(const SinkhornBackward<float>&);
 template void check(const SinkhornBackward<double>&);
-template void check(const TransportPlan<float>&);
-template void check(const TransportPlan<double>&);
 template void check(const TransportPlanBackward<float>&);
 template void check(const TransportPlanBackward<double>&);
 

@@ -21,7 +21,7 @@ struct Damping {
   double lambda, complement;
 };
 
-template <typename T>
-std::vector<ImageMass> inspect_batch(const Sinkhorn<T>& s, const Executor& executor);
+template <typename T, typename Stored>
+std::vector<ImageMass> inspect_batch(const Sinkhorn<T, Stored>& s, const Executor& executor);
 
 } // namespace point2mask::transport

@@ -7,8 +7,8 @@ namespace {
 
 constexpr std::int64_t kBlock = 8 * kTile; // pixels whose costs are read at a time
 
-template <typename T>
-POINT2MASK_INLINE void inspect(Inspection<T>& s) {
+template <typename T, typename Stored>
+POINT2MASK_INLINE void inspect(Inspection<T, Stored>& s) {
   double lanes[kLanes] = {};
   unsigned bad = 0;
   for (std::int64_t i = 0; i < s.pixels; ++i)
@@ -21,20 +21,21 @@ POINT2MASK_INLINE void inspect(Inspection<T>& s) {
   s.bad_demand = bad != 0;
   bad = 0;
   for (std::int64_t k = 0; k < s.targets; ++k) {
-    const T* __restrict c = s.cost + k * s.stride;
+    const Stored* __restrict c = s.cost + k * s.stride;
     const T* __restrict a = s.demand;
     unsigned reachable = 0;
     for (std::int64_t i = 0; i < s.pixels; ++i) {
-      bad |= c[i] > -kInfinity<T> ? 0U : 1U; // true for NaN too
-      reachable |= (c[i] < kInfinity<T> ? 1U : 0U) & (a[i] > 0 ? 1U : 0U);
+      const T value = read_cost(c[i]);
+      bad |= value > -kInfinity<T> ? 0U : 1U; // true for NaN too
+      reachable |= (value < kInfinity<T> ? 1U : 0U) & (a[i] > 0 ? 1U : 0U);
     }
     s.reachable[k] = static_cast<std::uint8_t>(reachable);
   }
   s.bad_cost = bad != 0;
 }
 
-template <typename T>
-POINT2MASK_INLINE void absorb(Absorption<T>& s) {
+template <typename T, typename Stored>
+POINT2MASK_INLINE void absorb(Absorption<T, Stored>& s) {
   T largest[kTile];
   for (std::int64_t j = 0; j < kTile; ++j) largest[j] = -kInfinity<T>;
   for (std::int64_t i = 0; i < s.pixels; i += kTile) {
@@ -86,8 +87,8 @@ POINT2MASK_INLINE void scale(const Scaling<T>& s) {
 }
 
 // tile = log2 of the plan (but for the columns' scaling) of pixels [begin, begin + 32).
-template <typename T>
-POINT2MASK_INLINE void log_plan_tile(const LogStep<T>& s, std::int64_t begin, bool first) {
+template <typename T, typename Stored>
+POINT2MASK_INLINE void log_plan_tile(const LogStep<T, Stored>& s, std::int64_t begin, bool first) {
   const std::int64_t lanes = std::min(kTile, s.pixels - begin);
   T* __restrict rows = s.log_rows + begin;
   T* __restrict row_max = s.row_max + begin;
@@ -110,8 +111,8 @@ POINT2MASK_INLINE void log_plan_tile(const LogStep<T>& s, std::int64_t begin, bo
       tile[k * kTile + j] = (tile[k * kTile + j] - row_max[j]) * s.scale + rows[j];
 }
 
-template <typename T>
-POINT2MASK_INLINE void log_step(const LogStep<T>& s) {
+template <typename T, typename Stored>
+POINT2MASK_INLINE void log_step(const LogStep<T, Stored>& s) {
   const std::int64_t columns = s.cost.count;
   T* __restrict lanes = s.lanes;
   for (std::int64_t i = 0; i < columns * kLanes; ++i) lanes[i] = std::numeric_limits<T>::lowest();
@@ -141,15 +142,15 @@ POINT2MASK_INLINE void log_step(const LogStep<T>& s) {
 
 } // namespace
 
-POINT2MASK_MULTIARCH void inspect_chunk(Inspection<float>& s) { inspect(s); }
-POINT2MASK_MULTIARCH void inspect_chunk(Inspection<double>& s) { inspect(s); }
-POINT2MASK_MULTIARCH void absorb_chunk(Absorption<float>& s) { absorb(s); }
-POINT2MASK_MULTIARCH void absorb_chunk(Absorption<double>& s) { absorb(s); }
+#define POINT2MASK_DEFINE(T, Stored)                                                \
+  POINT2MASK_MULTIARCH void inspect_chunk(Inspection<T, Stored>& s) { inspect(s); } \
+  POINT2MASK_MULTIARCH void absorb_chunk(Absorption<T, Stored>& s) { absorb(s); }   \
+  POINT2MASK_MULTIARCH void log_step_chunk(const LogStep<T, Stored>& s) { log_step(s); }
+POINT2MASK_FOR_COSTS(POINT2MASK_DEFINE)
+#undef POINT2MASK_DEFINE
 POINT2MASK_MULTIARCH void weigh_rows(const RowWeights<float>& s) { weigh(s); }
 POINT2MASK_MULTIARCH void weigh_rows(const RowWeights<double>& s) { weigh(s); }
 POINT2MASK_MULTIARCH void scale_chunk(const Scaling<float>& s) { scale(s); }
 POINT2MASK_MULTIARCH void scale_chunk(const Scaling<double>& s) { scale(s); }
-POINT2MASK_MULTIARCH void log_step_chunk(const LogStep<float>& s) { log_step(s); }
-POINT2MASK_MULTIARCH void log_step_chunk(const LogStep<double>& s) { log_step(s); }
 
 } // namespace point2mask::transport

@@ -9,10 +9,10 @@
 namespace point2mask::transport {
 
 // Checks values, and which targets the chunk's pixels can be matched with.
-template <typename T>
+template <typename T, typename Stored>
 struct Inspection {
-  const T* cost;   // [K, N], at the chunk's first pixel
-  const T* demand; // [pixels]
+  const Stored* cost; // [K, N], at the chunk's first pixel
+  const T* demand;    // [pixels]
   std::int64_t targets, stride, pixels;
   double total;            // of the demand
   bool bad_demand;         // a NaN, negative or infinite one
@@ -20,13 +20,14 @@ struct Inspection {
   std::uint8_t* reachable; // [K] a pixel with demand and a finite cost exists
 };
 
-void inspect_chunk(Inspection<float>& s);
-void inspect_chunk(Inspection<double>& s);
+#define POINT2MASK_DECLARE(T, Stored) void inspect_chunk(Inspection<T, Stored>& s);
+POINT2MASK_FOR_COSTS(POINT2MASK_DECLARE)
+#undef POINT2MASK_DECLARE
 
 // Builds the kernel Q = exp((reference - cost - row_max) / epsilon), row maximum 1, in tiles.
-template <typename T>
+template <typename T, typename Stored>
 struct Absorption {
-  Columns<T> cost; // data at the chunk's first pixel
+  Columns<Stored> cost; // data at the chunk's first pixel
   std::int64_t pixels;
   const T* reference; // [columns]
   T scale;            // log2(e) / epsilon
@@ -36,8 +37,9 @@ struct Absorption {
   T largest;          // of row_max, over pixels with mass
 };
 
-void absorb_chunk(Absorption<float>& s);
-void absorb_chunk(Absorption<double>& s);
+#define POINT2MASK_DECLARE(T, Stored) void absorb_chunk(Absorption<T, Stored>& s);
+POINT2MASK_FOR_COSTS(POINT2MASK_DECLARE)
+#undef POINT2MASK_DECLARE
 
 // weight = mass exp((row_max - shift) / (rho1 + epsilon)): the part of a relaxed row that does not
 // depend on the scaling.
@@ -71,9 +73,9 @@ void scale_chunk(const Scaling<double>& s);
 
 // The same iteration in the log domain, safe for columns whose sums underflow:
 // a column's sum is 2^column_max times the sum of its lanes.
-template <typename T>
+template <typename T, typename Stored>
 struct LogStep {
-  Columns<T> cost; // data at the chunk's first pixel
+  Columns<Stored> cost; // data at the chunk's first pixel
   std::int64_t pixels;
   const T* reference; // [columns]
   const T* scaling;   // [columns] exp((potential - reference) / epsilon), near 1
@@ -88,7 +90,8 @@ struct LogStep {
   T* lanes;           // [columns, 8]
 };
 
-void log_step_chunk(const LogStep<float>& s);
-void log_step_chunk(const LogStep<double>& s);
+#define POINT2MASK_DECLARE(T, Stored) void log_step_chunk(const LogStep<T, Stored>& s);
+POINT2MASK_FOR_COSTS(POINT2MASK_DECLARE)
+#undef POINT2MASK_DECLARE
 
 } // namespace point2mask::transport

@@ -29,9 +29,9 @@ namespace {
 constexpr double kBlur = 8; // the first epsilon is the largest spread of a pixel's costs / 8
 
 // One read of a chunk: coupling P^T S and the masses' derivative with respect to log epsilon.
-template <typename T>
+template <typename T, typename Stored>
 struct PassChunk {
-  Columns<T> cost; // data at the chunk's first pixel
+  Columns<Stored> cost; // data at the chunk's first pixel
   const double* potential;
   const T* demand;
   std::int64_t pixels, width; // width: columns rounded up to lanes
@@ -43,8 +43,8 @@ struct PassChunk {
   double* tilt;               // [columns] +=
 };
 
-template <typename T>
-POINT2MASK_INLINE void pass(const PassChunk<T>& s) {
+template <typename T, typename Stored>
+POINT2MASK_INLINE void pass(const PassChunk<T, Stored>& s) {
   const std::int64_t columns = s.cost.count, width = s.width;
   double* __restrict rows = s.rows;
   std::fill_n(rows, kTile * width, 0.0);
@@ -52,9 +52,10 @@ POINT2MASK_INLINE void pass(const PassChunk<T>& s) {
     const std::int64_t lanes = std::min(kTile, s.pixels - i);
     alignas(64) double row_max[kTile], sums[kTile], mean[kTile], mass[kTile] = {};
     for (std::int64_t k = 0; k < columns; ++k) {
-      const T* __restrict c = s.cost.data + s.cost.index[k] * s.cost.stride + i;
+      const Stored* __restrict c = s.cost.data + s.cost.index[k] * s.cost.stride + i;
       double* __restrict t = s.tile + k * kTile;
-      for (std::int64_t j = 0; j < lanes; ++j) t[j] = s.potential[k] - static_cast<double>(c[j]);
+      for (std::int64_t j = 0; j < lanes; ++j)
+        t[j] = s.potential[k] - static_cast<double>(read_cost(c[j]));
       for (std::int64_t j = lanes; j < kTile; ++j) t[j] = -kInfinity<double>;
     }
     row_maxima(s.tile, columns, row_max);
@@ -96,12 +97,14 @@ POINT2MASK_INLINE void pass(const PassChunk<T>& s) {
   }
 }
 
-POINT2MASK_MULTIARCH void pass_chunk(const PassChunk<float>& s) { pass(s); }
-POINT2MASK_MULTIARCH void pass_chunk(const PassChunk<double>& s) { pass(s); }
+#define POINT2MASK_DEFINE(T, Stored) \
+  POINT2MASK_MULTIARCH void pass_chunk(const PassChunk<T, Stored>& s) { pass(s); }
+POINT2MASK_FOR_COSTS(POINT2MASK_DEFINE)
+#undef POINT2MASK_DEFINE
 
 // The largest difference between finite costs of one pixel with demand.
-template <typename T>
-double spread_of_chunk(const Columns<T>& cost, const T* demand, std::int64_t pixels) {
+template <typename T, typename Stored>
+double spread_of_chunk(const Columns<Stored>& cost, const T* demand, std::int64_t pixels) {
   double largest = 0;
   for (std::int64_t i = 0; i < pixels; i += kTile) {
     const std::int64_t lanes = std::min(kTile, pixels - i);
@@ -109,10 +112,11 @@ double spread_of_chunk(const Columns<T>& cost, const T* demand, std::int64_t pix
     std::fill_n(low, kTile, kInfinity<T>);
     std::fill_n(high, kTile, -kInfinity<T>);
     for (std::int64_t k = 0; k < cost.count; ++k) {
-      const T* __restrict c = cost.data + cost.index[k] * cost.stride + i;
+      const Stored* __restrict c = cost.data + cost.index[k] * cost.stride + i;
       for (std::int64_t j = 0; j < lanes; ++j) {
-        low[j] = c[j] < low[j] ? c[j] : low[j];
-        high[j] = c[j] < kInfinity<T> && c[j] > high[j] ? c[j] : high[j];
+        const T value = read_cost(c[j]);
+        low[j] = value < low[j] ? value : low[j];
+        high[j] = value < kInfinity<T> && value > high[j] ? value : high[j];
       }
     }
     for (std::int64_t j = 0; j < lanes; ++j)
@@ -122,10 +126,10 @@ double spread_of_chunk(const Columns<T>& cost, const T* demand, std::int64_t pix
   return largest;
 }
 
-template <typename T>
+template <typename T, typename Stored>
 class Newton {
  public:
-  Newton(const Sinkhorn<T>& s, const Executor& executor)
+  Newton(const Sinkhorn<T, Stored>& s, const Executor& executor)
       : s_(s),
         executor_(executor),
         chunks_(chunks_of(s.pixels)),
@@ -148,7 +152,7 @@ class Newton {
  private:
   std::int64_t values() const { return s_.targets * (width_ + 1); }
   double* sums(std::int64_t place) { return sums_.data() + place * values(); }
-  Columns<T> cost(std::int64_t image, std::int64_t chunk, const Path& p) const {
+  Columns<Stored> cost(std::int64_t image, std::int64_t chunk, const Path& p) const {
     return {.data = s_.cost + image * s_.targets * s_.pixels + chunk * kChunk,
             .stride = s_.pixels,
             .index = p.targets.data(),
@@ -223,17 +227,17 @@ class Newton {
     double* coupling = sums(slot * parts_ + part);
     std::fill_n(coupling, values(), 0.0);
     for (std::int64_t c = part * chunks_ / parts_; c < (part + 1) * chunks_ / parts_; ++c)
-      pass_chunk(PassChunk<T>{.cost = cost(first + slot, c, p),
-                              .potential = p.potential.data(),
-                              .demand = demand(first + slot, c),
-                              .pixels = pixels(c),
-                              .width = width_,
-                              .scale = std::numbers::log2e / p.epsilon,
-                              .tile = scratch.data(),
-                              .exponents = scratch.data() + n * kTile,
-                              .rows = scratch.data() + 2 * n * kTile,
-                              .coupling = coupling,
-                              .tilt = coupling + s_.targets * width_});
+      pass_chunk(PassChunk<T, Stored>{.cost = cost(first + slot, c, p),
+                                      .potential = p.potential.data(),
+                                      .demand = demand(first + slot, c),
+                                      .pixels = pixels(c),
+                                      .width = width_,
+                                      .scale = std::numbers::log2e / p.epsilon,
+                                      .tile = scratch.data(),
+                                      .exponents = scratch.data() + n * kTile,
+                                      .rows = scratch.data() + 2 * n * kTile,
+                                      .coupling = coupling,
+                                      .tilt = coupling + s_.targets * width_});
   }
 
   // Always in the same order, whatever the threads.
@@ -269,7 +273,7 @@ class Newton {
     s_.marginal_error[image] = p.targets.empty() ? T(0) : static_cast<T>(p.error);
   }
 
-  const Sinkhorn<T>& s_;
+  const Sinkhorn<T, Stored>& s_;
   const Executor& executor_;
   const std::int64_t chunks_, width_, parts_;
   std::vector<Path> paths_;
@@ -280,16 +284,18 @@ class Newton {
 } // namespace
 } // namespace transport
 
-template <typename T>
-void run_newton(const Sinkhorn<T>& s, const Executor& executor) {
+template <typename T, typename Stored>
+void run_newton(const Sinkhorn<T, Stored>& s, const Executor& executor) {
   if (!std::isinf(s.supply_relaxation) || !std::isinf(s.demand_relaxation))
     throw std::invalid_argument(
         "sinkhorn: supply_relaxation and demand_relaxation must be infinite with method 'newton'");
   const std::vector<transport::ImageMass> masses = transport::inspect_batch(s, executor);
-  if (s.images > 0) transport::Newton<T>(s, executor).run(masses);
+  if (s.images > 0) transport::Newton<T, Stored>(s, executor).run(masses);
 }
 
-template void run_newton(const Sinkhorn<float>&, const Executor&);
-template void run_newton(const Sinkhorn<double>&, const Executor&);
+#define POINT2MASK_INSTANTIATE(T, Stored) \
+  template void run_newton(const Sinkhorn<T, Stored>&, const Executor&);
+POINT2MASK_FOR_COSTS(POINT2MASK_INSTANTIATE)
+#undef POINT2MASK_INSTANTIATE
 
 } // namespace point2mask

@@ -12,19 +12,19 @@ namespace point2mask {
 namespace transport {
 namespace {
 
-template <typename T>
+template <typename T, typename Stored = T>
 struct PlanChunk {
-  Columns<T> cost;    // pointers at the chunk's first pixel, here and below
-  const T* potential; // [columns]
-  const T* demand;    // [pixels]
+  Columns<Stored> cost; // pointers at the chunk's first pixel, here and below
+  const T* potential;   // [columns]
+  const T* demand;      // [pixels]
   std::int64_t pixels;
   RowModel<T> model;
   T* tile; // [columns, 32] scratch
   T* plan; // [K, N]
 };
 
-template <typename T>
-POINT2MASK_INLINE void plan(const PlanChunk<T>& s) {
+template <typename T, typename Stored>
+POINT2MASK_INLINE void plan(const PlanChunk<T, Stored>& s) {
   for (std::int64_t i = 0; i < s.pixels; i += kTile) {
     const std::int64_t lanes = std::min(kTile, s.pixels - i);
     T row[kTile];
@@ -37,9 +37,6 @@ POINT2MASK_INLINE void plan(const PlanChunk<T>& s) {
     }
   }
 }
-
-POINT2MASK_MULTIARCH void plan_chunk(const PlanChunk<float>& s) { plan(s); }
-POINT2MASK_MULTIARCH void plan_chunk(const PlanChunk<double>& s) { plan(s); }
 
 template <typename T>
 struct PlanBackwardChunk {
@@ -88,9 +85,9 @@ POINT2MASK_MULTIARCH void plan_backward_chunk(const PlanBackwardChunk<double>& s
   plan_backward(s);
 }
 
-template <typename T>
+template <typename T, typename Stored>
 struct LabelChunk {
-  const T* cost;      // [K, N]
+  const Stored* cost; // [K, N]
   const T* potential; // [K]
   const T* demand;    // [pixels]
   std::int64_t targets, stride, pixels;
@@ -99,8 +96,8 @@ struct LabelChunk {
 };
 
 // Planes in order: the cost is streamed once, the running minimum stays in the first-level cache.
-template <typename T>
-POINT2MASK_INLINE void label(const LabelChunk<T>& s) {
+template <typename T, typename Stored>
+POINT2MASK_INLINE void label(const LabelChunk<T, Stored>& s) {
   T* __restrict best = s.best;
   std::int32_t* __restrict labels = s.labels;
   for (std::int64_t i = 0; i < s.pixels; ++i) {
@@ -108,11 +105,11 @@ POINT2MASK_INLINE void label(const LabelChunk<T>& s) {
     labels[i] = -1;
   }
   for (std::int64_t k = 0; k < s.targets; ++k) {
-    const T* __restrict c = s.cost + k * s.stride;
+    const Stored* __restrict c = s.cost + k * s.stride;
     const T u = s.potential[k];
     const auto target = static_cast<std::int32_t>(k);
     for (std::int64_t i = 0; i < s.pixels; ++i) {
-      const T d = c[i] - u;
+      const T d = read_cost(c[i]) - u;
       labels[i] = d < best[i] ? target : labels[i];
       best[i] = d < best[i] ? d : best[i];
     }
@@ -120,14 +117,17 @@ POINT2MASK_INLINE void label(const LabelChunk<T>& s) {
   for (std::int64_t i = 0; i < s.pixels; ++i) labels[i] = s.demand[i] > 0 ? labels[i] : -1;
 }
 
-POINT2MASK_MULTIARCH void label_chunk(const LabelChunk<float>& s) { label(s); }
-POINT2MASK_MULTIARCH void label_chunk(const LabelChunk<double>& s) { label(s); }
+#define POINT2MASK_DEFINE(T, Stored)                                               \
+  POINT2MASK_MULTIARCH void plan_chunk(const PlanChunk<T, Stored>& s) { plan(s); } \
+  POINT2MASK_MULTIARCH void label_chunk(const LabelChunk<T, Stored>& s) { label(s); }
+POINT2MASK_FOR_COSTS(POINT2MASK_DEFINE)
+#undef POINT2MASK_DEFINE
 
 // Struct is TransportPlan or TransportPlanBackward: both name these inputs alike.
-template <typename T, typename Struct>
-PlanChunk<T> forward_chunk(const Struct& s, const ActiveTargets<T>& active,
-                           const RowModel<T>& model, std::int64_t image, std::int64_t chunk,
-                           T* tile, T* out) {
+template <typename T, typename Stored, typename Struct>
+PlanChunk<T, Stored> forward_chunk(const Struct& s, const ActiveTargets<T>& active,
+                                   const RowModel<T>& model, std::int64_t image, std::int64_t chunk,
+                                   T* tile, T* out) {
   const std::int64_t first = chunk * kChunk;
   return {.cost = active.columns(s.cost + image * s.targets * s.pixels + first, s.pixels),
           .potential = active.potential.data(),
@@ -143,8 +143,8 @@ PlanChunk<T> forward_chunk(const Struct& s, const ActiveTargets<T>& active,
 
 using namespace transport; // NOLINT(google-build-using-namespace)
 
-template <typename T>
-void run(const TransportPlan<T>& s, const Executor& executor) {
+template <typename T, typename Stored>
+void run(const TransportPlan<T, Stored>& s, const Executor& executor) {
   check(s);
   const RowModel<T> model = row_model<T>(s.epsilon, s.demand_relaxation);
   const auto active = active_targets(s.potential, s.images, s.targets);
@@ -152,7 +152,7 @@ void run(const TransportPlan<T>& s, const Executor& executor) {
                 [&](std::int64_t image, std::int64_t chunk, T* scratch) {
                   const ActiveTargets<T>& a = active[static_cast<std::size_t>(image)];
                   T* out = s.plan + image * s.targets * s.pixels + chunk * kChunk;
-                  const auto c = forward_chunk(s, a, model, image, chunk, scratch, out);
+                  const auto c = forward_chunk<T, Stored>(s, a, model, image, chunk, scratch, out);
                   a.clear_others(out, s.targets, s.pixels, c.pixels);
                   plan_chunk(c);
                 });
@@ -172,7 +172,7 @@ void run(const TransportPlanBackward<T>& s, const Executor& executor) {
                   const std::int64_t offset = image * s.targets * s.pixels + chunk * kChunk;
                   T* lanes = scratch + s.targets * kTile;
                   const PlanBackwardChunk<T> c{
-                      .forward = forward_chunk<T>(s, a, model, image, chunk, scratch, nullptr),
+                      .forward = forward_chunk<T, T>(s, a, model, image, chunk, scratch, nullptr),
                       .grad_plan = s.grad_plan + offset,
                       .inverse_epsilon = static_cast<T>(1 / s.epsilon),
                       .grad_cost = s.grad_cost + offset,
@@ -196,28 +196,29 @@ void run(const TransportPlanBackward<T>& s, const Executor& executor) {
   }
 }
 
-template <typename T>
-void run(const TransportLabels<T>& s, const Executor& executor) {
-  for_chunks<T>(
-      executor, s.images, s.pixels, static_cast<std::size_t>(kChunk),
-      [&](std::int64_t image, std::int64_t chunk, T* scratch) {
-        const std::int64_t first = image * s.pixels + chunk * kChunk;
-        label_chunk(LabelChunk<T>{.cost = s.cost + image * s.targets * s.pixels + chunk * kChunk,
-                                  .potential = s.potential + image * s.targets,
-                                  .demand = s.demand + first,
-                                  .targets = s.targets,
-                                  .stride = s.pixels,
-                                  .pixels = std::min(kChunk, s.pixels - chunk * kChunk),
-                                  .best = scratch,
-                                  .labels = s.labels + first});
-      });
+template <typename T, typename Stored>
+void run(const TransportLabels<T, Stored>& s, const Executor& executor) {
+  for_chunks<T>(executor, s.images, s.pixels, static_cast<std::size_t>(kChunk),
+                [&](std::int64_t image, std::int64_t chunk, T* scratch) {
+                  const std::int64_t first = image * s.pixels + chunk * kChunk;
+                  label_chunk(LabelChunk<T, Stored>{
+                      .cost = s.cost + image * s.targets * s.pixels + chunk * kChunk,
+                      .potential = s.potential + image * s.targets,
+                      .demand = s.demand + first,
+                      .targets = s.targets,
+                      .stride = s.pixels,
+                      .pixels = std::min(kChunk, s.pixels - chunk * kChunk),
+                      .best = scratch,
+                      .labels = s.labels + first});
+                });
 }
 
-template void run(const TransportPlan<float>&, const Executor&);
-template void run(const TransportPlan<double>&, const Executor&);
 template void run(const TransportPlanBackward<float>&, const Executor&);
 template void run(const TransportPlanBackward<double>&, const Executor&);
-template void run(const TransportLabels<float>&, const Executor&);
-template void run(const TransportLabels<double>&, const Executor&);
+#define POINT2MASK_INSTANTIATE(T, Stored)                              \
+  template void run(const TransportPlan<T, Stored>&, const Executor&); \
+  template void run(const TransportLabels<T, Stored>&, const Executor&);
+POINT2MASK_FOR_COSTS(POINT2MASK_INSTANTIATE)
+#undef POINT2MASK_INSTANTIATE
 
 } // namespace point2mask

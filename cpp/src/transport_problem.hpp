@@ -32,7 +32,8 @@ struct Problem {
 
   std::int64_t columns() const { return static_cast<std::int64_t>(targets.size()); }
 
-  void start(const Sinkhorn<T>& s, std::int64_t b, const ImageMass& mass) {
+  template <typename Stored>
+  void start(const Sinkhorn<T, Stored>& s, std::int64_t b, const ImageMass& mass) {
     image = b;
     targets = mass.targets;
     supply = mass.supply;
@@ -67,7 +68,8 @@ struct Problem {
   }
 
   // The targets' half of the iteration, given log_mass.
-  void update(const Sinkhorn<T>& s, double lambda) {
+  template <typename Stored>
+  void update(const Sinkhorn<T, Stored>& s, double lambda) {
     // The error is wanted of the last iteration, unless it decides which that is.
     const bool judged = s.tolerance > 0 || iterations + 1 == s.max_iterations;
     double moved = 0;
@@ -93,7 +95,8 @@ struct Problem {
     underflow = false;
   }
 
-  void publish(const Sinkhorn<T>& s) const {
+  template <typename Stored>
+  void publish(const Sinkhorn<T, Stored>& s) const {
     T* out = s.potential + image * s.targets;
     for (std::int64_t k = 0; k < s.targets; ++k) out[k] = -kInfinity<T>;
     double mean = 0;

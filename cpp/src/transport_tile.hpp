@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "point2mask/multiarch.hpp"
+#include "transport_cost.hpp"
 #include "transport_math.hpp"
 
 namespace point2mask::transport {
@@ -44,9 +45,9 @@ template <typename T>
 inline constexpr std::int64_t kLine = 64 / sizeof(T); // values a cache line holds
 
 // The targets of one image that take part, as columns of its cost [K, N].
-template <typename T>
+template <typename Stored>
 struct Columns {
-  const T* data;
+  const Stored* data;
   std::int64_t stride;       // N
   const std::int64_t* index; // [count]
   std::int64_t count;
@@ -54,22 +55,22 @@ struct Columns {
 
 // tiles[t, k, j] = potential - cost of pixels [begin, begin + pixels), -inf for the last tile's
 // other pixels. Target by target: planes a power of two apart would evict each other's lines.
-template <typename T>
-POINT2MASK_INLINE void differences(const Columns<T>& cost, const T* potential, std::int64_t begin,
-                                   std::int64_t pixels, T* tiles) {
+template <typename T, typename Stored>
+POINT2MASK_INLINE void differences(const Columns<Stored>& cost, const T* potential,
+                                   std::int64_t begin, std::int64_t pixels, T* tiles) {
   for (std::int64_t k = 0; k < cost.count; ++k) {
     const T u = potential[k];
     const std::int64_t next = (cost.index[k + 1 < cost.count ? k + 1 : k]) * cost.stride + begin;
     for (std::int64_t i = 0; i < pixels; i += kTile) {
-      for (std::int64_t j = 0; j < kTile; j += kLine<T>)
+      for (std::int64_t j = 0; j < kTile; j += kLine<Stored>)
         __builtin_prefetch(cost.data + next + std::min(i + j, pixels - 1));
-      const T* __restrict c = cost.data + cost.index[k] * cost.stride + begin + i;
+      const Stored* __restrict c = cost.data + cost.index[k] * cost.stride + begin + i;
       T* __restrict t = tiles + i * cost.count + k * kTile;
       const std::int64_t lanes = std::min(kTile, pixels - i);
       if (lanes == kTile) {
-        for (std::int64_t j = 0; j < kTile; ++j) t[j] = u - c[j];
+        for (std::int64_t j = 0; j < kTile; ++j) t[j] = u - read_cost(c[j]);
       } else {
-        for (std::int64_t j = 0; j < lanes; ++j) t[j] = u - c[j];
+        for (std::int64_t j = 0; j < lanes; ++j) t[j] = u - read_cost(c[j]);
         for (std::int64_t j = lanes; j < kTile; ++j) t[j] = -kInfinity<T>;
       }
     }
@@ -94,8 +95,8 @@ POINT2MASK_INLINE void row_maxima(const T* tile, std::int64_t columns, T* __rest
 }
 
 // Both for a single tile.
-template <typename T>
-POINT2MASK_INLINE void difference_tile(const Columns<T>& cost, const T* potential,
+template <typename T, typename Stored>
+POINT2MASK_INLINE void difference_tile(const Columns<Stored>& cost, const T* potential,
                                        std::int64_t begin, std::int64_t lanes, T* tile,
                                        T* row_max) {
   differences(cost, potential, begin, lanes, tile);
@@ -224,8 +225,8 @@ struct RowModel {
 
 // tile = softmax_k((potential - cost) / epsilon) of a tile's pixels, factor[j] = a row's mass for
 // demand 1; both are 0 without a finite potential - cost.
-template <typename T>
-POINT2MASK_INLINE void softmax_tile(const Columns<T>& cost, const T* potential,
+template <typename T, typename Stored>
+POINT2MASK_INLINE void softmax_tile(const Columns<Stored>& cost, const T* potential,
                                     const RowModel<T>& model, std::int64_t begin,
                                     std::int64_t lanes, T* __restrict tile, T* __restrict factor) {
   T row_max[kTile], sums[kTile], inverse[kTile];

@@ -35,9 +35,9 @@ __host__ __device__ __forceinline__ SharedLayout shared_layout(std::int64_t targ
   return at;
 }
 
-template <typename T>
+template <typename T, typename Stored>
 __global__ void __launch_bounds__(kMostWarps* kWarp)
-    sinkhorn_kernel(Sinkhorn<T> p, SinkhornShape shape, SinkhornScratch<T> scratch) {
+    sinkhorn_kernel(Sinkhorn<T, Stored> p, SinkhornShape shape, SinkhornScratch<T> scratch) {
   POINT2MASK_DYNAMIC_SHARED(double, shared);
   const bool logarithmic = shape.variant == SinkhornVariant::logarithmic;
   const SharedLayout at = shared_layout(p.targets, static_cast<int>(blockDim.x), shape.piece_tiles,
@@ -48,8 +48,8 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
   double* const columns = scratch.columns + 4 * block * width;
   T* const vectors = scratch.vectors + 4 * block * width;
 
-  SinkhornSolver<T> solver(p, shape);
-  SinkhornChunk<T>& work = solver.work;
+  SinkhornSolver<T, Stored> solver(p, shape);
+  SinkhornChunk<T, Stored>& work = solver.work;
   work.target = solver.target = scratch.target + block * width;
   work.pixels = p.pixels;
   work.scale = static_cast<T>(kLog2E / p.epsilon);
@@ -84,20 +84,22 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
 
 // Nothing to transport: every target is left out.
 template <typename T>
-__global__ void __launch_bounds__(kMostWarps* kWarp) leave_out_kernel(Sinkhorn<T> p) {
+__global__ void __launch_bounds__(kMostWarps* kWarp)
+    leave_out_kernel(std::int64_t images, std::int64_t targets, T* potential,
+                     std::int32_t* iterations, T* marginal_error) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   const std::int64_t first = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  for (std::int64_t i = first; i < p.images * p.targets; i += step) p.potential[i] = -infinity<T>();
-  for (std::int64_t i = first; i < p.images; i += step) {
-    p.iterations[i] = 0;
-    p.marginal_error[i] = T(0);
+  for (std::int64_t i = first; i < images * targets; i += step) potential[i] = -infinity<T>();
+  for (std::int64_t i = first; i < images; i += step) {
+    iterations[i] = 0;
+    marginal_error[i] = T(0);
   }
 }
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-template <typename T>
-cudaError_t choose_shape(const Sinkhorn<T>& p, SinkhornShape* shape) {
+template <typename T, typename Stored>
+cudaError_t choose_shape(const Sinkhorn<T, Stored>& p, SinkhornShape* shape) {
   SinkhornShape& s = *shape;
   const Damping rows(p.demand_relaxation, p.epsilon);
   s.row_lambda = rows.lambda;
@@ -112,7 +114,7 @@ cudaError_t choose_shape(const Sinkhorn<T>& p, SinkhornShape* shape) {
   s.threads = static_cast<unsigned>(warps * kWarp);
 
   std::size_t limit = 0;
-  cudaError_t status = allow_shared_memory(sinkhorn_kernel<T>, &limit);
+  cudaError_t status = allow_shared_memory(sinkhorn_kernel<T, Stored>, &limit);
   if (status != cudaSuccess) return status;
   const auto bytes = [&](std::int64_t piece, std::int64_t buffer, bool columns_in_shared) {
     return static_cast<std::size_t>(warps) * sizeof(double) +
@@ -127,7 +129,7 @@ cudaError_t choose_shape(const Sinkhorn<T>& p, SinkhornShape* shape) {
     s.piece_tiles = static_cast<int>(piece);
     s.buffer_tiles = static_cast<int>(buffer);
     s.shared_bytes = bytes(piece, buffer, variant != SinkhornVariant::logarithmic);
-    return resident_blocks(sinkhorn_kernel<T>, s.threads, s.shared_bytes, blocks);
+    return resident_blocks(sinkhorn_kernel<T, Stored>, s.threads, s.shared_bytes, blocks);
   };
 
   std::int64_t blocks = 0, held = 0; // chunks that a block can hold
@@ -160,8 +162,9 @@ cudaError_t choose_shape(const Sinkhorn<T>& p, SinkhornShape* shape) {
   return status;
 }
 
-template <typename T>
-SinkhornScratch<T> arrays_in(Scratch& memory, const Sinkhorn<T>& p, const SinkhornShape& shape) {
+template <typename T, typename Stored>
+SinkhornScratch<T> arrays_in(Scratch& memory, const Sinkhorn<T, Stored>& p,
+                             const SinkhornShape& shape) {
   const std::int64_t width = p.targets + 1, blocks = shape.groups * shape.group_blocks;
   SinkhornScratch<T> a;
   a.arrived = memory.take<unsigned long long>(shape.groups * kCounterStride);
@@ -173,15 +176,15 @@ SinkhornScratch<T> arrays_in(Scratch& memory, const Sinkhorn<T>& p, const Sinkho
   return a;
 }
 
-template <typename T>
-bool is_empty(const Sinkhorn<T>& p) {
+template <typename T, typename Stored>
+bool is_empty(const Sinkhorn<T, Stored>& p) {
   return p.images == 0 || p.targets == 0 || p.pixels == 0;
 }
 
 } // namespace
 
-template <typename T>
-cudaError_t sinkhorn_variant(const Sinkhorn<T>& p, SinkhornVariant* variant) {
+template <typename T, typename Stored>
+cudaError_t sinkhorn_variant(const Sinkhorn<T, Stored>& p, SinkhornVariant* variant) {
   *variant = SinkhornVariant::resident;
   if (is_empty(p)) return cudaSuccess;
   SinkhornShape shape;
@@ -190,8 +193,8 @@ cudaError_t sinkhorn_variant(const Sinkhorn<T>& p, SinkhornVariant* variant) {
   return status;
 }
 
-template <typename T>
-std::int64_t scratch_bytes(const Sinkhorn<T>& p) {
+template <typename T, typename Stored>
+std::int64_t scratch_bytes(const Sinkhorn<T, Stored>& p) {
   SinkhornShape shape;
   if (is_empty(p) || choose_shape(p, &shape) != cudaSuccess) return 0;
   Scratch memory;
@@ -199,13 +202,14 @@ std::int64_t scratch_bytes(const Sinkhorn<T>& p) {
   return memory.bytes();
 }
 
-template <typename T>
-cudaError_t run(const Sinkhorn<T>& p, void* scratch, cudaStream_t stream) {
+template <typename T, typename Stored>
+cudaError_t run(const Sinkhorn<T, Stored>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0) return cudaSuccess;
   if (is_empty(p)) {
     const std::int64_t values = p.images * std::max<std::int64_t>(p.targets, 1);
     return launch(leave_out_kernel<T>, dim3(blocks_for(values, kMostWarps * kWarp)),
-                  dim3(kMostWarps * kWarp), 0, stream, p);
+                  dim3(kMostWarps * kWarp), 0, stream, p.images, p.targets, p.potential,
+                  p.iterations, p.marginal_error);
   }
   SinkhornShape shape;
   cudaError_t status = choose_shape(p, &shape);
@@ -216,16 +220,15 @@ cudaError_t run(const Sinkhorn<T>& p, void* scratch, cudaStream_t stream) {
   status = fill_with_zeros(arrays.arrived, counters * sizeof(unsigned long long), stream);
   if (status != cudaSuccess) return status;
   const auto blocks = static_cast<unsigned>(shape.groups * shape.group_blocks);
-  return launch_together(sinkhorn_kernel<T>, dim3(blocks), dim3(shape.threads), shape.shared_bytes,
-                         stream, p, shape, arrays);
+  return launch_together(sinkhorn_kernel<T, Stored>, dim3(blocks), dim3(shape.threads),
+                         shape.shared_bytes, stream, p, shape, arrays);
 }
 
-#define POINT2MASK_INSTANTIATE(T)                                              \
-  template cudaError_t sinkhorn_variant(const Sinkhorn<T>&, SinkhornVariant*); \
-  template std::int64_t scratch_bytes(const Sinkhorn<T>&);                     \
-  template cudaError_t run(const Sinkhorn<T>&, void*, cudaStream_t);
-POINT2MASK_INSTANTIATE(float)
-POINT2MASK_INSTANTIATE(double)
+#define POINT2MASK_INSTANTIATE(T, Stored)                                              \
+  template cudaError_t sinkhorn_variant(const Sinkhorn<T, Stored>&, SinkhornVariant*); \
+  template std::int64_t scratch_bytes(const Sinkhorn<T, Stored>&);                     \
+  template cudaError_t run(const Sinkhorn<T, Stored>&, void*, cudaStream_t);
+POINT2MASK_FOR_COSTS(POINT2MASK_INSTANTIATE)
 #undef POINT2MASK_INSTANTIATE
 
 } // namespace point2mask::cuda

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "transport_cost.cuh"
 #include "transport_device.cuh"
 
 namespace point2mask::cuda {
@@ -43,10 +44,10 @@ __device__ __forceinline__ T exponent_of(T entry) {
   return entry > T(0) ? log2(entry) : entry;
 }
 
-template <typename T>
+template <typename T, typename Stored>
 struct SinkhornChunk {
   // The image.
-  const T* cost;              // [K, N]
+  const Stored* cost;         // [K, N]
   const T* demand;            // [N]
   const std::int32_t* target; // [columns]
   std::int64_t pixels;
@@ -87,7 +88,7 @@ struct SinkhornChunk {
     return max(static_cast<T>(static_cast<double>(given) * mass_unit), kSmallest<T>);
   }
   __device__ __forceinline__ T difference(int column, std::int64_t pixel) const {
-    return reference[column] - __ldg(cost + target[column] * pixels + pixel);
+    return reference[column] - load_cost(cost + target[column] * pixels + pixel);
   }
 
   // Adds a piece's sum to its chunk's; always the same thread for a column.

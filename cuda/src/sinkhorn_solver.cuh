@@ -47,11 +47,11 @@ struct SinkhornScratch {
 };
 constexpr int kCounterStride = 16; // counters of different groups lie in different cache lines
 
-template <typename T>
+template <typename T, typename Stored>
 struct SinkhornSolver {
-  const Sinkhorn<T>& p;
+  const Sinkhorn<T, Stored>& p;
   const SinkhornShape& shape;
-  SinkhornChunk<T> work;
+  SinkhornChunk<T, Stored> work;
   GroupBarrier barrier;
   double* part_sum; // both buffers
   T* part_shift;
@@ -64,7 +64,8 @@ struct SinkhornSolver {
   int buffer;
   double log_unit, total_supply;
 
-  __device__ __forceinline__ SinkhornSolver(const Sinkhorn<T>& problem, const SinkhornShape& how)
+  __device__ __forceinline__ SinkhornSolver(const Sinkhorn<T, Stored>& problem,
+                                            const SinkhornShape& how)
       : p(problem), shape(how) {}
 
   __device__ __forceinline__ bool resident() const {

@@ -11,6 +11,7 @@
 
 #include "point2mask/parallel.hpp"
 #include "point2mask/transport.hpp"
+#include "transport_cost.hpp"
 #include "transport_math.hpp"
 
 namespace {
@@ -193,8 +194,34 @@ int check_rejections() {
 
 } // namespace
 
+// Every number of 16 bits, by the definition of its format.
+int check_stored_costs() {
+  const auto value = [](unsigned bits, int fraction_bits, int bias) {
+    const unsigned ones = (1U << (15 - fraction_bits)) - 1;
+    const unsigned exponent = bits >> fraction_bits & ones;
+    const unsigned fraction = bits & ((1U << fraction_bits) - 1);
+    double magnitude = std::ldexp(fraction, 1 - bias - fraction_bits);
+    if (exponent > 0)
+      magnitude = std::ldexp((1U << fraction_bits) + fraction,
+                             static_cast<int>(exponent) - bias - fraction_bits);
+    if (exponent == ones) magnitude = fraction ? std::nan("") : kInf;
+    return bits >> 15 ? -magnitude : magnitude;
+  };
+  const auto same = [](double a, double b) {
+    return std::isnan(a) ? std::isnan(b) : a == b && std::signbit(a) == std::signbit(b);
+  };
+  int failed = 0;
+  for (unsigned bits = 0; bits < 1U << 16; ++bits) {
+    const auto stored = static_cast<std::uint16_t>(bits);
+    failed += !same(transport::read_cost(Float16{stored}), value(bits, 10, 15));
+    failed += !same(transport::read_cost(Bfloat16{stored}), value(bits, 7, 127));
+  }
+  return failed;
+}
+
 int main() {
-  int failed = check_rejections() + check_math<float>() + check_math<double>();
+  int failed =
+      check_stored_costs() + check_rejections() + check_math<float>() + check_math<double>();
   for (const double relaxation : {kInf, 0.5}) {
     for (const std::int64_t pixels : {0, 1, 31, 33, 2048, 4100}) {
       failed += check<float>(2, 5, pixels, relaxation);

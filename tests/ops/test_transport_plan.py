@@ -114,7 +114,11 @@ SHAPES = [
     ("potential", torch.zeros(1, 3), r"potential must have shape \[B=2, K=3\], got \[1, 3\]"),
     ("demand", torch.zeros(2, 3), r"demand must have shape \[B=2, N=4\], got \[2, 3\]"),
     ("demand", torch.zeros(2, 4).double(), "demand must be float32, got float64"),
-    ("cost", torch.zeros(2, 3, 4, dtype=torch.int32), "must be int32, got|must be float32 or"),
+    (
+        "cost",
+        torch.zeros(2, 3, 4, dtype=torch.int32),
+        "cost must be float32, float64, float16 or bfloat16, got int32",
+    ),
     ("initial_potential", torch.zeros(2, 1), r"initial_potential must have shape \[B=2, K=3\]"),
 ]
 OPERATORS = {

@@ -130,6 +130,29 @@ def test_resident_sinkhorn(machine, epsilon, relaxations):
         assert np.ptp(potentials[0]) > 40 * epsilon
 
 
+@pytest.mark.parametrize("bits", [np.float16, np.uint16])  # float16, bfloat16
+@pytest.mark.parametrize("variant", ["resident", "streaming"])
+def test_costs_of_16_bits_are_half_the_bytes(machine, bits, variant):
+    rng = np.random.default_rng(0)
+    targets, pixels, iterations = 8, 1024, 3
+    full = (rng.random((1, targets, pixels)) + 1).astype(np.float16).astype(np.float32)
+    stored = full.astype(bits) if bits == np.float16 else (full.view(np.uint32) >> 16).astype(bits)
+    demand = np.ones((1, pixels), np.float32)
+    supply = np.full((1, targets), pixels / targets, np.float32)
+    reads = 1 if variant == "resident" else iterations
+    for cost in (full, stored):
+        arguments = cost, supply, demand, 0.1, iterations, 0.0, *BALANCED, None, variant
+        run = machine.emulator.traffic(lambda given=arguments: machine.sinkhorn(*given), cost)
+        assert run["sinkhorn_kernel"].read == reads * cost.nbytes
+        for call, times in (
+            (lambda c=cost: machine.transport_labels(c, supply, demand), 1),
+            (lambda c=cost: machine.transport_plan(c, supply, demand, 100.0), 2),
+        ):
+            (run,) = machine.emulator.traffic(call, cost).values()
+            assert run.read == times * cost.nbytes
+    assert 2 * stored.nbytes == full.nbytes
+
+
 def test_resident_sinkhorn_far_from_its_start(machine):
     """More than 16 changes of the reference: then the matrix is built from the cost once more."""
     rng = np.random.default_rng(0)

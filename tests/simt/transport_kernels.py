@@ -16,6 +16,8 @@ OPERATORS = (
     "transport_plan_backward",
 )
 VARIANTS = ("resident", "streaming", "logarithmic")
+# What costs are stored in; NumPy has no bfloat16, its bits stand for it.
+COST_TYPES = C_TYPES | {np.dtype(np.float16): "Float16", np.dtype(np.uint16): "Bfloat16"}
 
 
 def shared_bytes_for(variant: str, targets: int, pixels: int, dtype: Any) -> int:
@@ -50,7 +52,7 @@ class TransportKernels:
         cost, potential, demand = map(np.ascontiguousarray, (cost, potential, demand))
         images, targets, pixels = cost.shape
         labels = garbage((images, pixels), np.int32)
-        name = f"transport_labels_{C_TYPES[cost.dtype]}"
+        name = f"transport_labels_{COST_TYPES[cost.dtype]}"
         self._launch(name, cost, potential, demand, images, targets, pixels, labels)
         return labels
 
@@ -65,9 +67,9 @@ class TransportKernels:
         _check_parameters("transport_plan", epsilon, demand_relaxation=demand_relaxation)
         cost, potential, demand = map(np.ascontiguousarray, (cost, potential, demand))
         images, targets, pixels = cost.shape
-        plan = garbage(cost.shape, cost.dtype)
+        plan = garbage(cost.shape, potential.dtype)
         self._launch(
-            f"transport_plan_{C_TYPES[cost.dtype]}",
+            f"transport_plan_{COST_TYPES[cost.dtype]}",
             *(cost, potential, demand, images, targets, pixels),
             *(float(epsilon), float(demand_relaxation), plan),
         )
@@ -103,17 +105,17 @@ class TransportKernels:
         if initial_potential is not None:
             initial_potential = np.ascontiguousarray(initial_potential)
         images, targets, pixels = cost.shape
-        potential = garbage((images, targets), cost.dtype)
+        potential = garbage((images, targets), supply.dtype)
         iterations = garbage((images,), np.int32)
-        error = garbage((images,), cost.dtype)
+        error = garbage((images,), supply.dtype)
         if variant is None:
             variant = VARIANTS[zlib.crc32(cost.tobytes()) % len(VARIANTS)]
         self._launch_on(
             {
-                "shared_bytes": shared_bytes_for(variant, targets, pixels, cost.dtype),
+                "shared_bytes": shared_bytes_for(variant, targets, pixels, supply.dtype),
                 "watchdog": 3_000_000 + 200_000 * max_iterations,
             },
-            f"sinkhorn_{C_TYPES[cost.dtype]}",
+            f"sinkhorn_{COST_TYPES[cost.dtype]}",
             *(cost, supply, demand, initial_potential, images, targets, pixels),
             *(float(epsilon), max_iterations, float(tolerance)),
             *(float(supply_relaxation), float(demand_relaxation), potential, iterations, error),

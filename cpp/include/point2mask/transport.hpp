@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "point2mask/half.hpp"
+
 namespace point2mask {
 
 class Executor;
@@ -17,9 +19,11 @@ class Executor;
 // free up to a constant: it is returned with mean zero over the targets that take part.
 // Targets without supply or without a pixel they may serve, and pixels without demand or without
 // such a target, take no part.
-template <typename T>
+// All numbers are of type T but the costs, which may be stored in 16 bits (POINT2MASK_FOR_COSTS):
+// they are read, then computed with in T.
+template <typename T, typename Stored = T>
 struct Sinkhorn {
-  const T* cost;              // [B, K, N], +inf = forbidden pair
+  const Stored* cost;         // [B, K, N], +inf = forbidden pair
   const T* supply;            // [B, K] mass of each target, >= 0
   const T* demand;            // [B, N] mass of each pixel, >= 0
   const T* initial_potential; // [B, K] in units of cost, or nullptr for zeros
@@ -35,14 +39,14 @@ struct Sinkhorn {
 
 // Throws std::invalid_argument for values out of the ranges above and, with both marginals fixed,
 // for totals that differ by more than 1e-4 (relative). Images do not depend on each other.
-template <typename T>
-void run(const Sinkhorn<T>& s, const Executor& executor);
+template <typename T, typename Stored>
+void run(const Sinkhorn<T, Stored>& s, const Executor& executor);
 
 // The same potentials by Newton's method along decreasing epsilons, both relaxations infinite. An
 // iteration is one read of the cost. marginal_error is that of the returned potential, supply
 // scaled to the mass that reaches it; infinity if the iterations ended before epsilon was reached.
-template <typename T>
-void run_newton(const Sinkhorn<T>& s, const Executor& executor);
+template <typename T, typename Stored>
+void run_newton(const Sinkhorn<T, Stored>& s, const Executor& executor);
 
 // Gradients of sinkhorn's potential at the fixed point of its iteration (implicit function
 // theorem), so of the converged solution, whatever the number of iterations that led near it.
@@ -64,9 +68,9 @@ template <typename T>
 void run(const SinkhornBackward<T>& s, const Executor& executor);
 
 // The plan P of the potentials u, by the formula above.
-template <typename T>
+template <typename T, typename Stored = T>
 struct TransportPlan {
-  const T* cost;      // [B, K, N]
+  const Stored* cost; // [B, K, N]
   const T* potential; // [B, K]
   const T* demand;    // [B, N]
   std::int64_t images, targets, pixels;
@@ -74,8 +78,8 @@ struct TransportPlan {
   T* plan; // [B, K, N] mass
 };
 
-template <typename T>
-void run(const TransportPlan<T>& s, const Executor& executor);
+template <typename T, typename Stored>
+void run(const TransportPlan<T, Stored>& s, const Executor& executor);
 
 template <typename T>
 struct TransportPlanBackward {
@@ -94,26 +98,26 @@ template <typename T>
 void run(const TransportPlanBackward<T>& s, const Executor& executor);
 
 // The target that gets most of a pixel's mass: argmin_k(cost - potential), the lowest k of equals.
-template <typename T>
+template <typename T, typename Stored = T>
 struct TransportLabels {
-  const T* cost;      // [B, K, N]
+  const Stored* cost; // [B, K, N]
   const T* potential; // [B, K]
   const T* demand;    // [B, N]
   std::int64_t images, targets, pixels;
   std::int32_t* labels; // [B, N], -1 without demand or without a finite cost - potential
 };
 
-template <typename T>
-void run(const TransportLabels<T>& s, const Executor& executor);
+template <typename T, typename Stored>
+void run(const TransportLabels<T, Stored>& s, const Executor& executor);
 
 // The parameters' ranges alone, which every device checks: run() does, and whoever hands a problem
 // to a GPU. They throw std::invalid_argument, naming the operator, the argument and its value.
-template <typename T>
-void check(const Sinkhorn<T>& s);
+template <typename T, typename Stored>
+void check(const Sinkhorn<T, Stored>& s);
 template <typename T>
 void check(const SinkhornBackward<T>& s);
-template <typename T>
-void check(const TransportPlan<T>& s);
+template <typename T, typename Stored>
+void check(const TransportPlan<T, Stored>& s);
 template <typename T>
 void check(const TransportPlanBackward<T>& s);
 

@@ -24,10 +24,10 @@ namespace point2mask::cuda {
 // NaN is never chosen as a label.
 
 // Bytes depend on the current device; 0 if it cannot be asked, which run() then reports.
-template <typename T>
-std::int64_t scratch_bytes(const Sinkhorn<T>& p);
-template <typename T>
-cudaError_t run(const Sinkhorn<T>& p, void* scratch, cudaStream_t stream);
+template <typename T, typename Stored>
+std::int64_t scratch_bytes(const Sinkhorn<T, Stored>& p);
+template <typename T, typename Stored>
+cudaError_t run(const Sinkhorn<T, Stored>& p, void* scratch, cudaStream_t stream);
 
 // How the current device runs a problem of this size. All three follow the same trajectory; which
 // one is taken depends on K and N, not on the batch.
@@ -36,32 +36,32 @@ enum class SinkhornVariant {
   streaming,   // it is rebuilt in every iteration, piece by piece; the cost is read once in each
   logarithmic, // not even a tile of all targets fits: log domain, the cost is read twice in each
 };
-template <typename T>
-cudaError_t sinkhorn_variant(const Sinkhorn<T>& p, SinkhornVariant* variant);
+template <typename T, typename Stored>
+cudaError_t sinkhorn_variant(const Sinkhorn<T, Stored>& p, SinkhornVariant* variant);
 
 template <typename T>
 std::int64_t scratch_bytes(const SinkhornBackward<T>& p);
 template <typename T>
 cudaError_t run(const SinkhornBackward<T>& p, void* scratch, cudaStream_t stream);
 
-template <typename T>
-std::int64_t scratch_bytes(const TransportPlan<T>&) {
+template <typename T, typename Stored>
+std::int64_t scratch_bytes(const TransportPlan<T, Stored>&) {
   return 0;
 }
-template <typename T>
-cudaError_t run(const TransportPlan<T>& p, void* scratch, cudaStream_t stream);
+template <typename T, typename Stored>
+cudaError_t run(const TransportPlan<T, Stored>& p, void* scratch, cudaStream_t stream);
 
 template <typename T>
 std::int64_t scratch_bytes(const TransportPlanBackward<T>& p);
 template <typename T>
 cudaError_t run(const TransportPlanBackward<T>& p, void* scratch, cudaStream_t stream);
 
-template <typename T>
-std::int64_t scratch_bytes(const TransportLabels<T>&) {
+template <typename T, typename Stored>
+std::int64_t scratch_bytes(const TransportLabels<T, Stored>&) {
   return 0;
 }
-template <typename T>
-cudaError_t run(const TransportLabels<T>& p, void* scratch, cudaStream_t stream);
+template <typename T, typename Stored>
+cudaError_t run(const TransportLabels<T, Stored>& p, void* scratch, cudaStream_t stream);
 
 // --- trees: a weight that is NaN counts as heavier than all numbers if its sign bit is 0, else as
 // lighter. An order that is no permutation or a parent that is no lower rank gives a meaningless

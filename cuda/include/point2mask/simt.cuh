@@ -10,6 +10,7 @@
 
 #if defined(__CUDACC__)
 
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <map>
@@ -123,6 +124,11 @@ cudaError_t resident_blocks(void (*kernel)(Parameters...), unsigned threads,
     return status;
   };
   return ask_once(function, threads, shared_bytes, blocks, count);
+}
+
+// The number whose bits in IEEE 754 binary16 these are.
+__device__ __forceinline__ float half_to_float(std::uint16_t bits) {
+  return __half2float(__ushort_as_half(bits));
 }
 
 template <typename T>

@@ -13,6 +13,14 @@ constraint. All of the solution lies in one number per target, its potential u (
 u includes epsilon log b_k, so a pixel's main target is ``argmin(cost - potential)``. Targets
 without supply, pixels without demand, and whatever they leave without a partner of finite cost take
 no part: ragged batches are padded with zero masses.
+
+Costs may be stored in 16 bits, half the bytes of what takes the time: ``cost`` is float16 or
+bfloat16, everything else float32. Each cost is read without rounding and computed with in
+float32, so that results have the bits of those for ``cost.float()``. What is lost is lost when
+costs are stored: float16 keeps 11 bits (an error of 2^-11 of a cost; the largest is 65504, beyond
+which it is +inf and the pair forbidden), bfloat16 8 bits (2^-8). It matters as far as it is not
+small beside ``epsilon``. Gradients work on a float32 copy and come out in the cost's dtype. Under
+autocast costs are made float32 first, which changes no value.
 """
 
 import math
@@ -65,7 +73,8 @@ def sinkhorn(
     times. CPU only.
 
     Args:
-        cost: float32 or float64 ``[B, K, N]``; +inf forbids a pair.
+        cost: float32, float64, float16 or bfloat16 ``[B, K, N]``; +inf forbids a pair. All else has
+            its dtype, or float32 where costs have 16 bits.
         supply: ``[B, K]``, mass of each target.
         demand: ``[B, N]``, mass of each pixel.
         epsilon: weight of the entropy, units of cost.
@@ -146,16 +155,18 @@ def transport_plan(
     """The plan of a potential: mass that each pixel sends to each target.
 
     Args:
-        cost: float32 or float64 ``[B, K, N]``; +inf forbids a pair.
-        potential: ``[B, K]`` from :func:`sinkhorn`, -inf for targets that take no part.
+        cost: float32, float64, float16 or bfloat16 ``[B, K, N]``; +inf forbids a pair.
+        potential: ``[B, K]`` from :func:`sinkhorn`, -inf for targets that take no part; of the
+            cost's dtype, or float32 where costs have 16 bits, as all that follows.
         demand: ``[B, N]``.
         epsilon: as given to :func:`sinkhorn`.
         demand_relaxation: as given to :func:`sinkhorn`.
 
     Returns:
-        ``[B, K, N]``, differentiable in cost, potential and demand. Entries below 1e-30
-        (float32) of a pixel's largest are 0. Values are not checked: the entries of a pixel
-        with NaN among its costs or as demand mean nothing; on the CPU some of them are NaN.
+        ``[B, K, N]``, of the potential's dtype, differentiable in cost, potential and demand.
+        Entries below 1e-30 (float32) of a pixel's largest are 0. Values are not checked: the
+        entries of a pixel with NaN among its costs or as demand mean nothing; on the CPU some of
+        them are NaN.
 
     Raises:
         ValueError: wrong shape or dtype, ``epsilon`` or ``demand_relaxation`` not positive, or an
@@ -172,8 +183,9 @@ def transport_labels(cost: Tensor, potential: Tensor, demand: Tensor) -> Tensor:
     """The target that gets most of each pixel's mass, without forming the plan.
 
     Args:
-        cost: float32 or float64 ``[B, K, N]``.
-        potential: ``[B, K]``, -inf for targets that take no part.
+        cost: float32, float64, float16 or bfloat16 ``[B, K, N]``.
+        potential: ``[B, K]``, -inf for targets that take no part; of the cost's dtype, or float32
+            where costs have 16 bits, as ``demand``.
         demand: ``[B, N]``.
 
     Returns:
@@ -191,20 +203,20 @@ def transport_labels(cost: Tensor, potential: Tensor, demand: Tensor) -> Tensor:
 for _name in ("sinkhorn", "sinkhorn_newton"):
 
     @register_fake(_name)
-    def _(cost: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def _(cost: Tensor, supply: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
         check_rank("cost", cost, "B, K, N")
         images, targets, _ = cost.shape
         return (
-            cost.new_empty((images, targets)),
-            cost.new_empty((images,), dtype=torch.int32),
-            cost.new_empty((images,)),
+            supply.new_empty((images, targets)),
+            supply.new_empty((images,), dtype=torch.int32),
+            supply.new_empty((images,)),
         )
 
 
 @register_fake("transport_plan")
-def _(cost: Tensor, *others: Any) -> Tensor:
+def _(cost: Tensor, potential: Tensor, *others: Any) -> Tensor:
     check_rank("cost", cost, "B, K, N")
-    return cost.new_empty(cost.shape)
+    return potential.new_empty(cost.shape)
 
 
 @register_fake("transport_labels")
@@ -227,10 +239,10 @@ def _sinkhorn_backward(
     ctx: Any, grad_potential: Tensor, _iterations: Tensor, _marginal_error: Tensor
 ) -> tuple[Tensor | None, ...]:
     cost, supply, demand, potential = ctx.saved_tensors
-    arguments = (grad_potential, cost, supply, demand, potential)
+    arguments = (grad_potential, cost.to(supply.dtype), supply, demand, potential)
     parameters = (ctx.epsilon, ctx.supply_relaxation, ctx.demand_relaxation)
-    grads = torch.ops.point2mask.sinkhorn_backward.default(*arguments, *parameters)
-    return *grads, None, None, None, None, None, None
+    grad_cost, *grads = torch.ops.point2mask.sinkhorn_backward.default(*arguments, *parameters)
+    return grad_cost.to(cost.dtype), *grads, None, None, None, None, None, None
 
 
 def _save_newton(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -250,10 +262,12 @@ def _save_plan(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _plan_backward(ctx: Any, grad_plan: Tensor) -> tuple[Tensor | None, ...]:
-    grads = torch.ops.point2mask.transport_plan_backward.default(
-        grad_plan, *ctx.saved_tensors, ctx.epsilon, ctx.demand_relaxation
+    cost, potential, demand = ctx.saved_tensors
+    grad_cost, *grads = torch.ops.point2mask.transport_plan_backward.default(
+        *(grad_plan, cost.to(potential.dtype), potential, demand),
+        *(ctx.epsilon, ctx.demand_relaxation),
     )
-    return *grads, None, None
+    return grad_cost.to(cost.dtype), *grads, None, None
 
 
 differentiable("sinkhorn", _sinkhorn_backward, _save_sinkhorn, like=(1, 2, 3))

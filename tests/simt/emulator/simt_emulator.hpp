@@ -175,6 +175,14 @@ cudaError_t resident_blocks(void (*)(Parameters...), unsigned, std::size_t, std:
   return cudaSuccess;
 }
 
+inline float half_to_float(std::uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  float magnitude = exponent > 0 ? ldexpf(static_cast<float>(1024 + fraction), exponent - 25)
+                                 : ldexpf(static_cast<float>(fraction), -24);
+  if (exponent == 31) magnitude = fraction ? NAN : INFINITY;
+  return bits >> 15 ? -magnitude : magnitude;
+}
+
 template <typename T>
 SIMT_QUIET T load_relaxed(const T* address) {
   simt::atomic_access(address, sizeof(T), false, __builtin_return_address(0));
