@@ -73,6 +73,39 @@ def literal_share_out(masks, score, label, weight, things, config):
     return segment_map, segments
 
 
+def merged(candidates, config):
+    """The map that ``predict`` makes of masks of 6 x 7 pixels, two classes of which are things."""
+    geometry = SimpleNamespace(sizes=[(6, 7)], image_to_pixels=lambda image, maps, stride: maps)
+    network = SimpleNamespace(
+        config=SimpleNamespace(num_things=2),
+        encode=lambda images, image_size: SimpleNamespace(geometry=geometry),
+        candidates=lambda encoded, max_things: candidates,
+    )
+    (found,) = predict(network, torch.zeros(1, 3, 6, 7), torch.tensor([[6, 7]]), None, config)
+    return found
+
+
+def test_masks_that_are_not_shared_out_are_painted():
+    """Of two masks of one thing, which take half of each other, the better one stays."""
+    rows = torch.arange(6)[:, None].expand(6, 7)
+    masks = torch.stack([torch.where(rows < 3, *p) for p in ((0.8, 0.7), (0.7, 0.8))]).double()
+    candidates = Candidates(
+        masks[None],
+        torch.tensor([[0.5, 0.6]]),
+        torch.tensor([[0, 0]]),
+        stride=1,
+        logits=False,
+        weight=torch.tensor([[1.0, 1.0]]),
+    )
+    assert not merged(candidates, MergeConfig()).segments
+    painted = MergeConfig(share_out=False)
+    found = merged(candidates, painted)
+    assert [segment.area for segment in found.segments] == [42]
+    as_others = merged(candidates._replace(weight=None), MergeConfig())
+    assert torch.equal(found.segment_map, as_others.segment_map)
+    assert found.segments == as_others.segments
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([1, 3, 100]))
 def test_pixels_are_shared_out_as_said(seed, count, chunk):
     """Values are multiples of a quarter: claims and thresholds are met exactly, and often tie."""
@@ -93,15 +126,9 @@ def test_pixels_are_shared_out_as_said(seed, count, chunk):
         logits=False,
         weight=torch.from_numpy(weight)[None],
     )
-    geometry = SimpleNamespace(sizes=[(6, 7)], image_to_pixels=lambda image, maps, stride: maps)
-    network = SimpleNamespace(
-        config=SimpleNamespace(num_things=2),
-        encode=lambda images, image_size: SimpleNamespace(geometry=geometry),
-        candidates=lambda encoded, max_things: candidates,
-    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("point2mask.models.inference._CHUNK", chunk)
-        (found,) = predict(network, torch.zeros(1, 3, 6, 7), torch.tensor([[6, 7]]), None, config)
+        found = merged(candidates, config)
     segment_map, segments = literal_share_out(masks, score, label, weight, 2, config)
     np.testing.assert_array_equal(found.segment_map.numpy(), segment_map)
     assert [(s.label, s.score) for s in found.segments] == segments

@@ -69,8 +69,8 @@ class Candidates(NamedTuple):
     label: Tensor  # int64 [B, K], things first
     stride: int  # pixels of a cell of the masks
     logits: bool  # masks are logits, else values
-    # [B, K], where pixels are shared out among the masks at once: each goes to the mask of highest
-    # weight · probability. Without it masks are painted one after the other.
+    # [B, K], where pixels may be shared out among the masks at once: each goes to the mask of
+    # highest weight · probability. Without it masks are painted one after the other.
     weight: Tensor | None = None
     # Whether cells, which span the images, become the original pixels at once, and not first those
     # that the network has seen.

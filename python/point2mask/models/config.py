@@ -181,3 +181,7 @@ class MergeConfig(Checked):
     quality_stuff: Share = 0.25
     overlap_things: Share = 0.4  # a mask is dropped when a larger part of it is already taken
     overlap_stuff: Share = 0.2
+    # Of MaskDINO: pixels are shared out among all masks at once, as published, where two masks of
+    # one thing take each other's pixels until both are dropped. False paints them one after the
+    # other as those of the other networks: of two the better is kept.
+    share_out: bool = True

@@ -90,7 +90,7 @@ def _merge_image(
     config: MergeConfig,
 ) -> tuple[Tensor, tuple[MergedSegment, ...]]:
     """The merge of one image's masks, a few at full resolution at a time."""
-    if candidates.weight is not None:
+    if candidates.weight is not None and config.share_out:
         return _share_out(candidates, candidates.weight, geometry, image, size, num_things, config)
     _, class_score, labels = (x[image] for x in candidates[:3])
     scores = [class_score[:0]]
