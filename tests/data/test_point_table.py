@@ -4,6 +4,7 @@ import json
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from point2mask.data import (
     sample_points,
     write_points,
 )
+from point2mask.data import parquet_groups as groups
 from point2mask.data import point_table as module
 from point2mask.data.marks import Marks, Stroke
 from point2mask.data.shapes import write_shapes
@@ -31,7 +33,8 @@ pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 UNCOUNTED = pa.default_memory_pool()
-COUNTED = pa.proxy_memory_pool(UNCOUNTED)  # must outlive what is read
+COUNTED = pa.proxy_memory_pool(UNCOUNTED)
+KEPT = [COUNTED]  # they must outlive what is read
 
 CATEGORIES = {
     1: Category(1, "cat", True, (220, 20, 60)),
@@ -146,7 +149,7 @@ def test_wrong_rows_are_named(tmp_path, rows, options, message):
 def test_large_groups_are_refused(tmp_path, monkeypatch):
     path = write_rows(tmp_path / "points.parquet", *(row(number) for number in range(99)))
     assert len(read_points(path).images) == 99
-    monkeypatch.setattr(module, "MAX_GROUP", 1000)
+    monkeypatch.setattr(groups, "MAX_GROUP", 1000)
     with pytest.raises(DataError, match="expected groups of rows of at most 1000 bytes"):
         read_points(path)
 
@@ -170,17 +173,75 @@ def test_repeated_texts_do_not_fill_the_memory(tmp_path):
     assert 0 < COUNTED.max_memory() < 50e6
 
 
-def test_repeated_numbers_do_not_fill_the_memory(tmp_path):
-    count = module.MAX_VALUES // 2
+def write_many_numbers(path):
+    """A small file with as many coordinates, all 0, as may be read at once."""
+    count = groups.MAX_VALUES // 2
     points = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2 * count)), 2)
     rest = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), points)
     image = pa.array([row(1)["image"]])
     table = pa.table({"image": image, "rest": rest}, metadata={"categories": HEAD})
-    path = tmp_path / "points.parquet"
     parquet.write_table(table, path)
     assert path.stat().st_size < 200_000
-    with pytest.raises(DataError, match=f"at most {module.MAX_VALUES} values, got one of"):
+    return path
+
+
+def test_repeated_numbers_do_not_fill_the_memory(tmp_path):
+    path = write_many_numbers(tmp_path / "points.parquet")
+    with pytest.raises(DataError, match=f"at most {groups.MAX_VALUES} values, got one of"):
         read_points(path)
+
+
+def lying(path, truth, lie):
+    """The file with another number in place of one in its footer."""
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    footer, said = content[start:], varint(truth)
+    assert said in footer
+    assert len(said) == len(varint(lie))
+    path.write_bytes(content[:start] + footer.replace(said, varint(lie)))
+    return path
+
+
+def varint(number):
+    """A number as it stands in a footer."""
+    number *= 2
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def test_footers_that_do_not_tell_of_all_values_are_refused(tmp_path):
+    path = write_many_numbers(tmp_path / "points.parquet")
+    lying(path, groups.MAX_VALUES, 1_100_000)
+    counted = pa.proxy_memory_pool(UNCOUNTED)
+    KEPT.append(counted)
+    pa.set_memory_pool(counted)
+    try:
+        with pytest.raises(DataError, match="of 1100000 values, as the footer says, got 8388608"):
+            read_points(path)
+    finally:
+        pa.set_memory_pool(UNCOUNTED)
+    assert counted.max_memory() < 1e6
+
+
+def test_footers_that_tell_of_fewer_rows_are_refused(tmp_path):
+    path = write_rows(tmp_path / "points.parquet", *(row(number) for number in range(300)))
+    with pytest.raises(DataError, match=r"points\.parquet: "):
+        read_points(lying(path, 300, 200))
+
+
+@pytest.mark.parametrize("place", range(0, 40))
+def test_broken_pages_are_one_error(tmp_path, place):
+    """Of a file without checksums, one byte of whose first pages is another."""
+    path = write_rows(tmp_path / "points.parquet", *(row(number) for number in range(9)))
+    content = bytearray(path.read_bytes())
+    for value in (0, 1, 0x1C, 0x7F, 0x80, 0xFF):
+        content[4 + place] = value
+        path.write_bytes(content)
+        with suppress(DataError):
+            assert len(read_points(path).images) == 9
 
 
 def test_texts_that_stand_for_more_than_they_take_are_refused(tmp_path):

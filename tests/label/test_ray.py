@@ -54,10 +54,12 @@ def arguments(tmp_path_factory):
 
 
 def made(folder):
+    """All results. What a machine had begun to write when it died may lie there, and may come late:
+    its processes outlive it by a second."""
     return {
         path.relative_to(folder): path.read_bytes()
         for path in folder.rglob("*.*")
-        if path.name != "summary.json"
+        if path.name != "summary.json" and path.suffix != ".tmp"
     }
 
 
@@ -72,9 +74,13 @@ def test_a_machine_that_dies_changes_nothing(arguments, tmp_path):
     assert done.returncode == 0, done.stderr
     assert sorted(made(out)) == sorted(made(plain))
     assert made(out) == made(plain)
-    # Every picture has one result; those are "kept" that the dead machine had finished unheard.
+    # Every picture has one result; those are "kept" that the dead machine had finished unheard, of
+    # the six that were under way.
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("made ")]
-    assert 14 <= int(line.removeprefix("made ")) <= 16
+    assert 10 <= int(line.removeprefix("made ")) <= 16
+    # Who goes on finds all there.
+    assert main(["label", *arguments, "--out", str(out), "--resume", "--workers", "1"]) == 0
+    assert made(out) == made(plain)
 
 
 def test_errors_are_those_of_the_work(arguments, tmp_path):

@@ -4,11 +4,10 @@ The categories are JSON in the file's metadata, under the key ``categories``. Ro
 groups, whenever one is asked for; pyarrow (extra ``parquet``) reads and writes them.
 """
 
-import io
 import os
 import weakref
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -22,6 +21,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import one_line, open_local, open_replacing
 from point2mask.data.json_files import convert, decode_json
 from point2mask.data.marks import Marks
+from point2mask.data.parquet_groups import OwnPlace, check_groups, check_texts
 from point2mask.data.png import SizeLimit
 from point2mask.data.point_columns import UnusualError, plain_rows, rows_of
 from point2mask.data.point_lines import (
@@ -50,8 +50,6 @@ SUFFIX = ".parquet"
 LAYOUT = "a Parquet table of point labels"
 CATEGORIES = b"categories"
 GROUP = 1000  # rows that are written together, and read together
-MAX_GROUP = 2**28  # bytes of those that are read together, as stored, and of the texts in them
-MAX_VALUES = 2**23  # numbers and texts of those; repeated ones take no room in a file
 _COLUMNS = ("image", "segments_info", "rest", "strokes", "status")
 
 
@@ -69,10 +67,11 @@ class PointTable:
         weakref.finalize(self, os.close, self._descriptor)
         _, parquet = _pyarrow(path)
         with _reading(path):
-            self._metadata = parquet.read_metadata(_OwnPlace(self._descriptor))
+            self._metadata = parquet.read_metadata(OwnPlace(self._descriptor))
             groups = [self._metadata.row_group(n) for n in range(self._metadata.num_row_groups)]
             rows = [group.num_rows for group in groups]
-            self._texts = _check_groups(groups, path)
+            wanted = [_wanted(group) for group in groups]
+            self._texts = check_groups(wanted, OwnPlace(self._descriptor).read_at, path)
         self._ends = list(accumulate(rows))
         # The groups that were read last, by their columns, and the images of a part of one.
         self._groups: dict[tuple[str, ...], tuple[int, Any]] = {}
@@ -149,11 +148,12 @@ class PointTable:
             table = self._opened()
             known = [name for name in columns if name in table.schema_arrow.names]
             group = table.read_row_group(number, columns=known, use_threads=False)
-            size = sum(_text_size(part) for column in group.columns for part in column.chunks)
-        if size > MAX_GROUP:
+            check_texts(group, self._path)
+        expected = self._metadata.row_group(number).num_rows
+        if group.num_rows != expected:
             raise DataError(
-                f"{self._path}: expected groups of rows with at most {MAX_GROUP} bytes of text, "
-                f"got one of {size}; write it with groups of {GROUP} rows or so"
+                f"{self._path}: expected a group of {expected} rows, as the footer says, got "
+                f"{group.num_rows}"
             )
         return group
 
@@ -177,7 +177,7 @@ class PointTable:
         """The table for one reading: no thread or process may share that with another."""
         _, parquet = _pyarrow(self._path)
         return parquet.ParquetFile(
-            _OwnPlace(self._descriptor),
+            OwnPlace(self._descriptor),
             metadata=self._metadata,
             read_dictionary=self._texts,  # of those that are repeated one is kept, as in the file
             page_checksum_verification=True,
@@ -270,86 +270,10 @@ def _pyarrow(path: Path) -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-class _OwnPlace(io.RawIOBase):
-    """A file to read and seek in, that leaves the place of its descriptor as it is.
-
-    Processes share that place once they are forked, as those are that load data for training.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._place = descriptor, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {
-            os.SEEK_SET: 0,
-            os.SEEK_CUR: self._place,
-            os.SEEK_END: os.fstat(self._descriptor).st_size,
-        }[whence]
-        self._place = start + offset
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._descriptor, [buffer], self._place)
-        self._place += count
-        return count
-
-
-def _check_groups(groups: Sequence[Any], path: Path) -> list[str]:
-    """That each can be read at once; gives the paths of the columns of text.
-
-    Few bytes of a file can stand for many in memory.
-    """
-    texts = set()
-    for group in groups:
-        if group.total_byte_size > MAX_GROUP:
-            raise DataError(
-                f"{path}: expected groups of rows of at most {MAX_GROUP} bytes, got one of "
-                f"{group.total_byte_size}; write it with groups of {GROUP} rows or so"
-            )
-        values = 0
-        for column in map(group.column, range(group.num_columns)):
-            name = column.path_in_schema
-            if name.partition(".")[0] not in _COLUMNS:
-                continue
-            values += column.num_values
-            if column.physical_type == "BYTE_ARRAY":
-                texts.add(name)
-            if (
-                column.physical_type == "FIXED_LEN_BYTE_ARRAY"
-                or "DELTA_BYTE_ARRAY" in column.encodings
-            ):
-                raise DataError(
-                    f"{path}: {name}: expected numbers or texts of any length, in a dictionary or "
-                    f"one by one, got {column.physical_type} in {', '.join(column.encodings)}"
-                )
-        if values > MAX_VALUES:
-            raise DataError(
-                f"{path}: expected groups of rows of at most {MAX_VALUES} values, got one of "
-                f"{values}; write it with groups of {GROUP} rows or so"
-            )
-    return sorted(texts)
-
-
-def _text_size(array: Any) -> int:
-    """Bytes of all texts in an array, the repeated ones too."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    if pa.types.is_dictionary(array.type):
-        lengths = compute.binary_length(array.dictionary).take(array.indices)
-        return compute.sum(lengths).as_py() or 0
-    if pa.types.is_struct(array.type):
-        return sum(_text_size(array.field(n)) for n in range(array.type.num_fields))
-    return _text_size(array.values) if pa.types.is_nested(array.type) else 0
+def _wanted(group: Any) -> list[Any]:
+    """The columns of a group that are read."""
+    columns = map(group.column, range(group.num_columns))
+    return [column for column in columns if column.path_in_schema.partition(".")[0] in _COLUMNS]
 
 
 @contextmanager
