@@ -150,8 +150,12 @@ cudaError_t choose_shape(const Sinkhorn<T, Stored>& p, SinkhornShape* shape) {
     }
   }
   if (!fits) {
-    std::int64_t piece = std::min<std::int64_t>(warps, s.chunk_tiles);
-    while (piece > 0 && bytes(piece, piece, true) > limit) --piece;
+    // The largest piece that leaves the fewest warps without a share of its tiles.
+    std::int64_t piece = 0;
+    for (std::int64_t tiles = 1; tiles <= std::min<std::int64_t>(warps, s.chunk_tiles); ++tiles)
+      if (bytes(tiles, tiles, true) <= limit &&
+          (piece == 0 || warps / tiles * tiles >= warps / piece * piece))
+        piece = tiles;
     status = piece > 0 ? use(SinkhornVariant::streaming, piece, piece, &blocks)
                        : use(SinkhornVariant::logarithmic, 0, 0, &blocks);
     if (blocks > 0)

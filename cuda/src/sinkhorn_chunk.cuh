@@ -65,7 +65,7 @@ struct SinkhornChunk {
   // Shared memory.
   T* kernel;         // [tiles, columns, kTileStride] kept((reference - cost - row_max) scale)
   T* weight;         // [tiles, 32] the pixel's mass; relaxed: log2(mass) + row_max row_scale - top
-  T* rows;           // [max(piece tiles * kTileStride, 2 * threads)]
+  T* rows;           // [max(piece tiles * kTileStride, 2 * threads)] also of a tile's warps
   T* sums;           // [max(threads, columns)]
   double* warp_sums; // [warps]
   T* warp_tops;      // [warps]
@@ -104,31 +104,79 @@ struct SinkhornChunk {
     part_sum[at] = value.sum;
   }
 
+  // How `count` tiles are divided among the warps: where there are fewer tiles than warps, several
+  // share the columns of one, each `slices`-th column from `slice` on; else a warp takes a tile
+  // after the other. The first warp of a tile, in slice 0, has its weights.
+  struct Share {
+    int tile, slice, slices;
+    bool works;
+  };
+  __device__ __forceinline__ int slices_of(int count) const { return max(warps() / count, 1); }
+  __device__ __forceinline__ Share share_of(int from, int count) const {
+    const int slices = slices_of(count), unit = from + warp();
+    return {unit % count, unit / count, slices, unit < count * slices};
+  }
+
+  // body(share, row of all columns) for this warp's shares of `count` tiles in place `slot`. All
+  // warps take part in each round, so that it may have barriers.
+  template <typename Body>
+  __device__ __forceinline__ void for_shares(int count, int slot, Body&& body) const {
+    for (int from = 0; from < max(count, warps()); from += warps()) {
+      const Share share = share_of(from, count);
+      body(share, kernel + (slot + share.tile) * columns * kTileStride + lane());
+    }
+  }
+
+  // The largest of what the warps of a tile found, in all of them.
+  __device__ __forceinline__ T largest_of(const Share& share, int count, T own) const {
+    if (share.slices == 1) return own;
+    if (share.works) rows[thread()] = own;
+    __syncthreads();
+    for (int i = 0; i < share.slices; ++i)
+      own = max(own, rows[(i * count + share.tile) * kWarp + lane()]);
+    return own;
+  }
+
+  // Differences of a tile's pixel that are on their way from memory at the same time. One at a time
+  // each would wait for the store of the one before, of which nobody knows that it goes elsewhere.
+  static constexpr int kInFlight = 8;
+
   // The kernel matrix of `count` tiles from tile `first` of the image, in place `slot` of shared
-  // memory. A warp takes a tile, a lane a pixel. Returns top: what makes the largest weight 2^0 if
-  // relaxed, else 0.
+  // memory, a lane a pixel. Returns top: what makes the largest weight 2^0 if relaxed, else 0.
   __device__ __forceinline__ T build(std::int64_t first, int count, int slot) const {
     T top = -infinity<T>();
-    for (int t = warp(); t < count; t += warps()) {
-      const std::int64_t pixel = (first + t) * kTilePixels + lane();
-      const bool inside = pixel < pixels;
-      T* const q = kernel + (slot + t) * columns * kTileStride + lane();
+    for_shares(count, slot, [&](const Share& share, T* q) {
+      const std::int64_t pixel = (first + share.tile) * kTilePixels + lane();
+      const bool inside = share.works && pixel < pixels;
+      const int end = share.works ? columns : 0;
       T row_max = -infinity<T>();
-#pragma unroll 4
-      for (int c = 0; c < columns; ++c) {
-        const T d = inside ? difference(c, pixel) : -infinity<T>();
-        q[c * kTileStride] = d;
-        row_max = max(row_max, d);
+#pragma unroll 1
+      for (int from = share.slice; from < end; from += kInFlight * share.slices) {
+        T d[kInFlight];
+#pragma unroll
+        for (int i = 0; i < kInFlight; ++i) {
+          const int c = from + i * share.slices;
+          d[i] = inside && c < columns ? difference(c, pixel) : -infinity<T>();
+        }
+#pragma unroll
+        for (int i = 0; i < kInFlight; ++i) {
+          const int c = from + i * share.slices;
+          if (c < columns) q[c * kTileStride] = d[i];
+          row_max = max(row_max, d[i]);
+        }
       }
-      const T own = row_max > -infinity<T>() ? mass(pixel) : T(0);
-      if (!(row_max > -infinity<T>())) row_max = T(0);
+      row_max = largest_of(share, count, row_max);
+      const bool served = row_max > -infinity<T>();
+      if (!served) row_max = T(0);
 #pragma unroll 4
-      for (int c = 0; c < columns; ++c)
+      for (int c = share.slice; c < end; c += share.slices)
         q[c * kTileStride] = kept((q[c * kTileStride] - row_max) * scale);
-      T& row_weight = weight[(slot + t) * kTilePixels + lane()];
+      if (!share.works || share.slice > 0) return;
+      const T own = served ? mass(pixel) : T(0);
+      T& row_weight = weight[(slot + share.tile) * kTilePixels + lane()];
       row_weight = relaxed() ? log2(own) + row_max * row_scale : own;
       top = max(top, row_weight);
-    }
+    });
     return relaxed() ? lower_weights(count, slot, top) : T(0);
   }
 
@@ -136,23 +184,25 @@ struct SinkhornChunk {
   // by.
   __device__ __forceinline__ T move(int count, int slot) const {
     T top = -infinity<T>();
-    for (int t = warp(); t < count; t += warps()) {
-      T* const q = kernel + (slot + t) * columns * kTileStride + lane();
+    for_shares(count, slot, [&](const Share& share, T* q) {
+      const int end = share.works ? columns : 0;
       T row_max = -infinity<T>();
 #pragma unroll 1 // a rare pass: registers matter more
-      for (int c = 0; c < columns; ++c) {
+      for (int c = share.slice; c < end; c += share.slices) {
         const T exponent = exponent_of(q[c * kTileStride]) + moves[c];
         q[c * kTileStride] = exponent;
         row_max = max(row_max, exponent);
       }
+      row_max = largest_of(share, count, row_max);
       if (!(row_max > -infinity<T>())) row_max = T(0);
 #pragma unroll 1 // a rare pass: registers matter more
-      for (int c = 0; c < columns; ++c) q[c * kTileStride] = kept(q[c * kTileStride] - row_max);
-      if (!relaxed()) continue;
-      T& row_weight = weight[(slot + t) * kTilePixels + lane()];
+      for (int c = share.slice; c < end; c += share.slices)
+        q[c * kTileStride] = kept(q[c * kTileStride] - row_max);
+      if (!relaxed() || !share.works || share.slice > 0) return;
+      T& row_weight = weight[(slot + share.tile) * kTilePixels + lane()];
       row_weight += row_max * complement;
       top = max(top, row_weight);
-    }
+    });
     return relaxed() ? lower_weights(count, slot, top) : T(0);
   }
 
@@ -168,23 +218,32 @@ struct SinkhornChunk {
     return top;
   }
 
-  // An iteration's sums over `count` tiles in place `slot`: s = Q v with a lane a pixel, the rows'
-  // scalings r = weight s^-lambda, and Q^T r with a thread a column of some of the tiles.
+  // An iteration's sums over `count` tiles in place `slot`: s = Q v with a lane a pixel, divided as
+  // in build(), the rows' scalings r = weight s^-lambda, and Q^T r with a thread a column of some
+  // of the tiles.
   __device__ __forceinline__ void scale_tiles(int count, int slot, T top, std::int64_t chunk,
                                               bool first) const {
     T total = T(0);
-    for (int t = warp(); t < count; t += warps()) {
-      const T* const q = kernel + (slot + t) * columns * kTileStride + lane();
+    T* const parts = rows + threads(); // behind what largest_of() may still be reading
+    for_shares(count, slot, [&](const Share& share, const T* q) {
+      const int end = share.works ? columns : 0;
       T s = T(0);
 #pragma unroll 4
-      for (int c = 0; c < columns; ++c) s += value_of(q[c * kTileStride]) * scaling[c];
+      for (int c = share.slice; c < end; c += share.slices)
+        s += value_of(q[c * kTileStride]) * scaling[c];
+      if (share.slices > 1) {
+        parts[thread()] = s;
+        __syncthreads();
+      }
+      if (!share.works || share.slice > 0) return;
+      for (int i = 1; i < share.slices; ++i) s += parts[(i * count + share.tile) * kWarp + lane()];
       // A pixel without mass may have the sum 0: the smallest number keeps 0 / 0 away.
       s += kSmallest<T>;
-      const T own = weight[(slot + t) * kTilePixels + lane()];
+      const T own = weight[(slot + share.tile) * kTilePixels + lane()];
       const T r = relaxed() ? exp2_flushed(own - lambda * log2(s)) : own / s;
-      rows[t * kTileStride + lane()] = r;
+      rows[share.tile * kTileStride + lane()] = r;
       total += r;
-    }
+    });
     total = warp_sum(total);
     __syncthreads();
     if (lane() == 0) warp_sums[warp()] = static_cast<double>(total);

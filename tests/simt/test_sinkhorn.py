@@ -1,9 +1,11 @@
 """The Sinkhorn solver on the emulator: each variant at sizes around tiles and chunks, and groups of
 blocks that share an image."""
 
+from functools import partial
+
 import numpy as np
 import pytest
-from simt import build, kernels, transport_cases
+from simt import build, kernels, transport_cases, transport_kernels
 from simt.expected import allowed, expected
 from simt.transport_kernels import VARIANTS
 
@@ -41,6 +43,30 @@ def test_sizes_around_tiles_and_chunks(variant, pixels, dtype):
         for got, want in zip(result, wanted, strict=True):
             relative, absolute = allowed("sinkhorn", got, np.asarray(want))
             np.testing.assert_allclose(got, want, rtol=relative, atol=absolute)
+
+
+@pytest.mark.parametrize("piece_tiles", [1, 3, 5, 8])
+@pytest.mark.parametrize("flavour", ["plain", "race"])
+def test_pieces_of_fewer_tiles_than_warps_are_shared(piece_tiles, flavour, monkeypatch):
+    """Eight warps, the last piece of a chunk smaller, columns that no number of warps divides."""
+    monkeypatch.setattr(
+        transport_kernels,
+        "shared_bytes_for",
+        partial(transport_kernels.shared_bytes_for, piece_tiles=piece_tiles),
+    )
+    machine = kernels.Kernels(flavour)
+    for targets, pixels in ((3, 257), (37, 200)):
+        arrays = problem(2, pixels, targets=targets)
+        if piece_tiles < 8:
+            assert (
+                machine.sinkhorn_variant("streaming", 2, targets, pixels, np.float32) == "streaming"
+            )
+        for relaxations in (transport_cases.BALANCED, transport_cases.RELAXED):
+            result = solve(machine, arrays, "streaming", relaxations)
+            wanted = expected("sinkhorn")(*arrays, EPSILON, 2, 0.0, *relaxations, None, "streaming")
+            for got, want in zip(result, wanted, strict=True):
+                relative, absolute = allowed("sinkhorn", got, np.asarray(want))
+                np.testing.assert_allclose(got, want, rtol=relative, atol=absolute)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

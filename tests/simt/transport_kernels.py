@@ -20,8 +20,11 @@ VARIANTS = ("resident", "streaming", "logarithmic")
 COST_TYPES = C_TYPES | {np.dtype(np.float16): "Float16", np.dtype(np.uint16): "Bfloat16"}
 
 
-def shared_bytes_for(variant: str, targets: int, pixels: int, dtype: Any) -> int:
+def shared_bytes_for(
+    variant: str, targets: int, pixels: int, dtype: Any, piece_tiles: int = 2
+) -> int:
     """A device's shared memory: barely enough for the variant, as cuda/src/sinkhorn.cu lays it out.
+    Streaming, it holds ``piece_tiles`` at a time.
 
     Whether a problem with less than a few tiles of 32 pixels can be anything but resident is
     another matter.
@@ -34,7 +37,7 @@ def shared_bytes_for(variant: str, targets: int, pixels: int, dtype: Any) -> int
     columns, tile = max(threads, targets) + 3 * targets, 33 * targets + 33
     return {
         "resident": 1 << 20,
-        "streaming": logarithmic + size * (columns + min(2, chunk_tiles) * tile),
+        "streaming": logarithmic + size * (columns + min(piece_tiles, chunk_tiles) * tile),
         "logarithmic": logarithmic,
     }[variant]
 
