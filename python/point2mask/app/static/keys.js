@@ -54,6 +54,7 @@ export function listenToKeys(canvas, actions) {
       b: () => actions.tool("brush"),
       e: () => actions.tool("eraser"),
       p: () => actions.tool("polygon"),
+      r: () => actions.tool("size"),
       u: actions.unlabelled,
       d: actions.done,
       k: actions.copyPrevious,

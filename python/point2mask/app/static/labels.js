@@ -57,16 +57,18 @@ export function showCategories(categories, chosen, on) {
   }
 }
 
-// marks, categories, colors { id: color }, shares { id: of the picture }, selected and hovered ids.
-export function showTargets({ marks, categories, colors, shares, selected, hovered }, on) {
+// marks, categories, colors { id: color }, shares { id: of the picture }, its pixels, selected and hovered ids.
+export function showTargets({ marks, categories, colors, shares, pixels, selected, hovered }, on) {
   const { targets, rest, strokes } = marks;
   $("target-count").textContent = targets.length ? `(${targets.length})` : "";
   const rows = targets.map((target) => {
     const category = categories.find((c) => c.id === target.category_id);
     const clicks = target.points.length + (target.points.length === 1 ? " click" : " clicks");
     const painted = strokes.filter((stroke) => stroke.segment_id === target.id).length;
-    return targetRow(target.id, category.name, colors[target.id],
-      painted ? `${clicks}, ${painted} by hand` : clicks, shares[target.id]);
+    const said = [clicks];
+    if (painted) said.push(`${painted} by hand`);
+    if (target.area) said.push(`○ ${percent(target.area / pixels)}`);
+    return targetRow(target.id, category.name, colors[target.id], said.join(", "), shares[target.id]);
   });
   const nothing = strokes.filter((stroke) => stroke.segment_id === REST).length;
   if (rest.length || nothing) {

@@ -16,6 +16,7 @@ import { FILTERS, PictureList } from "./pictures.js";
 import { listenToPointers } from "./pointer.js";
 import { Session } from "./session.js";
 import { keepSettings, readPlace, readSettings, writePlace } from "./settings.js";
+import { circles, sizing } from "./sizes.js";
 import { listenToTraining } from "./training.js";
 import { View } from "./view.js";
 
@@ -63,9 +64,11 @@ function refresh() {
       x: Math.floor(x) + 0.5, y: Math.floor(y) + 0.5, color: painted[id], target: id, point,
       selected: id === selected.id, hovered: id === hovered,
     }))));
+  view.sizes = circles(marks.targets, painted, selected.id);
   view.opacity = masksShown ? $("opacity").value / 100 : 0;
   showTargets({
     marks, categories, colors: painted, shares: masks.shares, selected: selected.id, hovered,
+    pixels: session.clicks ? session.clicks.width * session.clicks.height : 0,
   }, {
     select: (id) => session.select(id),
     hover: (id) => session.hover(id),
@@ -166,7 +169,10 @@ function endPolygon() {
   session.change((marks) => withStroke(marks, stroke, id, category, insidePoint(points)));
 }
 
+const size = sizing(
+  session, view, (id) => colors()[id] || session.category.color, showMessage);
 const act = {
+  ...size,
   click,
   brushRadius,
   endPolygon,
@@ -245,10 +251,14 @@ const actions = {
   },
   selectNext: () => session.selectNext(1),
   selectPrevious: () => session.selectNext(-1),
-  crosshair: (dx, dy) => view.moveCrosshair(dx, dy),
+  crosshair: (dx, dy) => {
+    view.moveCrosshair(dx, dy);
+    size.followCrosshair();
+  },
   clickAtCrosshair: (event) => {
     if (!view.crosshair) return view.moveCrosshair(0, 0);
     if (tool === "polygon") return act.addCorner(view.crosshair);
+    if (tool === "size") return size.sizeAtCrosshair();
     if (["brush", "eraser"].includes(tool)) return act.endStroke(act.startStroke(view.crosshair));
     return click(view.crosshair, event);
   },

@@ -48,6 +48,17 @@ export function withTargets(marks, found, categories) {
   return { marks: after, id: null, point: null };
 }
 
+// The rough size of a target, in pixels, given about one of its clicks or about a new one; null takes it away.
+export function withSize(marks, { click, point }, area, category) {
+  const made = click
+    ? { marks: copy(marks), id: click.target, point: click.point } : withClick(marks, point, category);
+  const target = made?.marks.targets.find((t) => t.id === made.id);
+  if (!target || (area === null && click && target.area === undefined)) return null;
+  if (area === null) delete target.area;
+  else target.area = area;
+  return made;
+}
+
 export function withMoved(marks, id, index, point) {
   const after = copy(marks);
   const points = pointsOf(after, id);
@@ -86,6 +97,8 @@ export function withCategory(marks, id, category) {
     return { marks: after, id, point: 0 };
   }
   there.points.push(...target.points);
+  if (target.area === undefined) delete there.area;
+  else if (there.area !== undefined) there.area += target.area;
   for (const stroke of after.strokes) {
     if (stroke.segment_id === id) stroke.segment_id = there.id;
   }
@@ -122,7 +135,9 @@ export function scaled(marks, from, to) {
   const seen = new Set();
   const free = (points) => points.map(move).filter((p) => !seen.has(pixel(p)) && seen.add(pixel(p)));
   const targets = marks.targets
-    .map((t) => ({ id: t.id, category_id: t.category_id, iscrowd: t.iscrowd, points: free(t.points) }))
+    .map((t) => ({
+      ...t, points: free(t.points), ...(t.area && { area: t.area * across * down }),
+    }))
     .filter((t) => t.points.length);
   return { targets, rest: free(marks.rest), strokes: [] };
 }

@@ -20,6 +20,11 @@ export function listenToPointers(view, tool, act) {
     }
     if (event.button !== 0) return null;
     const click = view.clickAt(event);
+    if (tool() === "size") {
+      const point = view.onPicture(event);
+      const begun = (click || point) && act.startSize(click, point);
+      return begun ? { kind: "size", start } : null;
+    }
     if (click && !drawing() && tool() !== "polygon" && !event.shiftKey && !event.altKey) {
       act.select(click.target, click.point);
       // Selecting made the list anew.
@@ -42,7 +47,7 @@ export function listenToPointers(view, tool, act) {
     pointers.set(event.pointerId, event);
     if (pointers.size === 2) {
       drag = null;
-      view.draft = drawing() ? null : view.draft;
+      view.draft = drawing() || tool() === "size" ? null : view.draft;
       pinch = span();
     } else if (pointers.size === 1) {
       drag = begin(event);
@@ -88,6 +93,8 @@ export function listenToPointers(view, tool, act) {
         view.draft.points.push(view.onPicture(part, true));
       }
       view.draw();
+    } else if (drag.kind === "size") {
+      act.stretchSize(view.place(event));
     } else if (drag.kind === "pan" || (drag.kind === "press" && drag.moved)) {
       const at = view.place(event);
       view.pan(at.x - drag.last.x, at.y - drag.last.y);
@@ -110,6 +117,8 @@ export function listenToPointers(view, tool, act) {
     if (done.kind === "stroke") {
       act.endStroke(view.draft);
       view.draft = null;
+    } else if (done.kind === "size") {
+      act.endSize();
     } else if (done.kind === "click" && done.moved) {
       act.move(done.click.target, done.click.point, view.onPicture(event, true));
     } else if (done.kind === "press" && !done.moved) {
@@ -136,7 +145,7 @@ export function listenToPointers(view, tool, act) {
   canvas.addEventListener("pointercancel", (event) => {
     pointers.delete(event.pointerId);
     drag = pinch = null;
-    if (drawing()) view.draft = null;
+    if (drawing() || tool() === "size") view.draft = null;
     act.refresh();
   });
 

@@ -26,8 +26,9 @@ export class View {
     this.picture = null;
     this.layer = null; // of masks: { canvas, outlines, highlight, width, height }
     this.clicks = []; // { x, y, color, selected, hovered, target, point }
+    this.sizes = []; // rough sizes of targets: { x, y, radius in pixels of the picture, color, selected }
     this.strokes = []; // { points, radius, polygon, color }
-    this.draft = null; // the stroke or polygon that is being drawn
+    this.draft = null; // the stroke, polygon or circle that is being drawn
     this.crosshair = null; // [x, y] on the picture, moved by keys
     this.brush = null; // { at: event place, radius in pixels of the picture }
     this.opacity = 0.5;
@@ -157,8 +158,12 @@ export class View {
 
   // The click under the pointer, the last drawn first; a finger reaches further.
   clickAt(event) {
-    const at = this.place(event);
-    const reach = (RADIUS + (event.pointerType === "touch" ? 10 : 3)) * (window.devicePixelRatio || 1);
+    return this.clickNear(this.place(event), event.pointerType === "touch" ? 10 : 3);
+  }
+
+  // The same at a place of the canvas, with some slack in pixels of the screen.
+  clickNear(at, slack = 3) {
+    const reach = (RADIUS + slack) * (window.devicePixelRatio || 1);
     for (let i = this.clicks.length - 1; i >= 0; i--) {
       const [x, y] = this.onCanvas([this.clicks[i].x, this.clicks[i].y]);
       if (Math.hypot(x - at.x, y - at.y) <= reach) return this.clicks[i];
@@ -186,7 +191,9 @@ export class View {
     context.drawImage(this.picture, 0, 0);
     if (this.layer && this.opacity > 0) this.paintMasks(matrix, ratio);
     context.setTransform(1, 0, 0, 1, 0, 0);
-    if (this.draft) this.paintDraft(this.draft, ratio);
+    for (const size of this.sizes) this.paintSize(size, ratio);
+    if (this.draft?.circle) this.paintSize({ ...this.draft, selected: true }, ratio);
+    else if (this.draft) this.paintDraft(this.draft, ratio);
     for (const click of this.clicks) this.paintClick(click, ratio);
     if (this.brush) this.paintBrush(ratio);
     if (this.crosshair) this.paintCrosshair(ratio);
@@ -240,6 +247,20 @@ export class View {
     context.moveTo(x + arm, y - arm);
     context.lineTo(x - arm, y + arm);
     context.stroke();
+  }
+
+  paintSize({ x, y, radius, color, selected }, ratio) {
+    const { context } = this;
+    context.beginPath();
+    context.arc(...this.onCanvas([x, y]), radius * this.scale, 0, 2 * Math.PI);
+    context.lineWidth = (selected ? 4 : 3) * ratio;
+    context.strokeStyle = "#000a";
+    context.stroke();
+    context.setLineDash([6 * ratio, 5 * ratio]);
+    context.lineWidth = (selected ? 2.5 : 1.5) * ratio;
+    context.strokeStyle = selected ? HIGHLIGHT : `rgb(${color.join(",")})`;
+    context.stroke();
+    context.setLineDash([]);
   }
 
   paintDraft({ points, radius, polygon, color }, ratio) {
