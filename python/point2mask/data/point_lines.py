@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import normal_name, open_local, open_replacing
-from point2mask.data.json_files import CategoryId, Flag, decode_json
+from point2mask.data.json_files import decode_json
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit
 from point2mask.data.records import (
@@ -36,6 +36,7 @@ from point2mask.data.sequences import first_repeated
 from point2mask.data.targets import (
     FiledImages,
     ImageFile,
+    Kinds,
     LabelledImage,
     PointLabels,
     PointTarget,
@@ -68,17 +69,6 @@ class _Image(msgspec.Struct):
     image: ImageRecord
 
 
-class _Kind(msgspec.Struct):
-    category_id: CategoryId
-    iscrowd: Flag = False
-
-
-class _Kinds(msgspec.Struct):
-    """Of the same only what the targets are."""
-
-    segments_info: list[_Kind]
-
-
 class PointLines:
     """The images of a file, each read whenever it is asked for; an ``ImageFile``."""
 
@@ -108,7 +98,7 @@ class PointLines:
 
     def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
         """Of all images, whether a target is of these categories, and no crowd."""
-        lines = (self._decoded(number, _Kinds)[0] for number in range(len(self)))
+        lines = (self._decoded(number, Kinds)[0] for number in range(len(self)))
         has = (any_of(line.segments_info, categories) for line in lines)
         return np.fromiter(has, np.bool_, len(self))
 

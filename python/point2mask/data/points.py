@@ -2,28 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from point2mask.data import point_lines, point_table
 from point2mask.data.errors import DataError
-from point2mask.data.files import read_bounded, resolve_inside, write_bytes
-from point2mask.data.journal import read_with_journal
+from point2mask.data.files import resolve_inside, write_bytes
 from point2mask.data.json_files import (
-    MAX_JSON,
-    Identifier,
     Point,
-    convert,
-    decode_json,
-    read_json,
 )
-from point2mask.data.marks import NO_MARKS, Marks
+from point2mask.data.marks import NO_MARKS
 from point2mask.data.panoptic import (
     PanopticDataset,
     PanopticImage,
@@ -33,17 +24,14 @@ from point2mask.data.panoptic import (
     read_panoptic,
     write_panoptic,
 )
-from point2mask.data.places import is_local, path_of
+from point2mask.data.places import path_of
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
+from point2mask.data.point_json import read_point_json
 from point2mask.data.records import (
     Category,
-    CategoryEntry,
     ImageId,
     ImageRecord,
-    categories_by_id,
     categories_to_json,
-    check_entries,
-    image_of,
     image_to_json,
     images_by_id,
 )
@@ -53,10 +41,8 @@ from point2mask.data.targets import (
     PointLabels,
     PointTarget,
     annotation_to_json,
-    check_clicks,
     check_image_marks,
     check_targets,
-    moved_inside,
 )
 from point2mask.progress import Progress, counted, ignore
 
@@ -65,17 +51,6 @@ LONG_LISTS = {
     point_lines.SUFFIX: (point_lines.read_point_lines, point_lines.write_point_lines),
     point_table.SUFFIX: (point_table.read_point_table, point_table.write_point_table),
 }
-
-
-class _Annotation(Marks, frozen=True, kw_only=True):
-    image_id: Identifier
-    segments_info: list[PointTarget]
-
-
-class _File(Struct):
-    annotations: list[_Annotation]
-    categories: list[CategoryEntry]
-    images: list[ImageRecord]
 
 
 def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabels:
@@ -99,24 +74,7 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
     path = path_of(path)
     if path.suffix in LONG_LISTS:
         return LONG_LISTS[path.suffix][0](path, limit)
-    root = _read_with_changes(path)
-    categories = categories_by_id(root.categories, path)
-    records = images_by_id(root.images, path, limit)
-    targets: dict[ImageId, list[PointTarget]] = {identity: [] for identity in records}
-    marks: dict[ImageId, Marks] = {}
-    seen: set[ImageId] = set()
-    for index, entry in enumerate(root.annotations):
-        place = f"{path}: annotations[{index}]"
-        record = image_of(entry.image_id, records, seen, place)
-        check_entries(entry.segments_info, categories, place)
-        targets[record.id] = [moved_inside(target, record, place) for target in entry.segments_info]
-        check_clicks(record, targets[record.id], place)
-        given = Marks(entry.rest, entry.strokes, entry.status)
-        if given != NO_MARKS:
-            check_image_marks(record, given, targets[record.id], place)
-            marks[record.id] = given
-    images = [(record, targets[key]) for key, record in records.items()]
-    return PointLabels(categories, images, marks)
+    return read_point_json(path, limit)
 
 
 def write_points(path: str | Path, labels: PointLabels) -> None:
@@ -143,32 +101,6 @@ def encode_points(labels: PointLabels, place: object) -> bytes:
         "categories": categories_to_json(labels.categories),
     }
     return msgspec.json.encode(content, enc_hook=float) + b"\n"  # the numbers may be NumPy's
-
-
-def _read_with_changes(path: Path) -> _File:
-    """The JSON of a file, together with its journal where there is one."""
-    layout = "a JSON of point labels"
-    if not is_local(path):  # nobody annotates there
-        return read_json(path, _File, layout)
-    content, changes = read_with_journal(
-        path, partial(read_bounded, expected=layout, limit=MAX_JSON)
-    )
-    if not changes:
-        return decode_json(content, path, _File, layout)
-    root = decode_json(content, path, dict[str, Any], layout)
-    images = {entry["id"]: entry for entry in root["images"]}
-    annotations = {entry["image_id"]: entry for entry in root["annotations"]}
-    for change in changes:
-        if "categories" in change:
-            root["categories"] = change["categories"]
-            continue
-        image, annotation = change["image"], change["annotation"]
-        images.pop(image["id"], None)
-        annotations.pop(image["id"], None)
-        if annotation is not None:
-            images[image["id"]], annotations[image["id"]] = image, annotation
-    root["images"], root["annotations"] = [*images.values()], [*annotations.values()]
-    return convert(root, _File, path)
 
 
 def read_point_pngs(

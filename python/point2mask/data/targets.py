@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from operator import eq, itemgetter
 from typing import Annotated, Protocol, overload
 
 import msgspec
@@ -44,6 +44,17 @@ class Kind(Protocol):
     def category_id(self) -> int: ...
     @property
     def iscrowd(self) -> bool | int: ...
+
+
+class _Kind(Struct):
+    category_id: CategoryId
+    iscrowd: Flag = False
+
+
+class Kinds(Struct):
+    """Of an image in a file only what its targets are; the rest is stepped over."""
+
+    segments_info: list[_Kind]
 
 
 class ImageFile(Protocol):
@@ -88,6 +99,13 @@ class FiledImages(Sequence[LabelledImage]):
             return FiledImages(self._file, self._numbers[index], self._frame)
         record, targets = self._file.image(self._numbers[index])
         return self._framed(record), targets
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # as a list has none
 
     def record(self, index: int) -> ImageRecord:
         """An image without its targets, which are not even read where that can be."""
