@@ -24,8 +24,13 @@ __global__ void __launch_bounds__(kThreads)
     p.rank[at] = 0;
     p.light[at] = -1;
     p.cursor[at] = 0;
+    if (i == 0) p.crowded[image] = 0;
   });
 }
+
+// Steps to a head's place in its parent's list. No pixel of a grid has so many children; of a
+// star's each leaf would go past half of the others.
+constexpr int kMostSteps = 64;
 
 // Puts a head into its parent's list of light children, which is sorted by falling rank whoever
 // comes first. A list only grows, so a place that was found is right unless something came there.
@@ -34,16 +39,41 @@ __device__ __forceinline__ void list_light_child(const Paths& p, std::int64_t im
   const std::int64_t base = image * p.pixels;
   std::int32_t* const sibling = p.sibling + base;
   std::int32_t* place = p.light + base + p.parent[base + head];
-  for (;;) {
-    std::int32_t next = load_relaxed(place);
-    while (next > head) {
+  for (int step = 0; step < kMostSteps; ++step) {
+    const std::int32_t next = load_relaxed(place);
+    if (next > head) {
       place = sibling + next;
-      next = load_relaxed(place);
+      continue;
     }
     store_relaxed(sibling + head, next);
     __threadfence(); // the head's own link is there before anyone finds the head
     if (atomicCAS(place, next, head) == next) return;
   }
+  store_relaxed(p.crowded + image, 1);
+}
+
+// The same lists of a crowded image by one block, in N / 32 steps however many children a rank has:
+// a warp takes the ranks in their order, so that a head comes before all that its parent has yet.
+__device__ __forceinline__ void list_in_order(const Paths& p, std::int64_t image) {
+  const std::int64_t base = image * p.pixels;
+  std::int32_t* const light = p.light + base;
+  for (std::int64_t i = threadIdx.x; i < p.pixels; i += blockDim.x) light[i] = -1;
+  __syncthreads();
+  const int lane = static_cast<int>(threadIdx.x);
+  for (std::int64_t first = 0; first < p.pixels && lane < kWarp; first += kWarp) {
+    const std::int64_t i = first + lane;
+    const bool head = i > 0 && i < p.pixels && is_head(p, image, i);
+    const std::int32_t up = head ? p.parent[base + i] : -1 - lane;
+    const unsigned group = __match_any_sync(kFullWarp, up), below = group & ((1U << lane) - 1);
+    if (head)
+      p.sibling[base + i] =
+          below != 0 ? static_cast<std::int32_t>(first) + 31 - __clz(static_cast<int>(below))
+                     : light[up];
+    __syncwarp(); // the highest of a group writes what the lowest has read
+    if (head && group >> lane == 1) light[up] = static_cast<std::int32_t>(i);
+    __syncwarp();
+  }
+  __syncthreads();
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -54,6 +84,11 @@ __global__ void __launch_bounds__(kThreads)
     if (pixel >= 0 && pixel < p.pixels) p.rank[base + pixel] = static_cast<std::int32_t>(i);
     if (i > 0 && is_head(p, image, i)) list_light_child(p, image, static_cast<std::int32_t>(i));
   });
+}
+
+__global__ void __launch_bounds__(kThreads) list_in_order_kernel(Paths p) {
+  for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x)
+    if (p.crowded[image] != 0) list_in_order(p, image);
 }
 
 // A head's next hop leads to the head of its parent's path, over one light edge.
@@ -203,7 +238,7 @@ __global__ void __launch_bounds__(kImageThreads, 1)
   std::int32_t* const top = warp_head + kImageThreads / kWarp;
   for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
     const std::int64_t base = image * p.pixels;
-    if (threadIdx.x == 0) *listed = 0;
+    if (threadIdx.x == 0) *listed = p.crowded[image] = 0;
     for (std::int64_t i = threadIdx.x; i < p.pixels; i += blockDim.x) {
       p.parent[base + i] = safe_parent(i, parent[base + i]);
       p.rank[base + i] = 0;
@@ -219,6 +254,7 @@ __global__ void __launch_bounds__(kImageThreads, 1)
         p.last[base + (top[i] >= 0 ? top[i] : i)] = static_cast<std::int32_t>(i);
     }
     __syncthreads();
+    if (p.crowded[image] != 0) list_in_order(p, image);
     std::int32_t level = 0;
     for (std::int32_t placed = 0; placed < heads; ++level) {
       list_level(p, image, level, top, listed);
@@ -263,6 +299,7 @@ Paths paths_in(Scratch& scratch, std::int64_t images, std::int64_t pixels) {
   p.run = scratch.take<Word>(entries);
   p.depth = scratch.take<Word>(entries);
   p.cursor = scratch.take<std::int32_t>(entries);
+  p.crowded = scratch.take<std::int32_t>(images);
   return p;
 }
 
@@ -275,6 +312,8 @@ cudaError_t find_paths(const Paths& p, const std::int32_t* order, const std::int
   status = launch(start_paths_kernel, grid, block, 0, stream, p, parent);
   if (status == cudaSuccess)
     status = launch(list_light_children_kernel, grid, block, 0, stream, p, order);
+  if (status == cudaSuccess)
+    status = launch(list_in_order_kernel, dim3(blocks_for(p.images, 1)), block, 0, stream, p);
   if (status == cudaSuccess) status = follow_hops(p.run, p.images, p.pixels, stream);
   if (status == cudaSuccess) status = launch(link_heads_kernel, grid, block, 0, stream, p);
   if (status == cudaSuccess) status = follow_hops(p.depth, p.images, p.pixels, stream);

@@ -1,6 +1,8 @@
 """Bytes of global memory, counted access by access while the kernels run, against the floor: every
 input read once, every result written once."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,25 @@ def test_ways_double_however_few_blocks_run(machine, resident_blocks, monkeypatc
     links = traffic["follow_links_kernel"].read / (2 * 4) / pixels
     assert 1 < hops <= 2 * np.log2(2 * pixels)
     assert 1 < links <= 2 * np.log2(pixels)
+
+
+@pytest.mark.parametrize("shared_bytes", [1 << 20, 0])
+def test_children_of_a_star_are_no_square(machine, shared_bytes, monkeypatch):
+    """Threads that come in any order do not go past all that came before them."""
+    on(machine, {"shared_bytes": shared_bytes, "resident_blocks": 8, "max_blocks": 64}, monkeypatch)
+    monkeypatch.setattr(machine, "seeds", count(1))  # none in the order of the ranks
+    asked = []
+    for pixels in (1024, 2048, 4096):
+        order = np.arange(pixels, dtype=np.int32)[None]
+        parent, similarity = np.zeros_like(order), np.ones((1, pixels), np.float32)
+        feature = np.ones((1, 1, pixels), np.float32)
+        traffic = machine.emulator.traffic(
+            lambda given=(feature, order, parent, similarity): machine.tree_filter(*given)
+        )
+        asked.append(total(traffic).requested / pixels)
+    # At most 64 steps of 12 bytes to a place in a list, and what does not depend on the tree.
+    assert max(asked) < 64 * 12 + 200
+    assert asked[2] < 1.2 * asked[1]
 
 
 def total(traffic):

@@ -45,6 +45,18 @@ def filter_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator
         yield "tree_filter_backward", (grad, None, None, *tree)
 
 
+def star_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
+    """No grid's tree: more children than a list is searched for. One image beside it has none."""
+    pixels = 400
+    order = rng.permuted(np.tile(np.arange(pixels, dtype=np.int32), (2, 1)), axis=1)
+    star, line = np.zeros(pixels, np.int32), np.maximum(np.arange(pixels, dtype=np.int32) - 1, 0)
+    star[200::3] = 7  # a second vertex with many
+    similarity = rng.random((2, pixels)).astype(dtype)
+    feature = rng.normal(size=(2, 1, pixels)).astype(dtype)
+    for trees in ((star, line), (line, star)):
+        yield "tree_filter", (feature, order, np.stack(trees), similarity, True)
+
+
 def many_image_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
     """More images than the emulator's grid has rows: a block takes a second one. Several, as the
     content of a case decides whether it runs in shared memory."""
@@ -60,4 +72,5 @@ def many_image_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iter
 def tree_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
     yield from spanning_cases(rng, dtype)
     yield from filter_cases(rng, dtype)
+    yield from star_cases(rng, dtype)
     yield from many_image_cases(rng, dtype)

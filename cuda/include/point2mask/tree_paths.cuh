@@ -24,6 +24,7 @@ struct Paths {
   Word* run;               // [B, N] scratch: hops to the head
   Word* depth;             // [B, N] scratch: a head's hops to the root's path
   std::int32_t* cursor;    // [B, N] scratch
+  std::int32_t* crowded;   // [B] scratch: whether some rank has many light children
 };
 
 Paths paths_in(Scratch& scratch, std::int64_t images, std::int64_t pixels);
