@@ -218,3 +218,17 @@ def test_no_folder_and_no_pictures(tmp_path):
     with pytest.raises(DataError, match="expected pictures to label"):
         Project(tmp_path, without=tmp_path / "exports")
     assert os.listdir(tmp_path / "exports") == ["mask.png"]
+
+
+@pytest.mark.parametrize("place", ["out/run", "."])
+def test_pictures_of_a_training_run_are_not_to_be_labelled(tmp_path, place):
+    Image.new("RGB", (5, 5)).save(tmp_path / "a.png")
+    run = tmp_path / place
+    (run / "pictures").mkdir(parents=True)
+    (run / "checkpoints").mkdir()
+    (run / "config.yaml").touch()
+    Image.new("RGB", (5, 5)).save(run / "pictures" / "training_0.png")
+    project = Project(tmp_path)
+    assert project.names == ["a.png"]
+    left_out = "out/run" if place != "." else "pictures"
+    assert project.notes == [f"left out the folder {left_out}, which holds results"]

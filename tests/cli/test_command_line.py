@@ -180,7 +180,9 @@ def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     assert "COMMAND" in fails(capsys)
     assert "unrecognized arguments: a=1" in fails(capsys, "info", "a=1")
     unknown = fails(capsys, "train", "demo", "--device", "cpu", "a=1", "--b=2")
-    assert "unrecognized arguments: a=1 --b=2" in unknown
+    assert "unrecognized arguments: --b=2; values are given as KEY=VALUE" in unknown
+    word = fails(capsys, "train", "demo", "--device", "cpu", "a=1", "schedule.steps")
+    assert "unrecognized arguments: schedule.steps; values" in word
     assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")
     read_panoptic(shapes)  # the failed commands left the data set alone
 

@@ -54,6 +54,14 @@ def test_tables(folder, capsys, content):
     assert (folder / "a.csv").read_text().endswith("\na.png,1.5,2.5,cat,1\n")
 
 
+def test_a_run_is_not_among_the_photos(folder, capsys):
+    (folder / "points.json").rename(folder / "photos/points.json")
+    before = sorted(folder.rglob("*"))
+    assert main(["train", "own_clicks", "data.root=photos", "--out", "photos"]) == 2
+    assert "--out: photos is the folder of the pictures; choose another" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_sweeps(folder, capsys):
     (folder / "out").mkdir()
     (folder / "out/sweep.json").write_text("{}")

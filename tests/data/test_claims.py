@@ -91,8 +91,17 @@ def test_commands_leave_the_files_of_others(tmp_path, capfd):
     picture = out / "images" / "val" / "000001.png"
     assert "but there is another file" in fails(capfd, *sample, picture)
     assert truth.read_bytes() == before
-    assert main([str(word) for word in (*sample, tmp_path / "points.json")]) == 0
-    assert main([str(word) for word in (*sample, tmp_path / "points.json")]) == 0
+    points = tmp_path / "points.json"
+    assert main([str(word) for word in (*sample, points)]) == 0
+    clicks = points.read_bytes()
+    again = (*sample, points, "--seed", "1")
+    capfd.readouterr()
+    assert "points are there; choose another name, or give --replace" in fails(capfd, *again)
+    assert points.read_bytes() == clicks
+    assert main([str(word) for word in (*again, "--replace")]) == 0
+    assert points.read_bytes() != clicks
+    capfd.readouterr()
+    assert "but there is another file" in fails(capfd, *sample, truth, "--replace")
 
 
 def test_no_json_beside_masks_of_another_run(tmp_path, monkeypatch):

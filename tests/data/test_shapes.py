@@ -88,6 +88,18 @@ def test_outlines_are_distances(name):
         assert abs(np.diff(distance, axis=axis)).max() <= step * 1.001
 
 
+def test_a_smaller_split_leaves_nothing_of_a_larger_one(tmp_path):
+    write_shapes(tmp_path, "val", 3, (32, 48))
+    mine = tmp_path / "images/val/mine.png"
+    mine.touch()
+    write_shapes(tmp_path, "train", 1, (32, 48))
+    written = write_shapes(tmp_path, "val", 2, (32, 48))
+    masks = sorted(path.name for path in written.masks_dir.iterdir())
+    assert masks == ["000001.png", "000002.png"]
+    assert sorted(path.name for path in mine.parent.iterdir()) == [*masks, "mine.png"]
+    assert [path.name for path in (tmp_path / "images/train").iterdir()] == ["000001.png"]
+
+
 def test_written_splits_are_the_scenes(tmp_path):
     seen = []
     written = write_shapes(tmp_path, "val", 3, (32, 48), progress=lambda *done: seen.append(done))

@@ -12,7 +12,8 @@ from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.sources import unread_kind
 
 RESULTS = ("export.json", "summary.json", "panoptic.json")  # in folders that this program wrote
-MADE = ("panoptic", "overlays")  # by label and predict, beside the JSON
+RUN = ("config.yaml", "checkpoints")  # file and folder of a training run
+MADE = ("panoptic", "overlays", "pictures")  # by label, predict and train, beside the JSON
 
 
 @dataclass
@@ -71,7 +72,7 @@ def find_pictures(folder: Path, without: Path | None = None) -> Found:
     for root, folders, files in os.walk(folder):
         place = Path(root)
         below = place.relative_to(folder).as_posix()
-        if any(name in files for name in RESULTS):
+        if any(name in files for name in RESULTS) or (RUN[0] in files and RUN[1] in folders):
             # Beside the pictures themselves a command leaves folders of results only.
             made = [below] if below != "." else [name for name in MADE if name in folders]
             found.results.extend(made)

@@ -56,9 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"UTF-8, got {shown(word)}"
             )
     args, rest = parser.parse_known_args(arguments)
-    values = [word for word in rest if "=" in word and not word.startswith("-")]
-    if rest != values or (rest and not hasattr(args, "overrides")):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    takes_values = hasattr(args, "overrides")
+    others = [word for word in rest if not (takes_values and _is_value(word))]
+    if others:
+        hint = "; values are given as KEY=VALUE" if takes_values else ""
+        parser.error(f"unrecognized arguments: {' '.join(others)}{hint}")
     if rest:
         args.overrides += rest
     try:
@@ -125,6 +127,10 @@ def _complete(parser: argparse.ArgumentParser) -> None:
     except ModuleNotFoundError:
         sys.exit(1)
     argcomplete.autocomplete(parser)
+
+
+def _is_value(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
 
 
 def _fail(message: str, verbose: bool, code: int = 2) -> int:

@@ -81,6 +81,7 @@ def _add_sample(actions: Subparsers) -> None:
         "(default: 0)",
     )
     sample.add_argument("--out", type=Path, metavar="JSON", help="write points as JSON")
+    _add_replace(sample)
     sample.add_argument("--png-dir", type=Path, metavar="DIR", help="write points as PNGs")
 
     add_json(sample)
@@ -162,7 +163,14 @@ def _add_out(command: Parser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="JSON", help="write points as JSON"
     )
+    _add_replace(command)
     add_json(command)
+
+
+def _add_replace(command: Parser) -> None:
+    command.add_argument(
+        "--replace", action="store_true", help="write over the points that --out holds already"
+    )
 
 
 def _add_export(actions: Subparsers) -> None:
@@ -215,7 +223,7 @@ def run_import(args: argparse.Namespace) -> int:
     from point2mask.data.formats import READERS, Pictures, to_labels
     from point2mask.data.records import read_categories
 
-    check_replaceable(args.out)
+    check_replaceable(args)
     known = None
     if args.categories is not None:
         known = read_categories(args.categories)
@@ -227,20 +235,27 @@ def run_import(args: argparse.Namespace) -> int:
     return _report(args, labels, report)
 
 
-def check_replaceable(path: Path) -> None:
-    """Before any work: a file that is there is replaced if it holds point labels, as another one
-    of a name that was mistyped would be lost."""
+def check_replaceable(args: argparse.Namespace) -> None:
+    """Before any work: clicks that are there may be hours of somebody's work, and another file of a
+    name that was mistyped would be lost."""
     from point2mask.data import DataError, read_points
 
+    path: Path = args.out
     if not path.is_file():
         return
     try:
-        read_points(path)
+        there = read_points(path)
     except DataError as error:
         raise UsageError(
             f"--out {path}: expected a new name, or a JSON of point labels to replace, but there "
             "is another file; choose another name"
         ) from error
+    if not args.replace:
+        points = sum(len(target.points) for _, targets in there.images for target in targets)
+        raise UsageError(
+            f"--out {path}: expected a new name, but {points} points are there; choose another "
+            "name, or give --replace to lose them"
+        )
 
 
 def _check_table(path: Path) -> None:
@@ -257,7 +272,7 @@ def _check_table(path: Path) -> None:
 def run_pngs(args: argparse.Namespace) -> int:
     from point2mask.data import read_point_pngs, write_points
 
-    check_replaceable(args.out)
+    check_replaceable(args)
     report = report_of(args)
     labels = read_point_pngs(args.annotations, args.source, report=report)
     write_points(args.out, labels)
@@ -323,7 +338,7 @@ def run_sample(args: argparse.Namespace) -> int:
     if args.out is None and args.png_dir is None:
         raise UsageError("points sample: give --out JSON, --png-dir DIR or both")
     if args.out is not None:
-        check_replaceable(args.out)
+        check_replaceable(args)
     dataset = read_panoptic(args.annotations, args.masks)
     if args.png_dir is not None and args.png_dir.resolve() == dataset.masks_dir.resolve():
         raise UsageError(

@@ -18,6 +18,7 @@ from point2mask.cli.command import (
     write_result,
 )
 from point2mask.cli.device import add_device, device_of
+from point2mask.cli.making import check_apart
 from point2mask.cli.tables import percent, print_tables, quality_table, table
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args.recipe, args.overrides)
     out = args.out or Path("out") / Path(args.recipe).stem
+    check_apart(out, Path(config.data.root) / config.data.train.images)
     try:
         if args.rounds > 1:
             return _train_rounds(args, config, out)

@@ -7,6 +7,7 @@ Edges are antialiased in the pictures; masks are hard, a pixel belongs to what c
 
 import colorsys
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ _CATEGORY_ID = {category.name: category.id for category in CATEGORIES.values()}
 MIN_PIXELS = 24  # of a visible segment; less of stuff becomes void
 FEWEST_THINGS, MOST_THINGS = 3, 11  # placed in an image, if not told otherwise
 MAX_SCALE = 4.0
+NAME = r"[0-9]{6,}\.png"  # of the pictures and masks
 MIN_VISIBLE = 0.25  # share of a thing that others must leave visible
 
 
@@ -173,6 +175,9 @@ def write_shapes(
 ) -> PanopticDataset:
     """Writes a split: ``images/SPLIT/*.png`` and ``annotations/panoptic_SPLIT.json`` with PNGs.
 
+    Pictures and masks of an earlier, larger split of that name are removed, as commands that take
+    whole folders would find them.
+
     Other arguments as for :func:`draw_shapes`.
     """
     if count < 1:
@@ -188,7 +193,13 @@ def write_shapes(
             progress(index + 1, count)
 
     annotations = folder / "annotations" / f"panoptic_{split}.json"
-    return write_panoptic(annotations, None, CATEGORIES, items())
+    written = write_panoptic(annotations, None, CATEGORIES, items())
+    names = {image.record.file_name for image in written.images}
+    for place in (folder / "images" / split, written.masks_dir):
+        for path in place.glob("[0-9]*.png"):
+            if re.fullmatch(NAME, path.name) and path.name not in names:
+                path.unlink()
+    return written
 
 
 def _background(
