@@ -10,7 +10,8 @@ numbers its nodes: a node belongs to the stage that was running when it was made
 parameter's gradients to the stage that owns it, and a hook before every node takes the time.
 
 The memory is the largest resident size of the process while a stage runs, in its first step: all
-that is kept for the backward pass by then, imports (0.5 GiB) and weights included.
+that is kept for the backward pass by then, imports (0.5 GiB) and weights included. Beside it is
+what autograd keeps of each stage for the backward pass.
 """
 
 import argparse
@@ -127,6 +128,7 @@ def tabulate(runs: list[Stages], warmup: int) -> tuple[dict[str, dict[str, float
             "forward": statistics.median(run.forward.get(name, 0.0) for run in timed),
             "backward": statistics.median(run.backwards.get(name, 0.0) for run in timed),
             "peak_mib": runs[0].peaks.get(name, 0) / MIB,
+            "kept_mib": runs[0].kept.get(name, 0) / MIB,
         }
         for name in STAGES
     }
@@ -135,18 +137,20 @@ def tabulate(runs: list[Stages], warmup: int) -> tuple[dict[str, dict[str, float
 
 def show(console: Console, result: dict[str, Any]) -> None:
     rows, total = result["stages"], result["seconds"]
-    table = Table("stage", *("forward s", "backward s", "both s", "share", "peak MiB"))
+    table = Table("stage", *("forward s", "backward s", "both s", "share", "peak MiB", "kept MiB"))
     for column in table.columns[1:]:
         column.justify = "right"
     for name, row in rows.items():
         both = row["forward"] + row["backward"]
         times = (f"{t:.3f}" for t in (row["forward"], row["backward"], both))
-        rest = (f"{both / total:.1%}", f"{row['peak_mib']:.0f}")
+        rest = (f"{both / total:.1%}", f"{row['peak_mib']:.0f}", f"{row['kept_mib']:.0f}")
         table.add_row(name, *times, *rest, style="bold" if name in OURS else "")
     table.add_section()
     sums = [sum(row[part] for row in rows.values()) for part in ("forward", "backward")]
     peak = max(row["peak_mib"] for row in rows.values())
-    table.add_row("step", *(f"{t:.3f}" for t in (*sums, total)), "100.0%", f"{peak:.0f}")
+    kept = sum(row["kept_mib"] for row in rows.values())
+    sizes = f"{peak:.0f}", f"{kept:.0f}"
+    table.add_row("step", *(f"{t:.3f}" for t in (*sums, total)), "100.0%", *sizes)
     table.add_row(
         " + ".join(OURS), "", "", "", f"{result['share_of_the_method']:.1%}", style="bold"
     )

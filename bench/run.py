@@ -2,14 +2,19 @@
 
     python bench/run.py              # all sizes, into bench/results/cpu.json and cpu.svg
     python bench/run.py --quick      # small sizes, about two minutes, into out/bench
+    python bench/run.py --goals      # what the goals are judged by, in a quarter of an hour
     python bench/run.py --only tree geodesic
 
 CPU time (median of repeats, and its middle half) on one thread; ``threads`` compares the wall time
-of two. Peers are those of the extra ``bench`` that are installed; the others are listed.
+of two. Peers are those of the extra ``bench`` that are installed; the others are listed. What a run
+does not measure stays in the results with its date and processor, and docs/benchmarks.md gets their
+table. ``--goals`` leaves out what no goal reads, the checks, and the pseudo-label step, whose peer
+takes minutes a call (``--only pseudo_labels`` has it).
 """
 
 import argparse
 import ctypes
+import json
 import os
 import sys
 import time
@@ -25,11 +30,22 @@ if __name__ == "__main__":
 
 import torch
 from rich.console import Console
-from suite import geodesic, maps, native, pairs, pseudo_labels, small, threads, transport, tree
-from suite.goals import judge
+from suite import (
+    geodesic,
+    goal_table,
+    maps,
+    native,
+    pairs,
+    pseudo_labels,
+    small,
+    threads,
+    transport,
+    tree,
+)
+from suite.goals import judge, needed
 from suite.harness import CHECK, QUICK_SECONDS, SECONDS, Row, measure_all
 from suite.peers import versions
-from suite.report import as_json, describe, plot, show_goals, show_peers, show_rows
+from suite.report import as_json, beside, describe, plot, show_goals, show_peers, show_rows
 
 from point2mask.data.files import write_json
 
@@ -45,16 +61,21 @@ FAMILIES = {
     "threads": threads.cases,
     "small": small.cases,
 }
+GOALS = ("floors", "transport", "newton", "tree", "geodesic", "threads", "small")
 QUICK_LEAVES_OUT = "torch.compile: a compilation takes up to a minute"
 FULL_LEAVES_OUT = "torch.compile, but for three sizes of sinkhorn and the larger pair losses"
 ROOT = native.ROOT
+RESULTS = ROOT / "bench" / "results"
 
 
-def rows(names: Sequence[str], quick: bool, console: Console) -> Iterator[Row]:
+def rows(names: Sequence[str], quick: bool, for_goals: bool, console: Console) -> Iterator[Row]:
     """Of all families, each shown when it is done."""
     for name in names:
         start = time.perf_counter()
-        family = list(measure_all(FAMILIES[name](quick), QUICK_SECONDS if quick else SECONDS))
+        cases = FAMILIES[name](quick)
+        if for_goals:
+            cases = filter(None, map(needed, cases))
+        family = list(measure_all(cases, QUICK_SECONDS if quick else SECONDS))
         if name == "small":
             family.append(small.import_time(2 if quick else 9))
         show_rows(console, family)
@@ -72,7 +93,8 @@ def keep_heap() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats")
-    parser.add_argument("--only", nargs="+", choices=FAMILIES, metavar="FAMILY", default=FAMILIES)
+    parser.add_argument("--goals", action="store_true", help="what the goals are judged by alone")
+    parser.add_argument("--only", nargs="+", choices=FAMILIES, metavar="FAMILY")
     parser.add_argument("--out", type=Path, help="folder for cpu.json and cpu.svg")
     parser.add_argument(
         "--keep-heap",
@@ -80,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="without the page faults of large temporaries, which the peers have more of",
     )
     args = parser.parse_args(arguments)
-    out = args.out or (ROOT / "out" / "bench" if args.quick else ROOT / "bench" / "results")
+    out = args.out or (ROOT / "out" / "bench" if args.quick else RESULTS)
     console = Console(width=None if sys.stdout.isatty() else 120)
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -88,18 +110,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.keep_heap:
         keep_heap()
     start = time.perf_counter()
-    measured = list(rows(list(args.only), args.quick, console))
+    names = args.only or (GOALS if args.goals else tuple(FAMILIES))
+    measured = list(rows(names, args.quick, args.goals, console))
     goals, left_out = judge(measured), [QUICK_LEAVES_OUT if args.quick else FULL_LEAVES_OUT]
     show_goals(console, goals)
     show_peers(console, versions(), left_out)
     out.mkdir(parents=True, exist_ok=True)
     settings = {
         "quick": args.quick,
-        "only": list(args.only),
+        "goals": args.goals,
+        "only": list(names),
         "heap_kept": args.keep_heap,
         "seconds": time.perf_counter() - start,
     }
-    write_json(out / "cpu.json", as_json(measured, goals, versions(), left_out, settings))
+    result, file = as_json(measured, goals, versions(), left_out, settings), out / "cpu.json"
+    if file.exists():
+        result = beside(json.loads(file.read_text()), result)
+    write_json(file, result)
+    if out == RESULTS and not args.quick:
+        goal_table.write(result["goals"])
     try:
         plot(measured, out / "cpu.svg")
     except ModuleNotFoundError as error:

@@ -13,6 +13,7 @@ from unittest.mock import patch
 import torch
 from timing import begin_peak, status
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from point2mask.losses import colors, criterion
 from point2mask.train.module import TrainingModule
@@ -55,6 +56,8 @@ class Stages:
         forward: seconds of each stage, without those inside it.
         backwards: of the gradients of what each stage computed.
         peaks: the largest size of the process while a stage runs, forward or backward.
+        kept: bytes that autograd keeps for the backward pass, by the stage that was the first to
+            ask for them; parameters and buffers, which are there anyway, are none of them.
     """
 
     def __init__(self, module: TrainingModule) -> None:
@@ -62,6 +65,8 @@ class Stages:
         self.forward: dict[str, float] = defaultdict(float)
         self.backwards: dict[str, float] = defaultdict(float)
         self.peaks: dict[str, int] = defaultdict(int)
+        self.kept: dict[str, int] = defaultdict(int)
+        self._known = {address(t) for t in (*module.parameters(), *module.buffers())}
         self._stage = REST
         self._since = time.process_time()
         self._marks: list[tuple[int, str]] = [(-1, REST)]  # numbers of nodes and what begins there
@@ -92,6 +97,7 @@ class Stages:
                     watched(caller, function, name)
             watched(self.module, "targets", "pseudo-labels")
             watched(criterion.Criterion, "__call__", "other losses")
+            patches.enter_context(saved_tensors_hooks(self._keep, lambda tensor: tensor))
             self._enter(REST)
             yield
             self._switch(REST)
@@ -128,6 +134,13 @@ class Stages:
         self.backwards[self._stage] += time.process_time() - self._since
         self._enter(name)
 
+    def _keep(self, tensor: Tensor) -> Tensor:
+        """Counts what a node saves, whose memory may be that of others: once."""
+        if address(tensor) not in self._known:
+            self._known.add(address(tensor))
+            self.kept[self._stage] += tensor.untyped_storage().nbytes()
+        return tensor
+
     def _enter(self, name: str) -> None:
         """Ends a stage and begins another, off the clock."""
         self.peaks[self._stage] = max(self.peaks[self._stage], status("VmHWM"))
@@ -137,6 +150,11 @@ class Stages:
     def _maker(self, node: Any) -> str:
         """The stage during which a node was made."""
         return self._marks[bisect(self._marks, (node._sequence_nr(), "")) - 1][1]
+
+
+def address(tensor: Tensor) -> int:
+    """Where the memory that a tensor is a view of begins."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def next_number() -> int:

@@ -57,6 +57,12 @@ def read(*tensors: Tensor, times: int = 1) -> float:
     return sum(library().read_floats(t.data_ptr(), t.numel(), times) for t in tensors)
 
 
+def copies(source: Tensor, target: Tensor, times: int) -> None:
+    """Copies contiguous float32 tensors of one size, ``times`` times over."""
+    for _ in range(times):
+        library().copy_floats(source.data_ptr(), target.data_ptr(), source.numel())
+
+
 def exp2(tensor: Tensor, times: int = 1) -> float:
     """The sum of 2^x over the tensor, ``times`` times over; x in [-126, 0]."""
     return float(library().exp2_floats(tensor.data_ptr(), tensor.numel(), times))

@@ -1,5 +1,6 @@
 """What the suite shows and leaves behind: tables, JSON and a plot of time against size."""
 
+import datetime
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -80,12 +81,13 @@ def show_goals(console: Console, goals: Sequence[Goal]) -> None:
     table = Table("goal", title="Goals")
     for column in ("target", "value", "met"):
         table.add_column(column, justify="right")
+    table.add_column("floor")
     words = {True: "yes", False: "no", None: "not measured"}
     for goal in goals:
         entry = goal.as_json()
         value = "" if goal.value is None else f"{goal.value:.3g}"
         style = {True: "green", False: "red", None: "dim"}[goal.met]
-        table.add_row(goal.name, entry["target"], value, words[goal.met], style=style)
+        table.add_row(goal.name, entry["target"], value, words[goal.met], goal.floor, style=style)
     console.print(table)
 
 
@@ -108,14 +110,32 @@ def as_json(
     left_out: Sequence[str],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
+    here = machine()
+    measured = {"date": datetime.date.today().isoformat(), "processor": here["processor"]}
     return {
-        "machine": machine(),
+        "machine": here,
         "settings": dict(settings),
         "peers": dict(versions),
         "left_out": list(left_out),
-        "goals": [goal.as_json() for goal in goals],
-        "rows": [asdict(row) for row in rows],
+        "goals": [goal.as_json() | {"measured": measured} for goal in goals],
+        "rows": [asdict(row) | {"measured": measured} for row in rows],
     }
+
+
+def beside(before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with what only an earlier one has measured."""
+    old_goals = {goal["name"]: goal for goal in before["goals"]}
+    goals = [
+        old_goals.get(goal["name"], goal) if goal["value"] is None else goal
+        for goal in result["goals"]
+    ]
+
+    def key(row: Mapping[str, Any]) -> tuple[str, str]:
+        return row["operator"], describe(row["problem"])
+
+    new = {key(row) for row in result["rows"]}
+    kept = [row for row in before["rows"] if key(row) not in new]
+    return {**result, "goals": goals, "rows": [*result["rows"], *kept]}
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:

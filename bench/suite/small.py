@@ -5,13 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from timing import Samples
 
 from point2mask import ops
+from suite import native
 from suite.harness import OURS, Case, Figure, Row, Run, summarize
+
+SOURCE = Path(__file__).with_name("empty_operator.cpp")
+EMPTY, EMPTY_WITH_RESULTS = "an empty operator", "an empty operator, three results"
+BARE = "without gradients"
 
 IMPORT = """
 import json, time, torch
@@ -70,6 +76,34 @@ def tiny_calls() -> dict[str, Callable[[], Any]]:
     }
 
 
+def without_gradients(call: Callable[[], Any]) -> Callable[[], Any]:
+    """The call past PyTorch's Python kernel for gradients, which costs where there are none too."""
+
+    def run() -> Any:
+        with torch.inference_mode():
+            return call()
+
+    return run
+
+
+def empty_calls() -> dict[str, Callable[[], Any]]:
+    """Calls of operators that do nothing, with arguments as those of ``sinkhorn``."""
+    package = Path(torch.__file__).parent
+    flags = ("-std=c++20", "-O2", "-shared", "-fPIC", "-DTORCH_TARGET_VERSION=0x020a000000000000")
+    paths = (f"-I{package / 'include'}", f"-L{package / 'lib'}", "-ltorch_cpu")
+    torch.ops.load_library(str(native.build(SOURCE, (*flags, *paths))))
+    cost, supply, demand = torch.rand(1, 1, 4), torch.full((1, 1), 4.0), torch.ones(1, 4)
+    arguments = cost, supply, demand, 0.1, 1, None
+    operators = torch.ops.point2mask_bench
+    return {
+        EMPTY: lambda: operators.nothing.default(*arguments),
+        EMPTY_WITH_RESULTS: lambda: operators.three_results.default(*arguments),
+    }
+
+
 def cases(quick: bool) -> Iterator[Case]:
     for operator, call in tiny_calls().items():
-        yield Case(f"call of {operator}", {"pixels": 4}, 1.0, "call", {OURS: Run(call)})
+        runs = {OURS: Run(call), BARE: Run(without_gradients(call))}
+        if operator == "sinkhorn":
+            runs |= {name: Run(empty) for name, empty in empty_calls().items()}
+        yield Case(f"call of {operator}", {"pixels": 4}, 1.0, "call", runs)

@@ -11,17 +11,23 @@ from suite.inputs import edge_costs, edge_weights, pictures, seeds, transport_pr
 
 IMAGES, TARGETS, CHANNELS = 2, 20, 20
 ONE = "one thread"
+# Of images of next to nothing, of 8 x 8 pixels: what is between them is the start of a thread.
+STARTED, NOTHING = "two threads, 8 x 8", "one thread, 8 x 8"
 
 
 def cases(quick: bool) -> Iterator[Case]:
     side = 128 if quick else 512
+    nothing = calls(8)["mask_statistics"]
     for operator, call in calls(side).items():
+        runs = {OURS: Run(call, threads=2), ONE: Run(call)}
+        if operator == "mask_statistics":
+            runs |= {STARTED: Run(nothing, threads=2), NOTHING: Run(nothing)}
         yield Case(
             f"threads: {operator}",
             {"images": IMAGES, "pixels": side**2},
             float(IMAGES * side**2),
             "pixel",
-            {OURS: Run(call, threads=2), ONE: Run(call)},
+            runs,
         )
 
 

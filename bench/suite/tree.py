@@ -15,7 +15,8 @@ from suite.harness import OURS, Case, Run
 from suite.inputs import NOISE, PHOTOGRAPHS, edge_weights, picture
 from suite.peers import installed, load
 
-TARGETS, SOME = 20, 5
+# What four passes of rows move at least: to rows, up, down, back.
+STREAMS = "four copies"
 filter_backward = torch.ops.point2mask.tree_filter_backward.default
 
 
@@ -93,6 +94,7 @@ def tree_filter(size: int, channels: int, alone: bool = False) -> Case:
     tree = order, parent, torch.exp(-weight / 0.02)
     feature = torch.rand(1, channels, pixels)
     output = ops.tree_filter(feature, *tree)
+    scratch = torch.zeros_like(output)
     first = feature[0], order[0], parent[0], tree[2][0]
     runs = {
         OURS: Run(lambda: ops.tree_filter(feature, *tree)),
@@ -101,6 +103,7 @@ def tree_filter(size: int, channels: int, alone: bool = False) -> Case:
         ),
         "both gradients": Run(lambda: filter_backward(feature, feature, output, *tree, True)),
         "read of 8 bytes": Run(lambda: native.read(feature, output)),
+        STREAMS: Run(lambda: native.copies(feature, scratch, 4)),
     }
     check = None
     if not alone:

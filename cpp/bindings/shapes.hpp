@@ -2,6 +2,7 @@
 
 // What the torch and the NumPy bindings share: shapes, compared and put into words.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -21,17 +22,15 @@ struct Extent {
 inline std::string shape_error(const char* op, const char* argument,
                                std::initializer_list<Extent> expected,
                                std::span<const std::int64_t> got) {
-  bool same = got.size() == expected.size();
+  const auto fits = [](const Extent& e, std::int64_t size) { return e.size < 0 || size == e.size; };
+  if (std::ranges::equal(expected, got, fits)) return {}; // most of the time, without a word
   std::string message(op);
   message.append(": ").append(argument).append(" must have shape [");
-  std::size_t i = 0;
   for (const Extent& e : expected) {
-    if (i) message.append(", ");
+    if (&e != expected.begin()) message.append(", ");
     message.append(e.name);
     const bool named = e.name[0] < '0' || e.name[0] > '9';
     if (e.size >= 0 && named) message.append("=").append(std::to_string(e.size));
-    same = same && (e.size < 0 || got[i] == e.size);
-    ++i;
   }
   message.append("], got [");
   for (std::size_t d = 0; d < got.size(); ++d) {
@@ -39,7 +38,7 @@ inline std::string shape_error(const char* op, const char* argument,
     message.append(std::to_string(got[d]));
   }
   message.append("]");
-  return same ? std::string() : message;
+  return message;
 }
 
 } // namespace point2mask::bindings

@@ -22,4 +22,5 @@ def test_every_stage_of_a_step_is_seen():
     expected = {*STAGES} - {OPTIMIZER}
     assert {*stages.forward} == expected
     assert {*stages.backwards} >= expected - {"pseudo-labels"}  # which has no gradient
+    assert {name for name, kept in stages.kept.items() if kept} == expected - {"pseudo-labels"}
     assert any(parameter.grad is not None for parameter in network.parameters())

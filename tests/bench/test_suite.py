@@ -2,13 +2,14 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import instructions
 import pytest
 import run
 import timing
 import torch
-from suite import goals, native, peers, report, small
+from suite import goal_table, goals, native, peers, report, small, threads
 from suite.harness import CHECK, OURS, Case, Figure, Row, Run, measure, summarize
 
 OPERATORS = {
@@ -131,6 +132,7 @@ def test_goals_are_judged_by_the_worst_row():
         "target": ">= 20",
         "value": 19.0,
         "met": False,
+        "floor": "",
     }
     assert found["geodesic_distance over SciPy, white noise"]["met"] is True
     assert found["two threads over one, sinkhorn, B = 2"]["value"] == 1.9
@@ -144,6 +146,73 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
         found = by_name(rows)
         assert found
         assert all(goal["value"] is None and goal["met"] is None for goal in found.values())
+
+
+def test_floors_are_those_of_the_same_rows():
+    wall = {OURS: 80e-6, "one thread": 100e-6, threads.STARTED: 12e-6, threads.NOTHING: 2e-6}
+    call = {OURS: 18e-6, small.BARE: 12e-6, small.EMPTY: 3e-6, small.EMPTY_WITH_RESULTS: 7e-6}
+    found = by_name(
+        [
+            Row(
+                "threads: mask_statistics",
+                {},
+                1.0,
+                "pixel",
+                {n: figure(s / 2) for n, s in wall.items()},
+            ),
+            row("threads: sinkhorn", {}, ours=1.0, **{"one thread": 1.9}),
+            Row("call of sinkhorn", {}, 1.0, "call", {n: figure(s) for n, s in call.items()}),
+            row("call of tree_filter", {}, ours=1e-6),
+        ]
+    )
+    floor = found["two threads over one, mask_statistics, B = 2"]["floor"]
+    assert floor == "a start takes 10 us of 100: at most 1.67"
+    assert found["two threads over one, sinkhorn, B = 2"]["floor"] == ""
+    assert found["microseconds of the slowest small call"]["floor"] == (
+        "sinkhorn; without PyTorch's kernel for gradients 12; an empty operator 3; "
+        "an empty operator, three results 7"
+    )
+
+
+def test_goals_alone_need_few_cases_and_runs():
+    runs = dict.fromkeys((OURS, "SciPy", "higra", "igraph"), Run(int))
+    problem = {"pixels": 4, "neighbours": 4, "image": "coffee"}
+    case = Case("spanning_tree", problem, 1.0, "pixel", runs, int)
+    kept = goals.needed(case)
+    assert kept.runs.keys() == {OURS, "SciPy", "higra"}
+    assert kept.check is None
+    assert goals.needed(replace(case, problem={**problem, "neighbours": 8})) is None
+    assert goals.needed(replace(case, operator="rgb_to_lab")) is None
+    assert goals.needed(replace(case, operator="floor: exp2")).runs == runs
+
+
+def test_a_partial_run_keeps_what_it_has_not_measured():
+    def result(rows, **values):
+        entries = [{"name": name, "value": value} for name, value in values.items()]
+        return {
+            "goals": entries,
+            "rows": [{"operator": o, "problem": {}, "at": at} for o, at in rows],
+        }
+
+    before = result([("a", 1), ("b", 1)], first=1.0, second=1.0, gone=1.0)
+    after = report.beside(before, result([("b", 2)], first=None, second=2.0, third=None))
+    assert {goal["name"]: goal["value"] for goal in after["goals"]} == {
+        "first": 1.0,
+        "second": 2.0,
+        "third": None,
+    }
+    assert {r["operator"]: r["at"] for r in after["rows"]} == {"a": 1, "b": 2}
+
+
+def test_the_page_has_the_table_of_the_results():
+    measured = json.loads((run.RESULTS / "cpu.json").read_text())["goals"]
+    page = goal_table.PAGE.read_text()
+    assert goal_table.with_table(page, measured) == page
+    missed = {goal["name"] for goal in measured if goal["met"] is False}
+    assert missed <= goal_table.REASONS.keys()
+    assert goal_table.REASONS.keys() <= {goal["name"] for goal in measured}
+    with pytest.raises(ValueError, match="expected the marks"):
+        goal_table.with_table("no table", measured)
 
 
 def test_epsilon_growth_pairs_equal_problems():
@@ -196,7 +265,10 @@ def test_a_tiny_run(tmp_path, threads, capsys):
         run.main(["--quick", "--only", "floors", "geodesic", "--out", str(tmp_path)])
     result = json.loads((tmp_path / "cpu.json").read_text())
     assert {goal["met"] for goal in result["goals"]} <= {True, False, None}
-    assert {goal.keys() == {"name", "target", "value", "met"} for goal in result["goals"]} == {True}
+    assert all(
+        goal.keys() == {"name", "target", "value", "met", "floor", "measured"}
+        for goal in result["goals"]
+    )
     rows = [r for r in result["rows"] if r["operator"] == "geodesic_distance"]
     assert [r["problem"]["image"] for r in rows] == ["astronaut", "noise"]
     for measured in rows:

@@ -160,17 +160,21 @@ def takes_tensors(function: Callable[Arguments, Result]) -> Callable[Arguments, 
     checked = {name for name, is_tensor in zip(parameters, tensors, strict=True) if is_tensor}
     optional = {name for name in checked if type(None) in get_args(parameters[name].annotation)}
 
+    def refuse(name: str, value: Any) -> None:
+        if value is None and name in optional:
+            return
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        hint = "; torch.from_numpy makes one" if kind == "numpy.ndarray" else ""
+        raise TypeError(f"{function.__name__}: {name} must be a torch.Tensor, got {kind}{hint}")
+
     @wraps(function)
     def checking(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
+        for is_tensor, name, value in zip(tensors, parameters, args, strict=False):
+            if is_tensor and not isinstance(value, Tensor):
+                refuse(name, value)
+        for name, value in kwargs.items():
             if name in checked and not isinstance(value, Tensor):
-                if value is None and name in optional:
-                    continue
-                kind = f"{type(value).__module__}.{type(value).__qualname__}"
-                hint = "; torch.from_numpy makes one" if kind == "numpy.ndarray" else ""
-                raise TypeError(
-                    f"{function.__name__}: {name} must be a torch.Tensor, got {kind}{hint}"
-                )
+                refuse(name, value)
         return function(*args, **kwargs)
 
     # torch.compile counts how often it compiles a piece of code, and stops at eight.
