@@ -6,22 +6,20 @@ DATA holds a data set of COCO panoptic layout: images/SPLIT and annotations/pano
 its PNGs. Every segment gets one click, uniform inside it; the seeds are those of the command
 ``point2mask points sample``. PQ in percent, mIoU the mean IoU of each target's own mask, hit the
 share above 1/2. The row ``transport, true areas`` is told every segment's area: what areas would be
-worth. ``--rows "transport, areas off by 0.3"`` is told areas whose logarithms have an error of that
+worth. ``--rows "merge, areas off by 0.3"`` is told areas whose logarithms have an error of that
 standard deviation: what somebody's estimate would be worth.
 """
 
 import argparse
 import json
-import random
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from point2mask.data import read_panoptic, read_rgb, segment_areas
+from point2mask.data import read_panoptic, read_rgb
 from point2mask.data.files import write_json
 from point2mask.data.points import sample_image_points
 from point2mask.evaluation import (
@@ -35,22 +33,15 @@ from point2mask.label.folder import EDGE_SUFFIXES
 
 COLUMNS = ("PQ", "PQ_th", "PQ_st", "mIoU", "hit")
 TRUE_AREAS = "transport, true areas"
-ROUGH_AREAS = "transport, areas off by "
+ROUGH_AREAS = ", areas off by "
 
 
 def measure_image(dataset, images_dir, edges_dir, row, seed, image):
     truth = dataset.segment_map(image)
-    targets = sample_image_points(dataset, image, seed=seed)
-    if row == TRUE_AREAS or row.startswith(ROUGH_AREAS):
-        error = 0.0 if row == TRUE_AREAS else float(row.removeprefix(ROUGH_AREAS))
-        generator = random.Random(f"{seed}/{image.record.id}")
-        areas = segment_areas(truth)
-        targets = [
-            msgspec.structs.replace(
-                target, area=float(areas[target.id] * np.exp(generator.gauss(0, error)))
-            )
-            for target in targets
-        ]
+    error = 0.0 if row == TRUE_AREAS else None
+    if ROUGH_AREAS in row:
+        error = float(row.partition(ROUGH_AREAS)[2])
+    targets = sample_image_points(dataset, image, seed=seed, ids=truth, area_error=error)
     record = image.record
     labels = label_image(
         read_rgb(images_dir / record.file_name),

@@ -53,6 +53,17 @@ def test_points_sample(shapes, tmp_path, capsys):
     assert capsys.readouterr().err == expected
 
 
+def test_points_sample_with_areas(shapes, tmp_path, capsys):
+    out, pngs = tmp_path / "points.json", tmp_path / "pngs"
+    run = ["points", "sample", "--annotations", str(shapes), "--areas"]
+    assert main([*run, "0.4", "--out", str(out)]) == 0
+    dataset = read_panoptic(shapes)
+    assert read_points(out) == sample_points(dataset, area_error=0.4)
+    assert main([*run, "0.4", "--png-dir", str(pngs)]) == 2
+    assert "--areas needs --out" in capsys.readouterr().err
+    assert not pngs.exists()
+
+
 def test_evaluate(shapes, tmp_path, capsys):
     assert main(["evaluate", "--truth", str(shapes), "--predictions", str(shapes)]) == 0
     out = capsys.readouterr().out

@@ -215,6 +215,21 @@ def test_samples_lie_in_their_segments_without_repetition(tmp_path):
         assert record.height == 40
 
 
+def test_areas_are_as_far_off_as_they_are_said_to_be(tmp_path):
+    dataset, _ = two_segments(tmp_path, images=300)
+    plain = sample_points(dataset, seed=3)
+    exact = sample_points(dataset, seed=3, area_error=0.0)
+    rough = sample_points(dataset, seed=3, area_error=0.3)
+    for labels in (exact, rough):
+        for (_, targets), (_, without) in zip(labels.images, plain.images, strict=True):
+            assert [(t.id, t.points) for t in targets] == [(t.id, t.points) for t in without]
+    true = np.array([30 * 40 - 1, 10 * 40])
+    assert all([t.area for t in targets] == true.tolist() for _, targets in exact.images)
+    errors = [np.log([t.area for t in targets] / true) for _, targets in rough.images]
+    assert np.std(errors) == pytest.approx(0.3, rel=0.1)
+    assert abs(np.mean(errors)) < 0.04  # three standard errors
+
+
 def test_small_segments_give_all_their_pixels(tmp_path):
     dataset, ids = two_segments(tmp_path, size=4)
     [(_, targets)] = sample_points(dataset, per_segment=100).images

@@ -85,6 +85,34 @@ def test_superpixels_cover_the_picture_and_keep_clicks_apart():
     assert all(label(regions == number)[1] == 1 for number in free)
 
 
+def left_share(*areas):
+    """Of a picture whose colour goes in equal steps from the left click to the right one."""
+    steps = np.linspace(0, 1, 12)[np.arange(144) // 12][:, None]
+    colors = (1 - steps) * (40, 60, 200) + steps * (200, 50, 40)
+    image = np.broadcast_to(colors, (96, 144, 3)).astype(np.uint8)
+    clicks = ((6.0, 48.0),), ((138.0, 48.0),)
+    targets = [
+        PointTarget(k + 1, 1, points, area)
+        for k, (points, area) in enumerate(zip(clicks, areas, strict=True))
+    ]
+    labels = label_image(image, targets, "merge")
+    assert labels.min() == 0
+    return (labels == 0).mean()
+
+
+def test_merge_follows_the_sizes_of_targets():
+    few, half, many = (
+        left_share(96 * 144 * share, 96 * 144 * (1 - share)) for share in (0.1, 0.5, 0.9)
+    )
+    assert few + 0.1 < half < many - 0.1
+
+
+@pytest.mark.parametrize("area", [5e-324, 500.0])
+def test_merge_takes_the_size_of_one_target(area):
+    assert left_share(area, None) < left_share(None, None) - 0.1
+    assert left_share(None, area) > left_share(area, None) + 0.1
+
+
 def distance_of(given):
     return np.random.default_rng(1).random((len(given.seeds), *given.shape)).astype(np.float32)
 

@@ -92,10 +92,10 @@ def _add_options(parser: Parser) -> None:
         "--assigner",
         choices=ASSIGNERS,
         default=ASSIGNERS[0],
-        help="merge: join regions that look alike (default, best without areas); watershed: flood "
-        "from the clicks; shortest_path: nearest click along the picture; transport: shortest "
-        "paths such that targets get their area, best if the clicks come with areas; network: the "
-        "pseudo-masks that the network of --checkpoint is trained with",
+        help="merge: join regions that look alike (default, best without areas or with rough "
+        "ones); watershed: flood from the clicks; shortest_path: nearest click along the picture; "
+        "transport: shortest paths such that targets get their area, best if the clicks come with "
+        "exact areas; network: the pseudo-masks that the network of --checkpoint is trained with",
     )
     parser.add_argument(
         "--edges",

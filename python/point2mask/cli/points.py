@@ -17,6 +17,7 @@ from point2mask.cli.command import (
     print_report,
     progress_bar,
     report_of,
+    share,
     write_result,
 )
 
@@ -79,6 +80,13 @@ def _add_sample(actions: Subparsers) -> None:
         default=0,
         help="another seed gives other points; an image's points do not depend on other images "
         "(default: 0)",
+    )
+    sample.add_argument(
+        "--areas",
+        type=share,
+        metavar="LOG_ERROR",
+        help="segments' areas too, as somebody might estimate them: this is the standard deviation "
+        "of their logarithms' errors, 0 for true areas (default: none)",
     )
     sample.add_argument("--out", type=Path, metavar="JSON", help="write points as JSON")
     _add_replace(sample)
@@ -337,6 +345,8 @@ def run_sample(args: argparse.Namespace) -> int:
 
     if args.out is None and args.png_dir is None:
         raise UsageError("points sample: give --out JSON, --png-dir DIR or both")
+    if args.out is None and args.areas is not None:
+        raise UsageError("points sample: --areas needs --out: PNGs hold no areas")
     if args.out is not None:
         check_replaceable(args)
     dataset = read_panoptic(args.annotations, args.masks)
@@ -345,7 +355,7 @@ def run_sample(args: argparse.Namespace) -> int:
             f"--png-dir {args.png_dir}: this would overwrite the masks of the data set"
         )
     with progress_bar("sampling") as progress:
-        labels = sample_points(dataset, args.per_segment, args.seed, progress)
+        labels = sample_points(dataset, args.per_segment, args.seed, progress, args.areas)
     if args.out is not None:
         write_points(args.out, labels)
     if args.png_dir is not None:

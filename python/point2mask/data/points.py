@@ -1,6 +1,8 @@
 """Point labels: clicks on targets, as JSON or as the published PNGs, and a sampler of clicks."""
 
 import hashlib
+import math
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -195,6 +197,7 @@ def sample_points(
     per_segment: int = 1,
     seed: int = 0,
     progress: Progress = ignore,
+    area_error: float | None = None,
 ) -> PointLabels:
     """Clicks for a data set with masks; see :func:`sample_image_points`.
 
@@ -206,7 +209,10 @@ def sample_points(
     return PointLabels(
         dict(dataset.categories),
         [
-            (image.record, sample_image_points(dataset, image, per_segment, seed))
+            (
+                image.record,
+                sample_image_points(dataset, image, per_segment, seed, area_error=area_error),
+            )
             for image in counted(dataset.images, progress)
         ],
     )
@@ -218,10 +224,13 @@ def sample_image_points(
     per_segment: int = 1,
     seed: int = 0,
     ids: NDArray[np.int32] | None = None,
+    area_error: float | None = None,
 ) -> list[PointTarget]:
     """Points uniform inside each segment of an image, without replacement, crowds included.
 
-    ``ids`` is the image's segment map where the caller has read it already.
+    ``ids`` is the image's segment map where the caller has read it already. With ``area_error``
+    targets get an area too, as somebody might estimate it: the true one times the exponential of a
+    normal error of that standard deviation, at least a pixel; 0 gives true areas.
 
     A segment of fewer than ``per_segment`` pixels gives all of them. The first point is the same
     for any ``per_segment``, and so on: sets for fewer points are part of sets for more.
@@ -230,14 +239,18 @@ def sample_image_points(
     labels = segment_labels(ids, [segment.id for segment in image.segments])
     order = np.argsort(labels.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(labels.ravel(), minlength=len(image.segments) + 1))
+    errors = random.Random(f"{seed}/{image.record.id}")  # the same whatever the deviation is
     targets = []
     for label, segment in enumerate(image.segments, start=1):
         inside = order[ends[label - 1] : ends[label]]
         key = f"{seed}/{image.record.id!r}/{segment.id}"
         chosen = inside[_draw(len(inside), per_segment, key)]
         points = tuple((float(i % ids.shape[1]), float(i // ids.shape[1])) for i in chosen)
+        area = None
+        if area_error is not None:
+            area = max(1.0, len(inside) * math.exp(errors.gauss(0, area_error)))
         targets.append(
-            PointTarget(segment.id, segment.category_id, points, iscrowd=segment.iscrowd)
+            PointTarget(segment.id, segment.category_id, points, area, iscrowd=segment.iscrowd)
         )
     return targets
 

@@ -51,7 +51,7 @@ def label_image(
         image: ``uint8 [H, W, 3]``, RGB.
         targets: K targets, each a sequence of clicks (x, y) in pixels, or a
             :class:`~point2mask.data.PointTarget`; targets without a click get no pixel. Areas are
-            looked at by ``transport`` alone.
+            looked at by ``merge`` and ``transport``.
         assigner: one of :data:`PICTURE_ASSIGNERS`.
         edges: edge strength ``[h, w]`` >= 0 of any size and scale, of a learned detector say, to be
             averaged with the built-in one.

@@ -13,6 +13,9 @@ EDGE_FLOOR = 0.01  # so that size and distance still count where a picture is fl
 COLOR_WEIGHT, TEXTURE_WEIGHT = 0.5, 0.3  # of chi-square distances against edge strength
 SIZE_EXPONENT = 0.05
 REACH = 3.5  # spacings of clicks: a thing's region this far away costs twice as much
+# The same where a target's area is known, in sides of a square of that area: of a thing, of stuff.
+SIZED_REACH = 2.0, 5.0
+MOST_CORRECTION = 2.0  # times, of a reach by the area that came of it
 PLATEAU_CELL = 16  # pixels: flat areas become regions of at most this side
 
 
@@ -22,8 +25,27 @@ def merge(scene: Scene) -> NDArray[np.int32]:
 
     See ``merge_regions`` in ``cpp/include/point2mask/regions.hpp`` for the cost of a merge. Things
     prefer what is near: their reach is a multiple of the typical distance to the next click.
+    Targets of a given area have one that follows it, and is corrected by what they came to.
     """
     regions = superpixels(scene)
+    # Pixels, at least one; NaN where nobody knows.
+    side = np.maximum(np.sqrt(scene.area * regions.size), 1.0)
+    known = np.isfinite(side)
+    reach = np.where(scene.is_thing, REACH * scene.spacing(), np.inf)
+    reach[known] = (np.where(scene.is_thing, *SIZED_REACH) * side)[known]
+    labels = _merged(scene, regions, reach)
+    if not known.any():
+        return labels
+    came_to = np.sqrt(np.bincount(labels.ravel(), minlength=len(side)))
+    missed = side[known] / np.maximum(came_to[known], 1)
+    reach[known] *= np.clip(missed, 1 / MOST_CORRECTION, MOST_CORRECTION)
+    return _merged(scene, regions, reach)
+
+
+def _merged(
+    scene: Scene, regions: NDArray[np.int32], reach: NDArray[np.float64]
+) -> NDArray[np.int32]:
+    """The target of every pixel, given how far each target reaches."""
     bins, bin_counts = scene.picture.once(_appearance)
     return engine.merge_regions(
         regions,
@@ -33,7 +55,7 @@ def merge(scene: Scene) -> NDArray[np.int32]:
         bin_counts,
         (COLOR_WEIGHT, TEXTURE_WEIGHT),
         scene.seeds,
-        np.where(scene.is_thing, REACH * scene.spacing(), np.inf),
+        reach,
         SIZE_EXPONENT,
     )
 
