@@ -24,6 +24,7 @@ from point2mask.data import (
     write_point_pngs,
     write_points,
 )
+from point2mask.data.points import read_point_categories
 from point2mask.data.report import Report
 
 CATEGORIES = {
@@ -325,3 +326,16 @@ def test_point_pngs_may_lack_segments_but_not_invent_them(tmp_path):
     report = Report(skip_broken=True)
     assert read_point_pngs(*files, report=report).images == []
     assert report.count("images") == 1
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+def test_categories_are_read_without_the_images(tmp_path, suffix):
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    path = tmp_path / f"points.{suffix}"
+    categories = {3: Category(3, "cat", True, (1, 2, 3)), 1: Category(1, "sky", False, (4, 5, 6))}
+    write_points(path, PointLabels(categories, [(ImageRecord(1, "a.jpg", 5, 6), [])]))
+    assert read_point_categories(path) == categories
+    if suffix == "jsonl":
+        path.write_bytes(path.read_bytes() + b"no image\n")
+        assert read_point_categories(path) == categories

@@ -110,13 +110,18 @@ class PointLines:
         return decode_json(content, place, kind, LINE), place
 
 
+def read_line_categories(path: Path) -> dict[int, Category]:
+    """The categories alone: no image is looked at."""
+    with open_local(path, LAYOUT) as file:
+        return _categories(file, path)
+
+
 def read_point_lines(path: Path, limit: SizeLimit) -> PointLabels:
     """Reads the file once and checks every line; see :func:`point2mask.data.read_points`."""
     places = array("q")
     marks: dict[ImageId, Marks] = {}
     with open_local(path, LAYOUT) as file:
-        header = decode_json(_next_line(file, path, 1), path, CategoryFile, f"{LAYOUT} at line 1")
-        categories = categories_by_id(header.categories, f"{path}: line 1")
+        categories = _categories(file, path)
         ids = _checked_ids(file, path, categories, limit, places, marks)
 
         def all_lines() -> PointLines:
@@ -195,6 +200,12 @@ def check_repeated(
             f"{place} {later}: expected unique image ids, got "
             f"{file().record(repeated[1]).id!r} again, as in {place.rpartition(': ')[2]} {earlier}"
         )
+
+
+def _categories(file: BinaryIO, path: Path) -> dict[int, Category]:
+    """Those of the first line, which is read."""
+    header = decode_json(_next_line(file, path, 1), path, CategoryFile, f"{LAYOUT} at line 1")
+    return categories_by_id(header.categories, f"{path}: line 1")
 
 
 def _checked_ids(

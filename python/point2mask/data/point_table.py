@@ -189,6 +189,12 @@ class PointTable:
             return values
 
 
+def read_table_categories(path: Path) -> dict[int, Category]:
+    """The categories alone: no image is looked at."""
+    with open_local(path, LAYOUT) as file:
+        return PointTable(path, file).categories()
+
+
 def read_point_table(path: Path, limit: SizeLimit) -> PointLabels:
     """Reads the table once and checks every row; see :func:`point2mask.data.read_points`."""
     marks: dict[ImageId, Marks] = {}

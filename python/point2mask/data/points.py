@@ -53,6 +53,22 @@ LONG_LISTS = {
     point_lines.SUFFIX: (point_lines.read_point_lines, point_lines.write_point_lines),
     point_table.SUFFIX: (point_table.read_point_table, point_table.write_point_table),
 }
+CATEGORIES = {
+    point_lines.SUFFIX: point_lines.read_line_categories,
+    point_table.SUFFIX: point_table.read_table_categories,
+}
+
+
+def read_point_categories(path: str | Path) -> dict[int, Category]:
+    """The categories of point labels by id; of long lists no image is looked at.
+
+    Raises:
+        DataError: see :func:`read_points`.
+    """
+    path = path_of(path)
+    if path.suffix in CATEGORIES:
+        return CATEGORIES[path.suffix](path)
+    return read_points(path).categories
 
 
 def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabels:

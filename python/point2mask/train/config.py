@@ -11,7 +11,7 @@ from point2mask.data.augment import AugmentConfig
 from point2mask.data.errors import DataError
 from point2mask.data.fields import flatten, override, parse, to_plain
 from point2mask.data.files import write_bytes
-from point2mask.data.points import read_points
+from point2mask.data.points import read_point_categories
 from point2mask.data.records import read_categories
 from point2mask.data.training import DataConfig
 from point2mask.data.yaml_file import parse_yaml, read_yaml
@@ -165,7 +165,7 @@ def _count_classes(values: dict[str, Any]) -> None:
         return  # not of the layout: what is wrong is said when it is parsed
     if path is not None:
         # Clicks are read with the changes that the annotation page has not brought into the file.
-        found = read_categories(path) if train.get("annotations") else read_points(path).categories
+        found = (read_categories if train.get("annotations") else read_point_categories)(path)
         kinds = [category.isthing for category in found.values()]
         counts = {"num_things": sum(kinds), "num_stuff": len(kinds) - sum(kinds)}
         network.update({name: counts[name] for name in absent})
