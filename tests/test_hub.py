@@ -219,6 +219,9 @@ def test_the_hub_gets_and_gives_the_two_files(predictor, saved, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     assert push_to_hub(predictor, "me/net", private=True, token="t") == "https://hub/commit"
     assert from_pretrained("me/net", revision="v1").categories == predictor.categories
+    for mistyped in ("network", "out/my/network", "/nowhere/network"):
+        with pytest.raises(DataError, match=r"network: .* but there is no such folder"):
+            from_pretrained(mistyped)
     files = ["config.json", "model.safetensors"]
     assert calls == [
         ("token", "t"),

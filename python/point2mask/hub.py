@@ -7,6 +7,7 @@ clicks need and nothing else of the training. Loading one runs no code of it.
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import fields, replace
@@ -35,6 +36,7 @@ from point2mask.trained import (
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = "point2mask 2"
+ON_HUB = r"[\w.-]+/[\w.-]+"  # USER/NAME
 
 
 def load_predictor(
@@ -99,11 +101,18 @@ def from_pretrained(
         token: for a repository that is not public.
 
     Raises:
-        DataError: the folder is not whole or not of this format.
-        huggingface_hub.errors.HfHubHTTPError: the hub has no such repository, or cannot be reached.
+        DataError: no such folder and no name on the hub, or a folder that is not whole or not of
+            this format.
+        huggingface_hub.errors.HfHubHTTPError: the hub has no such repository.
+        huggingface_hub.errors.LocalEntryNotFoundError: the hub cannot be reached.
     """
     folder = Path(source)
     if not folder.is_dir():
+        if not re.fullmatch(ON_HUB, str(source)):
+            raise DataError(
+                f"{source}: expected a folder of save_pretrained, or USER/NAME on the hub, but "
+                "there is no such folder"
+            )
         from huggingface_hub import snapshot_download
 
         folder = Path(

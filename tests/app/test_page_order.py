@@ -175,3 +175,25 @@ def test_masks_that_fail_late_say_nothing_on_the_next_picture(page):
     page.evaluate("() => window.cut()")
     page.evaluate("() => new Promise((resolve) => setTimeout(resolve))")
     assert page.inner_text("#message-text") == ""
+
+
+def test_more_clicks_and_strokes_are_of_the_target_that_is_on_its_way(page, folder):
+    """However late the server answers, a click for what was just made belongs to it."""
+    routes = []
+    page.route("**/marks", lambda route: route.continue_() if routes else routes.append(route))
+    page.mouse.click(*at(page, 100.5, 20.5))
+    page.keyboard.down("Shift")
+    page.mouse.click(*at(page, 110.5, 20.5))
+    page.keyboard.up("Shift")
+    page.keyboard.press("b")
+    page.mouse.click(*at(page, 20.5, 80.5))
+    for _ in range(500):
+        if routes:
+            break
+        page.wait_for_timeout(10)
+    routes[0].continue_()
+    wait_for_masks(page, 0, 4)
+    ((_, targets),) = read_points(folder / "points.json").images
+    assert [len(target.points) for target in targets] == [1, 2]
+    (stroke,) = read_points(folder / "points.json").marks[1].strokes
+    assert stroke.segment_id == 2

@@ -252,6 +252,40 @@ def test_brush_eraser_and_polygon(page, folder):
     assert len(stored(folder)[1].strokes) == 2
 
 
+def test_an_erased_part_leaves_the_target_selected(page, folder):
+    add_category(page, "disc", True)
+    click(page, 50, 48, 1)
+    page.keyboard.press("b")
+    drag(page, (90, 20), (110, 20))
+    page.keyboard.press("e")
+    drag(page, (95, 20), (97, 20))
+    page.keyboard.press("b")
+    drag(page, (90, 40), (110, 40))
+    wait_for_masks(page, 0, 4)
+    targets, marks = stored(folder)
+    assert len(targets) == 1
+    assert [stroke.segment_id for stroke in marks.strokes] == [1, 0, 1]
+
+
+def test_corners_are_taken_back_and_polygons_end_by_keys(page, folder):
+    add_category(page, "disc", True)
+    click(page, 50, 48, 1)
+    page.keyboard.press("p")
+    for x, y in ((90, 60), (110, 60), (10, 10), (20, 10)):
+        page.mouse.click(*at(page, x, y))
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Control+z")
+    page.mouse.click(*at(page, 110, 80))
+    page.keyboard.press("Enter")  # shows the crosshair, in the middle
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    wait_for_masks(page, 0, 2)
+    (target,), marks = stored(folder)  # neither key took the click away
+    (polygon,) = marks.strokes
+    np.testing.assert_allclose(polygon.points, [(90, 60), (110, 60), (110, 80), (64, 48)], atol=1)
+    assert len(target.points) == 1
+
+
 def test_a_turned_picture_is_upright_and_clicks_are_of_the_stored_pixels(page, folder):
     page.locator("#pictures .picture").last.click()
     page.locator("#title", has_text="turned.jpg — 96").wait_for()

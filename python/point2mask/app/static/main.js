@@ -8,8 +8,7 @@ import { givenClicks } from "./given.js";
 import { listenToKeys } from "./keys.js";
 import { editCategory, showCategories, showTargets } from "./labels.js";
 import {
-  insidePoint, REST, withCategory, withClick, withMoved, withoutClick, withoutStrokes,
-  withoutTarget, withStroke,
+  REST, withCategory, withClick, withMoved, withoutClick, withoutStrokes, withoutTarget,
 } from "./marks.js";
 import { MaskLoader } from "./masks.js";
 import { FILTERS, PictureList } from "./pictures.js";
@@ -17,6 +16,7 @@ import { listenToPointers } from "./pointer.js";
 import { Session } from "./session.js";
 import { keepSettings, readPlace, readSettings, writePlace } from "./settings.js";
 import { circles, sizing } from "./sizes.js";
+import { strokes } from "./strokes.js";
 import { listenToTraining } from "./training.js";
 import { View } from "./view.js";
 
@@ -132,89 +132,48 @@ function edit(category) {
   });
 }
 
-// Who gets a click or a stroke: null is a new target.
-function receiver(event) {
-  if (event.altKey || tool === "rest") return REST;
-  if (tool === "more" || event.shiftKey) return session.selected.id;
+// Who gets a click with a tool: null is a new target.
+function receiver(event, used) {
+  if (event.altKey || used === "rest") return REST;
+  if (used === "more" || event.shiftKey) return session.selected.id;
   return null;
 }
-
-const painter = () => (session.selected.id === REST ? null : session.selected.id);
-const brushRadius = () => Number($("brush").value) / 2 / view.scale * (window.devicePixelRatio || 1);
 
 function click(point, event) {
   if (event.ctrlKey || event.metaKey) {
     const id = masks.at(point);
     return id ? session.select(id) : session.selectNone();
   }
-  const id = receiver(event);
-  if (tool === "more" && id === null) return showMessage("select a target first: click on one of its clicks");
   const { category } = session;
-  if (id === null && !category) return needCategory();
-  session.change((marks) => withClick(marks, point, category, id));
+  const used = tool;
+  // What is selected is asked for when its turn comes: the change before it may make a target.
+  session.change((marks) => {
+    const id = receiver(event, used);
+    if (used === "more" && id === null) return showMessage("select a target first: click on one of its clicks");
+    if (id === null && !category) return needCategory();
+    return withClick(marks, point, category, id);
+  });
 }
 
 function needCategory() {
   showMessage("choose a category first, or make one (N)");
 }
 
-function endPolygon() {
-  const points = view.draft?.points || [];
-  view.draft = null;
-  view.draw();
-  if (points.length < 3) return;
-  const stroke = { shape: "polygon", radius: 0, points };
-  const id = painter();
-  const { category } = session;
-  session.change((marks) => withStroke(marks, stroke, id, category, insidePoint(points)));
-}
-
-const size = sizing(
-  session, view, (id) => colors()[id] || session.category.color, showMessage);
+const colorOf = (id) => colors()[id] || session.category.color;
+const size = sizing(session, view, colorOf, showMessage);
+const byHand = strokes(session, view, {
+  tool: () => tool, color: colorOf, width: () => Number($("brush").value), needCategory,
+});
 const act = {
   ...size,
+  ...byHand,
   click,
-  brushRadius,
-  endPolygon,
   refresh,
   select: (id, point) => session.select(id, point),
   move: (id, at, point) => session.change((marks) => withMoved(marks, id, at, point)),
   removeClick: (id, point) => session.change((marks) => withoutClick(marks, id, point)),
   hover: (point) => session.hover(masks.at(point) || null),
-  startStroke: (point) => {
-    if (tool === "brush" && painter() === null && !session.category) {
-      needCategory();
-      return null;
-    }
-    const color = tool === "eraser" ? REST_COLOR
-      : colors()[painter()] || session.category.color;
-    return { points: [point], radius: brushRadius(), color };
-  },
-  endStroke: (draft) => {
-    if (!draft) return;
-    const stroke = { shape: "line", radius: Math.max(0.5, draft.radius), points: thinned(draft) };
-    const id = tool === "eraser" ? REST : painter();
-    const { category } = session;
-    session.change((marks) => withStroke(marks, stroke, id, category, draft.points[0]));
-  },
-  addCorner: (point) => {
-    if (painter() === null && !session.category) return needCategory();
-    const color = colors()[painter()] || session.category.color;
-    view.draft = view.draft || { points: [], polygon: true, color };
-    view.draft.points.push(point);
-    view.draw();
-  },
 };
-
-// A stroke without the points that its width hides.
-function thinned({ points, radius }) {
-  const kept = [points[0]];
-  for (const point of points) {
-    const [x, y] = kept.at(-1);
-    if (Math.hypot(point[0] - x, point[1] - y) > radius / 4) kept.push(point);
-  }
-  return kept;
-}
 
 function open(index, otherwise) {
   if (index === undefined) showMessage(otherwise);
@@ -222,7 +181,7 @@ function open(index, otherwise) {
 }
 
 const actions = {
-  undo: () => session.step("undo"),
+  undo: () => act.removeCorner() || session.step("undo"),
   redo: () => session.step("redo"),
   previous: () => session.open(session.index - 1),
   next: () => session.open(session.index + 1),
@@ -257,7 +216,7 @@ const actions = {
   },
   clickAtCrosshair: (event) => {
     if (!view.crosshair) return view.moveCrosshair(0, 0);
-    if (tool === "polygon") return act.addCorner(view.crosshair);
+    if (tool === "polygon") return act.cornerAtCrosshair();
     if (tool === "size") return size.sizeAtCrosshair();
     if (["brush", "eraser"].includes(tool)) return act.endStroke(act.startStroke(view.crosshair));
     return click(view.crosshair, event);
@@ -269,12 +228,17 @@ const actions = {
     view.draw();
   },
   removeClick: () => {
-    const { id, point } = session.selected;
-    if (id !== null) session.change((marks) => withoutClick(marks, id, point));
+    if (act.removeCorner()) return;
+    session.change((marks) => {
+      const { id, point } = session.selected;
+      return id === null ? null : withoutClick(marks, id, point);
+    });
   },
   removeTarget: () => {
-    const { id } = session.selected;
-    if (id !== null) session.change((marks) => withoutTarget(marks, id));
+    session.change((marks) => {
+      const { id } = session.selected;
+      return id === null ? null : withoutTarget(marks, id);
+    });
   },
   removeStrokes: () => {
     const { id } = session.selected;

@@ -1,6 +1,6 @@
 // Changes of a picture's marks, as pure functions.
 // Marks are { targets, rest, strokes }: clicks on targets, clicks on nothing, and corrections by hand.
-// Every change is { marks, id, point } with what is then selected, or null for none.
+// Every change is { marks, id, point } with what is then selected, as before without an id; or null for none.
 
 export const REST = 0; // the "target" of clicks that belong to nobody
 
@@ -117,8 +117,7 @@ export function withStroke(marks, stroke, id, category, inside) {
     made = begun;
   }
   after.strokes.push({ ...stroke, segment_id: made.id });
-  const selected = made.id === REST ? { id: null, point: null } : { id: made.id, point: 0 };
-  return { marks: after, ...selected };
+  return made.id === REST ? { marks: after } : { marks: after, id: made.id, point: 0 };
 }
 
 export function withoutStrokes(marks, id) {

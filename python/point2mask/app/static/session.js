@@ -91,7 +91,8 @@ export class Session {
       if (!this.clicks) return;
       const made = await make(this.marks);
       if (!made) return this.on.shown();
-      await this.save((clicks) => api.writeMarks(this.index, clicks, made.marks), made);
+      const selected = made.id === undefined ? this.selected : made;
+      await this.save((clicks) => api.writeMarks(this.index, clicks, made.marks), selected);
       this.trail.past.push("marks");
       this.trail.future = [];
     });
