@@ -130,11 +130,11 @@ def _processes(work: Callable[[Any], Any], workers: int) -> Iterator[Callable[[A
 
 def _start(work: bytes, threads: int) -> None:
     global _work
+    # A parent that is killed cannot say goodbye: whoever outlives it would work on unseen.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Before numerical libraries are loaded, which happens when the work is unpickled.
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     _work = pickle.loads(work)
-    # A parent that is killed cannot say goodbye: whoever outlives it would work on unseen.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
