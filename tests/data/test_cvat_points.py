@@ -46,6 +46,7 @@ POINT = '<points label="cat" points="1,1"/>'
     [
         (BOMB, r"a\.xml:1: expected XML without a document type"),
         (OUTSIDE, r"a\.xml:1: expected XML without a document type"),
+        ("<annotations>" + "<a>" * 200_000, r"a\.xml:1: expected at most 20 levels of elements"),
         ("<annotations>&b;</annotations>", r"a\.xml: expected an XML of CVAT \(undefined entity"),
         ("<annotations>", r"a\.xml: expected an XML of CVAT \(no element found"),
         ("<?xml version='1.0' encoding='utf-K'?><a/>", r"a\.xml: .* \(unknown encoding: utf-K\)"),

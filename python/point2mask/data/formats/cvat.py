@@ -13,6 +13,8 @@ _META = (  # of a video; a project has several
     ("annotations", "meta", "job"),
     ("annotations", "meta", "project", "tasks", "task"),
 )
+MAX_LEVELS = 20  # of elements in elements; CVAT's own have 9
+_LONGEST = 100  # characters of a number or an id of a video
 _OWNERS = (("annotations", "image"), ("annotations", "track"))  # of shapes
 
 
@@ -54,7 +56,8 @@ class _Reader:
         self._shapes = 0
         self._image: ClickedImage | None = None  # that shapes belong to; None if it is left out
         self._track: dict[str, str] = {}  # attributes of the track that shapes belong to
-        self._tasks: list[str] = []  # ids, by frames that have clicks
+        self._tasks: list[str] = []  # the id of the one that has clicks
+        self._of_videos: dict[int, dict[str, str]] = {}  # of the task, by how many are known
         self._frames: dict[tuple[str, int], ClickedImage | None] = {}  # by task and number
         self._videos: list[dict[str, str]] = []  # id, width and height of each, as text
 
@@ -65,6 +68,8 @@ class _Reader:
         raise DataError(f"{self._place()}: expected XML without a document type")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if len(self._open) == MAX_LEVELS:
+            raise DataError(f"{self._place()}: expected at most {MAX_LEVELS} levels of elements")
         path, place = tuple(self._open), self._place()
         self._open.append(tag)
         if not path and tag != "annotations":
@@ -95,7 +100,7 @@ class _Reader:
         if tuple(path[:-1]) in _META and path[-1] == "original_size":
             path.pop()
         if tuple(path) in _META and key in ("id", "width", "height"):
-            self._videos[-1][key] = self._videos[-1].get(key, "") + text.strip()
+            self._videos[-1][key] = (self._videos[-1].get(key, "") + text.strip())[:_LONGEST]
 
     def _image_of(self, attributes: dict[str, str]) -> ClickedImage | None:
         place = self._place()
@@ -125,14 +130,17 @@ class _Reader:
 
     def _video_size(self, task: str) -> tuple[int | None, int | None]:
         """Of the one video that a file may have clicks on: frames of others have the same names."""
-        self._tasks.append(task)
+        self._tasks = self._tasks or [task]
         if task != self._tasks[0]:
             raise DataError(
                 f"{self._place()}: expected tracks of one video, got task {shown(task)} after "
                 f"{shown(self._tasks[0])}, whose frames have the same names; export each on its own"
             )
-        sizes = [video for video in self._videos if len(self._videos) == 1 or video["id"] == task]
-        return self._size(sizes[0]) if sizes else (None, None)
+        count = len(self._videos)
+        if count not in self._of_videos:  # once, not for every frame
+            found = [video for video in self._videos if count == 1 or video["id"] == task]
+            self._of_videos[count] = found[0] if found else {}
+        return self._size(self._of_videos[count])
 
     def _size(self, texts: dict[str, str]) -> tuple[int | None, int | None]:
         if "height" not in texts and "width" not in texts:
