@@ -68,24 +68,26 @@ def watershed(scene: Scene) -> NDArray[np.int32]:
 
 def superpixels(scene: Scene) -> NDArray[np.int32]:
     """Regions ``int32 [h, w]`` from 0: basins of the edge strength, each marker one of its own."""
-    markers = scene.markers()
-    basins = scene.picture.once(_basins)
+    markers = scene.markers().ravel()
+    basins, sizes = scene.picture.once(_basins)
+    marked = np.flatnonzero(markers >= 0)
+    owner = markers[marked]
+    # Numbers without gaps: of the targets that have a pixel, then of the basins that keep one.
     targets = len(scene.seeds)
-    start = np.where(markers >= 0, markers + 1, np.where(basins > 0, basins + targets, 0))
-    # Numbers without gaps from 1, in their order; 0 stays for what the flood fills.
-    present = np.zeros(int(start.max()) + 1, np.int32)
-    present[start] = 1
-    present[0] = 0
-    start = np.cumsum(present, dtype=np.int32)[start]
-    return engine.watershed(scene.edge, start - 1)
+    kept = sizes - np.bincount(basins.ravel()[marked], minlength=len(sizes))
+    present = np.concatenate((np.bincount(owner, minlength=targets), kept[1:])) > 0
+    number = np.cumsum(present, dtype=np.int32) - 1
+    start = np.concatenate(([-1], number[targets:]), dtype=np.int32)[basins]
+    start.ravel()[marked] = number[owner]
+    return engine.watershed(scene.edge, start)
 
 
 def _appearance(picture: Picture) -> tuple[NDArray[np.int32], tuple[int, int]]:
     return appearance_bins(picture.lab)
 
 
-def _basins(picture: Picture) -> NDArray[np.int32]:
-    """``int32 [h, w]``: numbers from 1 of the bottoms of basins, 0 on their slopes."""
+def _basins(picture: Picture) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """``int32 [h, w]``: numbers from 1 of the bottoms of basins, 0 on their slopes; their sizes."""
     from scipy.ndimage import gaussian_filter, label, minimum_filter
 
     smooth = gaussian_filter(picture.edge, max(0.7, 1.4 * picture.unit))
@@ -95,4 +97,5 @@ def _basins(picture: Picture) -> NDArray[np.int32]:
     cells = rows[:, None] * (columns[-1] + 1) + columns
     numbers = np.where(basins > 0, (basins - 1) * (cells[-1, -1] + 1) + cells + 1, 0)
     values, compact = np.unique(numbers, return_inverse=True)
-    return np.asarray(compact.reshape(picture.shape) + int(values[0] > 0), np.int32)
+    bottoms = np.asarray(compact.reshape(picture.shape) + int(values[0] > 0), np.int32)
+    return bottoms, np.bincount(bottoms.ravel())
