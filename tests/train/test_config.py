@@ -175,6 +175,7 @@ def test_wrong_values_are_named_with_their_path(path, override, message):
         (MINIMAL + "seed: 1\nseed: 2\n", r"run\.yaml: the key 'seed' stands there twice$"),
         ("data: [", r"run\.yaml: expected YAML"),
         ("just text", r"run\.yaml: expected keys and values"),
+        ('{"images": [], "categories": []}', r"run\.yaml: expected a recipe, .*, got 'images'$"),
         ("!!python/object/apply:os.getcwd []", r"run\.yaml: expected YAML .*could not determine"),
         ("? [a, b]\n: 1", r"unknown key|expected YAML"),
     ],

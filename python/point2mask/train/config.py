@@ -1,7 +1,7 @@
 """Everything that a run is made of, from a YAML file and the command line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -134,6 +134,10 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
             :func:`~point2mask.data.fields.parse`.
     """
     values = read_yaml(recipes.find(recipe))
+    known = {entry.name for entry in fields(RunConfig)} | {"published"}
+    if values and not known & values.keys():
+        got = shown(next(iter(values)))
+        raise DataError(f"{recipe}: expected a recipe, with keys such as data, got {got}")
     for entry in overrides:
         key, equals, text = entry.partition("=")
         if not equals or not all(key.split(".")):
