@@ -45,8 +45,9 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
   T* const values = reinterpret_cast<T*>(shared + blockDim.x / kWarp);
   const std::int64_t block = blockIdx.x, group = block / shape.group_blocks;
   const std::int64_t rank = block % shape.group_blocks, width = p.targets + 1;
-  double* const columns = scratch.columns + 4 * block * width;
-  T* const vectors = scratch.vectors + 4 * block * width;
+  double* const columns = scratch.columns + 3 * block * width;
+  T* const vectors = scratch.vectors + 3 * block * width;
+  const std::int64_t sums = (shape.divides_sums ? group : block) * width;
 
   SinkhornSolver<T, Stored> solver(p, shape);
   SinkhornChunk<T, Stored>& work = solver.work;
@@ -56,7 +57,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
   work.row_scale = static_cast<T>(shape.row_complement * kLog2E / p.epsilon);
   work.lambda = static_cast<T>(shape.row_lambda);
   work.complement = static_cast<T>(shape.row_complement);
-  work.reference = logarithmic ? vectors + width : values + at.columns;
+  work.reference = logarithmic ? vectors : values + at.columns;
   work.scaling = work.reference + p.targets;
   work.moves = work.scaling + p.targets;
   work.kernel = values + at.kernel;
@@ -73,9 +74,9 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
   solver.end_chunk = (rank + 1) * shape.chunks / shape.group_blocks;
   solver.potential = columns;
   solver.log_supply = columns + width;
-  solver.sum = columns + 2 * width;
-  solver.moved = columns + 3 * width;
-  solver.shift = vectors;
+  solver.moved = columns + 2 * width;
+  solver.sum = scratch.sum + sums;
+  solver.shift = scratch.shift + sums;
   solver.tops = values + at.tops;
   solver.use_buffer(0);
   for (std::int64_t image = group; image < p.images; image += shape.groups)
@@ -163,6 +164,7 @@ cudaError_t choose_shape(const Sinkhorn<T, Stored>& p, SinkhornShape* shape) {
   }
   if (status == cudaSuccess && blocks == 0) status = cudaErrorInvalidConfiguration;
   if (status == cudaSuccess) s.groups = std::min(p.images, blocks / s.group_blocks);
+  s.divides_sums = p.targets >= kDividedTargets && s.group_blocks > 1;
   return status;
 }
 
@@ -174,8 +176,11 @@ SinkhornScratch<T> arrays_in(Scratch& memory, const Sinkhorn<T, Stored>& p,
   a.arrived = memory.take<unsigned long long>(shape.groups * kCounterStride);
   a.part_sum = memory.take<double>(shape.groups * 2 * width * shape.chunks);
   a.part_shift = memory.take<T>(shape.groups * 2 * width * shape.chunks);
-  a.columns = memory.take<double>(blocks * 4 * width);
-  a.vectors = memory.take<T>(blocks * 4 * width);
+  const std::int64_t sums = shape.divides_sums ? shape.groups : blocks;
+  a.sum = memory.take<double>(sums * width);
+  a.shift = memory.take<T>(sums * width);
+  a.columns = memory.take<double>(blocks * 3 * width);
+  a.vectors = memory.take<T>(blocks * 3 * width);
   a.target = memory.take<std::int32_t>(blocks * width);
   return a;
 }

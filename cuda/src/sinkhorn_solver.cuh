@@ -23,6 +23,10 @@ constexpr int kMostMoves = 16;
 // What an iteration does to the kernel matrix first.
 enum class Matrix { keep, move, build };
 
+// From so many targets on the blocks of a group divide the sums over all chunks among them, and
+// meet once more to exchange the totals. Below, that barrier costs more than every block's own sum.
+constexpr std::int64_t kDividedTargets = 40;
+
 // How a launch divides its work.
 struct SinkhornShape {
   SinkhornVariant variant;
@@ -30,6 +34,7 @@ struct SinkhornShape {
   std::int64_t group_blocks, groups;       // blocks that share an image, images at a time
   int piece_tiles;                         // that are scaled at a time, resident: a chunk
   int buffer_tiles;                        // that shared memory holds
+  bool divides_sums;                       // see kDividedTargets
   unsigned threads;
   std::size_t shared_bytes;
   double row_lambda, row_complement, column_lambda; // lambda1, 1 - lambda1, lambda2
@@ -41,8 +46,10 @@ struct SinkhornScratch {
   unsigned long long* arrived; // [groups, kCounterStride]
   double* part_sum;            // [groups, 2, K + 1, chunks]
   T* part_shift;               // [groups, 2, K + 1, chunks]
-  double* columns;             // [blocks, 4, K + 1]
-  T* vectors;                  // [blocks, 4, K + 1]
+  double* sum;                 // [groups, K + 1] if sums are divided, else [blocks, K + 1]
+  T* shift;                    // likewise
+  double* columns;             // [blocks, 3, K + 1]
+  T* vectors;                  // [blocks, 3, K + 1]
   std::int32_t* target;        // [blocks, K + 1]
 };
 constexpr int kCounterStride = 16; // counters of different groups lie in different cache lines
@@ -188,14 +195,23 @@ struct SinkhornSolver {
     }
   }
 
-  // The columns' sums over the image, once all blocks have theirs.
+  // The columns' sums over the image, once all blocks have theirs: every block's own, or each made
+  // by one block for all. A column is summed in the same order either way.
   __device__ __forceinline__ void collect(int columns) {
-    barrier.wait();
-    for (int c = work.warp(); c < columns; c += work.warps()) {
-      const Shifted<T> total = work.combine(c);
-      if (work.lane() != 0) continue;
-      sum[c] = total.sum;
-      shift[c] = total.shift;
+    const int meetings = shape.divides_sums ? 2 : 1;
+#pragma unroll 1
+    for (int meeting = 0; meeting < meetings; ++meeting) {
+      barrier.wait();
+      if (meeting > 0) break;
+      const int makers = shape.divides_sums ? static_cast<int>(shape.group_blocks) : 1;
+      const int own = static_cast<int>(blockIdx.x) % makers;
+#pragma unroll 1
+      for (int c = own * work.warps() + work.warp(); c < columns; c += makers * work.warps()) {
+        const Shifted<T> total = work.combine(c);
+        if (work.lane() != 0) continue;
+        sum[c] = total.sum;
+        shift[c] = total.shift;
+      }
     }
     use_buffer(1 - buffer);
     __syncthreads();

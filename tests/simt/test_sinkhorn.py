@@ -69,10 +69,11 @@ def test_pieces_of_fewer_tiles_than_warps_are_shared(piece_tiles, flavour, monke
                 np.testing.assert_allclose(got, want, rtol=relative, atol=absolute)
 
 
+@pytest.mark.parametrize("targets", [3, 41])  # from 40 on blocks divide the sums over chunks
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_same_bits_however_many_blocks_share_an_image(variant):
+def test_same_bits_however_many_blocks_share_an_image(variant, targets):
     machine = kernels.Kernels("plain")
-    arrays = problem(1, 1300)  # 6 chunks, the last of 20 pixels
+    arrays = problem(1, 1300, targets=targets)  # 6 chunks, the last of 20 pixels
     results = []
     for blocks in (1, 2, 3, 4, 6, 7):
         machine.schedule = {"resident_blocks": blocks}
@@ -91,11 +92,12 @@ def test_same_bits_alone_and_in_a_batch_of_more_images_than_groups(variant):
         assert bits(alone, 0) == bits(batch, image)
 
 
+@pytest.mark.parametrize("targets", [3, 41])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_groups_of_blocks_meet_at_counters_of_their_own(variant):
+def test_groups_of_blocks_meet_at_counters_of_their_own(variant, targets):
     machine = kernels.Kernels("race")
     machine.schedule = {"resident_blocks": 6}  # two groups of three blocks
-    arrays = problem(2, 600)
+    arrays = problem(2, 600, targets=targets)
     arrays[2][1] = arrays[1][1] = 0  # without mass: this group is done at once
     potential, iterations, error = solve(machine, arrays, variant, iterations=3)
     np.testing.assert_array_equal(iterations, [3, 0])
