@@ -73,7 +73,6 @@ __device__ __forceinline__ void list_in_order(const Paths& p, std::int64_t image
     if (head && group >> lane == 1) light[up] = static_cast<std::int32_t>(i);
     __syncwarp();
   }
-  __syncthreads();
 }
 
 __global__ void __launch_bounds__(kThreads)
