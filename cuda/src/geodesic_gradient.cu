@@ -148,7 +148,7 @@ __device__ __forceinline__ void gather_flows(const Forest& f, const T* grad_dist
 
 // One block a target.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     grow_forest_kernel(GeodesicDistanceBackward<T> p, Forests all) {
   POINT2MASK_SHARED(int, counts, 3);
   const std::int64_t pixels = p.height * p.width;

@@ -12,7 +12,9 @@
 namespace point2mask::cuda {
 namespace {
 
-constexpr int kThreads = 256, kSide = 16; // threads of a block: kSide x kSide
+// Threads of a block, kSide x kSide. The blocks a multiprocessor that kernels ask for leave them
+// the registers they need: left to itself the compiler would rather spill than take more than 64.
+constexpr int kThreads = 256, kSide = 16;
 constexpr std::int64_t kMostParts = 64, kLeastParts = 8;
 constexpr std::int64_t kChunkPixels = 512; // summed in T, beyond in double
 
@@ -77,8 +79,9 @@ __global__ void __launch_bounds__(kThreads)
 // A block forms 32 x 32 entries of P^T S over a part of the pixels, a thread 2 x 2 of them. Of 32
 // pixels at a time the softmaxes of both sides' targets stand in shared memory.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) couple_kernel(SinkhornBackward<T> p, RowModel<T> model,
-                                                          BackwardScratch<T> scratch, Shape shape) {
+__global__ void __launch_bounds__(kThreads, 2)
+    couple_kernel(SinkhornBackward<T> p, RowModel<T> model, BackwardScratch<T> scratch,
+                  Shape shape) {
   constexpr int kStride = kWarp + 1;
   POINT2MASK_SHARED(T, left, kWarp * kStride);  // [target, pixel] P
   POINT2MASK_SHARED(T, right, kWarp * kStride); // [target, pixel] S
@@ -139,7 +142,7 @@ __global__ void __launch_bounds__(kThreads) couple_kernel(SinkhornBackward<T> p,
 
 // A block an image.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     solve_kernel(SinkhornBackward<T> p, BackwardScratch<T> scratch, Shape shape, double lambda,
                  double complement, double column_lambda) {
   const std::int64_t n = p.targets;
@@ -176,7 +179,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // One thread a pixel.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 0 : 4)
     gradient_kernel(SinkhornBackward<T> p, RowModel<T> model, BackwardScratch<T> scratch) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y) {

@@ -41,9 +41,10 @@ struct PlanScale {
   T inverse_epsilon, excess; // excess = 1 - lambda
 };
 
-// One thread a pixel. The second pass runs backwards, to begin with what the caches still hold.
+// One thread a pixel. The second pass runs backwards, to begin with what the caches still hold. In
+// double the compiler must leave 64 registers (4 blocks a multiprocessor), or it spills.
 template <typename T, typename Stored>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 0 : 4)
     transport_plan_kernel(TransportPlan<T, Stored> p, PlanScale<T> scale) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y) {
