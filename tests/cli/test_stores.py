@@ -26,3 +26,28 @@ def test_faults_of_our_own_are_none(monkeypatch):
     monkeypatch.setattr("point2mask.cli.info.environment", ask)
     with pytest.raises(ArithmeticError, match="a fault"):
         main(["info"])
+
+
+def test_what_a_store_has_not_is_one_line_whatever_kind_of_error_it_raises(capsys, monkeypatch):
+    code = compile("def ask():\n    raise NotImplementedError('no lists here')", "store", "exec")
+    store = {"__name__": "huggingface_hub.files"}
+    exec(code, store)
+    monkeypatch.setattr("point2mask.cli.info.environment", store["ask"])
+    assert fails(capsys, "info") == "point2mask: error: huggingface_hub: no lists here\n"
+
+
+@pytest.mark.parametrize("url", ["file://[x", "http://[x"])
+def test_urls_that_are_none_are_named(url, capsys):
+    said = fails(capsys, "predict", "--checkpoint", "run", "--images", url, "--out", "out")
+    assert said.startswith(f"point2mask: error: {url}: expected a path, or a URL of a known kind")
+
+
+def test_a_store_that_cannot_be_reached_is_named(capsys, monkeypatch):
+    upath = pytest.importorskip("upath")
+
+    def connect(text):
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr(upath, "UPath", connect)
+    said = fails(capsys, "predict", "--checkpoint", "run", "--images", "ftp://x", "--out", "out")
+    assert said.startswith("point2mask: error: ftp://x: cannot be reached ([Errno -2] Name or")

@@ -40,7 +40,10 @@ EXTRAS = (
     | {"onnxruntime": "prompts", "ray": "ray"}
 )
 # Packages of stores, whose errors (no credentials, no connection, no such bucket) are no OSErrors.
-STORES = {"aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "huggingface_hub", "httpx"}
+STORES = {
+    *("aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "huggingface_hub"),
+    *("httpx", "s3fs", "upath"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,10 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DataError, UsageError) as error:
         return _fail(str(error), args.verbose)
     except Exception as error:
-        package = type(error).__module__.partition(".")[0]
-        if package not in STORES:
+        packages = (type(error).__module__.partition(".")[0], _raised_in(error))
+        store = next((name for name in packages if name in STORES), None)
+        if store is None:
             raise
-        return _fail(f"{package}: {error or type(error).__name__}", args.verbose)
+        return _fail(f"{store}: {error or type(error).__name__}", args.verbose)
 
 
 class ShowVersion(argparse.Action):
@@ -131,6 +135,12 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 def _is_value(word: str) -> bool:
     return "=" in word and not word.startswith("-")
+
+
+def _raised_in(error: Exception) -> str:
+    """The package whose code raised an error, which may be one of Python's own kinds."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _fail(message: str, verbose: bool, code: int = 2) -> int:

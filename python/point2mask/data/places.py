@@ -30,9 +30,9 @@ def path_of(text: str | Path) -> Path:
     if not _URL.match(text):
         return Path(text)
     scheme = text.partition("://")[0]
-    if scheme == "file":
-        return Path(unquote(urlsplit(text).path))
     try:
+        if scheme == "file":
+            return Path(unquote(urlsplit(text).path))
         from upath import UPath
 
         path = UPath(text)
@@ -42,6 +42,8 @@ def path_of(text: str | Path) -> Path:
         raise DataError(f"{text}: {error}; pip install 'point2mask[{extra}]'") from error
     except ValueError as error:
         raise DataError(f"{text}: expected a path, or a URL of a known kind ({error})") from error
+    except Exception as error:  # every store has its own; some connect here
+        raise DataError(f"{text}: cannot be reached ({error or type(error).__name__})") from error
     return cast(Path, path)
 
 
