@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from point2mask import engine
 from point2mask.cli import main
 from point2mask.label import PreparedImage, label_image
 from point2mask.label.paths import path_side
@@ -139,6 +140,46 @@ def test_compared_near_where_they_were_found_they_are_those_of_paths_all_over(mo
     assert path_side(working_size(shape), 16, 16 * 800.0) < 60
     found = label_image(image, clicks, "shortest_path", is_thing=kinds)
     assert (found == whole).mean() > 0.999  # sums of other lengths are rounded otherwise
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Numbers of distances that were asked for, call by call."""
+    found = []
+    distance = engine.geodesic_distance
+
+    def counting(cost, seeds):
+        found.append(seeds.shape[1] * cost.shape[2] * cost.shape[3])
+        return distance(cost, seeds)
+
+    monkeypatch.setattr(engine, "geodesic_distance", counting)
+    return found
+
+
+@pytest.mark.parametrize(("assigner", "beside"), [("shortest_path", 0), ("transport", 1)])
+def test_paths_on_all_pixels_of_a_small_picture_are_found_once(assigner, beside, counted):
+    """Transport asks for some more, from centroids."""
+    shape = (60, 90)
+    image, masks = discs(shape, 30, 10)
+    clicks = [*grid(shape, 30), [(0.0, 0.0)]]
+    assert mean_iou(label_image(image, clicks, assigner), masks) > 0.9
+    assert counted[0] == len(clicks) * 60 * 90
+    assert len(counted) == 1 + beside
+
+
+@pytest.mark.parametrize("most", [1e5, 3e4, 1.0])
+def test_paths_of_much_stuff_are_compared_again_within_bounds(most, counted, monkeypatch):
+    """Stuff may lie anywhere, so that each of its clicks is a matter of all pixels."""
+    shape = (60, 240)
+    image, masks = discs(shape, 30, 10)
+    clicks = [*grid(shape, 30), *([(float(x), 0.0)] for x in range(0, 240, 30))]
+    kinds = [True] * 16 + [False] * 8
+    monkeypatch.setattr("point2mask.label.paths.SOME_CELLS", 2e4)
+    monkeypatch.setattr("point2mask.label.paths.MOST_WORK", most)
+    found = label_image(image, clicks, "shortest_path", is_thing=kinds)
+    assert sum(counted) - counted[0] <= 1.1 * most
+    assert (len(counted) > 1) == (most > 2e4)
+    assert mean_iou(found, masks) > 0.6
 
 
 @pytest.mark.parametrize("assigner", ["watershed", "shortest_path"])

@@ -1,6 +1,7 @@
 """Assigners that follow shortest paths: nearest click, and optimal transport to given areas."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from point2mask.label.size import WorkingSize
 MAX_SIDE = 320  # pixels of an ordinary picture: paths need less detail than borders of regions
 MOST_CELLS = 128e6  # distances of all targets, of 4 bytes, that transport has in memory
 SOME_CELLS = 16e6  # the same of shortest paths, which need to know about where a target lies
+MOST_WORK = 256e6  # distances of all targets when they are compared again
 LEAST_SHARE = 16  # pixels a target, below which transport knows little of areas
 EDGE_LIMIT = 1.5  # of edge strength
 EDGE_POWER = 4  # high: a path is about as long as the highest edge that it crosses
@@ -83,43 +85,58 @@ def _refined(
     """Labels at the size of the scene.
 
     So many targets that paths were found on fewer pixels than for a few are compared again, on all
-    pixels, but each thing only near where it was found.
+    pixels if that is not too much work, but each thing only near where it was found.
 
     Args:
         scene: h x w pixels.
         found: labels at a smaller size.
         potential: ``[K]``, what is subtracted from the logarithms of a target's distances.
     """
-    if max(found.shape) >= int(MAX_SIDE * scene.picture.size.growth) or scene.mask_cost is not None:
+    few = max(found.shape) >= min(int(MAX_SIDE * scene.picture.size.growth), max(scene.shape))
+    if few or scene.mask_cost is not None:
         return enlarged(found, scene.shape)
-    from scipy.ndimage import find_objects
-
-    labels = np.zeros(scene.shape, np.int32)
-    least = np.full(scene.shape, np.inf, np.float32)
-    scale = np.divide(scene.shape, found.shape)
-    boxes = find_objects(found + 1, len(scene.seeds))
-    for target, box in enumerate(boxes):
-        clicks = scene.clicks(target)
-        if not len(clicks):
-            continue
-        low, high = clicks.min(0), clicks.max(0) + 1
-        if box is not None:
-            start, stop = np.array([(side.start, side.stop) for side in box]).T * scale
-            low = np.minimum(low, start.astype(np.int64))
-            high = np.maximum(high, np.ceil(stop).astype(np.int64))
-        margin = (high - low).max() + math.ceil(2 * scale.max())
-        low, high = np.maximum(low - margin, 0), np.minimum(high + margin, scene.shape)
-        if not scene.is_thing[target]:  # it may lie anywhere
-            low, high = np.zeros(2, np.int64), np.array(scene.shape)
-        window = tuple(map(slice, low, high))
-        seeds = np.ravel_multi_index((clicks - low).T, high - low).astype(np.int32)
-        costs = _step_cost(scene.edge[window])
+    cells = sum(
+        math.prod(side.stop - side.start for side in window) for _, window in _windows(scene, found)
+    )
+    small = scene.reduced(max(1, int(max(scene.shape) * min(1.0, (MOST_WORK / cells) ** 0.5))))
+    if max(small.shape) <= max(found.shape):
+        return enlarged(found, scene.shape)
+    labels = np.zeros(small.shape, np.int32)
+    least = np.full(small.shape, np.inf, np.float32)
+    for target, window in _windows(small, found):
+        low, high = np.array([(side.start, side.stop) for side in window]).T
+        seeds = np.ravel_multi_index((small.clicks(target) - low).T, high - low).astype(np.int32)
+        costs = _step_cost(small.edge[window])
         cost = _logarithm(engine.geodesic_distance(costs, seeds[None, None])[0, 0])
         cost -= potential[target]
         closer = cost < least[window]  # of equals the first
         labels[window][closer] = target
         least[window][closer] = cost[closer]
-    return labels
+    return enlarged(labels, scene.shape)
+
+
+def _windows(scene: Scene, found: NDArray[np.int32]) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Targets that have clicks, and where the pixels of each can lie.
+
+    That is near where it was found; stuff may lie anywhere.
+    """
+    from scipy.ndimage import find_objects
+
+    scale = np.divide(scene.shape, found.shape)
+    for target, box in enumerate(find_objects(found + 1, len(scene.seeds))):
+        clicks = scene.clicks(target)
+        if not len(clicks):
+            continue
+        low, high = np.zeros(2, np.int64), np.array(scene.shape)
+        if scene.is_thing[target]:
+            low, high = clicks.min(0), clicks.max(0) + 1
+            if box is not None:
+                start, stop = np.array([(side.start, side.stop) for side in box]).T * scale
+                low = np.minimum(low, start.astype(np.int64))
+                high = np.maximum(high, np.ceil(stop).astype(np.int64))
+            margin = (high - low).max() + math.ceil(2 * scale.max())
+            low, high = np.maximum(low - margin, 0), np.minimum(high + margin, scene.shape)
+        yield target, tuple(map(slice, low.tolist(), high.tolist()))
 
 
 def _logarithm(distance: NDArray[np.float32]) -> NDArray[np.float32]:
