@@ -94,6 +94,19 @@ def test_a_click_that_is_there_gets_loses_and_keeps_a_size(page, folder):
     assert targets(folder)[0].area is None
 
 
+def test_one_more_click_on_stuff_leaves_its_size(page, folder):
+    add_category(page, "ground", False)
+    page.keyboard.press("r")
+    drag(page, (20, 20), (30, 20))
+    wait_for_masks(page, 0, 1)
+    (ground,) = targets(folder)
+    page.mouse.click(*at(page, 80, 80))
+    wait_for_masks(page, 0, 2)
+    (more,) = targets(folder)
+    assert (len(more.points), more.area) == (2, ground.area)
+    assert ground.area is not None
+
+
 def test_without_a_mouse(page, folder):
     page.keyboard.press("r")
     page.focus("#canvas")
