@@ -1,15 +1,14 @@
 """Files of stores and files in tars: read and written as those of a folder."""
 
-import io
 import os
 import tarfile
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import error_line
 from label_folders import masks_and_index, run
+from tars import entry
 
 from point2mask.cli import main
 from point2mask.data import (
@@ -20,7 +19,7 @@ from point2mask.data import (
     write_points,
 )
 from point2mask.data.augment import AugmentConfig
-from point2mask.data.files import file_size, open_local, open_regular, read_bounded, resolve_inside
+from point2mask.data.files import file_size, open_local, read_bounded, resolve_inside
 from point2mask.data.places import files_below, path_of
 from point2mask.data.report import Report
 from point2mask.data.shapes import write_shapes
@@ -218,77 +217,6 @@ def test_a_process_that_was_forked_reads_the_store_anew(store):
         os._exit(0)
     os.waitpid(child, 0)
     assert int(os.read(reading, 99)) == path.stat().st_size
-
-
-def entry(name, content=b"", kind=tarfile.REGTYPE, **rest):
-    info = tarfile.TarInfo(name)
-    info.size, info.type = len(content), kind
-    for key, value in rest.items():
-        setattr(info, key, value)
-    return info, io.BytesIO(content)
-
-
-def test_only_ordinary_files_of_a_tar_are_in_it(tmp_path):
-    tar = tmp_path / "x.tar"
-    with tarfile.open(tar, "w") as file:
-        for info, content in (
-            entry("a/b.jpg", b"old"),
-            entry("./a/b.jpg", b"new"),  # whoever unpacks them has the last one
-            entry("link.jpg", kind=tarfile.SYMTYPE, linkname="/etc/passwd"),
-            entry("hard.jpg", kind=tarfile.LNKTYPE, linkname="a/b.jpg"),
-            entry("pipe.jpg", kind=tarfile.FIFOTYPE),
-            entry("folder", kind=tarfile.DIRTYPE),
-            entry("../out.jpg", b"x"),
-            entry("/root.jpg", b"x"),
-            entry("ü" * 200 + ".jpg", b"long"),
-        ):
-            file.addfile(info, content)
-    inside = [str(path.relative_to(tar)) for path in files_below(tar)]
-    assert inside == ["a/b.jpg", "root.jpg", "ü" * 200 + ".jpg"]
-    with open_regular(tar / "a/b.jpg", "a picture") as file:
-        assert file.read() == b"new"
-    for name in ("link.jpg", "hard.jpg", "folder", "none.jpg"):
-        assert file_size(tar / name) is None
-        with (
-            pytest.raises(DataError, match="the tar has no such file"),
-            open_regular(tar / name, "a picture"),
-        ):
-            pass
-
-
-def test_broken_tars_are_refused(tmp_path):
-    tar = tmp_path / "x.tar"
-    with tarfile.open(tar, "w") as file:
-        file.addfile(*entry("a.jpg", bytes(5000)))
-        file.addfile(*entry("b.jpg", bytes(5000)))
-    whole = tar.read_bytes()
-    tar.write_bytes(whole[:7000])
-    with pytest.raises(DataError, match="cannot be read"):
-        file_size(tar / "a.jpg")
-    for content in (b"no tar at all" * 100, __import__("gzip").compress(whole)):
-        tar.write_bytes(content)
-        with pytest.raises(DataError, match="expected a tar that is not compressed"):
-            file_size(tar / "a.jpg")
-    info = tarfile.TarInfo("x" * 2**21)  # a name that is read whole, were it not bounded
-    tar.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
-    with pytest.raises(DataError, match="headers of at most"):
-        file_size(tar / "a.jpg")
-
-
-def bare(name, size):
-    """A header that tells of a file, and no file."""
-    info = tarfile.TarInfo(name)
-    info.size = size
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
-@pytest.mark.parametrize("size", [-1, -512, -1024, -(2**40)])
-def test_sizes_below_zero_end(tmp_path, size):
-    tar = tmp_path / "x.tar"
-    header = bare("a.jpg", size)
-    tar.write_bytes(bare("b.jpg", 0) + header + bytes(1024))
-    with suppress(DataError):  # as the version of Python has it
-        assert "a.jpg" not in [path.name for path in files_below(tar)]
 
 
 def test_urls_in_tars_are_not_in_them(tmp_path, store):
