@@ -15,7 +15,7 @@ from commands import fails
 import point2mask
 from point2mask import recipes
 from point2mask.cli import COMMANDS, build_parser, main
-from point2mask.data import read_panoptic, read_point_pngs, read_points, read_rgb, sample_points
+from point2mask.data import read_panoptic, read_point_pngs, read_points, sample_points
 from point2mask.data.shapes import draw_shapes, write_shapes
 from point2mask.evaluation import panoptic_quality
 
@@ -306,19 +306,6 @@ def test_the_shell_completes_commands_and_options(tmp_path):
     assert set(COMMANDS) <= {*complete("point2mask ", tmp_path)}
     assert complete("point2mask points import labelm", tmp_path) == ["labelme"]
     assert complete("point2mask label --assigner wat", tmp_path) == ["watershed"]
-
-
-@pytest.mark.slow
-def test_demo_runs_the_whole_way(tmp_path, capfd):
-    out = tmp_path / "demo"
-    code = main(["demo", "--out", str(out), "--train", "4", "--images", "2", "--epochs", "1"])
-    said = capfd.readouterr()
-    assert code == 0, said.err
-    assert "points | step 1/1" in said.out
-    assert "P1/M: " in said.out
-    figures = json.loads((out / "demo.json").read_text())
-    assert set(figures) == {"pq_things", "clicks_over_masks"}
-    assert read_rgb(out / "demo.png").shape[0] > 2 * 2 * 128
 
 
 @pytest.mark.parametrize("word", ["a\0b", "a\udcffb", "a\nb", "a\rb", "\x1b[31m", "\u2028"])
