@@ -232,3 +232,16 @@ def test_pictures_of_a_training_run_are_not_to_be_labelled(tmp_path, place):
     assert project.names == ["a.png"]
     left_out = "out/run" if place != "." else "pictures"
     assert project.notes == [f"left out the folder {left_out}, which holds results"]
+
+
+def test_a_folder_of_pictures_beside_results_is_labelled(tmp_path):
+    for name in ("pictures/a.png", "panoptic/a.png", "overlays/a.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (5, 5)).save(tmp_path / name)
+    (tmp_path / "panoptic.json").touch()
+    project = Project(tmp_path)
+    assert project.names == ["pictures/a.png"]
+    assert project.notes == [
+        "left out the folder panoptic, which holds results",
+        "left out the folder overlays, which holds results",
+    ]

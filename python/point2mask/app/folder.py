@@ -13,7 +13,8 @@ from point2mask.data.sources import unread_kind
 
 RESULTS = ("export.json", "summary.json", "panoptic.json")  # in folders that this program wrote
 RUN = ("config.yaml", "checkpoints")  # file and folder of a training run
-MADE = ("panoptic", "overlays", "pictures")  # by label, predict and train, beside the JSON
+MADE = ("panoptic", "overlays")  # folders beside the JSON, by label and predict
+MADE_BY_RUN = ("pictures",)  # of itself, beside the file
 
 
 @dataclass
@@ -72,13 +73,16 @@ def find_pictures(folder: Path, without: Path | None = None) -> Found:
     for root, folders, files in os.walk(folder):
         place = Path(root)
         below = place.relative_to(folder).as_posix()
-        if any(name in files for name in RESULTS) or (RUN[0] in files and RUN[1] in folders):
-            # Beside the pictures themselves a command leaves folders of results only.
-            made = [below] if below != "." else [name for name in MADE if name in folders]
-            found.results.extend(made)
-            folders[:] = [] if below != "." else [name for name in folders if name not in MADE]
-            if below != ".":
-                continue
+        made: tuple[str, ...] = MADE if any(name in files for name in RESULTS) else ()
+        if RUN[0] in files and RUN[1] in folders:
+            made += MADE_BY_RUN
+        if made and below != ".":
+            found.results.append(below)
+            folders.clear()
+            continue
+        # Beside the pictures themselves a command leaves folders of results only.
+        found.results.extend(name for name in made if name in folders)
+        folders[:] = [name for name in folders if name not in made]
         folders[:] = sorted(
             name
             for name in folders
