@@ -13,9 +13,9 @@ Array<float> histogram_gradient_numpy(const Array<float>& channels, std::int64_t
                                       std::int64_t radius, std::int64_t distance) {
   check_shape("histogram_gradient", "channels", channels, {{"C"}, {"H"}, {"W"}});
   if (bins < 2) throw too_small("histogram_gradient: bins", 2, bins);
-  if (bins > kMostBins)
+  if (bins > kMostWindowBins)
     throw std::invalid_argument("histogram_gradient: bins must be at most " +
-                                std::to_string(kMostBins) + ", got " + std::to_string(bins));
+                                std::to_string(kMostWindowBins) + ", got " + std::to_string(bins));
   if (radius < 0) throw too_small("histogram_gradient: radius", 0, radius);
   if (distance < 1) throw too_small("histogram_gradient: distance", 1, distance);
   auto strength = new_array<float>({channels.shape(1), channels.shape(2)});

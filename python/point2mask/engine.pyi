@@ -28,7 +28,7 @@ def histogram_gradient(
 
     The square root of the largest, over four orientations, of the chi-square distances (summed over
     channels) between soft histograms of square windows ``distance`` pixels to both sides. At most
-    65536 bins; a radius or a distance beyond the image reaches to its end.
+    256 bins; a radius or a distance beyond the image reaches to its end.
     """
 
 def mask_statistics(

@@ -7,14 +7,17 @@
 
 namespace point2mask {
 
-inline constexpr std::int64_t kMostBins = 65536; // a histogram
+inline constexpr std::int64_t kMostBins = 65536; // a histogram of regions
+
+// A histogram of windows, whose work goes with pixels times bins: as many as 8-bit values.
+inline constexpr std::int64_t kMostWindowBins = 256;
 
 // Edge strength of every pixel: the largest chi-square distance, over four orientations, between
 // the histograms of two square windows on either side of the pixel.
 struct HistogramGradient {
   const float* channels; // [C, H, W] in [0, 1]; each gets its own histogram
   std::int64_t channel_count, height, width;
-  std::int64_t bins; // a histogram, 2 to kMostBins; values are shared between the two nearest bins
+  std::int64_t bins;     // 2 to kMostWindowBins; values are shared between the two nearest bins
   std::int64_t radius;   // pixels, of the windows: (2 radius + 1)^2, cut at the image border
   std::int64_t distance; // pixels, from a window's centre to the pixel along a row or a column
   float* strength;       // [H, W] square root of the chi-square sum over channels and bins
