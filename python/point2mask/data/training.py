@@ -180,11 +180,13 @@ class TrainingSet(Dataset[Loaded | Broken]):
         self._truth: dict[ImageId, int] = {}
         if source.truth is not None and source.labels is not None:
             self._truth = {image.record.id: n for n, image in enumerate(source.truth.images)}
-        useful = _with_things(source)
-        if not config.skip_without_things:
-            useful[:] = True
-        self._numbers = np.flatnonzero(useful)  # of the images in the file
-        self.skipped = len(useful) - len(self._numbers)
+        listed = source.truth if source.labels is None else source.labels
+        assert listed is not None
+        count = len(listed.images)
+        self._numbers = np.arange(count)  # of the images in the file
+        if config.skip_without_things:
+            self._numbers = np.flatnonzero(_with_things(source))
+        self.skipped = count - len(self._numbers)
         if not len(self._numbers):
             raise DataError(f"{config.train}: there is no image with a thing in it")
 
