@@ -16,7 +16,7 @@ from point2mask.label.size import WorkingSize
 MAX_SIDE = 320  # pixels of an ordinary picture: paths need less detail than borders of regions
 MOST_CELLS = 128e6  # distances of all targets, of 4 bytes, that transport has in memory
 SOME_CELLS = 16e6  # the same of shortest paths, which need to know about where a target lies
-MOST_WORK = 256e6  # distances of all targets when they are compared again
+MOST_WORK = 64e6  # distances of all targets when they are compared again: half a minute on a photo
 LEAST_SHARE = 16  # pixels a target, below which transport knows little of areas
 EDGE_LIMIT = 1.5  # of edge strength
 EDGE_POWER = 4  # high: a path is about as long as the highest edge that it crosses
