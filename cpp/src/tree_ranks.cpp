@@ -70,9 +70,9 @@ std::vector<std::int32_t> ranks_of(const Orders& o, const Executor& executor) {
       const std::int32_t* order = o.order + image * o.pixels;
       std::int32_t* rank = ranks.data() + image * o.pixels;
       for (std::int64_t i = 0; i < o.pixels; ++i) rank[order[i]] = static_cast<std::int32_t>(i);
-      std::int32_t without = 0; // negative if a pixel has no rank
-      for (std::int64_t p = 0; p < o.pixels; ++p) without |= rank[p];
-      if (without < 0) reject(o, image);
+      std::int32_t least = 0; // negative if a pixel has no rank
+      for (std::int64_t p = 0; p < o.pixels; ++p) least = std::min(least, rank[p]);
+      if (least < 0) reject(o, image);
     }
   });
   return ranks;
