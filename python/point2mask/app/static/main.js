@@ -121,7 +121,7 @@ function chooseTool(name) {
     button.setAttribute("aria-checked", chosen);
     button.tabIndex = chosen ? 0 : -1;
   }
-  $("brush-size").hidden = !["brush", "eraser"].includes(name);
+  $("brush-width").hidden = !["brush", "eraser"].includes(name);
   view.draw();
 }
 
