@@ -317,7 +317,10 @@ def _work(face: str, first: int, count: int, shared: mmap.mmap) -> None:
     refused = 0
     for number in range(first, first + count):
         shared[:16] = struct.pack("qq", number, refused)
-        name, arguments = make_call(face, number)
+        try:
+            name, arguments = make_call(face, number)
+        except MemoryError:  # arguments larger than a process may be here
+            continue
         try:
             call(face, name, arguments, number)
         except ORDINARY:
