@@ -100,7 +100,7 @@ def main() -> int:
     step = Steps(out / "steps.json")
     truth, points, run = out / "truth" / "panoptic.json", photos / "points.json", out / "run"
     sampling = "--annotations", truth, "--per-segment", args.per_segment, "--out", points
-    step("clicks", "points", "sample", *sampling, "--replace")
+    step("clicks", "points", "sample", *sampling)
     given = "--images", photos, "--points", points
     step("masks without training", "label", *given, "--out", out / "labels")
     values = f"data.root={photos}", f"schedule.steps={args.steps}", "report.log_steps=10"

@@ -37,14 +37,14 @@ def test_areas_are_true_or_off_as_the_row_says(data, monkeypatch):
     assert seen == {key: areas[key] for key in seen}
     errors = []
     for error in (0.3, 0.6):
-        seen, areas = told(data, f"{label_quality.ROUGH_AREAS}{error}", monkeypatch)
+        seen, areas = told(data, f"transport{label_quality.ROUGH_AREAS}{error}", monkeypatch)
         errors.append([np.log(seen[key] / areas[key]) for key in seen])
     assert np.abs(errors[0]).min() > 0
     np.testing.assert_allclose(np.array(errors[1]), 2 * np.array(errors[0]), rtol=1e-9)
 
 
 def test_a_table_is_made_and_kept(data, monkeypatch, capsys):
-    out, row = data / "quality.json", f"{label_quality.ROUGH_AREAS}0.3"
+    out, row = data / "quality.json", f"transport{label_quality.ROUGH_AREAS}0.3"
     arguments = [str(data), "--rows", row, "merge", "--seeds", "0", "--workers", "1"]
     monkeypatch.setattr(sys, "argv", ["label_quality.py", *arguments, "--out", str(out)])
     label_quality.main()

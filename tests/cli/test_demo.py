@@ -44,10 +44,10 @@ def test_it_begins_again_after_it_was_interrupted(interrupted, tmp_path, capfd):
     assert clicks[0] != clicks[1]
 
 
-def test_it_leaves_the_clicks_of_others(interrupted, tmp_path, capfd):
+def test_it_keeps_the_clicks_of_others(interrupted, tmp_path, capfd):
     points = tmp_path / "points.json"
     content = {"images": [], "annotations": [], "categories": []}
     points.write_text(json.dumps(content))
-    assert main(["demo", "--out", str(tmp_path), *FEW]) == 2
-    assert "give --replace" in capfd.readouterr().err
-    assert json.loads(points.read_text()) == content
+    assert main(["demo", "--out", str(tmp_path), *FEW]) == 130
+    assert json.loads((tmp_path / "points.json.~1~").read_text()) == content
+    assert json.loads(points.read_text()) != content

@@ -94,14 +94,16 @@ def test_commands_leave_the_files_of_others(tmp_path, capfd):
     points = tmp_path / "points.json"
     assert main([str(word) for word in (*sample, points)]) == 0
     clicks = points.read_bytes()
-    again = (*sample, points, "--seed", "1")
-    capfd.readouterr()
-    assert "points are there; choose another name, or give --replace" in fails(capfd, *again)
-    assert points.read_bytes() == clicks
-    assert main([str(word) for word in (*again, "--replace")]) == 0
-    assert points.read_bytes() != clicks
-    capfd.readouterr()
-    assert "but there is another file" in fails(capfd, *sample, truth, "--replace")
+    for number in (1, 2):
+        again = [str(word) for word in (*sample, points, "--seed", number)]
+        capfd.readouterr()
+        assert main(again) == 0
+        assert f"are in points.json.~{number}~ now" in capfd.readouterr().err
+        assert main(again) == 0  # the same: nothing to keep
+        assert "now" not in capfd.readouterr().err
+    kept = sorted(path for path in tmp_path.iterdir() if path.name.startswith("points.json.~"))
+    assert [path.name for path in kept] == ["points.json.~1~", "points.json.~2~"]
+    assert kept[0].read_bytes() == clicks
 
 
 def test_no_json_beside_masks_of_another_run(tmp_path, monkeypatch):

@@ -319,8 +319,8 @@ def _work(face: str, first: int, count: int, shared: mmap.mmap) -> None:
         shared[:16] = struct.pack("qq", number, refused)
         try:
             name, arguments = make_call(face, number)
-        except MemoryError:  # arguments larger than a process may be here
-            continue
+        except MemoryError:
+            continue  # arguments larger than a process may be here
         try:
             call(face, name, arguments, number)
         except ORDINARY:
@@ -333,8 +333,7 @@ def campaign(face: str, first: int, count: int) -> tuple[Counter[str], list[str]
     import warnings
 
     warnings.simplefilter("ignore")
-    outcomes: Counter[str] = Counter()
-    faults: list[str] = []
+    outcomes, faults = Counter[str](), list[str]()
     shared = mmap.mmap(-1, 16)
     number, end = first, first + count
     while number < end:

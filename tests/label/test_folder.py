@@ -114,7 +114,9 @@ def test_every_assigner_with_edges_and_areas(shapes, tmp_path, assigner):
 def test_pictures_without_clicks_are_void(shapes, tmp_path):
     _, images, points = shapes
     labels = read_points(points)
-    labels.images[1] = (labels.images[1][0], [])
+    clicked = [*labels.images]
+    clicked[1] = (clicked[1][0], [])
+    labels = replace(labels, images=clicked)
     label_folder(images, labels, tmp_path / "out")
     made = read_panoptic(tmp_path / "out" / "panoptic.json")
     assert made.images[1].segments == ()

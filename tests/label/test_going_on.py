@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from commands import error_line
@@ -32,8 +33,9 @@ def test_what_is_up_to_date_is_not_made_again(shapes, tmp_path, capsys):
     assert run(images, points, out, "--workers", 1) == 0
     labels = read_points(points)
     record, targets = labels.images[1]
-    labels.images[1] = record, targets[1:]  # a click is taken back
-    write_points(points, labels)
+    clicked = [*labels.images]
+    clicked[1] = record, targets[1:]  # a click is taken back
+    write_points(points, replace(labels, images=clicked))
     times = {path: path.stat().st_mtime_ns for path in (out / "panoptic").iterdir()}
     (out / "panoptic" / mask_name(dataset.images[2].record)).write_bytes(b"cut")
     capsys.readouterr()

@@ -53,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
 
     out: Path = args.out
     data, points = out / "shapes", out / "points.json"
-    replace = ["--replace"] if data.is_dir() else []  # clicks of a demo that was interrupted
     images, truth = data / "images" / "val", data / "annotations" / "panoptic_val.json"
     settings = [f"data.root={data}", f"data.train.point_seed={args.seed}", f"seed={args.seed}"]
     if args.epochs:
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     _do(["shapes", data, "--train", args.train, "--val", args.images, "--things", 3,
          "--scale", 2.4, "--seed", args.seed])  # fmt: skip
     _do(["points", "sample", "--annotations", truth, "--per-segment", 1, "--seed", args.seed,
-         "--out", points, *replace])  # fmt: skip
+         "--out", points])  # fmt: skip
     _do(["label", "--images", images, "--points", points, "--out", out / "labels"])
     print("\nTwo networks, side by side: one learns from clicks, one from true masks")
     _do_together({kind: [str(word) for word in words] for kind, words in train.items()})

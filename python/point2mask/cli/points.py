@@ -1,6 +1,9 @@
 """``point2mask points``: make point labels, and exchange them with other tools."""
 
 import argparse
+import filecmp
+import itertools
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +92,6 @@ def _add_sample(actions: Subparsers) -> None:
         "of their logarithms' errors, 0 for true areas (default: none)",
     )
     sample.add_argument("--out", type=Path, metavar="JSON", help="write points as JSON")
-    _add_replace(sample)
     sample.add_argument("--png-dir", type=Path, metavar="DIR", help="write points as PNGs")
 
     add_json(sample)
@@ -171,14 +173,7 @@ def _add_out(command: Parser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="JSON", help="write points as JSON"
     )
-    _add_replace(command)
     add_json(command)
-
-
-def _add_replace(command: Parser) -> None:
-    command.add_argument(
-        "--replace", action="store_true", help="write over the points that --out holds already"
-    )
 
 
 def _add_export(actions: Subparsers) -> None:
@@ -227,11 +222,10 @@ def _add_export(actions: Subparsers) -> None:
 
 
 def run_import(args: argparse.Namespace) -> int:
-    from point2mask.data import write_points
     from point2mask.data.formats import READERS, Pictures, to_labels
     from point2mask.data.records import read_categories
 
-    check_replaceable(args)
+    check_replaceable(args.out)
     known = None
     if args.categories is not None:
         known = read_categories(args.categories)
@@ -239,31 +233,47 @@ def run_import(args: argparse.Namespace) -> int:
     pictures = Pictures(args.images, frame=args.frame, report=report)
     images = READERS[args.format](args.source, pictures)
     labels = to_labels(images, args.source, known, args.stuff, report)
-    write_points(args.out, labels)
+    _write(args.out, labels)
     return _report(args, labels, report)
 
 
-def check_replaceable(args: argparse.Namespace) -> None:
-    """Before any work: clicks that are there may be hours of somebody's work, and another file of a
-    name that was mistyped would be lost."""
+def check_replaceable(path: Path) -> None:
+    """Before any work: a file that is there is replaced if it holds point labels, as another one
+    of a name that was mistyped would be lost."""
     from point2mask.data import DataError, read_points
 
-    path: Path = args.out
     if not path.is_file():
         return
     try:
-        there = read_points(path)
+        read_points(path)
     except DataError as error:
         raise UsageError(
             f"--out {path}: expected a new name, or a JSON of point labels to replace, but there "
             "is another file; choose another name"
         ) from error
-    if not args.replace:
-        points = sum(len(target.points) for _, targets in there.images for target in targets)
-        raise UsageError(
-            f"--out {path}: expected a new name, but {points} points are there; choose another "
-            "name, or give --replace to lose them"
-        )
+
+
+def _write(path: Path, labels: "PointLabels") -> None:
+    """Writes points. Others that are there may be hours of somebody's work: they stay beside them,
+    under the numbered names of `cp --backup`."""
+    from point2mask.data import write_points
+
+    if not path.is_file():
+        write_points(path, labels)
+        return
+    names = (path.with_name(f"{path.name}.~{number}~") for number in itertools.count(1))
+    former = next(name for name in names if not name.exists())
+    shutil.copy2(path, former)
+    try:
+        write_points(path, labels)
+        same = filecmp.cmp(path, former, shallow=False)
+    except BaseException:
+        former.unlink()
+        raise
+    if same:
+        former.unlink()
+    else:
+        print(f"the points that were in {path} are in {former.name} now", file=sys.stderr)
 
 
 def _check_table(path: Path) -> None:
@@ -278,12 +288,12 @@ def _check_table(path: Path) -> None:
 
 
 def run_pngs(args: argparse.Namespace) -> int:
-    from point2mask.data import read_point_pngs, write_points
+    from point2mask.data import read_point_pngs
 
-    check_replaceable(args)
+    check_replaceable(args.out)
     report = report_of(args)
     labels = read_point_pngs(args.annotations, args.source, report=report)
-    write_points(args.out, labels)
+    _write(args.out, labels)
     return _report(args, labels, report)
 
 
@@ -341,14 +351,14 @@ def _report(args: argparse.Namespace, labels: "PointLabels", report: "Report | N
 
 
 def run_sample(args: argparse.Namespace) -> int:
-    from point2mask.data import read_panoptic, sample_points, write_point_pngs, write_points
+    from point2mask.data import read_panoptic, sample_points, write_point_pngs
 
     if args.out is None and args.png_dir is None:
         raise UsageError("points sample: give --out JSON, --png-dir DIR or both")
     if args.out is None and args.areas is not None:
         raise UsageError("points sample: --areas needs --out: PNGs hold no areas")
     if args.out is not None:
-        check_replaceable(args)
+        check_replaceable(args.out)
     dataset = read_panoptic(args.annotations, args.masks)
     if args.png_dir is not None and args.png_dir.resolve() == dataset.masks_dir.resolve():
         raise UsageError(
@@ -357,7 +367,7 @@ def run_sample(args: argparse.Namespace) -> int:
     with progress_bar("sampling") as progress:
         labels = sample_points(dataset, args.per_segment, args.seed, progress, args.areas)
     if args.out is not None:
-        write_points(args.out, labels)
+        _write(args.out, labels)
     if args.png_dir is not None:
         names = {image.record.id: image.mask_name for image in dataset.images}
         with progress_bar("writing PNGs") as progress:
