@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 from annotate_page import add_category, opened, served, wait_for_masks
-from discs import HEIGHT, WIDTH, at, disc, save_discs
-from PIL import Image
+from discs import HEIGHT, WIDTH, at, disc, save_discs, save_turned
 
 from point2mask.data import read_points
 
@@ -20,9 +19,7 @@ def folder(tmp_path):
     """A red disc on blue, the same twice as large, and one that viewers turn by a quarter."""
     photos = save_discs(tmp_path / "photos", "a.png")
     disc().resize((2 * WIDTH, 2 * HEIGHT)).save(photos / "b.png")
-    tag = Image.Exif()
-    tag[0x0112] = 6
-    disc().save(photos / "turned.jpg", exif=tag, quality=95)
+    save_turned(photos / "turned.jpg")
     return photos
 
 
@@ -151,10 +148,11 @@ def test_of_a_picture_that_viewers_turn(page, folder):
     assert target.area == pytest.approx(math.pi * 20**2, rel=0.02)
 
 
-def test_nothing_has_no_size(page):
+def test_nothing_has_no_size(page, folder):
     page.keyboard.press("x")
     page.mouse.click(*at(page, 20, 20))
     wait_for_masks(page, 0, 1)
     page.keyboard.press("r")
     drag(page, (20, 20), (40, 20))
     page.locator("#message", has_text="has no size").wait_for()
+    assert targets(folder) == []

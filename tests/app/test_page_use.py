@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 from annotate_page import add_category, opened, place, served, wait_for_masks
-from discs import HEIGHT, WIDTH, at, disc, save_discs
+from discs import HEIGHT, WIDTH, at, save_discs, save_turned
 from PIL import Image
 
 from point2mask.data import read_points
@@ -20,9 +20,7 @@ pytestmark = pytest.mark.browser
 def folder(tmp_path):
     """Three pictures of a red disc on blue; viewers turn the last one by a quarter."""
     photos = save_discs(tmp_path / "photos", "a.png", "b.png")
-    tag = Image.Exif()
-    tag[0x0112] = 6
-    disc().save(photos / "turned.jpg", exif=tag, quality=95)
+    save_turned(photos / "turned.jpg")
     return photos
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from point2mask.data.files import read_bounded
 from point2mask.data.journal import read_with_journal
 from point2mask.data.json_files import MAX_JSON, Identifier, decode, decode_json
-from point2mask.data.marks import NO_MARKS, Marks
+from point2mask.data.marks import Marks
 from point2mask.data.places import is_local
 from point2mask.data.png import SizeLimit
 from point2mask.data.records import (
@@ -34,7 +34,7 @@ from point2mask.data.targets import (
     PointTarget,
     any_of,
     check_clicks,
-    check_image_marks,
+    keep_marks,
     moved_inside,
 )
 
@@ -118,10 +118,7 @@ def read_point_json(path: Path, limit: SizeLimit) -> PointLabels:
         check_entries(entry.segments_info, categories, place)
         targets = [moved_inside(target, record, place) for target in entry.segments_info]
         check_clicks(record, targets, place)
-        given = Marks(entry.rest, entry.strokes, entry.status)
-        if given != NO_MARKS:
-            check_image_marks(record, given, targets, place)
-            marks[record.id] = given
+        keep_marks(entry, record, targets, place, marks)
     file = PointJson(path, list(records.values()), root.annotations, numbers)
     return PointLabels(categories, FiledImages(file), marks)
 

@@ -44,6 +44,7 @@ from point2mask.data.targets import (
     check_clicks,
     check_image_marks,
     check_targets,
+    keep_marks,
     moved_inside,
     target_to_json,
 )
@@ -170,10 +171,7 @@ def check_line(
     limit.check(record.height, record.width, place)
     check_entries(line.segments_info, categories, place)
     check_clicks(record, targets, place)
-    given = Marks(line.rest, line.strokes, line.status)
-    if given != NO_MARKS:
-        check_image_marks(record, given, targets, place)
-        marks[record.id] = given
+    keep_marks(line, record, targets, place, marks)
     return record.id
 
 

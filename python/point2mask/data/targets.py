@@ -237,3 +237,17 @@ def check_image_marks(
         pixels = {pixel for target in targets for pixel in target.pixels}
         size = record.height, record.width
         check_marks(marks, size, {target.id for target in targets}, pixels, place)
+
+
+def keep_marks(
+    entry: Marks,
+    record: ImageRecord,
+    targets: Sequence[PointTarget],
+    place: object,
+    marks: dict[ImageId, Marks],
+) -> None:
+    """Checks the marks of an entry of a file, if it has any, and adds them to ``marks``."""
+    given = Marks(entry.rest, entry.strokes, entry.status)
+    if given != NO_MARKS:
+        check_image_marks(record, given, targets, place)
+        marks[record.id] = given
