@@ -1,11 +1,11 @@
-"""Work in three stages: the one in the middle stays in the process that asks for it."""
+"""Work that is spread over processes; of three stages the middle one stays in this process."""
 
 import os
 from functools import partial
 
 import pytest
 
-from point2mask.workers import Stages, spread_around
+from point2mask.workers import Stages, spread, spread_around
 
 
 def first(fault, task):
@@ -17,6 +17,19 @@ def first(fault, task):
 def last(value):
     task, reader, finder = value
     return task, reader, finder, os.getpid()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("together", [1, 7])
+def test_all_is_done_once(workers, together):
+    done = list(spread(partial(first, None), range(30), workers, together))
+    assert sorted(task for task, _ in done) == list(range(30))
+    assert ({pid for _, pid in done} == {os.getpid()}) == (workers < 2)
+
+
+def test_an_error_in_a_handful_ends_the_work():
+    with pytest.raises(ValueError, match="task 5"):
+        list(spread(partial(first, 5), range(10_000), 2, 3))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -97,30 +97,38 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from point2mask.data.report import Report
     from point2mask.evaluation import (
-        mask_quality,
+        MaskSums,
+        PanopticStatistics,
+        image_mask_statistics,
+        image_statistics,
         pair_images,
-        panoptic_quality,
         read_predictions,
         read_truth,
+        sum_over_images,
     )
 
     truth = read_truth(args.truth, args.truth_masks)
     predictions = read_predictions(args.predictions, truth, args.predictions_masks)
     report = Report(skip_broken=args.skip_broken)
     on_broken = partial(report.broken, what="images") if args.skip_broken else None
-    pairs = pair_images(truth, predictions, None if on_broken is None else lambda _: None)
+    pairs = pair_images(truth, predictions, on_broken)
     if doubt := doubts(pairs):
         print(f"point2mask: warning: {args.predictions}: {doubt}", file=sys.stderr)
     workers = args.workers
     if workers is None and len(truth.images) >= IMAGES_WORTH_PROCESSES:
         workers = os.cpu_count()
     with progress_bar("panoptic quality") as progress:
-        quality = panoptic_quality(truth, predictions, workers, progress, on_broken)
+        zero = PanopticStatistics.zero(truth.categories)
+        statistics = sum_over_images(image_statistics, zero, pairs, workers, progress, on_broken)
+        quality = statistics.quality()
     masks = None
     if args.mask_quality:
         with progress_bar("mask quality") as progress:
             said = None if on_broken is None else lambda _: None  # by the quality already
-            masks = mask_quality(truth, predictions, workers, progress, said)
+            sums = sum_over_images(
+                image_mask_statistics, MaskSums(), pairs, workers, progress, said
+            )
+            masks = sums.quality()
     left_out = report.count("images")
     if left_out == len(truth.images):
         raise UsageError(f"{args.predictions}: none of the {left_out} images can be used")
@@ -139,7 +147,7 @@ def doubts(pairs: "ImagePairs") -> str:
     """What hints at predictions for other images than those of the truth; empty if nothing does."""
     found = []
     if pairs.unused:
-        record = pairs.unused[0].record
+        record = pairs.predictions.records[pairs.unused[0]]
         found.append(
             f"{len(pairs.unused)} images are not in the truth and not looked at, such as "
             f"{record.id!r} ({record.file_name})"
@@ -147,17 +155,16 @@ def doubts(pairs: "ImagePairs") -> str:
     if pairs.by_name:
         found.append(f"{pairs.by_name} images are found by their file names, as their ids differ")
     if pairs.renamed:
-        truth, prediction = (image.record for image in pairs.renamed[0])
+        truth, prediction = pairs.records(pairs.renamed[0])
         found.append(
             f"{len(pairs.renamed)} images have another file name in the truth, such as "
             f"{prediction.id!r} ({prediction.file_name}, there {truth.file_name})"
         )
-    turned = [pair for pair in pairs.pairs if len({image.record.frame for image in pair}) > 1]
-    if turned:
-        truth, prediction = (image.record for image in turned[0])
+    if pairs.turned:
+        truth, prediction = pairs.records(pairs.turned[0])
         found.append(
-            f"the masks of {len(turned)} images are on the picture as {prediction.frame}, and in "
-            f"the truth as {truth.frame}, such as those of {truth.file_name}"
+            f"the masks of {len(pairs.turned)} images are on the picture as {prediction.frame}, "
+            f"and in the truth as {truth.frame}, such as those of {truth.file_name}"
         )
     return "; ".join(found)
 

@@ -160,7 +160,7 @@ def _listed(annotations: Path, frame: "Frame | None") -> "Sequence[ImageRecord]"
 
     if annotations.suffix in LONG_LISTS:
         return labels_in_frame(read_points(annotations), frame).records
-    return [image.record for image in in_frame(read_panoptic(annotations), frame).images]
+    return in_frame(read_panoptic(annotations), frame).records
 
 
 def nothing_found(merge: "MergeConfig") -> str:

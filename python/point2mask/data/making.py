@@ -29,7 +29,7 @@ from point2mask.data.results import (
 from point2mask.progress import Progress, ignore
 from point2mask.workers import Stages, spread, spread_around
 
-MOST_TOGETHER = 16  # batches that a cluster is handed as one; of short lists fewer
+MOST_TOGETHER = 16  # batches that a worker is handed at once; of short lists fewer
 Task = TypeVar("Task")
 Picture = TypeVar("Picture")
 Result = TypeVar("Result")
@@ -230,13 +230,14 @@ def _spread(
     pictures: int,
     gpus: float,
 ) -> Generator[list[Outcome], None, None]:
+    workers = max(1, min(spreading.workers or os.cpu_count() or 1, pictures))
+    shares = 100 * spreading.batch * (workers if spreading.cluster is None else 1)
+    together = max(1, min(MOST_TOGETHER, pictures // shares))
     if spreading.cluster is not None:
-        together = max(1, min(MOST_TOGETHER, pictures // (100 * spreading.batch)))
         return spread_on_ray(work, batches, spreading.cluster, gpus, together)
-    workers = min(spreading.workers or os.cpu_count() or 1, pictures)
     if isinstance(work, Stages):
         return spread_around(work, batches, workers)
-    return spread(work, batches, workers)
+    return spread(work, batches, workers, together)
 
 
 def batched(

@@ -1,17 +1,22 @@
 """COCO panoptic layout: a JSON of categories, images and segments, and a PNG of ids an image."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 from msgspec import Struct, structs
 from numpy.typing import NDArray
 
+from point2mask.data.compact import Annotated, Records, read_records
 from point2mask.data.errors import DataError
+from point2mask.data.filed import FiledImages, Kinds, any_of
 from point2mask.data.files import normal_name, resolve_inside, with_suffix, write_json
 from point2mask.data.frames import Frame
-from point2mask.data.json_files import Identifier, Text, read_json
+from point2mask.data.json_files import Identifier, Text
+from point2mask.data.json_lists import JsonList, open_lists
 from point2mask.data.places import path_of
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, read_ids, write_ids
 from point2mask.data.records import (
@@ -24,12 +29,10 @@ from point2mask.data.records import (
     categories_to_json,
     check_entries,
     check_segment_ids,
-    image_of,
     image_to_json,
-    images_by_id,
 )
 from point2mask.data.segments import check_segments, segment_boxes, segment_labels
-from point2mask.data.sequences import first_repeated
+from point2mask.data.sequences import Mapped, first_repeated
 
 __all__ = [
     "Category",
@@ -55,7 +58,7 @@ class PanopticDataset:
     """What a panoptic JSON says. PNGs are read one at a time by :meth:`segment_map`."""
 
     categories: dict[int, Category]
-    images: list[PanopticImage]
+    images: Sequence[PanopticImage]
     masks_dir: Path
     limit: SizeLimit = DEFAULT_LIMIT
 
@@ -74,15 +77,36 @@ class PanopticDataset:
         check_segments(ids, [segment.id for segment in image.segments], path)
         return ids
 
+    @property
+    def records(self) -> Sequence[ImageRecord]:
+        """The images without their segments."""
+        if isinstance(self.images, PanopticImages):
+            return Mapped(self.images.record, range(len(self.images)))
+        return Mapped(attrgetter("record"), self.images)
+
+    def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
+        """Of all images ``[N]``, whether a segment is of these categories, and no crowd."""
+        if isinstance(self.images, PanopticImages):
+            return self.images.have_any(categories)
+        has = (any_of(image.segments, categories) for image in self.images)
+        return np.fromiter(has, np.bool_, len(self.images))
+
+
+class PanopticImages(FiledImages[PanopticImage]):
+    """Images of a file with their segments."""
+
+    @staticmethod
+    def _with(image: PanopticImage, frame: Frame) -> PanopticImage:
+        return replace(image, record=structs.replace(image.record, frame=frame))
+
 
 def in_frame(dataset: PanopticDataset, frame: Frame | None) -> PanopticDataset:
     """The data set with its masks taken for those on pictures as ``frame``; None leaves them."""
     if frame is None:
         return dataset
-    images = [
-        replace(image, record=structs.replace(image.record, frame=frame))
-        for image in dataset.images
-    ]
+    if isinstance(dataset.images, PanopticImages):
+        return replace(dataset, images=dataset.images.in_frame(frame))
+    images = [PanopticImages._with(image, frame) for image in dataset.images]
     return replace(dataset, images=images)
 
 
@@ -92,10 +116,36 @@ class _Annotation(Struct):
     segments_info: tuple[Segment, ...]
 
 
-class _File(Struct):
-    annotations: list[_Annotation]
-    categories: list[CategoryEntry] | None = None
-    images: list[ImageRecord] | None = None
+class _PanopticJson:
+    """Images whose segments stay in the file; an ``ImageFile``."""
+
+    def __init__(self, records: Records, numbers: Sequence[int], annotations: JsonList) -> None:
+        """
+        Args:
+            records: the images.
+            numbers: of the image of every annotation.
+            annotations: all of them, whose order is that of this file's images.
+        """
+        self._records, self._numbers, self._annotations = records, numbers, annotations
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def image(self, number: int) -> PanopticImage:
+        """An image and its segments."""
+        entry: _Annotation = self._annotations.entry(number, _Annotation)
+        name = normal_name(entry.file_name, self._annotations.place(number))
+        return PanopticImage(self.record(number), name, entry.segments_info)
+
+    def record(self, number: int) -> ImageRecord:
+        """An image without its segments."""
+        return self._records[self._numbers[number]]
+
+    def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
+        """Of all images, whether a segment is of these categories, and no crowd."""
+        kinds = self._annotations.entries(Kinds)
+        has = (any_of(entry.segments_info, categories) for entry in kinds)
+        return np.fromiter(has, np.bool_, len(self))
 
 
 def read_panoptic(
@@ -106,6 +156,9 @@ def read_panoptic(
     limit: SizeLimit = DEFAULT_LIMIT,
 ) -> PanopticDataset:
     """Reads a panoptic JSON; masks lie in ``masks_dir``, by default in the folder of its stem.
+
+    It is checked now, and the segments of an image are read again whenever that is asked for, so
+    that a list of millions takes little memory.
 
     Args:
         json_path: the JSON file.
@@ -118,34 +171,35 @@ def read_panoptic(
         DataError: the file is not of the layout; the message names the entry.
     """
     json_path = path_of(json_path)
-    root = read_json(json_path, _File, "a COCO panoptic JSON")
-    if root.categories is not None:
-        categories = categories_by_id(root.categories, json_path)
+    root = open_lists(json_path, ("images", "annotations"), "a COCO panoptic JSON")
+    if root.has("categories"):
+        entries = root.value("categories", list[CategoryEntry])
+        categories = categories_by_id(entries, json_path)
     elif layout_of is not None:
         categories = layout_of.categories
     else:
         raise DataError(f"{json_path}: categories: expected a list, got none")
-    if root.images is not None:
-        records = images_by_id(root.images, json_path, limit)
+    if root.has("images"):
+        records = read_records(root.list("images"), limit)
     elif layout_of is not None:
-        records = {image.record.id: image.record for image in layout_of.images}
+        records = Records.of(layout_of.records)
     else:
         raise DataError(f"{json_path}: images: expected a list, got none")
-    images = []
-    seen: set[ImageId] = set()
-    for index, entry in enumerate(root.annotations):
-        place = f"{json_path}: annotations[{index}]"
-        record = image_of(entry.image_id, records, seen, place)
+    annotations, annotated = root.list("annotations"), Annotated(records)
+    numbers = array("i")
+    for index, entry in enumerate(annotations.entries(_Annotation)):
+        place = annotations.place(index)
+        numbers.append(annotated.image_of(entry.image_id, place))
         check_entries(entry.segments_info, categories, place)
-        name = normal_name(entry.file_name, f"{place}.file_name")
-        images.append(PanopticImage(record, name, entry.segments_info))
-    if layout_of is None and len(images) != len(records):
-        missing = records.keys() - {image.record.id for image in images}
+        normal_name(entry.file_name, f"{place}.file_name")
+    if layout_of is None and (missing := annotated.missing()):
+        first = min(map(records.id, missing), key=str)
         raise DataError(
             f"{json_path}: expected an annotation for every image, got none for image "
-            f"{min(missing, key=str)!r} ({len(missing)} in all)"
+            f"{first!r} ({len(missing)} in all)"
         )
     folder = json_path.with_suffix("") if masks_dir is None else path_of(masks_dir)
+    images = PanopticImages(_PanopticJson(records, numbers, annotations))
     return PanopticDataset(categories, images, folder, limit)
 
 

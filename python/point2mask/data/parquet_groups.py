@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from point2mask.data.errors import DataError
+from point2mask.data.kept_file import KeptFile
 from point2mask.data.parquet_pages import DELTA_BYTE_ARRAY, DICTIONARY, pages
 
 MAX_GROUP = 2**28  # bytes of those that are read together, in memory, and of the texts in them
@@ -24,8 +25,8 @@ class OwnPlace(io.RawIOBase):
     Processes share that place once they are forked, as those are that load data for training.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._place = descriptor, 0
+    def __init__(self, file: KeptFile) -> None:
+        self._file, self._place = file, 0
 
     def readable(self) -> bool:
         return True
@@ -40,17 +41,13 @@ class OwnPlace(io.RawIOBase):
         start = {
             os.SEEK_SET: 0,
             os.SEEK_CUR: self._place,
-            os.SEEK_END: os.fstat(self._descriptor).st_size,
+            os.SEEK_END: self._file.size,
         }[whence]
         self._place = start + offset
         return self._place
 
-    def read_at(self, count: int, place: int) -> bytes:
-        """So many bytes from a place on, or fewer at the end."""
-        return os.pread(self._descriptor, count, place)
-
     def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._descriptor, [buffer], self._place)
+        count = os.preadv(self._file.descriptor, [buffer], self._place)
         self._place += count
         return count
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
+from point2mask.data.compact import Annotated, Records, read_records
+from point2mask.data.filed import Kinds, any_of
 from point2mask.data.files import read_bounded
-from point2mask.data.journal import read_with_journal
-from point2mask.data.json_files import MAX_JSON, Identifier, decode, decode_json
+from point2mask.data.journal import journals, read_with_journal
+from point2mask.data.json_files import MAX_JSON, Identifier, decode_json
+from point2mask.data.json_lists import JsonFile, JsonList, open_lists
 from point2mask.data.marks import Marks
 from point2mask.data.places import is_local
 from point2mask.data.png import SizeLimit
@@ -23,16 +25,12 @@ from point2mask.data.records import (
     ImageRecord,
     categories_by_id,
     check_entries,
-    image_of,
-    images_by_id,
 )
 from point2mask.data.targets import (
-    FiledImages,
-    Kinds,
     LabelledImage,
+    LabelledImages,
     PointLabels,
     PointTarget,
-    any_of,
     check_clicks,
     keep_marks,
     moved_inside,
@@ -46,34 +44,17 @@ class _Annotation(Marks, frozen=True, kw_only=True):
     segments_info: list[PointTarget]
 
 
-class _File(Struct):
-    annotations: list[msgspec.Raw]
-    categories: list[CategoryEntry]
-    images: list[ImageRecord]
-
-
 class PointJson:
-    """Images whose annotations stay text until they are asked for; an ``ImageFile``.
+    """Images whose annotations stay in the file until they are asked for; an ``ImageFile``."""
 
-    As objects they take five times the memory.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        records: Sequence[ImageRecord],
-        annotations: Sequence[msgspec.Raw],
-        numbers: Sequence[int],
-    ) -> None:
+    def __init__(self, records: Records, annotations: JsonList, numbers: Sequence[int]) -> None:
         """
         Args:
-            path: for errors.
             records: the images.
             annotations: all of them.
             numbers: of the annotation of every image, -1 where there is none.
         """
-        self._path, self._records = path, records
-        self._annotations, self._numbers = annotations, numbers
+        self._records, self._annotations, self._numbers = records, annotations, numbers
 
     def __len__(self) -> int:
         return len(self._records)
@@ -83,8 +64,8 @@ class PointJson:
         record, index = self._records[number], self._numbers[number]
         if index < 0:
             return record, []
-        place = _place(self._path, index)
-        entry: _Annotation = decode(self._annotations[index], _Annotation, place)
+        place = self._annotations.place(index)
+        entry: _Annotation = self._annotations.entry(index, _Annotation)
         return record, [moved_inside(target, record, place) for target in entry.segments_info]
 
     def record(self, number: int) -> ImageRecord:
@@ -93,48 +74,57 @@ class PointJson:
 
     def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
         """Of all images, whether a target is of these categories, and no crowd."""
-        found = np.zeros(len(self), np.bool_)
-        for number, index in enumerate(self._numbers):
-            if index >= 0:
-                kinds: Kinds = decode(self._annotations[index], Kinds, _place(self._path, index))
-                found[number] = any_of(kinds.segments_info, categories)
-        return found
+        kinds = self._annotations.entries(Kinds)
+        has = [any_of(entry.segments_info, categories) for entry in kinds]
+        has.append(False)  # of an image without annotation
+        return np.array(has, np.bool_)[np.asarray(self._numbers, np.int64)]
 
 
 def read_point_json(path: Path, limit: SizeLimit) -> PointLabels:
     """Reads and checks all; see :func:`point2mask.data.read_points`."""
-    root = decode_json(_content(path), path, _File, LAYOUT)
-    categories = categories_by_id(root.categories, path)
-    records = images_by_id(root.images, path, limit)
-    positions = {identity: number for number, identity in enumerate(records)}
-    numbers = array("q", [-1]) * len(records)
+    root = _opened(path)
+    annotations = root.list("annotations")
+    categories = categories_by_id(root.value("categories", list[CategoryEntry]), path)
+    records = read_records(root.list("images"), limit)
+    numbers = array("i", [-1]) * len(records)
     marks: dict[ImageId, Marks] = {}
-    seen: set[ImageId] = set()
-    for index, raw in enumerate(root.annotations):
-        place = _place(path, index)
-        entry: _Annotation = decode(raw, _Annotation, place)
-        record = image_of(entry.image_id, records, seen, place)
-        numbers[positions[record.id]] = index
+    annotated = Annotated(records)
+    for index, entry in enumerate(annotations.entries(_Annotation)):
+        place = annotations.place(index)
+        number = annotated.image_of(entry.image_id, place)
+        numbers[number], record = index, records[number]
         check_entries(entry.segments_info, categories, place)
         targets = [moved_inside(target, record, place) for target in entry.segments_info]
         check_clicks(record, targets, place)
         keep_marks(entry, record, targets, place, marks)
-    file = PointJson(path, list(records.values()), root.annotations, numbers)
-    return PointLabels(categories, FiledImages(file), marks)
+    return PointLabels(categories, LabelledImages(PointJson(records, annotations, numbers)), marks)
 
 
-def _place(path: Path, index: int) -> str:
-    """What errors call an annotation."""
-    return f"{path}: annotations[{index}]"
-
-
-def _content(path: Path) -> bytes:
+def _opened(path: Path) -> JsonFile:
     """The JSON of a file, together with its journal where there is one."""
-    read = partial(read_bounded, expected=LAYOUT, limit=MAX_JSON)
+    names = ("images", "annotations")
     if not is_local(path):  # nobody annotates there
-        return read(path)
-    content, changes = read_with_journal(path, read)
-    return _changed(content, changes, path) if changes else content
+        return open_lists(path, names, LAYOUT)
+    while True:
+        before = _identity(path)
+        root = open_lists(path, names, LAYOUT)
+        if journals(path):
+            read = partial(read_bounded, expected=LAYOUT, limit=MAX_JSON)
+            content, changes = read_with_journal(path, read)
+            content = _changed(content, changes, path) if changes else content
+            return open_lists(path, names, LAYOUT, content)
+        # Without a journal the file has all changes, unless it is just being replaced.
+        if _identity(path) == before:
+            return root
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Another one for every file that is renamed to a path; None for what is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns
 
 
 def _changed(content: bytes, changes: Sequence[Mapping[str, Any]], path: Path) -> bytes:

@@ -3,8 +3,6 @@
 A JSON of a million images takes gigabytes of memory. Of lines only the places are kept.
 """
 
-import os
-import weakref
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
@@ -17,8 +15,10 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
+from point2mask.data.filed import ImageFile, Kinds, any_of
 from point2mask.data.files import normal_name, open_local, open_replacing
 from point2mask.data.json_files import decode_json
+from point2mask.data.kept_file import KeptFile
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit
 from point2mask.data.records import (
@@ -34,13 +34,10 @@ from point2mask.data.records import (
 )
 from point2mask.data.sequences import first_repeated
 from point2mask.data.targets import (
-    FiledImages,
-    ImageFile,
-    Kinds,
     LabelledImage,
+    LabelledImages,
     PointLabels,
     PointTarget,
-    any_of,
     check_clicks,
     check_image_marks,
     check_targets,
@@ -73,16 +70,14 @@ class _Image(msgspec.Struct):
 class PointLines:
     """The images of a file, each read whenever it is asked for; an ``ImageFile``."""
 
-    def __init__(self, path: Path, descriptor: int, places: Sequence[int]) -> None:
+    def __init__(self, path: Path, file: KeptFile, places: Sequence[int]) -> None:
         """
         Args:
-            path: the file.
-            descriptor: of the file, or of a copy; duplicated.
+            path: for errors.
+            file: that the lines are in.
             places: where lines of images begin, and one more: where the last of them ends.
         """
-        self._path, self._places = path, places
-        self._descriptor = os.dup(descriptor)
-        weakref.finalize(self, os.close, self._descriptor)
+        self._path, self._file, self._places = path, file, places
 
     def __len__(self) -> int:
         return len(self._places) - 1
@@ -106,7 +101,7 @@ class PointLines:
     def _decoded(self, number: int, kind: type[Line]) -> tuple[Line, str]:
         """A line, and what errors call it."""
         start, end = self._places[number], self._places[number + 1]
-        content = os.pread(self._descriptor, end - start, start)
+        content = self._file.read_at(end - start, start)
         place = f"{self._path}: line {number + 2}"
         return decode_json(content, place, kind, LINE), place
 
@@ -125,11 +120,13 @@ def read_point_lines(path: Path, limit: SizeLimit) -> PointLabels:
         categories = _categories(file, path)
         ids = _checked_ids(file, path, categories, limit, places, marks)
 
+        kept = KeptFile(file.fileno())
+
         def all_lines() -> PointLines:
-            return PointLines(path, file.fileno(), places)
+            return PointLines(path, kept, places)
 
         check_repeated(ids, all_lines, f"{path}: line", 2)
-        return PointLabels(categories, FiledImages(all_lines()), marks)
+        return PointLabels(categories, LabelledImages(all_lines()), marks)
 
 
 def write_point_lines(path: Path, labels: PointLabels) -> None:
@@ -188,7 +185,7 @@ def normal_record(record: ImageRecord, place: str) -> ImageRecord:
 
 
 def check_repeated(
-    ids: Iterable[ImageId], file: Callable[[], ImageFile], place: str, first: int
+    ids: Iterable[ImageId], file: Callable[[], ImageFile[LabelledImage]], place: str, first: int
 ) -> None:
     """That no id comes twice; ``place`` and the number of the first image are for the error."""
     repeated = first_repeated(ids, lambda number: file().record(number).id)

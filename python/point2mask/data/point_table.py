@@ -4,8 +4,6 @@ The categories are JSON in the file's metadata, under the key ``categories``. Ro
 groups, whenever one is asked for; pyarrow (extra ``parquet``) reads and writes them.
 """
 
-import os
-import weakref
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
+from point2mask.data.filed import any_of
 from point2mask.data.files import one_line, open_local, open_replacing
 from point2mask.data.json_files import convert, decode_json
+from point2mask.data.kept_file import KeptFile
 from point2mask.data.marks import Marks
 from point2mask.data.parquet_groups import OwnPlace, check_groups, check_texts
 from point2mask.data.png import SizeLimit
@@ -40,7 +40,7 @@ from point2mask.data.records import (
     categories_by_id,
     categories_to_json,
 )
-from point2mask.data.targets import FiledImages, LabelledImage, PointLabels, any_of
+from point2mask.data.targets import LabelledImage, LabelledImages, PointLabels
 from point2mask.ranges import shown
 
 if TYPE_CHECKING:
@@ -62,16 +62,14 @@ class PointTable:
             path: for errors.
             file: the table, or a copy of it; its descriptor is duplicated.
         """
-        self._path = path
-        self._descriptor = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self._descriptor)
+        self._path, self._file = path, KeptFile(file.fileno())
         _, parquet = _pyarrow(path)
         with _reading(path):
-            self._metadata = parquet.read_metadata(OwnPlace(self._descriptor))
+            self._metadata = parquet.read_metadata(OwnPlace(self._file))
             groups = [self._metadata.row_group(n) for n in range(self._metadata.num_row_groups)]
             rows = [group.num_rows for group in groups]
             wanted = [_wanted(group) for group in groups]
-            self._texts = check_groups(wanted, OwnPlace(self._descriptor).read_at, path)
+            self._texts = check_groups(wanted, self._file.read_at, path)
         self._ends = list(accumulate(rows))
         # The groups that were read last, by their columns, and the images of a part of one.
         self._groups: dict[tuple[str, ...], tuple[int, Any]] = {}
@@ -177,7 +175,7 @@ class PointTable:
         """The table for one reading: no thread or process may share that with another."""
         _, parquet = _pyarrow(self._path)
         return parquet.ParquetFile(
-            OwnPlace(self._descriptor),
+            OwnPlace(self._file),
             metadata=self._metadata,
             read_dictionary=self._texts,  # of those that are repeated one is kept, as in the file
             page_checksum_verification=True,
@@ -203,7 +201,7 @@ def read_point_table(path: Path, limit: SizeLimit) -> PointLabels:
     categories = table.categories()
     ids = table.checked_ids(categories, limit, marks)
     check_repeated(ids, lambda: table, f"{path}: row", 1)
-    return PointLabels(categories, FiledImages(table), marks)
+    return PointLabels(categories, LabelledImages(table), marks)
 
 
 def write_point_table(path: Path, labels: PointLabels) -> None:

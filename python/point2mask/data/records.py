@@ -122,20 +122,6 @@ def images_by_id(
     return images
 
 
-def image_of(
-    identity: ImageId, images: Mapping[ImageId, ImageRecord], seen: set[ImageId], place: object
-) -> ImageRecord:
-    """The image that an annotation speaks of, for the first time; adds it to ``seen``."""
-    if identity not in images:
-        raise DataError(
-            f"{place}.image_id: expected the id of one of the images, got {shown(identity)}"
-        )
-    if identity in seen:
-        raise DataError(f"{place}: expected one annotation an image, got {shown(identity)} again")
-    seen.add(identity)
-    return images[identity]
-
-
 class _Entry(Protocol):
     @property
     def id(self) -> int: ...
@@ -147,9 +133,8 @@ def check_entries(
     entries: Sequence[_Entry], categories: Mapping[int, Category], place: object
 ) -> None:
     """That the ``segments_info`` of an annotation have ids of their own and known categories."""
-    if len({entry.id for entry in entries}) < len(entries) or not all(
-        entry.category_id in categories for entry in entries
-    ):
+    ids, kinds = {entry.id for entry in entries}, {entry.category_id for entry in entries}
+    if len(ids) < len(entries) or not categories.keys() >= kinds:
         seen: set[int] = set()
         for index, entry in enumerate(entries):
             entry_place = f"{place}.segments_info[{index}]"

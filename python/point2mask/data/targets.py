@@ -1,9 +1,9 @@
 """Clicks on targets in memory: what they are, what must hold for them, and their form in JSON."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import eq, itemgetter
-from typing import Annotated, Protocol, overload
+from operator import itemgetter
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
+from point2mask.data.filed import FiledImages, any_of
 from point2mask.data.frames import Frame, inside
 from point2mask.data.json_files import MAX_ID, CategoryId, Flag, Point, SegmentId
 from point2mask.data.marks import NO_MARKS, Marks, check_marks
@@ -37,90 +38,13 @@ class PointTarget(Struct, frozen=True, gc=False):
 LabelledImage = tuple[ImageRecord, list[PointTarget]]
 
 
-class Kind(Protocol):
-    """What segments and targets have in common."""
+class LabelledImages(FiledImages[LabelledImage]):
+    """Images of a file with their targets."""
 
-    @property
-    def category_id(self) -> int: ...
-    @property
-    def iscrowd(self) -> bool | int: ...
-
-
-class _Kind(Struct):
-    category_id: CategoryId
-    iscrowd: Flag = False
-
-
-class Kinds(Struct):
-    """Of an image in a file only what its targets are; the rest is stepped over."""
-
-    segments_info: list[_Kind]
-
-
-class ImageFile(Protocol):
-    """A file of images, each of which is read when it is asked for, by its number from 0."""
-
-    def __len__(self) -> int: ...
-
-    def image(self, number: int) -> LabelledImage:
-        """An image and its targets."""
-
-    def record(self, number: int) -> ImageRecord:
-        """An image without its targets."""
-
-    def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
-        """Of all images ``[N]``, whether a target is of these categories, and no crowd."""
-
-
-class FiledImages(Sequence[LabelledImage]):
-    """Images of a file, none of which is in memory; any choice of them, in any order."""
-
-    def __init__(
-        self, file: ImageFile, numbers: Sequence[int] | None = None, frame: Frame | None = None
-    ) -> None:
-        """
-        Args:
-            file: that holds them.
-            numbers: of those that are this sequence; None for all.
-            frame: that their clicks are taken for; None for what the file says.
-        """
-        self._file, self._frame = file, frame
-        self._numbers = range(len(file)) if numbers is None else numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> LabelledImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> "FiledImages": ...
-    def __getitem__(self, index: int | slice) -> "LabelledImage | FiledImages":
-        if isinstance(index, slice):
-            return FiledImages(self._file, self._numbers[index], self._frame)
-        record, targets = self._file.image(self._numbers[index])
-        return self._framed(record), targets
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(map(eq, self, other))
-
-    __hash__ = None  # type: ignore[assignment]  # as a list has none
-
-    def record(self, index: int) -> ImageRecord:
-        """An image without its targets, which are not even read where that can be."""
-        return self._framed(self._file.record(self._numbers[index]))
-
-    def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
-        """See :class:`ImageFile`."""
-        return self._file.have_any(categories)[np.asarray(self._numbers, np.int64)]
-
-    def in_frame(self, frame: Frame) -> "FiledImages":
-        """The same images, on pictures as ``frame``."""
-        return FiledImages(self._file, self._numbers, frame)
-
-    def _framed(self, record: ImageRecord) -> ImageRecord:
-        return record if self._frame is None else structs.replace(record, frame=self._frame)
+    @staticmethod
+    def _with(image: LabelledImage, frame: Frame) -> LabelledImage:
+        record, targets = image
+        return structs.replace(record, frame=frame), targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,29 +56,24 @@ class PointLabels:
     @property
     def records(self) -> Sequence[ImageRecord]:
         """The images without their targets."""
-        if isinstance(self.images, FiledImages):
+        if isinstance(self.images, LabelledImages):
             return Mapped(self.images.record, range(len(self.images)))
         return Mapped(itemgetter(0), self.images)
 
     def with_things(self) -> NDArray[np.bool_]:
         """Of every image ``[N]``, whether a thing that is no crowd is among its targets."""
         things = {category.id for category in self.categories.values() if category.isthing}
-        if isinstance(self.images, FiledImages):
+        if isinstance(self.images, LabelledImages):
             return self.images.have_any(things)
         has = (any_of(targets, things) for _, targets in self.images)
         return np.fromiter(has, np.bool_, len(self.images))
-
-
-def any_of(entries: Iterable[Kind], categories: Collection[int]) -> bool:
-    """Whether one of the segments or targets is of these categories, and no crowd."""
-    return any(entry.category_id in categories and not entry.iscrowd for entry in entries)
 
 
 def labels_in_frame(labels: PointLabels, frame: Frame | None) -> PointLabels:
     """The labels with their clicks taken for those on pictures as ``frame``; None leaves them."""
     if frame is None:
         return labels
-    if isinstance(labels.images, FiledImages):
+    if isinstance(labels.images, LabelledImages):
         return replace(labels, images=labels.images.in_frame(frame))
 
     def in_frame(image: LabelledImage) -> LabelledImage:

@@ -4,6 +4,7 @@ An item depends on the seed, the epoch and the image alone: not on workers, batc
 """
 
 import random
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from point2mask.data.augment import VOID, AugmentConfig, Sample, augment
+from point2mask.data.compact import Positions
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
@@ -25,7 +27,7 @@ from point2mask.data.points import read_point_pngs, read_points, sample_image_po
 from point2mask.data.records import Category, ImageId, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
-from point2mask.data.targets import PointLabels, PointTarget, any_of, labels_in_frame
+from point2mask.data.targets import PointLabels, PointTarget, labels_in_frame
 from point2mask.models import on_canvas
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
@@ -177,9 +179,12 @@ class TrainingSet(Dataset[Loaded | Broken]):
         if with_truth and source.truth is None:
             raise DataError("training with full masks needs annotations, got points only")
         self._channels = class_channels(source.categories)
-        self._truth: dict[ImageId, int] = {}
+        # The number of every image in the truth, -1 where it is not in it.
+        self._in_truth = array("i")
         if source.truth is not None and source.labels is not None:
-            self._truth = {image.record.id: n for n, image in enumerate(source.truth.images)}
+            positions = _positions(source.truth)
+            found = (positions.find(record.id) for record in source.labels.records)
+            self._in_truth.extend(-1 if number is None else number for number in found)
         listed = source.truth if source.labels is None else source.labels
         assert listed is not None
         count = len(listed.images)
@@ -269,8 +274,8 @@ class TrainingSet(Dataset[Loaded | Broken]):
             assert truth is not None
             return truth.images[number].record, None, truth.images[number]
         record, targets = self._source.labels.images[number]
-        known = self._truth.get(record.id)
-        return record, targets, None if truth is None or known is None else truth.images[known]
+        known = -1 if truth is None else self._in_truth[number]
+        return record, targets, None if truth is None or known < 0 else truth.images[known]
 
 
 def _with_things(source: Source) -> NDArray[np.bool_]:
@@ -279,7 +284,13 @@ def _with_things(source: Source) -> NDArray[np.bool_]:
         return source.labels.with_things()
     assert source.truth is not None
     things = {category.id for category in source.categories.values() if category.isthing}
-    return np.array([any_of(image.segments, things) for image in source.truth.images], np.bool_)
+    return source.truth.have_any(things)
+
+
+def _positions(truth: PanopticDataset) -> Positions[ImageId]:
+    """Where the images of a data set stand, by their ids."""
+    records = truth.records
+    return Positions(len(records), lambda number: records[number].id)
 
 
 def _check_agreement(labels: PointLabels, truth: PanopticDataset, place: Path | None) -> None:
@@ -287,11 +298,12 @@ def _check_agreement(labels: PointLabels, truth: PanopticDataset, place: Path | 
     kinds = [[(c.id, c.isthing) for c in x.categories.values()] for x in (labels, truth)]
     if kinds[0] != kinds[1]:
         raise DataError(f"{place}: expected the categories of the annotations, got others")
-    images = {image.record.id: image for image in truth.images}
+    positions = _positions(truth)
     for record, targets in labels.images:
-        if record.id not in images:
+        number = positions.find(record.id)
+        if number is None:
             raise DataError(f"{place}: expected images of the annotations, got {shown(record.id)}")
-        image = images[record.id]
+        image = truth.images[number]
         for what in ("frame", "height", "width"):
             values = getattr(image.record, what), getattr(record, what)
             if values[0] != values[1]:

@@ -14,6 +14,7 @@ from point2mask.evaluation.pairs import (
     read_predictions,
     read_truth,
     segment_pairs,
+    sum_over_images,
 )
 from point2mask.evaluation.panoptic_quality import (
     CategoryQuality,
@@ -43,4 +44,5 @@ __all__ = [
     "read_predictions",
     "read_truth",
     "segment_pairs",
+    "sum_over_images",
 ]

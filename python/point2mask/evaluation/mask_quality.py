@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from point2mask.data.panoptic import PanopticDataset
 from point2mask.data.records import Category, Segment
-from point2mask.evaluation.pairs import OnBroken, open_pair, segment_pairs, sum_over_images
+from point2mask.evaluation.pairs import (
+    OnBroken,
+    open_pair,
+    pair_images,
+    segment_pairs,
+    sum_over_images,
+)
 from point2mask.progress import Progress, ignore
 
 
@@ -67,9 +73,9 @@ def mask_quality(
     Masks made from sampled points have them: a target keeps the id of its segment. Arguments and
     errors as in :func:`point2mask.evaluation.panoptic_quality`.
     """
-    truth, predictions = open_pair(truth, predictions)
+    pairs = pair_images(*open_pair(truth, predictions), on_broken)
     return sum_over_images(
-        image_mask_statistics, MaskSums(), truth, predictions, workers, progress, on_broken
+        image_mask_statistics, MaskSums(), pairs, workers, progress, on_broken
     ).quality()
 
 

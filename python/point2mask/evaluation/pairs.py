@@ -1,23 +1,23 @@
 """Overlaps of two segment maps, and walking over the images of two data sets."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from dataclasses import replace
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from point2mask.data.compact import Positions
 from point2mask.data.errors import DataError
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panoptic
 from point2mask.data.places import path_of
-from point2mask.data.records import Category, Segment
+from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.segments import runs
 from point2mask.progress import Progress, ignore
+from point2mask.workers import spread
 
 OnBroken = Callable[[DataError], None]  # called for an image that is left out
 CHUNK = 16  # images that a worker does at a time
@@ -28,6 +28,7 @@ class Addable(Protocol):
 
 
 Sum = TypeVar("Sum", bound=Addable)
+Part = TypeVar("Part")
 ImagePair = tuple[PanopticImage, PanopticImage]
 # Truth map and segments, prediction map and segments, categories
 ImageFunction = Callable[
@@ -108,17 +109,40 @@ def open_pair(
     return truth, predictions
 
 
-class ImagePairs(NamedTuple):
-    """Every image of the truth with its prediction.
+@dataclass(frozen=True)
+class ImagePairs:
+    """Every image of the truth with its prediction, by their numbers in their data sets.
 
-    ``by_name`` counts those that were found by their file names, as their ids differ; ``renamed``
-    has those of one id and two file names, ``unused`` the predictions of other images.
+    Attributes:
+        truth: the true data set.
+        predictions: the predicted one.
+        numbers: of a true image and its prediction, in the order of the truth.
+        by_name: images that were found by their file names, as their ids differ.
+        renamed: indices of pairs of one id and two file names.
+        turned: of those whose masks are on the picture in two frames.
+        unused: numbers of predictions for other images.
     """
 
-    pairs: list[ImagePair]
+    truth: PanopticDataset
+    predictions: PanopticDataset
+    numbers: tuple["array[int]", "array[int]"]
     by_name: int
-    renamed: list[ImagePair]
-    unused: list[PanopticImage]
+    renamed: Sequence[int]
+    turned: Sequence[int]
+    unused: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers[0])
+
+    def records(self, index: int) -> tuple[ImageRecord, ImageRecord]:
+        """The true image of a pair, and the predicted one."""
+        true_number, predicted_number = (numbers[index] for numbers in self.numbers)
+        return self.truth.records[true_number], self.predictions.records[predicted_number]
+
+    def images(self, index: int) -> ImagePair:
+        """The same with their segments."""
+        true_number, predicted_number = (numbers[index] for numbers in self.numbers)
+        return self.truth.images[true_number], self.predictions.images[predicted_number]
 
 
 def pair_images(
@@ -129,37 +153,45 @@ def pair_images(
     Raises:
         DataError: an image of the truth has no prediction, unless ``on_broken`` takes it.
     """
-    by_id = {image.record.id: image for image in predictions.images}
-    by_file: dict[str, list[PanopticImage]] = {}
-    for image in predictions.images:
-        by_file.setdefault(image.record.file_name, []).append(image)
-    pairs, by_name, renamed = [], 0, []
-    for image in truth.images:
-        found, named = by_id.get(image.record.id), by_file.get(image.record.file_name, [])
-        if len(named) == 1 and found is not named[0]:
-            found, by_name = named[0], by_name + 1
-        if found is None:
+    records = predictions.records
+    by_id = Positions(len(records), lambda number: records[number].id)
+    by_file = Positions(len(records), lambda number: records[number].file_name)
+    numbers, used = (array("i"), array("i")), bytearray(len(records))
+    by_name, renamed, turned = 0, array("i"), array("i")
+    for number, record in enumerate(truth.records):
+        # Most lists have one order.
+        following = numbers[1][-1] + 1 if numbers[1] else 0
+        found = following if following < len(records) else None
+        other = None if found is None else records[found]
+        if other is None or (other.id, other.file_name) != (record.id, record.file_name):
+            named, found = by_file.find(record.file_name), by_id.find(record.id)
+            if named is not None and named != found:
+                found, by_name = named, by_name + 1
+            other = None if found is None else records[found]
+        if found is None or other is None:
             error = DataError(
                 f"{predictions.masks_dir}: expected a prediction for every image, got none for "
-                f"image {image.record.id!r} ({image.record.file_name})"
+                f"image {record.id!r} ({record.file_name})"
             )
             if on_broken is None:
                 raise error
             on_broken(error)
             continue
-        if found.record.file_name != image.record.file_name:
-            renamed.append((image, found))
-        pairs.append((image, found))
-    used = {id(found) for _, found in pairs}
-    unused = [image for image in predictions.images if id(image) not in used]
-    return ImagePairs(pairs, by_name, renamed, unused)
+        if other.file_name != record.file_name:
+            renamed.append(len(numbers[0]))
+        if other.frame != record.frame:
+            turned.append(len(numbers[0]))
+        numbers[0].append(number)
+        numbers[1].append(found)
+        used[found] = 1
+    unused = array("i", (number for number, is_used in enumerate(used) if not is_used))
+    return ImagePairs(truth, predictions, numbers, by_name, renamed, turned, unused)
 
 
 def sum_over_images(
     function: ImageFunction[Sum],
     zero: Sum,
-    truth: PanopticDataset,
-    predictions: PanopticDataset,
+    pairs: ImagePairs,
     workers: int | None = None,
     progress: Progress = ignore,
     on_broken: OnBroken | None = None,
@@ -170,37 +202,39 @@ def sum_over_images(
     Predictions of other images are not looked at. Images that cannot be used are left out where
     ``on_broken`` takes the error.
     """
-    pairs = pair_images(truth, predictions, on_broken).pairs
-    for _, prediction in pairs:
-        _check_categories(truth, prediction, predictions.masks_dir)
-    chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+    _check_categories(pairs)
+    chunks = [range(len(pairs))[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+    tasks = ((number, [*map(pairs.images, chunk)]) for number, chunk in enumerate(chunks))
     work = partial(
         _sum_chunk,
         function,
         zero,
-        replace(truth, images=[]),
-        replace(predictions, images=[]),
+        replace(pairs.truth, images=[]),
+        replace(pairs.predictions, images=[]),
         on_broken is not None,
     )
+    # Processes, as decoding PNGs keeps Python's lock.
+    workers = 1 if workers is None else min(workers, len(chunks))
     total, done = zero, 0
-    with ExitStack() as stack:
-        if workers is None or min(workers, len(chunks)) < 2:
-            sums: Iterable[tuple[Sum, list[str]]] = map(work, chunks)
-        else:
-            # Processes, as decoding PNGs keeps Python's lock; fresh ones, as forking a process
-            # with threads (torch's, say) can hang.
-            pool = stack.enter_context(
-                ProcessPoolExecutor(min(workers, len(chunks)), get_context("spawn"))
-            )
-            sums = pool.map(work, chunks)
-        for chunk, (part, broken) in zip(chunks, sums, strict=True):
-            total = total + part
-            for reason in broken:
-                assert on_broken is not None
-                on_broken(DataError(reason))
-            done += len(chunk)
-            progress(done, len(pairs))
+    for chunk, (part, broken) in zip(chunks, _in_order(spread(work, tasks, workers)), strict=True):
+        total = total + part
+        for reason in broken:
+            assert on_broken is not None
+            on_broken(DataError(reason))
+        done += len(chunk)
+        progress(done, len(pairs))
     return total
+
+
+def _in_order(results: Iterable[tuple[int, Part]]) -> Iterator[Part]:
+    """Numbered results without their numbers."""
+    waiting: dict[int, Part] = {}
+    next_number = 0
+    for number, result in results:
+        waiting[number] = result
+        while next_number in waiting:
+            yield waiting.pop(next_number)
+            next_number += 1
 
 
 def _sum_chunk(
@@ -209,9 +243,10 @@ def _sum_chunk(
     truth: PanopticDataset,
     predictions: PanopticDataset,
     skip_broken: bool,
-    chunk: list[ImagePair],
-) -> tuple[Sum, list[str]]:
-    """The sum over a chunk, and why images are left out of it."""
+    task: tuple[int, list[ImagePair]],
+) -> tuple[int, tuple[Sum, list[str]]]:
+    """The number of a chunk, the sum over it, and why images are left out."""
+    number, chunk = task
     total, broken = zero, []
     for true_image, predicted_image in chunk:
         try:
@@ -237,13 +272,18 @@ def _sum_chunk(
             broken.append(str(error))
             continue
         total = total + part
-    return total, broken
+    return number, (total, broken)
 
 
-def _check_categories(truth: PanopticDataset, prediction: PanopticImage, place: object) -> None:
-    for segment in prediction.segments:
-        if segment.category_id not in truth.categories:
-            raise DataError(
-                f"{place}: expected categories of the truth, got {segment.category_id} in image "
-                f"{prediction.record.id!r}"
-            )
+def _check_categories(pairs: ImagePairs) -> None:
+    known = pairs.truth.categories
+    if pairs.predictions.categories.keys() <= known.keys():
+        return
+    for index in range(len(pairs)):
+        _, prediction = pairs.images(index)
+        for segment in prediction.segments:
+            if segment.category_id not in known:
+                raise DataError(
+                    f"{pairs.predictions.masks_dir}: expected categories of the truth, got "
+                    f"{segment.category_id} in image {prediction.record.id!r}"
+                )

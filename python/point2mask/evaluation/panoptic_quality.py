@@ -21,6 +21,7 @@ from point2mask.evaluation.pairs import (
     OnBroken,
     SegmentPairs,
     open_pair,
+    pair_images,
     segment_pairs,
     sum_over_images,
 )
@@ -126,11 +127,9 @@ def panoptic_quality(
     Raises:
         DataError: an image without prediction, or files that are not of the layout.
     """
-    truth, predictions = open_pair(truth, predictions)
-    zero = PanopticStatistics.zero(truth.categories)
-    return sum_over_images(
-        image_statistics, zero, truth, predictions, workers, progress, on_broken
-    ).quality()
+    pairs = pair_images(*open_pair(truth, predictions), on_broken)
+    zero = PanopticStatistics.zero(pairs.truth.categories)
+    return sum_over_images(image_statistics, zero, pairs, workers, progress, on_broken).quality()
 
 
 def image_statistics(
