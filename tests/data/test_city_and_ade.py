@@ -179,6 +179,8 @@ def test_ade20k_instances_that_do_not_fit(ade, tmp_path):
     [
         ("\n7 \t", "\n8 \t", r"objectInfo150\.txt:8: expected the number 7"),
         ("\n7 \t", "\nseven\t", r"objectInfo150\.txt:8: expected the number 7"),
+        ("\n7 \t", f"\n{'7' * 5000}\t", r"objectInfo150\.txt:8: expected the number 7"),
+        ("name 7, synonym", "\x1b[31m, synonym", r"objectInfo150\.txt:8: .* a name between tabs"),
         ("name 7, synonym", ", synonym", r"objectInfo150\.txt:8: .* and a name between tabs"),
         ("\n150 \t0.1\t10\t1\tname 150, synonym ", "", "expected 150 rows .* got 149"),
     ],

@@ -2,7 +2,15 @@
 
 import random
 import re
+import struct
 from collections.abc import Callable
+
+from fuzz import container_mutants as containers
+from fuzz.json_mutants import change_json, change_line
+from fuzz.picture_mutants import change_jpeg, change_kind, change_png, change_tiff
+from fuzz.text_mutants import change_csv, change_xml, change_yaml
+
+Change = Callable[[bytes, random.Random], bytes]
 
 WORDS = (
     b"../../../../tmp/escaped", b"/etc/passwd", b"C:\\x", b"..", b".", b"", b"a\nb", b"\x00",
@@ -78,15 +86,56 @@ def _line(content: bytes, rng: random.Random) -> bytes:
     return _exchanged(content, rng, _LINE, rng.choice(found or [b"\n"]))
 
 
-BYTES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    _flip, _flip, _overwrite, _cut, _lose, _repeat,
-)  # fmt: skip
-TEXT = (*BYTES, _word, _word, _number, _number, _number, _value, _value, _line)
+def _field(content: bytes, rng: random.Random) -> bytes:
+    """A number of a header: at an even place near the start, in either order of bytes."""
+    size, order = rng.choice(("B", "H", "I", "I", "Q")), rng.choice("<<>")
+    width = struct.calcsize(size)
+    most = 2 ** (8 * width)
+    value = rng.choice((0, 1, 2, 3, 8, 16, 255, most // 2 - 1, most // 2, most - 1, most // 256))
+    start = 2 * rng.randrange(max(1, min(len(content), 400) // 2))
+    return content[:start] + struct.pack(f"{order}{size}", value % most) + content[start + width :]
 
 
-def mutant(content: bytes, seed: str, text: bool) -> bytes:
-    """A variant of a file, the same for the same seed on any machine."""
+BYTES: tuple[Change, ...] = (_flip, _flip, _overwrite, _cut, _lose, _repeat, _field, _field)
+TEXT = (*BYTES[:-2], _word, _word, _number, _number, _number, _value, _value, _line)
+
+
+def _bytes(content: bytes, rng: random.Random) -> bytes:
+    return rng.choice(BYTES)(content, rng)
+
+
+def _and(kinds: tuple[Change, ...], *changes: Change) -> tuple[Change, ...]:
+    """Half of all changes know what the file is."""
+    return (*kinds, *(changes * (1 + len(kinds) // len(changes)))[: len(kinds)])
+
+
+FORMATS: dict[str, tuple[Change, ...]] = {
+    "bytes": BYTES,
+    "text": TEXT,
+    "json": _and(TEXT, change_json),
+    "lines": _and(TEXT, change_line),
+    "xml": _and(TEXT, change_xml),
+    "csv": _and(TEXT, change_csv),
+    "yaml": _and(TEXT, change_yaml),
+    "png": _and(BYTES, change_png, change_png, change_kind),
+    "jpeg": _and(BYTES, change_jpeg, change_jpeg, change_kind),
+    "tiff": _and(BYTES, change_tiff, change_tiff, change_kind),
+    "picture": _and(BYTES, change_kind),
+    "tar": _and(BYTES, containers.change_tar),
+    "parquet": _and(BYTES, containers.change_parquet),
+    "safetensors": _and(BYTES, containers.change_safetensors),
+    "matlab": _and(BYTES, containers.inflated(_bytes)),
+    "zip": _and(BYTES, containers.zipped(_bytes)),
+}
+
+
+def mutant(content: bytes, seed: str, kind: str) -> bytes:
+    """A variant of a file of one of :data:`FORMATS`, the same for the same seed on any machine."""
     rng = random.Random(seed)  # of the hash of the text, not of Python's own
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        content = rng.choice(TEXT if text else BYTES)(content, rng)
+        change = rng.choice(FORMATS[kind])
+        try:
+            content = change(content, rng)
+        except Exception:  # what an earlier change made is no such file any more
+            content = _flip(content, rng)
     return content

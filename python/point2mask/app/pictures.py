@@ -41,9 +41,10 @@ def _without_exif(content: bytes) -> bytes | None:
     parts, at = [_START], 2
     while content[at : at + 2] != _SCAN:
         marker, length = content[at : at + 2], int.from_bytes(content[at + 2 : at + 4], "big")
-        frame = 0xC0 <= marker[-1] <= 0xCF and marker[-1] not in (0xC4, 0xC8, 0xCC)
-        colors = content[at + 9 : at + 10]
-        if len(marker) < 2 or marker[0] != 0xFF or length < 2 or (frame and colors > b"\x03"):
+        if len(marker) < 2 or marker[0] != 0xFF or length < 2:
+            return None
+        frame = 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC)
+        if frame and content[at + 9 : at + 10] > b"\x03":  # colours
             return None
         if marker != _EXIF:
             parts.append(content[at : at + 2 + length])

@@ -2,18 +2,20 @@
 
 import shutil
 import tempfile
+from array import array
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import msgspec
+import numpy as np
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import link_or_copy, open_replacing, resolve_inside
 from point2mask.data.json_files import convert
 from point2mask.data.packing import check_sample_names, packed
-from point2mask.data.records import CategoryEntry
+from point2mask.data.records import CategoryEntry, categories_by_id, check_entries
 from point2mask.data.results import (
     INDEX,
     MASKS,
@@ -121,8 +123,9 @@ def write_index(
     if records is None:
         records = map(folder.read_record_of, run.file_names)
     gathered = Gathered()
-    entries = convert(run.categories, list[CategoryEntry], f"{folder.root}: categories")
-    isthing = {entry.id: bool(entry.isthing) for entry in entries}
+    place = f"{folder.root}: categories"
+    categories = categories_by_id(convert(run.categories, list[CategoryEntry], place), folder.root)
+    ids = array("q")  # as hashes, of which only equal ids have equal ones
     with (
         tempfile.TemporaryFile() as annotations,
         open_replacing(folder.root / INDEX) as file,
@@ -133,16 +136,17 @@ def write_index(
             if record.annotation is None:
                 gathered.left_out[name] = record.left_out
                 continue
+            segments = segments_of(record, name, path)
+            check_entries(segments, categories, path)
+            ids.append(hash(repr(record.image["id"])))
             comma = b"," if gathered.images else b""
             file.write(comma + msgspec.json.encode(record.image))
             annotations.write(comma + msgspec.json.encode(record.annotation))
-            segments = segments_of(record, path)
-            strange = [s.category_id for s in segments if s.category_id not in isthing]
-            if strange:
-                raise DataError(f"{path}: expected categories of the run, got {strange[0]}")
             gathered.images += 1
             gathered.segments += len(segments)
-            gathered.things += sum(isthing[segment.category_id] for segment in segments)
+            gathered.things += sum(categories[s.category_id].isthing for s in segments)
+        if len(np.unique(ids)) < len(ids):
+            raise DataError(f"{folder.root / RECORDS}: expected unique image ids in all records")
         file.write(b'],"annotations":[')
         annotations.seek(0)
         shutil.copyfileobj(annotations, file)

@@ -103,6 +103,10 @@ def convert(value: object, kind: type[Kind], place: object) -> Kind:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise _refusal(error, value, f"{place}: ") from error
+    except UnicodeEncodeError as error:  # half of a character, which Python's own JSON lets pass
+        raise DataError(
+            f"{place}: expected text in whole characters, got {shown(error.object)}"
+        ) from error
 
 
 def _refusal(

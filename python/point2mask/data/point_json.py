@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from point2mask.data.compact import Annotated, Records, read_records
 from point2mask.data.filed import Kinds, any_of
 from point2mask.data.files import read_bounded
 from point2mask.data.journal import journals, read_with_journal
-from point2mask.data.json_files import MAX_JSON, Identifier, decode_json
+from point2mask.data.json_files import MAX_JSON, Identifier, convert, decode_json
 from point2mask.data.json_lists import JsonFile, JsonList, open_lists
 from point2mask.data.marks import Marks
 from point2mask.data.places import is_local
@@ -42,6 +43,28 @@ LAYOUT = "a JSON of point labels"
 class _Annotation(Marks, frozen=True, kw_only=True):
     image_id: Identifier
     segments_info: list[PointTarget]
+
+
+class _Id(Struct):
+    id: Identifier
+
+
+class _ImageId(Struct):
+    image_id: Identifier
+
+
+class _Identified(Struct):
+    """What changes of a journal are brought into, by the ids."""
+
+    images: list[_Id]
+    annotations: list[_ImageId]
+
+
+class _Change(Struct):
+    """Of an image, in a journal."""
+
+    image: _Id
+    annotation: _ImageId | None
 
 
 class PointJson:
@@ -129,16 +152,17 @@ def _identity(path: Path) -> tuple[int, ...] | None:
 
 def _changed(content: bytes, changes: Sequence[Mapping[str, Any]], path: Path) -> bytes:
     root = decode_json(content, path, dict[str, Any], LAYOUT)
+    convert(root, _Identified, path)
     images = {entry["id"]: entry for entry in root["images"]}
     annotations = {entry["image_id"]: entry for entry in root["annotations"]}
-    for change in changes:
+    for number, change in enumerate(changes, start=1):
         if "categories" in change:
             root["categories"] = change["categories"]
             continue
-        image, annotation = change["image"], change["annotation"]
-        images.pop(image["id"], None)
-        annotations.pop(image["id"], None)
-        if annotation is not None:
-            images[image["id"]], annotations[image["id"]] = image, annotation
+        identity = convert(change, _Change, f"{path}: line {number} of its journal").image.id
+        images.pop(identity, None)
+        annotations.pop(identity, None)
+        if change["annotation"] is not None:
+            images[identity], annotations[identity] = change["image"], change["annotation"]
     root["images"], root["annotations"] = [*images.values()], [*annotations.values()]
     return msgspec.json.encode(root)

@@ -101,7 +101,8 @@ class PointTable:
         found = [np.zeros(0, np.bool_)]
         for first, rows in self._batches(("segments_info",)):
             try:
-                found.append(rows_of(rows, categories))
+                with _reading(self._path):
+                    found.append(rows_of(rows, categories))
             except UnusualError:
                 numbers = range(first, first + rows.num_rows)
                 has = [any_of(self.image(number)[1], categories) for number in numbers]
@@ -113,9 +114,10 @@ class PointTable:
     ) -> Iterator[ImageId]:
         """The ids of all images, every row checked; adds the marks of those that have any."""
         for first, rows in self._batches(_COLUMNS):
-            plain = plain_rows(rows, categories, limit)
-            others = iter(self._values(rows.filter(_pyarrow(self._path)[0].array(~plain))))
-            ids = rows.column("image").field("id").to_pylist() if plain.any() else plain
+            with _reading(self._path):
+                plain = plain_rows(rows, categories, limit)
+                others = iter(rows.filter(_pyarrow(self._path)[0].array(~plain)).to_pylist())
+                ids = rows.column("image").field("id").to_pylist() if plain.any() else plain
             for number, (right, identity) in enumerate(zip(plain, ids, strict=True), start=first):
                 if right:
                     yield identity
@@ -285,7 +287,7 @@ def _reading(path: Path) -> Iterator[None]:
     """What goes wrong in pyarrow, a dozen types of errors, is a broken file."""
     try:
         yield
-    except DataError:
+    except (DataError, UnusualError):
         raise
     except Exception as error:
         reason = one_line(" ".join(str(error).split()))

@@ -28,10 +28,10 @@ from point2mask.data.files import (
     with_suffix,
     write_bytes,
 )
-from point2mask.data.json_files import MAX_ID, convert, read_json
+from point2mask.data.json_files import MAX_ID, Identifier, Text, convert, read_json
 from point2mask.data.panoptic import check_mask_names, mask_name, write_mask
 from point2mask.data.places import is_local, packed_below
-from point2mask.data.png import write_rgb
+from point2mask.data.png import DEFAULT_LIMIT, write_rgb
 from point2mask.data.records import (
     Category,
     ImageRecord,
@@ -40,6 +40,7 @@ from point2mask.data.records import (
     image_to_json,
 )
 from point2mask.data.tars import SUFFIX as TAR
+from point2mask.ranges import shown
 
 INDEX, SUMMARY = "panoptic.json", "summary.json"
 MASKS, OVERLAYS, RECORDS, RUNS = "panoptic", "overlays", "records", "runs"
@@ -136,14 +137,25 @@ class RunRecord(msgspec.Struct):
 
 
 class _Annotation(msgspec.Struct):
+    image_id: Identifier
+    file_name: Text
     segments_info: list[Segment]
 
 
-def segments_of(record: PictureRecord, place: object) -> list[Segment]:
-    """The segments of a picture, none where it is left out; ``place`` is what errors speak of."""
-    if record.annotation is None:
-        return []
-    return convert(record.annotation, _Annotation, place).segments_info
+def segments_of(record: PictureRecord, name: str, place: object) -> list[Segment]:
+    """The segments of a picture that is not left out; ``place`` is what errors speak of.
+
+    Raises:
+        DataError: the record is not of ``name``, or no index could hold it.
+    """
+    image = convert(record.image, ImageRecord, f"{place}: image")
+    annotation = convert(record.annotation, _Annotation, f"{place}: annotation")
+    if image.file_name != name or annotation.image_id != image.id:
+        got = f"{shown(image.file_name)}, {shown(image.id)}, and {shown(annotation.image_id)}"
+        raise DataError(f"{place}: expected the image and annotation of {name}, got {got}")
+    DEFAULT_LIMIT.check(image.height, image.width, place)
+    normal_name(annotation.file_name, f"{place}: annotation.file_name")
+    return annotation.segments_info
 
 
 def write_struct(path: Path, value: msgspec.Struct) -> None:
@@ -182,12 +194,11 @@ class ResultFolder:
             known = self.read_record_of(record.file_name)
             size = self.mask_path(record).stat().st_size
             drawn = not overlay or self.overlay_path(record).is_file()
-            segments = segments_of(known, record.file_name)
+            segments = segments_of(known, record.file_name, self.root)
         except (DataError, OSError):
             return None
-        if (known.signature, known.bytes) != (signature, size) or not drawn or not known.annotation:
-            return None
-        return len(segments)
+        same = drawn and (known.signature, known.bytes) == (signature, size)
+        return len(segments) if same else None
 
     def put(
         self,

@@ -66,9 +66,8 @@ def parse_yaml(text: str, place: str) -> Any:
 
     try:
         return yaml.load(text, Loader)  # a SafeLoader
-    except DataError:
+    except (DataError, MemoryError):
         raise
-    # Numbers and dates that Python has none of are plain ValueErrors.
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    except Exception as error:  # PyYAML's own, and whatever Python says of numbers, dates and tags
         reason = " ".join(str(error).split())
         raise DataError(f"{place}: expected YAML ({reason[:200]})") from error

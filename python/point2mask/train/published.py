@@ -1,6 +1,5 @@
 """Published checkpoints of Point2Mask and Panoptic SegFormer as folders of this project."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,7 +93,9 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
     with open_regular(path, "a checkpoint of mmdet") as file:
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # torch raises a dozen types for broken files
             raise DataError(
                 f"{path}: expected a checkpoint with tensors and plain values alone, which is read "
                 "without running code; write its state_dict with safetensors where you trust it, "

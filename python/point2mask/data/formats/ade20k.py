@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import as_utf8, read_bounded, resolve_inside
+from point2mask.data.files import as_utf8, is_text, read_bounded, resolve_inside
 from point2mask.data.formats.conversion import Labelled, LabelledPicture, Split, list_files
 from point2mask.data.frames import FRAMES, Size
 from point2mask.data.png import read_ids, read_indices
@@ -67,7 +67,7 @@ def read_names(path: Path) -> dict[int, Category]:
         if number == 1 or not line.strip():  # the titles of the columns
             continue
         name = cells[-1].partition(",")[0].strip()
-        if not cells[0].strip().isdecimal() or int(cells[0]) != len(names) + 1 or not name:
+        if cells[0].strip() != str(len(names) + 1) or not is_text(name):
             raise DataError(
                 f"{path}:{number}: expected the number {len(names) + 1} and a name between tabs, "
                 f"got {line[:60]!r}"

@@ -1,5 +1,6 @@
 """Clicks as CVAT exports them: an XML of images or of a video, with points."""
 
+import warnings
 from pathlib import Path
 from xml.parsers import expat
 
@@ -32,7 +33,9 @@ def read_cvat(path: Path, pictures: Pictures) -> list[ClickedImage]:
     content = read_bounded(path, "an XML of CVAT", MAX_FILE)
     reader = _Reader(path, pictures)
     try:
-        reader.parser.Parse(content, True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of encodings that nobody should use
+            reader.parser.Parse(content, True)
     except DataError:
         raise
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter of encodings
