@@ -63,9 +63,10 @@ def read_changes(path: Path) -> Iterator[Change]:
         DataError: a line that is no JSON object.
     """
     with path.open("rb") as file:
-        content = file.read(MAX_JOURNAL + 1)
-    if len(content) > MAX_JOURNAL:
-        raise DataError(f"{path}: expected a journal of at most {MAX_JOURNAL} bytes, got more")
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_JOURNAL:
+            raise DataError(f"{path}: expected a journal of at most {MAX_JOURNAL} bytes, got more")
+        content = file.read(size)  # Python makes room for all that is asked for
     lines = content.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         try:
