@@ -1,6 +1,7 @@
 """Tars as nobody should make them: no ordinary files, cut ones, ones that lie about sizes."""
 
 import gzip
+import os
 import tarfile
 from contextlib import suppress
 
@@ -20,6 +21,9 @@ def test_only_ordinary_files_of_a_tar_are_in_it(tmp_path):
             entry("./a/b.jpg", b"new"),  # whoever unpacks them has the last one
             entry("link.jpg", kind=tarfile.SYMTYPE, linkname="/etc/passwd"),
             entry("hard.jpg", kind=tarfile.LNKTYPE, linkname="a/b.jpg"),
+            entry("outside.jpg", kind=tarfile.LNKTYPE, linkname="../b.jpg"),
+            entry("../up.jpg", kind=tarfile.LNKTYPE, linkname="a/b.jpg"),
+            entry("before.jpg", kind=tarfile.LNKTYPE, linkname="root.jpg"),
             entry("pipe.jpg", kind=tarfile.FIFOTYPE),
             entry("folder", kind=tarfile.DIRTYPE),
             entry("../out.jpg", b"x"),
@@ -28,16 +32,30 @@ def test_only_ordinary_files_of_a_tar_are_in_it(tmp_path):
         ):
             file.addfile(info, content)
     inside = [str(path.relative_to(tar)) for path in files_below(tar)]
-    assert inside == ["a/b.jpg", "root.jpg", "ü" * 200 + ".jpg"]
-    with open_regular(tar / "a/b.jpg", "a picture") as file:
-        assert file.read() == b"new"
-    for name in ("link.jpg", "hard.jpg", "folder", "none.jpg"):
+    assert inside == ["a/b.jpg", "hard.jpg", "root.jpg", "ü" * 200 + ".jpg"]
+    for name in ("a/b.jpg", "hard.jpg"):
+        with open_regular(tar / name, "a picture") as file:
+            assert file.read() == b"new"
+    for name in ("link.jpg", "outside.jpg", "before.jpg", "folder", "none.jpg"):
         assert file_size(tar / name) is None
         with (
             pytest.raises(DataError, match="the tar has no such file"),
             open_regular(tar / name, "a picture"),
         ):
             pass
+
+
+def test_files_of_two_names_are_there_by_both(tmp_path):
+    """As tar packs a folder of masks that ``gather`` has linked from its parts."""
+    (tmp_path / "all" / "one").mkdir(parents=True)
+    (tmp_path / "all" / "one" / "a.png").write_bytes(b"mask")
+    os.link(tmp_path / "all" / "one" / "a.png", tmp_path / "all" / "b.png")
+    with tarfile.open(tmp_path / "all.tar", "w") as file:
+        file.add(tmp_path / "all", ".")
+    for path in files_below(tmp_path / "all.tar"):
+        with open_regular(path, "a mask") as file:
+            assert file.read() == b"mask"
+    assert len([*files_below(tmp_path / "all.tar")]) == 2
 
 
 def test_broken_tars_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Files of stores and files in tars: read and written as those of a folder."""
 
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -225,6 +226,18 @@ def test_urls_in_tars_are_not_in_them(tmp_path, store):
             for name in ("s3://b/x.png", "a/memory:/x.png", "a.png"):
                 file.addfile(*entry(name, b"x"))
         assert [path.name for path in files_below(tar)] == ["a.png"]
+
+
+def test_remarks_of_macos_are_no_pictures(root, tmp_path):
+    picture = next((root / "images/val").iterdir())
+    remark = tmp_path / "photos" / f"._{picture.name}"
+    remark.parent.mkdir()
+    remark.write_bytes(b"\0\5\x16\7" + bytes(4092))
+    shutil.copy(picture, remark.parent)
+    pack(tmp_path / "photos.tar", [picture, remark])
+    for place in ("photos", "photos.tar"):
+        _, records = find_pictures([tmp_path / place])
+        assert [record.file_name for record in records] == [picture.name]
 
 
 def test_files_of_a_tar_s_name_are_no_pictures(root, tmp_path):

@@ -129,6 +129,8 @@ def _matching(pattern: str) -> Iterator[Path]:
 def _pictures(paths: Iterable[Path], report: Report) -> list[Path]:
     found = []
     for path in paths:
+        if path.name.startswith("._"):  # macOS' remarks on a file, under its name
+            continue
         if path.suffix.lower() in PICTURE_SUFFIXES:
             found.append(path)
         elif kind := unread_kind(path.name):

@@ -89,7 +89,11 @@ def _members(tar: Path) -> dict[str, _Part]:
 
 @lru_cache(_KEPT)
 def _listed(tar: Path, size: int, changed: float) -> dict[str, _Part]:
-    """Ordinary files by name; of several of one name the last, as for whoever unpacks them."""
+    """Ordinary files by name; of several of one name the last, as for whoever unpacks them.
+
+    A file that has two names on the disk, as ``gather`` gives it one in another folder, is packed
+    once, and under its other name as a link to the first.
+    """
     parts: dict[str, _Part] = {}
     try:
         with (
@@ -100,11 +104,12 @@ def _listed(tar: Path, size: int, changed: float) -> dict[str, _Part]:
                 cast(Any, opened).members.clear()  # it would keep them all
                 if opened.offset <= member.offset:  # a size below zero: the list would not end
                     raise DataError(f"{tar}: expected a tar whose files follow each other")
-                path = PurePosixPath(member.name)
-                name = path.as_posix().lstrip("/")
-                strange = ".." in path.parts or ":/" in name or member.size < 0
+                name = _normal(member.name)
+                strange = ".." in name.split("/") or ":/" in name or member.size < 0
                 if member.isreg() and not member.issparse() and not strange:
                     parts[name] = _Part(member.offset_data, member.size)
+                elif member.islnk() and not strange and _normal(member.linkname) in parts:
+                    parts[name] = parts[_normal(member.linkname)]
                 if len(parts) > MAX_MEMBERS:
                     raise DataError(f"{tar}: expected at most {MAX_MEMBERS} files in a tar")
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
@@ -115,6 +120,10 @@ def _listed(tar: Path, size: int, changed: float) -> dict[str, _Part]:
             f"({error})"
         ) from error
     return parts
+
+
+def _normal(name: str) -> str:
+    return PurePosixPath(name).as_posix().lstrip("/")
 
 
 class _Bounded:
