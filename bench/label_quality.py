@@ -5,8 +5,9 @@
 DATA holds a data set of COCO panoptic layout: images/SPLIT and annotations/panoptic_SPLIT.json with
 its PNGs. Every segment gets one click, uniform inside it; the seeds are those of the command
 ``point2mask points sample``. PQ in percent, mIoU the mean IoU of each target's own mask, hit the
-share above 1/2. The row ``transport, true areas`` is told every segment's area: what areas would be
-worth. ``--rows "merge, areas off by 0.3"`` is told areas whose logarithms have an error of that
+share above 1/2; touch and apart the mean IoU of things that touch another of their class, and of
+those that do not. The row ``transport, true areas`` is told every segment's area: what areas would
+be worth. ``--rows "merge, areas off by 0.3"`` is told areas whose logarithms have an error of that
 standard deviation: what somebody's estimate would be worth.
 """
 
@@ -31,7 +32,7 @@ from point2mask.evaluation import (
 from point2mask.label import PICTURE_ASSIGNERS, label_image
 from point2mask.label.folder import EDGE_SUFFIXES
 
-COLUMNS = ("PQ", "PQ_th", "PQ_st", "mIoU", "hit")
+COLUMNS = ("PQ", "PQ_th", "PQ_st", "mIoU", "hit", "touch", "apart")
 TRUE_AREAS = "transport, true areas"
 ROUGH_AREAS = ", areas off by "
 
@@ -51,8 +52,30 @@ def measure_image(dataset, images_dir, edges_dir, row, seed, image):
         is_thing=[dataset.categories[target.category_id].isthing for target in targets],
     )
     ids = np.array([target.id for target in targets])[labels]
-    arguments = (truth, image.segments, ids, image.segments, dataset.categories)
-    return image_statistics(*arguments), image_mask_statistics(*arguments)
+    rest = (ids, image.segments, dataset.categories)
+    things = [s for s in image.segments if dataset.categories[s.category_id].isthing]
+    crowded = touching(truth, things)
+    groups = (
+        image.segments,
+        [thing for thing in things if thing.id in crowded],
+        [thing for thing in things if thing.id not in crowded],
+    )
+    own = [image_mask_statistics(truth, group, *rest) for group in groups]
+    return image_statistics(truth, image.segments, *rest), own
+
+
+def touching(truth, things):
+    """Ids of the things one of whose pixels is a neighbour of another thing's of their class."""
+    height, width = truth.shape
+    category = {thing.id: thing.category_id for thing in things}
+    found = set()
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        one = truth[: height - dy, max(0, -dx) : width - max(0, dx)]
+        other = truth[dy:, max(0, dx) : width - max(0, -dx)]
+        for pair in np.unique(np.stack((one, other), 2)[one != other], axis=0).tolist():
+            if set(pair) <= category.keys() and category[pair[0]] == category[pair[1]]:
+                found.update(pair)
+    return found
 
 
 def read_edges(folder, file_name):
@@ -61,12 +84,13 @@ def read_edges(folder, file_name):
 
 
 def measure(pool, dataset, images, work):
-    panoptic, masks = PanopticStatistics.zero(dataset.categories), MaskSums()
+    panoptic, masks = PanopticStatistics.zero(dataset.categories), [MaskSums()] * 3
     for image_panoptic, image_masks in pool.map(work, images, chunksize=4):
-        panoptic, masks = panoptic + image_panoptic, masks + image_masks
-    quality, own = panoptic.quality(), masks.quality().all
+        panoptic = panoptic + image_panoptic
+        masks = [total + own for total, own in zip(masks, image_masks, strict=True)]
+    quality, (own, *crowded) = panoptic.quality(), [total.quality().all for total in masks]
     values = (quality.all.pq, quality.things.pq, quality.stuff.pq, own.mean_iou, own.hit_rate)
-    return [100 * value for value in values]
+    return [100 * value for value in (*values, *(group.mean_iou for group in crowded))]
 
 
 def main():
@@ -110,11 +134,13 @@ def main():
                     flush=True,
                 )
                 if args.out is not None:
-                    write_json(args.out, json.loads(json.dumps(results), parse_float=rounded))
+                    write_json(args.out, as_written(results))
 
 
-def rounded(text):
-    return round(float(text), 2)
+def as_written(results):
+    """Two digits, and null for the mean of nothing."""
+    text = json.dumps(results)
+    return json.loads(text, parse_float=lambda n: round(float(n), 2), parse_constant=lambda _: None)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from msgspec import structs
 from networks import TINY, TINY_MASK2FORMER, TINY_MASKDINO, shake
 from torch import nn
 
-from point2mask.data import read_panoptic
+from point2mask.data import read_panoptic, sample_points, write_points
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.shapes import write_shapes
 from point2mask.data.training import DataConfig, SourceConfig
@@ -29,6 +30,24 @@ def write_data(root: Path, train: int = 6, val: int = 2) -> None:
 
 def source(split: str) -> SourceConfig:
     return SourceConfig(images=f"images/{split}", annotations=f"annotations/panoptic_{split}.json")
+
+
+def with_areas(root: Path, config: RunConfig) -> RunConfig:
+    """The run from clicks, of which some have areas: every other one of every other image."""
+    labels = sample_points(
+        read_panoptic(root / "annotations/panoptic_train.json"), 1, 0, area_error=0.3
+    )
+    for number, (record, targets) in enumerate(labels.images):
+        labels.images[number] = (
+            record,
+            [
+                target if (number + k) % 2 and number % 2 else structs.replace(target, area=None)
+                for k, target in enumerate(targets)
+            ],
+        )
+    write_points(root / "sized.json", labels)
+    train = replace(config.data.train, points="sized.json")
+    return replace(config, data=replace(config.data, train=train))
 
 
 def config(root: Path, **changes: Any) -> RunConfig:

@@ -50,7 +50,7 @@ def take(batch: Batch, b: int) -> Batch:
         batch,
         images=batch.images[b : b + 1, :, :h, :w],
         image_size=batch.image_size[b : b + 1],
-        points=PointBatch(batch.points.xy[b : b + 1], batch.points.category[b : b + 1]),
+        points=batch.points.of([b]),
         truth=None if batch.truth is None else batch.truth[b : b + 1, :h, :w],
         names=batch.names[b : b + 1],
     )

@@ -104,6 +104,22 @@ def test_one_more_click_on_stuff_leaves_its_size(page, folder):
     assert ground.area is not None
 
 
+def test_circles_on_regions_of_stuff_add_up(page, folder):
+    add_category(page, "ground", False)
+    page.keyboard.press("r")
+    drag(page, (20, 20), (30, 20))
+    wait_for_masks(page, 0, 1)
+    (first,) = targets(folder)
+    drag(page, (80, 70), (96, 70))
+    wait_for_masks(page, 0, 2)
+    (both,) = targets(folder)
+    assert len(both.points) == 2
+    assert both.area == pytest.approx(first.area + math.pi * 16**2, rel=0.03)
+    drag(page, (20, 20), (28, 20))  # out of a click that is there: the whole
+    wait_for_masks(page, 0, 3)
+    assert targets(folder)[0].area == pytest.approx(math.pi * 7.5**2, rel=0.03)
+
+
 def test_without_a_mouse(page, folder):
     page.keyboard.press("r")
     page.focus("#canvas")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import runs
 
-from point2mask.data import read_panoptic, segment_areas
+from point2mask.data import Segment, read_panoptic, segment_areas
 
 
 @pytest.fixture
@@ -43,6 +43,15 @@ def test_areas_are_true_or_off_as_the_row_says(data, monkeypatch):
     np.testing.assert_allclose(np.array(errors[1]), 2 * np.array(errors[0]), rtol=1e-9)
 
 
+def test_what_touches_is_told_apart():
+    truth = np.array([[1, 1, 0, 3, 3], [1, 2, 0, 4, 5], [0, 0, 0, 6, 0], [7, 0, 6, 0, 8]])
+    kinds = {1: 1, 2: 1, 3: 1, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1}
+    things = [Segment(identity, kind) for identity, kind in kinds.items()]
+    # 3 and 5 are neighbours, 5 and 6 across a corner, 6 and 8 too; 4 is of another class.
+    assert label_quality.touching(truth, things) == {1, 2, 3, 5, 6, 8}
+    assert label_quality.touching(truth, things[1:4]) == set()
+
+
 def test_a_table_is_made_and_kept(data, monkeypatch, capsys):
     out, row = data / "quality.json", f"transport{label_quality.ROUGH_AREAS}0.3"
     arguments = [str(data), "--rows", row, "merge", "--seeds", "0", "--workers", "1"]
@@ -51,4 +60,4 @@ def test_a_table_is_made_and_kept(data, monkeypatch, capsys):
     assert row in capsys.readouterr().out
     rows = json.loads(out.read_text())["rows"]
     assert [one["name"] for one in rows] == [row, "merge"]
-    assert all(0 <= value <= 100 for one in rows for value in one["mean"])
+    assert all(value is None or 0 <= value <= 100 for one in rows for value in one["mean"])

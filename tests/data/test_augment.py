@@ -165,6 +165,68 @@ def test_a_crop_keeps_what_is_clicked_in_it(index, top, left, data):
     assert torch.equal(window.truth == -1, ~torch.isin(part, kept.int()))
 
 
+AREAS = torch.tensor([9.0, 40.0, float("nan")], dtype=torch.float64)
+
+
+def sized(area=AREAS, xy=((5, 5), (30, 20), (50, 35))):
+    """40 x 60 pixels, a click each on three targets."""
+    targets = torch.arange(len(xy))
+    image = torch.zeros(3, 40, 60, dtype=torch.uint8)
+    return Sample(image, torch.tensor(xy), targets, targets, area=area)
+
+
+def same(area, expected):
+    torch.testing.assert_close(
+        area, torch.tensor(expected, dtype=torch.float64), equal_nan=True, rtol=1e-12, atol=0
+    )
+
+
+@given(st.integers(1, 90), st.integers(1, 90))
+def test_areas_are_scaled_with_the_image(height, width):
+    moved = flip(resize(sized(), (height, width)))
+    scale = height * width / 2400
+    same(moved.area, [9 * scale, 40 * scale, float("nan")])
+    assert torch.equal(flip(sized()).area[:2], AREAS[:2])
+    assert resize(sized(area=None), (height, width)).area is None
+
+
+def test_what_a_crop_leaves_of_an_area():
+    """A square of 3 x 3 pixels, x and y from 4 to 7, and one of 2 sqrt(10) about (30.5, 20.5)."""
+    nobody = float("nan")
+    same(crop(sized(), 0, 0, 40, 60).area, [9, 40, nobody])
+    same(crop(sized(), 4, 4, 20, 20).area, [9])
+    same(crop(sized(), 5, 4, 20, 20).area, [6])  # a row of three is outside
+    same(crop(sized(), 4, 5, 20, 20).area, [6])
+    # 4 of 9, less than half; and down to 22, where the square begins at 20.5 - sqrt(10).
+    same(crop(sized(), 5, 5, 17, 40).area, [nobody, 2 * 10**0.5 * (10**0.5 + 1.5)])
+    assert crop(sized(area=None), 5, 5, 20, 20).area is None
+    # What lies outside the image was never the target's.
+    same(crop(sized(xy=((0, 0), (30, 20), (50, 35))), 0, 0, 10, 10).area, [9])
+    same(crop(sized(xy=((0, 0), (30, 20), (50, 35))), 0, 0, 10, 1).area, [4.5])
+    # Several clicks: about their middle.
+    target, area = torch.tensor([0, 1, 1]), torch.tensor([90.0, 400.0], dtype=torch.float64)
+    two = replace(sized(), target=target, category=torch.arange(2), area=area)
+    same(crop(two, 0, 30, 40, 30).area, [400])
+    same(crop(two, 0, 40, 40, 20).area, [210])  # a square from 30.5 to 50.5
+
+
+@given(st.integers(0, 30), st.integers(0, 36), st.integers(0, 51), st.data())
+def test_an_area_in_a_crop_is_half_of_it_at_least_or_unknown(index, top, left, data):
+    sample = scene_sample(index, 3)
+    pixels = torch.bincount(sample.truth.long().flatten() + 1, minlength=len(sample.category) + 1)
+    sample = replace(sample, area=pixels[1:].double())
+    window = (data.draw(st.integers(1, 37 - top)), data.draw(st.integers(1, 52 - left)))
+    cut = crop(sample, top, left, *window)
+    x, y = sample.xy.unbind(1)
+    inside = (x >= left) & (x < left + window[1]) & (y >= top) & (y < top + window[0])
+    whole = sample.area[sample.target[inside].unique()]
+    assert cut.area.shape == cut.category.shape
+    known = ~cut.area.isnan()
+    assert (cut.area <= whole * (1 + 1e-12))[known].all()
+    assert (cut.area >= whole * (0.5 - 1e-12))[known].all()
+    assert torch.equal(crop(sample, 0, 0, 37, 52).area, sample.area)
+
+
 def test_augment_depends_on_its_generator_alone():
     sample = scene_sample(2)
     config = AugmentConfig(short_sides=(20, 30, 40), max_side=60, crop=(24, 24))

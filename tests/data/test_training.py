@@ -128,6 +128,32 @@ def test_items_depend_on_epoch_and_index_alone(root):
     assert len(images) > 3
 
 
+def test_areas_come_with_the_clicks(root):
+    """Those of some targets of one image, as large as they are in the resized one."""
+    labels = sample_points(read_panoptic(root / ANNOTATIONS), 1, 5, area_error=0.3)
+    record, targets = labels.images[1]
+    assert len(targets) > 2
+    for number in (0, 2):
+        other, stated = labels.images[number]
+        labels.images[number] = other, [structs.replace(t, area=None) for t in stated]
+    labels.images[1] = record, [targets[0], structs.replace(targets[1], area=None), *targets[2:]]
+    write_points(root / "points.json", labels)
+    larger = AugmentConfig(short_sides=(64,), max_side=96)
+    dataset = TrainingSet(data(root, points="points.json", annotations=None), larger)
+    batch, _ = dataset.collate([dataset[0, index] for index in (0, 1, 2)])
+    area = batch.points.area
+    assert area.shape == batch.points.category.shape
+    assert area[[0, 2]].isnan().all()
+    kept = [4 * t.area for t in labels.images[1][1] if t.area is not None]
+    stated = ~area[1].isnan()
+    assert not stated[1]
+    torch.testing.assert_close(area[1][stated], torch.tensor(kept))
+    there = batch.to(torch.device("meta"))
+    assert there.points.area.device.type == "meta"
+    assert dataset.collate([dataset[0, 0], dataset[0, 2]])[0].points.area is None
+    assert dataset.load(0).area is None
+
+
 CATEGORIES = {
     9: Category(9, "grass", False, (0, 99, 0)),
     4: Category(4, "cat", True, (99, 0, 0)),

@@ -1,5 +1,7 @@
 """pseudo_masks: nothing in it makes a GPU wait, and a batch takes no more calls than an image."""
 
+import math
+
 import pytest
 import torch
 from pseudo_mask_cases import CLASSES, IS_THING, random_case, random_partition
@@ -48,7 +50,8 @@ def test_reads_no_value_back_and_calls_no_more_for_more_images(assigner, scheme)
     semantic, boundary, feature, targets = random_case(10)
     counts = []
     for images in (1, 3):
-        points = PointBatch.from_lists([targets] * images)
+        stated = [math.nan, *[500.0] * (len(targets) - 1)]
+        points = PointBatch.from_lists([targets] * images, [stated] * images)
         with HostReads() as reads, CallCount() as calls:
             pseudo_masks(
                 semantic.expand(images, -1, -1, -1),
@@ -78,7 +81,8 @@ def test_a_gpu_is_never_waited_for(assigner, scheme, padded):
         def maps(*shape):
             return torch.empty(shape, device="cuda")
 
-        points = PointBatch(maps(2, 5, 3, 2), torch.empty((2, 5), dtype=torch.int64, device="cuda"))
+        category = torch.empty((2, 5), dtype=torch.int64, device="cuda")
+        points = PointBatch(maps(2, 5, 3, 2), category, maps(2, 5))
         result = pseudo_masks(
             maps(2, CLASSES, 96, 112),
             points,

@@ -169,8 +169,11 @@ class Double(TrainingModule):
 
 
 def curve(root, out, architecture):
-    """Four steps of four images from points by transport, every loss in full and told of."""
-    config = runs.of(architecture, runs.config(Path(root)))
+    """Four steps of four images by transport, every loss in full and told of.
+
+    From points, some of which have areas.
+    """
+    config = runs.of(architecture, runs.with_areas(Path(root), runs.config(Path(root))))
     if architecture == "panoptic_segformer":
         sigmoid = replace(config.network, dropout=0.0, mask_activation="sigmoid")
         config = replace(config, network=sigmoid)

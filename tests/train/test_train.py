@@ -111,6 +111,27 @@ def test_a_run_with_a_click_branch_goes_on_to_the_same_bits(root, tmp_path):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_a_run_with_areas_goes_on_to_the_same_bits(root, tmp_path):
+    """Of some clicks, on crops, stopped and taken up again; without areas there are others."""
+    given = runs.with_areas(root, with_schedule(runs.config(root), epochs=2))
+    options = PseudoMaskOptions(transport=TransportOptions(iterations=1000))
+    given = replace(
+        given,
+        augment=replace(given.augment, crop=(28, 36)),
+        supervision=SupervisionConfig(pseudo_masks=options, transport_warmup=0),
+    )
+    train(given, tmp_path / "whole", device="cpu")
+    train(with_schedule(given, epochs=1), tmp_path / "parts", device="cpu")
+    train(given, tmp_path / "parts", device="cpu", resume=True)
+    without = replace(given.data, train=replace(given.data.train, points=None))
+    train(replace(given, data=without), tmp_path / "without", device="cpu")
+    states = [
+        load_trained(tmp_path / run).network.state_dict() for run in ("whole", "parts", "without")
+    ]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
 def test_full_masks(root, tmp_path):
     config = with_schedule(runs.config(root), epochs=1)
     config = replace(config, supervision=SupervisionConfig(kind="masks"))

@@ -3,6 +3,9 @@
 Clicks are pixels: integers (x, y), moved by the rule of pixel centres, x -> (x + 1/2) s - 1/2,
 rounded and kept inside the image. Where the truth is known a click does not leave its segment: of
 the pixels whose source lies in the segment it takes the nearest to that place.
+
+Stated areas are scaled with the image. How much of a target a crop leaves nobody states: it is
+taken for a square of that area about its clicks.
 """
 
 import random
@@ -10,11 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from point2mask.ranges import Checked, Length, Range, Share
 
 VOID = -1
+LEAST_SHARE = 0.5  # of a stated area in a crop: what is left of less is not worth a guess
 Side = Annotated[int, Range(1, 2**15)]  # pixels
 
 
@@ -39,6 +44,8 @@ class Sample:
         target: int64 ``[P]``, whose click it is.
         category: int64 ``[K]``, channel of the semantic map.
         truth: int32 ``[H, W]``, the target of every pixel, -1 = void; None where unknown.
+        area: float64 ``[K]``, pixels of a target as somebody states them, NaN where nobody does;
+            None where nobody states any.
     """
 
     image: Tensor
@@ -46,6 +53,7 @@ class Sample:
     target: Tensor
     category: Tensor
     truth: Tensor | None = None
+    area: Tensor | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -107,7 +115,10 @@ def resize(sample: Sample, size: tuple[int, int]) -> Sample:
         xy = _stay_inside(xy, place, sample.target, truth, size)
         rows, columns = (_sources(n, m) for n, m in zip(size, sample.size, strict=True))
         truth = truth[rows][:, columns]
-    return replace(sample, image=resize_image(sample.image, size), xy=xy, truth=truth)
+    area = sample.area
+    if area is not None:
+        area = area * (size[0] * size[1] / (sample.size[0] * sample.size[1]))
+    return replace(sample, image=resize_image(sample.image, size), xy=xy, truth=truth, area=area)
 
 
 def flip(sample: Sample) -> Sample:
@@ -125,7 +136,11 @@ def flip(sample: Sample) -> Sample:
 
 
 def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
-    """A window of the sample. Targets without a click in it go, and their pixels become void."""
+    """A window of the sample. Targets without a click in it go, and their pixels become void.
+
+    A stated area becomes the part in the window of a square about the target's clicks, and unknown
+    where that is less than half of it.
+    """
     from torchvision.transforms.v2 import functional
 
     xy = sample.xy - torch.tensor([left, top])
@@ -138,12 +153,37 @@ def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample
         lookup[kept] = torch.arange(len(kept), dtype=truth.dtype)
         truth = lookup[truth[top : top + height, left : left + width].long()]
     image = functional.crop_image(sample.image, top, left, height, width)
-    return Sample(image, xy, target, sample.category[kept], truth)
+    area = sample.area
+    if area is not None:
+        area = (area * _shares_inside(sample, area, top, left, height, width))[kept]
+    return Sample(image, xy, target, sample.category[kept], truth, area)
 
 
 def _sources(new: int, old: int) -> Tensor:
     """The source pixel of every pixel along an axis: the one under its centre, in integers."""
     return (2 * torch.arange(new) + 1) * old // (2 * new)
+
+
+def _shares_inside(
+    sample: Sample, area: Tensor, top: int, left: int, height: int, width: int
+) -> Tensor:
+    """Of what lies in the image of a square about every target's clicks, the share in a window.
+
+    Float64 ``[K]``; NaN for less than half, and where the area is.
+    """
+    clicks = torch.zeros(len(area), 3, dtype=area.dtype)
+    clicks.index_add_(0, sample.target, F.pad(sample.xy + 0.5, (0, 1), value=1.0).to(area.dtype))
+    centre, half = clicks[:, :2] / clicks[:, 2:], area.sqrt()[:, None] / 2
+
+    def inside(start: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Pixels of the squares in a window of ``size (height, width)``."""
+        first = torch.tensor(start[::-1])
+        low = torch.maximum(centre - half, first)
+        high = torch.minimum(centre + half, first + torch.tensor(size[::-1]))
+        return (high - low).clamp(min=0).prod(1)
+
+    share = inside((top, left), (height, width)) / inside((0, 0), sample.size)
+    return torch.where(share < LEAST_SHARE, torch.nan, share)
 
 
 def _stay_inside(

@@ -1,5 +1,6 @@
 """Clicks on targets in memory: what they are, what must hold for them, and their form in JSON."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -33,6 +34,13 @@ class PointTarget(Struct, frozen=True, gc=False):
     def pixels(self) -> tuple[tuple[int, int], ...]:
         """The (x, y) pixels that the points lie in."""
         return tuple((int(x), int(y)) for x, y in self.points)
+
+
+def stated_areas(targets: Sequence[PointTarget], scale: float = 1.0) -> list[float] | None:
+    """Areas that come with the targets, times ``scale``, NaN for one without; None if none does."""
+    if all(target.area is None for target in targets):
+        return None
+    return [math.nan if target.area is None else target.area * scale for target in targets]
 
 
 LabelledImage = tuple[ImageRecord, list[PointTarget]]

@@ -27,7 +27,7 @@ from point2mask.data.points import read_point_pngs, read_points, sample_image_po
 from point2mask.data.records import Category, ImageId, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
-from point2mask.data.targets import PointLabels, PointTarget, labels_in_frame
+from point2mask.data.targets import PointLabels, PointTarget, labels_in_frame, stated_areas
 from point2mask.models import on_canvas
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
@@ -226,6 +226,7 @@ class TrainingSet(Dataset[Loaded | Broken]):
         targets = [target for target in targets or () if not self._is_crowd_thing(target)]
         clicks = [(x, y, k) for k, target in enumerate(targets) for x, y in target.pixels]
         table = torch.tensor(clicks, dtype=torch.int64).reshape(-1, 3)
+        stated = stated_areas(targets)
         truth = None
         if ids is not None and image is not None:
             truth = torch.from_numpy(_target_map(ids, image, targets))
@@ -237,6 +238,7 @@ class TrainingSet(Dataset[Loaded | Broken]):
                 [self._channels[target.category_id] for target in targets], dtype=torch.int64
             ),
             truth=truth,
+            area=None if stated is None else torch.tensor(stated, dtype=torch.float64),
         )
 
     def collate(self, items: Sequence[Loaded | Broken]) -> Collated:
@@ -254,7 +256,10 @@ class TrainingSet(Dataset[Loaded | Broken]):
         batch = Batch(
             images=images,
             image_size=sizes,
-            points=PointBatch.from_lists([_clicks(sample) for sample in samples]),
+            points=PointBatch.from_lists(
+                [_clicks(sample) for sample in samples],
+                [None if sample.area is None else sample.area.tolist() for sample in samples],
+            ),
             is_thing=thing_channels(self.categories),
             truth=truth,
             names=tuple(name for name, _ in loaded),

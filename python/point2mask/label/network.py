@@ -1,5 +1,6 @@
 """Masks from clicks with what a trained network knows: the pseudo-masks that it is trained with."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from point2mask.data.augment import resize_image, target_size
 from point2mask.data.errors import DataError
 from point2mask.data.marks import NO_MARKS, NOBODY, Marks, draw_strokes
 from point2mask.data.records import Category, Segment
-from point2mask.data.targets import PointTarget
+from point2mask.data.targets import PointTarget, stated_areas
 from point2mask.data.training import class_channels, thing_channels
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput, on_canvas
@@ -161,7 +162,8 @@ class NetworkMaps:
             self._clicks(number, targets, categories)
             for number, (targets, _) in enumerate(pictures)
         ]
-        grown = self._grow(clicks) if any(clicks) else None
+        areas = [self._areas(number, targets) for number, (targets, _) in enumerate(pictures)]
+        grown = self._grow(clicks, areas) if any(clicks) else None
         result = []
         for number, (targets, marks) in enumerate(pictures):
             labels = np.full(self.shapes[number], -1, np.int32)
@@ -192,9 +194,17 @@ class NetworkMaps:
             for target in targets
         ]
 
-    def _grow(self, clicks: list[ChannelClicks]) -> NDArray[np.int32]:
+    def _areas(self, number: int, targets: Sequence[PointTarget]) -> list[float] | None:
+        """The stated areas on a picture as the network sees it, if there are any."""
+        scale = math.prod(self.sizes[number]) / math.prod(self.shapes[number])
+        return stated_areas(targets, scale)
+
+    def _grow(
+        self, clicks: list[ChannelClicks], areas: list[list[float] | None]
+    ) -> NDArray[np.int32]:
         """The targets ``[B, H, W]`` of pictures as the network sees them."""
-        batch = replace(self.batch, points=PointBatch.from_lists(clicks)).to(self.network.device)
+        points = PointBatch.from_lists(clicks, areas)
+        batch = replace(self.batch, points=points).to(self.network.device)
         grower, options = self.network.grower, self.network.options
         clicked = grower.supervision.clicked_classes
         classes = [frozenset(channel for channel, _ in own if clicked) for own in clicks]

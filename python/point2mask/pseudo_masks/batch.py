@@ -35,7 +35,7 @@ class Batch:
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
-            points=PointBatch(self.points.xy.to(device), self.points.category.to(device)),
+            points=self.points.to(device),
             is_thing=self.is_thing.to(device),
             truth=None if self.truth is None else self.truth.to(device, non_blocking=True),
         )

@@ -127,7 +127,7 @@ class Grower:
             boundary = output.boundary_logits[members, :rows, :columns].float()
             grown = pseudo_masks(
                 semantic[members][..., :height, :width],
-                PointBatch(batch.points.xy[members], batch.points.category[members]),
+                batch.points.of(members),
                 batch.is_thing,
                 boundary_logits=boundary if learned else None,
                 feature=output.features[members][..., :rows, :columns].float(),

@@ -1,7 +1,7 @@
 """Clicks of a batch as padded tensors, and what they say about the semantic map."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,16 +15,24 @@ class PointBatch:
         xy: float32 ``[B, K, P, 2]``, pixel coordinates (x, y); negative entries are padding. The
             points of a target come first, padding after them.
         category: int64 ``[B, K]``, channel of the semantic map; -1 is a padded target.
+        area: float ``[B, K]``, pixels of a target as somebody states them, NaN where nobody does;
+            None where nobody states any.
     """
 
     xy: Tensor
     category: Tensor
+    area: Tensor | None = None
 
     @classmethod
     def from_lists(
-        cls, images: Sequence[Sequence[tuple[int, Sequence[tuple[float, float]]]]]
+        cls,
+        images: Sequence[Sequence[tuple[int, Sequence[tuple[float, float]]]]],
+        areas: Sequence[Sequence[float] | None] = (),
     ) -> "PointBatch":
         """Pads ``images[b][k] = (category, [(x, y), ...])``.
+
+        ``areas[b][k]`` are the targets' stated areas, NaN for one without; ``areas[b]`` is None for
+        an image of which none is stated. A target has a pixel at least, however small it became.
 
         >>> PointBatch.from_lists([[(3, [(1, 2), (5, 6)]), (0, [(7, 8)])], []]).category
         tensor([[ 3,  0],
@@ -39,7 +47,24 @@ class PointBatch:
                 category[b, k] = channel
                 if len(coordinates):
                     xy[b, k, : len(coordinates)] = torch.tensor(coordinates, dtype=torch.float32)
-        return cls(xy, category)
+        area = None
+        if any(own is not None for own in areas):
+            area = torch.full((len(images), targets), torch.nan)
+            for row, own in zip(area, areas, strict=True):
+                if own is not None:
+                    row[: len(own)] = torch.tensor(own).clamp(min=1)
+        return cls(xy, category, area)
+
+    def of(self, images: Sequence[int]) -> "PointBatch":
+        """The points of some images of the batch, as padded as all."""
+        chosen = list(images)
+        area = None if self.area is None else self.area[chosen]
+        return PointBatch(self.xy[chosen], self.category[chosen], area)
+
+    def to(self, device: torch.device) -> "PointBatch":
+        """The points on another device."""
+        area = None if self.area is None else self.area.to(device)
+        return PointBatch(self.xy.to(device), self.category.to(device), area)
 
     def nonempty(self) -> "PointBatch":
         """Itself, or padded to one target of one (padding) point where there is none."""
@@ -47,14 +72,15 @@ class PointBatch:
         if targets and points:
             return self
         xy = self.xy.new_full((images, max(targets, 1), 1, 2), -1.0)
-        return PointBatch(xy, self.category if targets else self.category.new_full((images, 1), -1))
+        if targets:
+            return replace(self, xy=xy)
+        return PointBatch(xy, self.category.new_full((images, 1), -1))
 
     def inside(self, size: Tensor) -> "PointBatch":
         """Without the points that lie outside images of ``size [B, 2]`` (height, width)."""
         limit = size.flip(1)[:, None, None].to(self.xy.dtype)
-        return PointBatch(
-            torch.where((self.xy < limit).all(-1, keepdim=True), self.xy, -1.0), self.category
-        )
+        xy = torch.where((self.xy < limit).all(-1, keepdim=True), self.xy, -1.0)
+        return replace(self, xy=xy)
 
     def check(self, images: int, classes: int) -> None:
         """Raises a ValueError for tensors that are not points of that many images."""
@@ -71,6 +97,16 @@ class PointBatch:
         # Checked where the tensor lives: no value is read back.
         in_range = ((category >= -1) & (category < classes)).all()
         torch._assert_async(in_range, f"points must have categories in [-1, C={classes})")
+        area = self.area
+        if area is None:
+            return
+        if area.shape != category.shape or not area.is_floating_point():
+            raise ValueError(
+                f"points must have a float area {[*category.shape]}, got {area.dtype} "
+                f"{[*area.shape]}"
+            )
+        valid = (area.isnan() | (area.isfinite() & (area > 0))).all()
+        torch._assert_async(valid, "points must have areas that are finite and positive, or NaN")
 
     @property
     def is_point(self) -> Tensor:

@@ -1,7 +1,8 @@
 """How many pixels each target should receive: one function a scheme, chosen by name.
 
 A scheme maps a :class:`Problem` to supplies ``[B, K]`` in pixels. :func:`supplies` scales them to
-the number of foreground pixels, so that the transport is balanced.
+the number of foreground pixels, so that the transport is balanced. Areas that come with the clicks
+take the place of a scheme's guesses.
 """
 
 from collections.abc import Callable
@@ -97,10 +98,32 @@ SUPPLIES: dict[Supplies, Callable[[Problem], Tensor]] = {
 
 
 def supplies(problem: Problem, scheme: Supplies) -> Tensor:
-    """Supplies ``[B, K]`` of a scheme by name; an image's sum is its foreground pixel count."""
+    """Supplies ``[B, K]`` of a scheme by name; an image's sum is its foreground pixel count.
+
+    Things whose area comes with their clicks get that, in proportion; see :func:`_with_stated`.
+    """
     area = SUPPLIES[scheme](problem).masked_fill(~problem.is_target, 0.0)
     demand = problem.foreground.sum((1, 2)).to(area.dtype)[:, None]
     total = area.sum(1, keepdim=True)
     # Targets without any claim at all (say, no pixel of their class) share the image equally.
     area = torch.where(total == 0, problem.is_target.to(area.dtype), area)
-    return area * (demand / area.sum(1, keepdim=True).clamp_min(1e-30))
+    area = area * (demand / area.sum(1, keepdim=True).clamp_min(1e-30))
+    if problem.points.area is None:
+        return area
+    return _with_stated(problem, problem.points.area.to(area.dtype), area, demand)
+
+
+def _with_stated(problem: Problem, stated: Tensor, guess: Tensor, demand: Tensor) -> Tensor:
+    """Stated areas, and of what they leave the others' guesses, scaled to the foreground.
+
+    Stated areas may come to more than there is: at least half of their guesses is left to the
+    others. An image without a stated area keeps its guesses to the bit.
+    """
+    known = problem.is_target & ~stated.isnan()
+    others = guess.masked_fill(known, 0.0)
+    guessed = others.sum(1, keepdim=True)
+    stated = stated.masked_fill(~known, 0.0)
+    left = torch.maximum(demand - stated.sum(1, keepdim=True), guessed / 2)
+    area = stated + others * (left / guessed.clamp_min(1e-30))
+    area = area * (demand / area.sum(1, keepdim=True).clamp_min(1e-30))
+    return torch.where(known.any(1, keepdim=True), area, guess)

@@ -48,13 +48,14 @@ export function withTargets(marks, found, categories) {
   return { marks: after, id: null, point: null };
 }
 
-// The rough size of a target, in pixels, given about one of its clicks or about a new one; null takes it away, about a click that is there.
+// The rough size of a target, in pixels: given about one of its clicks it is the whole target's, about a new one that of another
+// region, which stuff may have several of; null takes it away, about a click that is there.
 export function withSize(marks, { click, point }, area, category) {
   const made = click
     ? { marks: copy(marks), id: click.target, point: click.point } : withClick(marks, point, category);
   const target = made?.marks.targets.find((t) => t.id === made.id);
   if (!target || (area === null && click && target.area === undefined)) return null;
-  if (area !== null) target.area = area;
+  if (area !== null) target.area = area + (click ? 0 : target.area ?? 0);
   else if (click) delete target.area;
   return made;
 }
