@@ -2,6 +2,7 @@
 
     python bench/bench_training_step.py shapes_tiny --size 128 160
     python bench/bench_training_step.py voc_r50 network.backbone.pretrained=none
+    python bench/bench_training_step.py voc_maskdino_r50 network.backbone.pretrained=none
 
 Generated pictures with about ten things and a random click a target, in phase 2, one thread. Times
 are medians of process CPU time, which a busy machine inflates least. A stage of the forward pass is
@@ -26,11 +27,11 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from step_stages import OPTIMIZER, STAGES, Stages
+from step_stages import OPTIMIZER, Stages
 
 from point2mask.data.files import write_json
 from point2mask.data.shapes import CATEGORIES, draw_shapes
-from point2mask.models.config import STRIDES, NetworkConfig
+from point2mask.models.config import STRIDES, AnyNetworkConfig
 from point2mask.pseudo_masks import PointBatch
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module
@@ -43,7 +44,7 @@ OUT = Path(__file__).parent / "results" / "training_step.json"
 MIB = 2**20
 
 
-def make_batch(network: NetworkConfig, count: int, size: tuple[int, int], things: int) -> Batch:
+def make_batch(network: AnyNetworkConfig, count: int, size: tuple[int, int], things: int) -> Batch:
     """Generated pictures with ``things`` +- 2 things each; classes of a kind are shared out."""
     rng = np.random.default_rng(0)
     images, truths, points, index = [], [], [], 0
@@ -82,13 +83,12 @@ def optimize(module: TrainingModule, optimizer: torch.optim.Optimizer, clip: flo
     optimizer.zero_grad(set_to_none=True)
 
 
-def measure(config: RunConfig, batch: Batch, warmup: int, repeats: int) -> list[Stages]:
+def measure(module: TrainingModule, config: RunConfig, batch: Batch, steps: int) -> list[Stages]:
     """All steps, those to warm up too."""
-    module = build_module(config).train()
     optimizer = make_optimizer(module, config.schedule)
     step = config.supervision.transport_warmup + 1
     runs = []
-    for _ in range(warmup + repeats):
+    for _ in range(steps):
         stages = Stages(module)
         with stages.watch():
             losses, _ = module(batch, step)
@@ -102,7 +102,7 @@ def measure(config: RunConfig, batch: Batch, warmup: int, repeats: int) -> list[
 
 
 def published_memory(
-    network: NetworkConfig, images: int, size: tuple[int, int]
+    network: AnyNetworkConfig, images: int, size: tuple[int, int]
 ) -> dict[str, float]:
     """MiB of tensors of the published code, from their shapes alone: nothing is measured.
 
@@ -130,7 +130,7 @@ def tabulate(runs: list[Stages], warmup: int) -> tuple[dict[str, dict[str, float
             "peak_mib": runs[0].peaks.get(name, 0) / MIB,
             "kept_mib": runs[0].kept.get(name, 0) / MIB,
         }
-        for name in STAGES
+        for name in runs[0].names
     }
     return rows, sum(row["forward"] + row["backward"] for row in rows.values())
 
@@ -155,6 +155,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
         " + ".join(OURS), "", "", "", f"{result['share_of_the_method']:.1%}", style="bold"
     )
     console.print(table)
+    console.print(f"{result['parameters'] / 1e6:.1f} M trained parameters")
     memory = Table("memory of the published code, reckoned from its shapes", "MiB")
     memory.columns[1].justify = "right"
     for name, value in result["memory_published_arithmetic"].items():
@@ -176,14 +177,17 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = load_config(args.config, args.overrides)
-    if not isinstance(config.network, NetworkConfig):
-        parser.error("expected network.architecture=panoptic_segformer, whose stages are known")
     size = (args.size[0], args.size[1])
     batch = make_batch(config.network, args.images, size, args.things)
-    rows, total = tabulate(measure(config, batch, args.warmup, args.repeats), args.warmup)
+    module = build_module(config).train()
+    parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    runs = measure(module, config, batch, args.warmup + args.repeats)
+    rows, total = tabulate(runs, args.warmup)
     own = sum(rows[name]["forward"] + rows[name]["backward"] for name in OURS)
     result = {
         "config": args.config,
+        "architecture": config.network.architecture,
+        "parameters": parameters,
         "overrides": args.overrides,
         "images": args.images,
         "size": size,

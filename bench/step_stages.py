@@ -16,19 +16,31 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from point2mask.losses import colors, criterion
+from point2mask.losses.config import Architecture
 from point2mask.train.module import TrainingModule
 
 REST, OPTIMIZER = "the rest", "optimiser"
-# Parts of the network by attribute; of a method, everything that runs inside.
+# Parts of the networks by attribute; of a method, everything that runs inside.
 PARTS = {
     "backbone": "backbone.forward",
     "neck": "neck.forward",
     "encoder": "encoder.forward",
+    "pixel decoder": "pixel_decoder.forward",
     "location decoder": "location_decoder.forward",
     "thing masks": "decode_things",
     "stuff masks": "decode_stuff",
+    "mask features": "mask_features.forward",
+    "queries": "decode_queries",
+    "chosen queries": "decode",
+    "noised targets": "decode_denoising",
     "semantic maps": "decode_semantics",
     "boundary and feature heads": "pseudo_mask_heads.forward",
+}
+ALL = ("backbone", "semantic maps", "boundary and feature heads")
+PARTS_OF: dict[Architecture, tuple[str, ...]] = {
+    "panoptic_segformer": ("neck", "encoder", "location decoder", "thing masks", "stuff masks"),
+    "mask2former": ("pixel decoder", "queries"),
+    "maskdino": ("neck", "encoder", "mask features", "chosen queries", "noised targets"),
 }
 # Functions by the modules that call them.
 LOSSES = {
@@ -44,15 +56,24 @@ OWNERS = {
     **{stage: path.removesuffix("forward") for stage, path in PARTS.items() if "." in path},
     "thing masks": "thing_decoder.",
     "stuff masks": "stuff_decoder.",
+    "queries": "query_decoder.",
+    "chosen queries": "decoder.",
+    "noised targets": "label_embedding.",
     "semantic maps": "semantic_",
 }
-STAGES = (*PARTS, "pseudo-labels", *LOSSES, "other losses", REST, OPTIMIZER)
+
+
+def stages_of(architecture: Architecture) -> tuple[str, ...]:
+    """The stages of a step of a network, in their order."""
+    parts = (name for name in PARTS if name in (*ALL, *PARTS_OF[architecture]))
+    return (*parts, "pseudo-labels", *LOSSES, "other losses", REST, OPTIMIZER)
 
 
 class Stages:
     """Seconds and bytes of one step.
 
     Attributes:
+        names: of the stages.
         forward: seconds of each stage, without those inside it.
         backwards: of the gradients of what each stage computed.
         peaks: the largest size of the process while a stage runs, forward or backward.
@@ -62,6 +83,7 @@ class Stages:
 
     def __init__(self, module: TrainingModule) -> None:
         self.module = module
+        self.names = stages_of(module.network.config.architecture)
         self.forward: dict[str, float] = defaultdict(float)
         self.backwards: dict[str, float] = defaultdict(float)
         self.peaks: dict[str, int] = defaultdict(int)
@@ -89,8 +111,8 @@ class Stages:
                 function = self._inside(name, getattr(owner, attribute))
                 patches.enter_context(patch.object(owner, attribute, function))
 
-            for name, path in PARTS.items():
-                owner, _, attribute = f"network.{path}".rpartition(".")
+            for name in (name for name in self.names if name in PARTS):
+                owner, _, attribute = f"network.{PARTS[name]}".rpartition(".")
                 watched(attrgetter(owner)(self.module), attribute, name)
             for name, functions in LOSSES.items():
                 for caller, function in functions:
