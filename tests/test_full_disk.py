@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from commands import fails
 from PIL import Image
 
 from point2mask import hub
@@ -40,6 +41,7 @@ def check(folder, write):
     with full_disk(), pytest.raises(OSError, match="too large") as raised:
         write()
     assert raised.value.errno == errno.EFBIG
+    assert str(raised.value.filename).startswith(str(folder))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     write()
     after = [path for path in folder.rglob("*") if path.is_file() and path not in before]
@@ -77,6 +79,14 @@ def test_tensors(tmp_path):
     assert path.stat().st_size > FULL
 
 
+def test_the_line_names_the_file(tmp_path, capsys):
+    write_shapes(tmp_path, "val", 1, (32, 48))
+    truth, out = tmp_path / "annotations/panoptic_val.json", tmp_path / "points.json"
+    with full_disk():
+        said = fails(capsys, "points", "sample", "--annotations", truth, "--out", out)
+    assert said == f"point2mask: error: {out}: File too large\n"
+
+
 def test_programs(tmp_path, monkeypatch):
     predictor = SimpleNamespace(categories={}, network=torch.nn.Linear(FULL, 1))
     monkeypatch.setattr(
@@ -91,8 +101,9 @@ def test_journal(tmp_path):
     journal = Journal(tmp_path / "points.0.journal")
     journal.append({"image": 1})
     before = journal.path.read_bytes()
-    with full_disk(), pytest.raises(OSError, match=r"\S"):
+    with full_disk(), pytest.raises(OSError, match=r"\S") as raised:
         journal.append({"image": "x" * FULL})
+    assert raised.value.filename == str(journal.path)
     assert journal.path.read_bytes() == before
 
 

@@ -197,3 +197,19 @@ def test_more_clicks_and_strokes_are_of_the_target_that_is_on_its_way(page, fold
     assert [len(target.points) for target in targets] == [1, 2]
     (stroke,) = read_points(folder / "points.json").marks[1].strokes
     assert stroke.segment_id == 2
+
+
+def test_what_is_chosen_while_a_click_is_saved_stays_chosen(page):
+    """The answer selects the target that it tells of only where nothing was chosen since."""
+    page.mouse.click(*at(page, 100.5, 20.5))
+    wait_for_masks(page, 0, 2)
+    routes = []
+    page.route("**/marks", lambda route: routes.append(route))
+    page.mouse.click(*at(page, 20.5, 80.5))
+    while not routes:
+        page.wait_for_timeout(10)
+    page.keyboard.press(".")  # the next of the two targets is the first
+    assert page.locator("#targets .current .key").inner_text() == "#1"
+    routes[0].continue_()
+    wait_for_masks(page, 0, 3)
+    assert page.locator("#targets .current .key").inner_text() == "#1"

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from commands import fails
 
 import point2mask
@@ -338,4 +339,33 @@ def test_no_results_among_the_pictures(shapes, command, capsys):
     given = {"label": ["--points", points], "predict": ["--checkpoint", images / "none"]}[command]
     arguments = [command, "--images", images, *given, "--out", images / ".." / "val"]
     assert "is the folder of the pictures; choose another" in fails(capsys, *arguments)
+    arguments[-1] = images / "labels"
+    assert "is among the pictures of" in fails(capsys, *arguments)
     assert sorted(images.iterdir()) == before
+
+
+def test_a_long_word_is_cut(capsys):
+    said = fails(capsys, "shapes", "out", "--train", "9" * 100_000)
+    assert "argument --train: invalid int value: '999" in said
+    assert len(said) < 6000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "shapes_tiny", "--out", "s3://b/run"],
+        ["export", "run", "--size", "8x8", "--out", "s3://b/network.pt2"],
+        ["points", "sample", "--annotations", "s3://b/a.json", "--out", "points.json"],
+        ["convert", "coco", "--instances", "a.json", "--images", "b", "--out", "http://[x"],
+    ],
+)
+def test_urls_where_none_can_be(words, capsys, tmp_path, monkeypatch):
+    """They were taken for folders of their names in the folder of the shell."""
+    monkeypatch.chdir(tmp_path)
+    assert "expected a path on this machine, got the URL" in fails(capsys, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_that_torch_has_not(capsys, monkeypatch):
+    monkeypatch.setattr("point2mask.cli.info.environment", lambda: torch.empty(2**55))
+    assert fails(capsys, "info").startswith("point2mask: error: not enough memory ")

@@ -165,7 +165,7 @@ def test_no_code_in_a_checkpoint_is_run(state, tmp_path):
             lambda s: s.update({"bbox_head.cls_thing_branches.0.weight": torch.zeros(1)}),
             r"expected a tensor 'bbox_head\.stuff_mask_head\.blocks\.0\.attn\.linear_l1",
         ),
-        (lambda s: s.update(a=3), "a: expected a tensor, got int$"),
+        (lambda s: s.update(a=3), "'a': expected a tensor, got int$"),
         (lambda s: s.clear(), "expected tensors, got none$"),
     ],
 )
@@ -188,7 +188,7 @@ def test_files_of_something_else_are_refused(content, message, tmp_path):
     with pytest.raises(DataError, match=message):
         convert(tmp_path, content)
     (tmp_path / "text.pth").write_text("no checkpoint")
-    with pytest.raises(DataError, match=r"text\.pth: expected a checkpoint"):
+    with pytest.raises(DataError, match=r"text\.pth: expected tensors as .* a checkpoint of torch"):
         convert_checkpoint(tmp_path / "text.pth", tmp_path / "folder")
     with pytest.raises(DataError, match=r"none\.pth: expected a checkpoint.*cannot be read"):
         convert_checkpoint(tmp_path / "none.pth", tmp_path / "folder")

@@ -159,7 +159,7 @@ def test_values_that_do_not_go_together():
     for overrides, message in (
         (
             ["schedule.accumulation=3"],
-            r"^schedule\.batch_size: expected a multiple of accumulation",
+            r"^voc_r50: schedule\.batch_size: expected a multiple of accumulation",
         ),
         (
             ["data.train.annotations=null", "supervision.kind=masks"],
@@ -201,6 +201,18 @@ def test_hostile_files_are_one_line_in_no_time(name, tmp_path):
     assert time.process_time() - began < 10  # a minute and more before; no matter of speed
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 600
+
+
+def test_the_file_is_named_where_the_key_is_of_it(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("network: {num_things: 1, num_stuff: 1}\nschedule: {epochs: x}\n")
+    with pytest.raises(DataError, match=r"run\.yaml: data: expected a value, got none"):
+        load_config(path)
+    given = ["data.train.images=a", "data.train.annotations=b"]
+    with pytest.raises(DataError, match=r"run\.yaml: schedule\.epochs: expected an integer"):
+        load_config(path, given)
+    with pytest.raises(DataError, match=r"^schedule\.epochs: expected an integer"):
+        load_config(path, [*given, "schedule.epochs=y"])
 
 
 def test_every_recipe_is_read():

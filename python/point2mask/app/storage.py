@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import temporary_name, write_bytes
+from point2mask.data.files import named, temporary_name, write_bytes
 from point2mask.data.journal import Change, Journal, journal_path, journals
 from point2mask.data.marks import Marks
 from point2mask.data.points import encode_points
@@ -107,7 +107,7 @@ class Storage:
             content = encode_points(labels, self._path)
             beside = temporary_name(self._path)
             try:
-                with beside.open("xb") as file:
+                with named(self._path), beside.open("xb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())

@@ -83,13 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"this needs {package}; run: pip install '{extra}'", args.verbose)
     except OSError as error:
         # The message of the system, with the file first and without its number.
-        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        text = error.strerror or str(error)
+        text = f"{error.filename}: {text}" if error.filename else text
         return _fail(text, args.verbose)
-    except MemoryError as error:
-        return _fail(f"not enough memory {error}".rstrip(), args.verbose)
     except (DataError, UsageError) as error:
         return _fail(str(error), args.verbose)
     except Exception as error:
+        if _is_of_memory(error):
+            reason = " ".join(str(error).split())
+            return _fail(f"not enough memory {reason:.200}".rstrip(), args.verbose)
         packages = (type(error).__module__.partition(".")[0], _raised_in(error))
         store = next((name for name in packages if name in STORES), None)
         if store is None:
@@ -135,6 +137,12 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 def _is_value(word: str) -> bool:
     return "=" in word and not word.startswith("-")
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Also of torch, which says so by an error of another kind on the CPU and on a GPU."""
+    named = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or named or "can't allocate memory" in str(error)
 
 
 def _raised_in(error: Exception) -> str:

@@ -3,10 +3,9 @@
 import argparse
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive
+from point2mask.cli.command import Subparsers, UsageError, add_command, local, positive
 from point2mask.cli.device import add_device, add_precision, device_of, precision_of
 from point2mask.cli.label import add_prompts
 
@@ -37,30 +36,30 @@ def add_parser(subparsers: Subparsers) -> None:
             point2mask label --images photos --points photos/points.json --out labels
         """,
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the pictures, used as stored")
+    parser.add_argument("folder", type=local, metavar="DIR", help="the pictures, used as stored")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=local,
         metavar="DIR",
         help="gets the exports, a folder a format (default: DIR with _exports at the end)",
     )
     parser.add_argument(
         "--categories",
-        type=Path,
+        type=local,
         metavar="JSON",
         help="panoptic JSON or point labels whose categories to begin with, if there is no "
         "points.json yet (default: those of the checkpoint, or none)",
     )
     parser.add_argument(
         "--edges",
-        type=Path,
+        type=local,
         metavar="DIR",
         help="edge maps that can be chosen beside the built-in ones: a grey picture of the same "
         "name for every picture, bright on edges",
     )
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=local,
         metavar="DIR",
         help="folder of a run, of one of its checkpoints, or of save_pretrained: masks by its "
         "network can be chosen",

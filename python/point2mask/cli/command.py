@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING, NoReturn
 
+from point2mask.data.files import one_line
 from point2mask.progress import Progress, bar
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{ERROR}{message} (see '{self.prog} --help')\n")
+        self.exit(2, f"{ERROR}{one_line(message)} (see '{self.prog} --help')\n")
 
 
 def add_verbose(parser: argparse.ArgumentParser, default: bool | str) -> None:
@@ -72,6 +73,15 @@ def place(text: str) -> Path:
         return path_of(text)
     except DataError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def local(text: str) -> Path:
+    """An argument type: a path on this machine, for what is not read from a store, or written."""
+    from point2mask.data.places import is_url, path_of
+
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"expected a path on this machine, got the URL {text}")
+    return path_of(text)
 
 
 def positive(text: str) -> int:

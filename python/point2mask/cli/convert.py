@@ -14,6 +14,7 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     add_reading,
+    local,
     positive,
     print_report,
     progress_bar,
@@ -77,7 +78,7 @@ def _add_voc(kinds: Subparsers) -> None:
     )
     voc.add_argument(
         "--voc",
-        type=Path,
+        type=local,
         required=True,
         metavar="DIR",
         help="the folder VOC2012, with JPEGImages, SegmentationClass, SegmentationObject and "
@@ -85,7 +86,7 @@ def _add_voc(kinds: Subparsers) -> None:
     )
     voc.add_argument(
         "--sbd",
-        type=Path,
+        type=local,
         metavar="DIR",
         help="the folder benchmark_RELEASE/dataset of SBD: its pictures that are not in VOC's val "
         "join the training set, which is then named voc_panoptic_train_aug (default: none, "
@@ -113,15 +114,15 @@ def _add_coco(kinds: Subparsers) -> None:
         """,
     )
     coco.add_argument(
-        "--instances", type=Path, required=True, metavar="JSON", help="COCO instances JSON"
+        "--instances", type=local, required=True, metavar="JSON", help="COCO instances JSON"
     )
     coco.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="the pictures that it names"
+        "--images", type=local, required=True, metavar="DIR", help="the pictures that it names"
     )
     rest = coco.add_mutually_exclusive_group()
     rest.add_argument(
         "--stuff",
-        type=Path,
+        type=local,
         metavar="JSON",
         help="JSON of the same layout whose categories are stuff, under the things (default: none)",
     )
@@ -142,7 +143,7 @@ def _add_folder(kinds: Subparsers, name: str, summary: str, folder: str, content
     parser = add_command(kinds, name, run_folder, summary, example)
     parser.add_argument(
         f"--{name}",
-        type=Path,
+        type=local,
         required=True,
         metavar="DIR",
         dest="folder",
@@ -168,14 +169,14 @@ def _add_checkpoint(kinds: Subparsers) -> None:
     )
     checkpoint.add_argument(
         "file",
-        type=Path,
+        type=local,
         metavar="FILE",
         help="a checkpoint of mmdet (.pth), of ResNet-50, ResNet-101 or Swin-L on VOC or COCO, of "
         "which no code is run, or the tensors of its state_dict (.safetensors)",
     )
     checkpoint.add_argument(
         "--out",
-        type=Path,
+        type=local,
         required=True,
         metavar="DIR",
         help="gets config.json and model.safetensors; the network computes as published to the "
@@ -188,7 +189,7 @@ def _add_output(parser: Parser, stem: str) -> None:
     """The options of every layout; ``stem`` is the name of the JSON that is for training."""
     parser.add_argument(
         "--out",
-        type=Path,
+        type=local,
         required=True,
         metavar="DIR",
         help="gets folders of pictures (hard links, or copies on another file system), panoptic "

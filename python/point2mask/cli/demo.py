@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, positive
+from point2mask.cli.command import Subparsers, UsageError, add_command, local, positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ def add_parser(subparsers: Subparsers) -> None:
             point2mask demo --out out/demo
         """,
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets all files")
+    parser.add_argument("--out", type=local, required=True, metavar="DIR", help="gets all files")
     parser.add_argument(
         "--train", type=positive, default=320, metavar="N", help="images to learn (default: 320)"
     )

@@ -1,6 +1,7 @@
 """The options of commands that run a network: where, how exactly, and on how much at once."""
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import Parser, UsageError, positive
@@ -25,7 +26,7 @@ def device_of(args: argparse.Namespace) -> str:
     name: str = args.device or ("cuda" if gpu else "cpu")
     kind, _, number = name.partition(":")
     count = torch.cuda.device_count() if gpu else 0
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,4})?", name):
         raise UsageError(f"--device: expected cpu, cuda or cuda:N, got {name!r}")
     if number and getattr(args, "ray", None) is not None:
         raise UsageError(f"--device {name}: with --ray a task sees one GPU alone, expected cuda")

@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from point2mask.cli.command import Subparsers, add_command, add_json, write_result
+from point2mask.cli.command import Subparsers, add_command, add_json, local, write_result
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "checkpoint",
-        type=Path,
+        type=local,
         metavar="CHECKPOINT",
         help="folder of a run, of one of its checkpoints, or of save_pretrained",
     )
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _program(text: str) -> Path:
     """An argument type."""
-    path = Path(text)
+    path = local(text)
     if path.suffix != ".pt2":
         raise argparse.ArgumentTypeError(f"expected a name that ends in .pt2, got {text!r}")
     if path.is_dir():

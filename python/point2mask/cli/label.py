@@ -2,7 +2,6 @@
 
 import argparse
 import time
-from pathlib import Path
 
 from point2mask.cli.command import (
     Parser,
@@ -10,6 +9,7 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    local,
     place,
     positive,
     progress_bar,
@@ -106,7 +106,7 @@ def _add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=local,
         metavar="RUN",
         help="folder of a run, of one of its checkpoints, or of save_pretrained: the boundaries "
         "that its network sees are used beside the built-in edges",
@@ -148,7 +148,7 @@ def _add_options(parser: Parser) -> None:
 def add_prompts(parser: Parser) -> None:
     parser.add_argument(
         "--prompts",
-        type=Path,
+        type=local,
         metavar="FOLDER",
         help="the two ONNX files of a promptable network, encoder and decoder, as Segment Anything "
         "is exported: the masks that it gives for the clicks become a part of every pixel's cost",

@@ -16,6 +16,7 @@ from point2mask.cli.command import (
     add_json,
     add_leaving_out,
     add_reading,
+    local,
     positive,
     print_report,
     progress_bar,
@@ -66,11 +67,11 @@ def _add_sample(actions: Subparsers) -> None:
         """,
     )
     sample.add_argument(
-        "--annotations", type=Path, required=True, metavar="JSON", help="COCO panoptic JSON"
+        "--annotations", type=local, required=True, metavar="JSON", help="COCO panoptic JSON"
     )
     sample.add_argument(
         "--masks",
-        type=Path,
+        type=local,
         metavar="DIR",
         help="its folder of PNGs (default: beside the JSON, named like it without .json)",
     )
@@ -91,8 +92,8 @@ def _add_sample(actions: Subparsers) -> None:
         help="segments' areas too, as somebody might estimate them: this is the standard deviation "
         "of their logarithms' errors, 0 for true areas (default: none)",
     )
-    sample.add_argument("--out", type=Path, metavar="JSON", help="write points as JSON")
-    sample.add_argument("--png-dir", type=Path, metavar="DIR", help="write points as PNGs")
+    sample.add_argument("--out", type=local, metavar="JSON", help="write points as JSON")
+    sample.add_argument("--png-dir", type=local, metavar="DIR", help="write points as PNGs")
 
     add_json(sample)
 
@@ -120,10 +121,10 @@ def _add_import(actions: Subparsers) -> None:
     ):
         example = f"point2mask points import {name} {source} --images photos --out points.json"
         command = add_command(formats, name, run_import, summary, example)
-        command.add_argument("source", type=Path, metavar="PATH", help="what to read")
+        command.add_argument("source", type=local, metavar="PATH", help="what to read")
         command.add_argument(
             "--images",
-            type=Path,
+            type=local,
             required=name == "csv",
             metavar="DIR",
             help="the pictures, whose sizes are looked at"
@@ -132,7 +133,7 @@ def _add_import(actions: Subparsers) -> None:
         kinds = command.add_mutually_exclusive_group()
         kinds.add_argument(
             "--categories",
-            type=Path,
+            type=local,
             metavar="JSON",
             help="panoptic or point JSON whose categories these are, looked for by name (default: "
             "those found, numbered in the order of their names)",
@@ -157,10 +158,10 @@ def _add_import(actions: Subparsers) -> None:
             --annotations voc_panoptic_train.json --out points.json
         """,
     )
-    pngs.add_argument("source", type=Path, metavar="DIR", help="the folder of PNGs")
+    pngs.add_argument("source", type=local, metavar="DIR", help="the folder of PNGs")
     pngs.add_argument(
         "--annotations",
-        type=Path,
+        type=local,
         required=True,
         metavar="JSON",
         help="the panoptic JSON that they were made for",
@@ -171,7 +172,7 @@ def _add_import(actions: Subparsers) -> None:
 
 def _add_out(command: Parser) -> None:
     command.add_argument(
-        "--out", type=Path, required=True, metavar="JSON", help="write points as JSON"
+        "--out", type=local, required=True, metavar="JSON", help="write points as JSON"
     )
     add_json(command)
 
@@ -207,12 +208,12 @@ def _add_export(actions: Subparsers) -> None:
         example = f"point2mask points export {name} --points points.json --out {out}"
         command = add_command(formats, name, run_export, summary, example)
         command.add_argument(
-            "--points", type=Path, required=True, metavar="JSON", help="clicks, as JSON"
+            "--points", type=local, required=True, metavar="JSON", help="clicks, as JSON"
         )
-        command.add_argument("--out", type=Path, required=True, metavar="PATH", help=help_text)
+        command.add_argument("--out", type=local, required=True, metavar="PATH", help=help_text)
         command.add_argument(
             "--images",
-            type=Path,
+            type=local,
             metavar="DIR",
             help="the pictures, whose EXIF tags say how viewers turn them: the clicks are written "
             f"as the format has them, on pictures as {frame} (default: "

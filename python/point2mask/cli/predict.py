@@ -13,6 +13,7 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    local,
     place,
     print_report,
     progress_bar,
@@ -63,7 +64,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=local,
         required=True,
         metavar="DIR",
         help="folder of a run, of one of its checkpoints, or of save_pretrained",
@@ -131,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("predict: with --annotations, --images is one folder; give one")
         folder = path_of(args.images[0])
         records = _listed(args.annotations, args.frame)
-    check_apart(args.out, folder, args.images if args.annotations is None else ())
+    check_apart(args.out, folder, args.images)
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
     predictor = load_predictor(args.checkpoint, device_of(args), precision_of(args))

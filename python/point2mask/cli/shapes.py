@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from point2mask.cli.command import (
     Subparsers,
     UsageError,
     add_command,
     add_json,
+    local,
     positive,
     progress_bar,
     write_result,
@@ -28,7 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
             point2mask shapes out/shapes --train 40 --val 10 --height 480 --width 640
         """,
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the data set")
+    parser.add_argument("out", type=local, metavar="OUT", help="folder of the data set")
     parser.add_argument(
         "--train", type=int, default=400, metavar="N", help="0 = none (default: 400)"
     )

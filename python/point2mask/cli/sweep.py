@@ -16,6 +16,7 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     add_recipe,
+    local,
     positive,
     write_result,
 )
@@ -55,7 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
     what.add_argument("--vary", metavar="KEY=V1,V2,...", help="one row for every value")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=local,
         required=True,
         metavar="DIR",
         help="gets a folder for every run, and sweep.json",

@@ -13,6 +13,7 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     add_recipe,
+    local,
     positive,
     progress_bar,
     write_result,
@@ -56,7 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=local,
         metavar="DIR",
         help="folder of the run: checkpoints, result.json, pictures, TensorBoard files (default: "
         "out/ and the name of RECIPE)",

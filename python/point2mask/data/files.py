@@ -134,7 +134,7 @@ def open_local(path: Path, expected: str) -> Iterator[BinaryIO]:
             yield file
         return
     with tempfile.TemporaryFile() as copy:
-        with _open_pieces(path, expected) as source:
+        with _open_pieces(path, expected) as source, named(Path(tempfile.gettempdir())):
             shutil.copyfileobj(source, copy)
         copy.seek(0)
         yield copy
@@ -180,6 +180,17 @@ def remove_temporaries(root: Path, deep: bool = True) -> None:
 
 
 @contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Gives the name of a file to errors of the system that have none, as those of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def open_replacing(path: Path) -> Iterator[BinaryIO]:
     """Opens a file beside ``path`` for writing, and renames it to ``path`` once it is on the disk.
 
@@ -201,7 +212,7 @@ def open_replacing(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = temporary_name(path)
     try:
-        with beside.open("xb") as file:
+        with named(path), beside.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -221,7 +232,8 @@ def sync(path: Path) -> None:
     """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with named(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -6,6 +6,7 @@ file and journal always belong together: whoever writes the file anew first make
 the changes that came meanwhile, then renames the file, and then removes the old journal.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from point2mask.data.errors import DataError
+from point2mask.data.files import named
 
 SUFFIX = ".journal"
 MAX_JOURNAL = 2**30  # bytes
@@ -92,10 +94,11 @@ class Journal:
         try:
             length = os.fstat(descriptor).st_size
             try:
-                written = os.write(descriptor, line)
-                if written != len(line):
-                    raise OSError(28, os.strerror(28), str(self.path))
-                os.fdatasync(descriptor)
+                with named(self.path):
+                    written = os.write(descriptor, line)
+                    if written != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fdatasync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, length)
                 raise

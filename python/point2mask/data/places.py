@@ -19,6 +19,11 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 _EXTRAS = {"s3": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
 
 
+def is_url(text: str) -> bool:
+    """Whether a text names a place in a store; ``file://`` is this machine."""
+    return _URL.match(text) is not None and not text.startswith("file://")
+
+
 def path_of(text: str | Path) -> Path:
     """A path, or what has the methods of one for a URL.
 

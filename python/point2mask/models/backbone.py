@@ -212,6 +212,13 @@ def _build(
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"name: timm makes no features of {config.name!r} ({reason})") from error
+    except RuntimeError as error:
+        if not state:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{config.pretrained}: expected the weights of {config.name}, got others ({reason})"
+        ) from error
     if swin and published:
         pad_before_rolling(body)
     if not set(wanted) <= set(strides):

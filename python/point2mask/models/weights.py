@@ -3,14 +3,19 @@
 import re
 import ssl
 import urllib.request
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import torch
 from torch import Tensor, nn
 
+from point2mask.ranges import shown
+
 _PATIENCE = 10.0  # seconds for the hub to answer
+_MOST = 2**32  # bytes of a backbone or a published network, of which the largest have one gigabyte
 
 # Blocks per stage of EfficientNet-B0, whose layout Lite0 keeps.
 _REPEATS = (1, 2, 2, 3, 3, 4, 1)
@@ -118,15 +123,70 @@ def _hub_answers() -> bool:
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """A state dict from a .safetensors file or a checkpoint of torch (tensors only, no code)."""
+    """A state dict from a .safetensors file or a checkpoint of torch; no code in it is run.
+
+    Raises:
+        ValueError: there is no such file, or it has something else; the text begins with its name.
+    """
     from timm.models import load_state_dict
 
     if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'pretrained must be "none", "hub", "package" or a file, got {path}'
-        )
-    state: dict[str, Tensor] = load_state_dict(str(path))
-    return state
+        raise ValueError(f"{path}: expected a file of weights, got none")
+    with reading_torch(path):
+        state = load_state_dict(str(path), weights_only=True)
+    return plain_tensors(state, path)
+
+
+@contextmanager
+def reading_torch(path: str | Path) -> Iterator[None]:
+    """For reading a checkpoint of anyone: what goes wrong is a ``ValueError`` of one line.
+
+    A checkpoint as torch writes it is not compressed; one whose entries become more than the file
+    has is refused before room is made for them.
+    """
+    try:
+        with open(path, "rb") as file:
+            zipped = file.read(4) == b"PK\3\4"
+        if zipped:
+            with zipfile.ZipFile(path) as entries:
+                size = sum(entry.file_size for entry in entries.infolist())
+            if size > Path(path).stat().st_size:
+                raise ValueError("compressed")
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # torch and what reads for it raise a dozen types
+        raise ValueError(
+            f"{path}: expected tensors as .safetensors, or a checkpoint of torch with tensors and "
+            "plain values alone, which is read without running code; where you trust it, write its "
+            "state_dict with safetensors"
+        ) from error
+
+
+def plain_tensors(state: object, path: str | Path) -> dict[str, Tensor]:
+    """A state dict of anyone if it is one, of tensors of finite numbers.
+
+    Raises:
+        ValueError: it is not; the text begins with the name of the file.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise ValueError(f"{path}: expected a state dict, got {type(state).__name__}")
+    if not state:
+        raise ValueError(f"{path}: expected tensors, got none")
+    size = 0
+    for name, tensor in state.items():
+        place = f"{path}: {shown(name)}"
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{place}: expected a tensor, got {type(tensor).__name__}")
+        dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not dense or tensor.is_quantized:
+            raise ValueError(f"{place}: expected a tensor of plain numbers, got another kind")
+        size += tensor.nbytes  # which of a view can be more than memory has
+        if size > _MOST:
+            raise ValueError(f"{path}: expected tensors of at most {_MOST} bytes")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{place}: expected finite numbers, got NaN or infinity")
+    return dict(state)
 
 
 def check_loaded(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -138,17 +138,31 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     if values and not known & values.keys():
         got = shown(next(iter(values)))
         raise DataError(f"{recipe}: expected a recipe, with keys such as data, got {got}")
+    given = []
     for entry in overrides:
         key, equals, text = entry.partition("=")
         if not equals or not all(key.split(".")):
             raise DataError(f"expected key=value, got {shown(entry)}")
         override(values, key, parse_yaml(text, shown(entry)))
+        given.append(key)
+    _count_classes(values)
+    try:
+        return _config_of(values)
+    except DataError as error:
+        # Keys of the command line are found there; of the others the file is named.
+        path = str(error).partition(":")[0]
+        if any(path.startswith(key) or key.startswith(path) for key in given):
+            raise
+        raise DataError(f"{recipe}: {error}") from error
+
+
+def _config_of(values: dict[str, Any]) -> RunConfig:
+    """The configuration that plain values say; they are changed."""
     published = values.pop("published", False)
     if not isinstance(published, bool):
         raise DataError(f"published: expected true or false, got {shown(published)}")
     for part in PUBLISHED if published else ():
         override(values, f"{part}.published", True)
-    _count_classes(values)
     config = parse(RunConfig, values)
     try:
         check_backbone(config.network.backbone)

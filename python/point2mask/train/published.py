@@ -16,6 +16,7 @@ from point2mask.data.training import class_channels
 from point2mask.hub import save_pretrained
 from point2mask.models import NetworkConfig, make_network
 from point2mask.models.published import from_published, published_config
+from point2mask.models.weights import plain_tensors, reading_torch
 from point2mask.predict import Predictor
 from point2mask.train.config import load_config
 from point2mask.trained import without_download
@@ -92,21 +93,10 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
         return load_tensors(path)
     with open_regular(path, "a checkpoint of mmdet") as file:
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        except MemoryError:
-            raise
-        except Exception as error:  # torch raises a dozen types for broken files
-            raise DataError(
-                f"{path}: expected a checkpoint with tensors and plain values alone, which is read "
-                "without running code; write its state_dict with safetensors where you trust it, "
-                "and convert that"
-            ) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise DataError(f"{path}: expected a state dict, got {type(content).__name__}")
-    for name, tensor in state.items():
-        if not isinstance(tensor, Tensor):
-            raise DataError(f"{path}: {name}: expected a tensor, got {type(tensor).__name__}")
-    if not state:
-        raise DataError(f"{path}: expected tensors, got none")
+            with reading_torch(path):
+                content = torch.load(file, map_location="cpu", weights_only=True)
+            wrapped = isinstance(content, dict) and "state_dict" in content
+            state = plain_tensors(content["state_dict"] if wrapped else content, path)
+        except ValueError as error:
+            raise DataError(str(error)) from error
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from point2mask.checkpoint import load_weights
+from point2mask.data.errors import DataError
 from point2mask.data.records import Category
 from point2mask.data.training import class_channels
 from point2mask.hub import load_predictor
@@ -25,10 +26,14 @@ def start_network(config: AnyNetworkConfig) -> PointNetwork:
     this one has.
 
     Raises:
-        DataError: the folder has no network, or one of other sizes.
+        DataError: the folder has no network, or one of other sizes; or the backbone's file has not
+            its weights.
     """
     if config.weights is None:
-        return make_network(config)
+        try:
+            return make_network(config)
+        except ValueError as error:
+            raise DataError(f"network.backbone.pretrained: {error}") from error
     network = make_network(without_download(config))
     tensors = _with_parts(load_predictor(config.weights).network, network)
     own, of_classes = network.state_dict(), class_tensors(config)

@@ -104,6 +104,8 @@ class Run:
             config.data, config.augment, config.seed, with_truth=needs_truth(config)
         )
         check_classes(config.network, self.dataset.categories, config.data.train.images)
+        if not config.data.skip_broken:
+            self.dataset.load(0)  # whether pictures are where they are looked for
         seed_generators(config.seed)
         self.module = make_module(config).to(accelerator.device)
         self.module.train()

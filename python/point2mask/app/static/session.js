@@ -16,6 +16,7 @@ export class Session {
     this.index = 0;
     this.clicks = null; // what the server says of the picture
     this.selected = NONE;
+    this.choices = 0; // how often a person has chosen what is selected
     this.hovered = null;
     this.trail = { past: [], future: [] }; // "marks" or "categories", in the order of changes
     this.queue = Promise.resolve();
@@ -87,12 +88,17 @@ export class Session {
 
   // `make` turns the marks into { marks, id, point }, or nothing for no change; it may take its time.
   change(make) {
+    const { choices } = this;
     return this.runHere(async () => {
       if (!this.clicks) return;
       const made = await make(this.marks);
       if (!made) return this.on.shown();
-      const selected = made.id === undefined ? this.selected : made;
-      await this.save((clicks) => api.writeMarks(this.index, clicks, made.marks), selected);
+      await this.save((clicks) => api.writeMarks(this.index, clicks, made.marks), () => {
+        // What was chosen since the change was asked for stays.
+        if (made.id !== undefined && choices === this.choices) {
+          this.selected = { id: made.id, point: made.point };
+        }
+      });
       this.trail.past.push("marks");
       this.trail.future = [];
     });
@@ -106,11 +112,11 @@ export class Session {
     });
   }
 
-  async save(work, select = this.selected) {
+  async save(work, then = () => {}) {
     this.on.saved("saving …", true);
     try {
       const answer = await this.again(work);
-      this.selected = { id: select.id, point: select.point };
+      then();
       this.on.message("");
       this.on.saved("saved", false);
       this.take(answer);
@@ -179,11 +185,13 @@ export class Session {
   }
 
   select(id, point = 0) {
+    this.choices += 1;
     this.selected = { id, point };
     this.on.shown();
   }
 
   selectNone() {
+    this.choices += 1;
     this.selected = NONE;
     this.on.shown();
   }
