@@ -121,7 +121,7 @@ def test_a_pickle_that_reads_on_behind_its_end(tmp_path):
             content = good.read(info)
             cut = content[:-20] + b"q" if info.filename.endswith("data.pkl") else content
             archive.writestr(info, cut)
-    with pytest.raises(DataError, match=r"a\.pth: expected a checkpoint with tensors"):
+    with pytest.raises(DataError, match=r"a\.pth: expected .* checkpoint of torch with tensors"):
         read_state(path)
 
 
