@@ -74,8 +74,12 @@ def test_a_folder_can_be_scored_and_agrees_with_evaluate(root, truth, predictor,
     assert sum(counts) > 0
 
 
-def test_a_picture_does_not_mind_its_company(root, truth, predictor):
+@pytest.mark.parametrize("architecture", ["panoptic_segformer", "mask2former", "maskdino"])
+def test_a_picture_does_not_mind_its_company(root, truth, predictor, architecture):
     """Pictures of other sizes beside it, and so padding, change nothing."""
+    torch.manual_seed(0)
+    config = runs.of(architecture, runs.config(root)).network
+    predictor = replace(predictor, network=shake(make_network(config)).eval())
     whole = read_rgb(root / "images/val/000001.png")
     pictures = [whole, whole[:, :30], whole[5:25].repeat(2, 1)]
     for picture, (ids, segments) in zip(pictures, predictor.predict_batch(pictures), strict=True):
