@@ -79,7 +79,11 @@ def test_a_picture_does_not_mind_its_company(root, truth, predictor, architectur
     """Pictures of other sizes beside it, and so padding, change nothing."""
     torch.manual_seed(0)
     config = runs.of(architecture, runs.config(root)).network
-    predictor = replace(predictor, network=shake(make_network(config)).eval())
+    all_kept = MergeConfig(
+        quality_things=0.0, quality_stuff=0.0, overlap_things=1.0, mask_threshold=0.1
+    )
+    network = shake(make_network(config)).eval()
+    predictor = replace(predictor, network=network, merge=all_kept)
     whole = read_rgb(root / "images/val/000001.png")
     pictures = [whole, whole[:, :30], whole[5:25].repeat(2, 1)]
     for picture, (ids, segments) in zip(pictures, predictor.predict_batch(pictures), strict=True):
