@@ -25,6 +25,8 @@ struct BackwardScratch {
   double* coupling;              // [B, parts, K, K] P^T S; upper triangle
   double* vectors;               // [B, 5, K]
   std::int32_t* component;       // [B, K]
+  std::int32_t* last_change;     // [B]
+  unsigned long long* arrived;   // [B, kCounterStride]
   T* adjoint;                    // [B, K] lambda2 z
 };
 
@@ -140,40 +142,44 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
 }
 
-// A block an image.
+// A group of blocks an image, and each group every groups'th image.
 template <typename T>
 __global__ void __launch_bounds__(kThreads, 1)
-    solve_kernel(SinkhornBackward<T> p, BackwardScratch<T> scratch, Shape shape, double lambda,
-                 double complement, double column_lambda) {
+    solve_kernel(SinkhornBackward<T> p, BackwardScratch<T> scratch, Shape shape,
+                 std::int64_t group_blocks, double lambda, double complement,
+                 double column_lambda) {
   const std::int64_t n = p.targets;
-  for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
+  const std::int64_t group = blockIdx.x / group_blocks, groups = gridDim.x / group_blocks;
+  GroupBarrier barrier{scratch.arrived + group * kCounterStride, group_blocks};
+  for (std::int64_t image = group; image < p.images; image += groups) {
     double* const vectors = scratch.vectors + image * 5 * n;
-    Laplacian system{scratch.coupling + image * shape.parts * n * n,
-                     vectors,
-                     vectors + n,
-                     vectors + 2 * n,
-                     vectors + 3 * n,
-                     vectors + 4 * n,
-                     scratch.component + image * n,
-                     lambda,
-                     complement,
-                     n};
+    const Laplacian system{scratch.coupling + image * shape.parts * n * n,
+                           vectors,
+                           vectors + n,
+                           vectors + 2 * n,
+                           vectors + 3 * n,
+                           vectors + 4 * n,
+                           scratch.component + image * n,
+                           scratch.last_change + image,
+                           lambda,
+                           complement,
+                           n,
+                           blockIdx.x % group_blocks,
+                           barrier};
     system.add_parts(shape.parts);
     const T* const potential = p.potential + image * n;
-    for (std::int64_t k = threadIdx.x; k < n; k += blockDim.x) {
+    for (std::int64_t k = system.thread(); k < n; k += system.threads()) {
       const bool active = __ldg(potential + k) > -infinity<T>();
       system.z[k] = active ? static_cast<double>(__ldg(p.grad_potential + image * n + k)) : 0.0;
     }
-    __syncthreads();
     system.solve();
-    for (std::int64_t k = threadIdx.x; k < n; k += blockDim.x) {
+    for (std::int64_t k = system.thread(); k < n; k += system.threads()) {
       const bool active = __ldg(potential + k) > -infinity<T>();
       const double supply = static_cast<double>(__ldg(p.supply + image * n + k));
       p.grad_supply[image * n + k] =
           active ? static_cast<T>(p.epsilon * system.mass[k] * system.z[k] / supply) : T(0);
       scratch.adjoint[image * n + k] = active ? static_cast<T>(column_lambda * system.z[k]) : T(0);
     }
-    __syncthreads();
   }
 }
 
@@ -213,8 +219,34 @@ BackwardScratch<T> arrays_in(Scratch& memory, const SinkhornBackward<T>& p, cons
   a.coupling = memory.take<double>(p.images * shape.parts * p.targets * p.targets);
   a.vectors = memory.take<double>(p.images * 5 * p.targets);
   a.component = memory.take<std::int32_t>(p.images * p.targets);
+  a.last_change = memory.take<std::int32_t>(p.images);
+  a.arrived = memory.take<unsigned long long>(p.images * kCounterStride);
   a.adjoint = memory.take<T>(p.images * p.targets);
   return a;
+}
+
+// One block solves a small system, as a barrier between several, one a target, costs more than they
+// save. Of a larger one a block takes this many rows while the first targets are eliminated.
+constexpr std::int64_t kTargetsAlone = 128, kRowsOfBlock = 16;
+
+template <typename T>
+cudaError_t solve(const SinkhornBackward<T>& p, const BackwardScratch<T>& arrays,
+                  const Shape& shape, double lambda, double complement, double column_lambda,
+                  cudaStream_t stream) {
+  std::int64_t resident = 0;
+  cudaError_t status = resident_blocks(solve_kernel<T>, kThreads, 0, &resident);
+  if (status != cudaSuccess) return status;
+  const std::int64_t useful = p.targets > kTargetsAlone ? p.targets / kRowsOfBlock : 1;
+  const std::int64_t group_blocks =
+      std::max<std::int64_t>(std::min(resident / p.images, useful), 1);
+  const std::int64_t groups = std::min(resident / group_blocks, p.images);
+  const auto counters = static_cast<std::size_t>(groups * kCounterStride);
+  if (group_blocks > 1)
+    status = fill_with_zeros(arrays.arrived, counters * sizeof(unsigned long long), stream);
+  if (status != cudaSuccess) return status;
+  return launch_together(solve_kernel<T>, dim3(static_cast<unsigned>(groups * group_blocks)),
+                         dim3(kThreads), 0, stream, p, arrays, shape, group_blocks, lambda,
+                         complement, column_lambda);
 }
 
 } // namespace
@@ -245,8 +277,8 @@ cudaError_t run(const SinkhornBackward<T>& p, void* scratch, cudaStream_t stream
                     arrays, shape);
   }
   if (status == cudaSuccess && p.targets > 0)
-    status = launch(solve_kernel<T>, dim3(blocks_for(p.images, 1)), block, 0, stream, p, arrays,
-                    shape, rows.lambda * columns.lambda, complement, columns.lambda);
+    status =
+        solve(p, arrays, shape, rows.lambda * columns.lambda, complement, columns.lambda, stream);
   if (status == cudaSuccess && p.pixels > 0)
     status = launch(gradient_kernel<T>, pixels, block, 0, stream, p, model, arrays);
   return status;

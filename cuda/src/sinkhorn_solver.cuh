@@ -52,7 +52,6 @@ struct SinkhornScratch {
   T* vectors;                  // [blocks, 3, K + 1]
   std::int32_t* target;        // [blocks, K + 1]
 };
-constexpr int kCounterStride = 16; // counters of different groups lie in different cache lines
 
 template <typename T, typename Stored>
 struct SinkhornSolver {

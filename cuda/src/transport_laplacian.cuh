@@ -1,10 +1,11 @@
 #pragma once
 
-// The K x K system of sinkhorn's gradient, solved by one block: H = diag(m) - lambda M with M >= 0
-// symmetric and M 1 = m. See cpp/src/transport_laplacian.hpp, whose steps these are.
+// The K x K system of sinkhorn's gradient, solved by a group of blocks: H = diag(m) - lambda M with
+// M >= 0 symmetric and M 1 = m. See cpp/src/transport_laplacian.hpp, whose steps these are.
 
 #include <cstdint>
 
+#include "point2mask/group_barrier.cuh"
 #include "transport_device.cuh"
 
 namespace point2mask::cuda {
@@ -12,17 +13,26 @@ namespace point2mask::cuda {
 // Targets that share less than this fraction of their mass do not determine each other's potential.
 constexpr double kNegligible = 1e-12;
 
-// All arrays lie in device memory and belong to the block alone.
+// All arrays lie in device memory and belong to the group alone. A warp works on a row at a time;
+// which one it is does not change a bit.
 struct Laplacian {
   double* weight;                           // [n, n] M; destroyed
   double *mass, *z, *excess, *pivot, *mean; // [n]; z: right-hand side, then solution
   std::int32_t* component;                  // [n]
+  std::int32_t* last_change;                // round in which a component last got another name
   double lambda, complement;                // lambda1 lambda2 and 1 - lambda1 lambda2
   std::int64_t n;
+  std::int64_t block; // of the group
+  GroupBarrier& barrier;
 
+  // A thread's place among all of the group; a warp's.
+  __device__ __forceinline__ std::int64_t thread() const {
+    return block * blockDim.x + threadIdx.x;
+  }
+  __device__ __forceinline__ std::int64_t threads() const { return barrier.blocks * blockDim.x; }
   __device__ __forceinline__ std::int64_t lane() const { return threadIdx.x % kWarp; }
-  __device__ __forceinline__ std::int64_t warp() const { return threadIdx.x / kWarp; }
-  __device__ __forceinline__ std::int64_t warps() const { return blockDim.x / kWarp; }
+  __device__ __forceinline__ std::int64_t warp() const { return thread() / kWarp; }
+  __device__ __forceinline__ std::int64_t warps() const { return threads() / kWarp; }
 
   // Sum of f(l), l in [first, n), the same in every lane of the warp.
   template <typename F>
@@ -33,7 +43,7 @@ struct Laplacian {
   }
 
   // Of `parts` matrices from `weight` on, of which the upper triangles count, the sum takes the
-  // first one's place, completed; and its row sums.
+  // first one's place, completed; and its row sums, which others may read behind a barrier.
   __device__ __forceinline__ void add_parts(std::int64_t parts) const {
     for (std::int64_t k = warp(); k < n; k += warps()) {
       for (std::int64_t l = k + lane(); l < n; l += kWarp) {
@@ -43,44 +53,41 @@ struct Laplacian {
         weight[l * n + k] = sum;
       }
     }
-    __syncthreads();
+    barrier.wait();
     for (std::int64_t k = warp(); k < n; k += warps()) {
       const double sum = row_sum(0, [&](std::int64_t l) { return weight[k * n + l]; });
       if (lane() == 0) mass[k] = sum;
     }
-    __syncthreads();
   }
 
   __device__ __forceinline__ bool coupled(std::int64_t k, std::int64_t l) const {
     return weight[k * n + l] > kNegligible * min(mass[k], mass[l]);
   }
 
-  // A component's name is its lowest member: names travel along couplings until none changes,
-  // whatever the order. Weights between components become 0.
+  // A component's name is its highest member, the name every target begins with: names travel along
+  // couplings until none changes, whatever the order. Weights between components become 0.
   __device__ __forceinline__ void split_into_components() const {
-    for (std::int64_t k = threadIdx.x; k < n; k += blockDim.x)
-      component[k] = static_cast<std::int32_t>(k);
-    __syncthreads();
     bool changed = true;
-    while (changed) {
-      changed = false;
-      for (std::int64_t k = threadIdx.x; k < n; k += blockDim.x) {
+    for (std::int32_t round = 1; changed; ++round) {
+      for (std::int64_t k = warp(); k < n; k += warps()) {
         const std::int32_t before = load_relaxed(component + k);
-        std::int32_t lowest = before;
-        for (std::int64_t l = 0; l < n; ++l)
-          if (coupled(k, l)) lowest = min(lowest, load_relaxed(component + l));
-        if (lowest < before) store_relaxed(component + k, lowest);
-        changed = changed || lowest < before;
+        std::int32_t highest = before;
+        for (std::int64_t l = lane(); l < n; l += kWarp)
+          if (coupled(k, l)) highest = max(highest, load_relaxed(component + l));
+        highest = warp_max(highest);
+        if (highest == before || lane() != 0) continue;
+        store_relaxed(component + k, highest);
+        store_relaxed(last_change, round);
       }
-      changed = __syncthreads_or(changed) != 0;
+      barrier.wait();
+      changed = load_relaxed(last_change) >= round; // others may be a round ahead
     }
     for (std::int64_t k = warp(); k < n; k += warps())
       for (std::int64_t l = lane(); l < n; l += kWarp)
         if (component[k] != component[l]) weight[k * n + l] = 0;
-    __syncthreads();
   }
 
-  // z -= its mean over each component; weights(l) of the members.
+  // z -= its mean over each component; weights(l) of the members. Each thread changes its own z.
   template <typename F>
   __device__ __forceinline__ void centre(F weights) const {
     for (std::int64_t k = warp(); k < n; k += warps()) {
@@ -90,21 +97,20 @@ struct Laplacian {
       const double total = row_sum(0, [&](std::int64_t l) { return member(l) ? weights(l) : 0.0; });
       if (lane() == 0) mean[k] = total > 0 ? sum / total : 0;
     }
-    __syncthreads();
-    for (std::int64_t k = threadIdx.x; k < n; k += blockDim.x) z[k] -= mean[k];
-    __syncthreads();
+    barrier.wait();
+    for (std::int64_t k = thread(); k < n; k += threads()) z[k] -= mean[k];
   }
 
   // L D L^T, with every pivot formed as a sum of positive numbers (Grassmann, Taksar, Heyman 1985).
   // Every warp forms the pivot; a warp takes a row below it.
   __device__ __forceinline__ void eliminate() const {
-    for (std::int64_t k = threadIdx.x; k < n; k += blockDim.x) excess[k] = complement * mass[k];
-    for (std::int64_t i = threadIdx.x; i < n * n; i += blockDim.x) weight[i] *= lambda;
-    __syncthreads();
+    for (std::int64_t k = thread(); k < n; k += threads()) excess[k] = complement * mass[k];
+    for (std::int64_t i = thread(); i < n * n; i += threads()) weight[i] *= lambda;
+    barrier.wait();
     for (std::int64_t p = 0; p < n; ++p) {
       const double* const top = weight + p * n;
       const double d = excess[p] + row_sum(p + 1, [&](std::int64_t l) { return top[l]; });
-      if (threadIdx.x == 0) pivot[p] = d;
+      if (thread() == 0) pivot[p] = d;
       for (std::int64_t k = p + 1 + warp(); k < n; k += warps()) {
         const double factor = d > 0 ? top[k] / d : 0; // 0 / 0: the last of its component
         for (std::int64_t l = k + 1 + lane(); l < n; l += kWarp)
@@ -113,27 +119,51 @@ struct Laplacian {
         excess[k] += factor * excess[p];
         z[k] += factor * z[p];
       }
+      barrier.wait();
+    }
+  }
+
+  // Back substitution by one block, 32 rows at a time from the last up: its warps add up what lies
+  // to the right of these rows, then a lane takes a row of the triangle that is left.
+  __device__ __forceinline__ void substitute() const {
+    for (std::int64_t first = (n - 1) / kWarp * kWarp; first >= 0; first -= kWarp) {
+      const std::int64_t end = min(first + kWarp, n);
+      for (std::int64_t k = first + warp(); k < end; k += blockDim.x / kWarp) {
+        const double sum = row_sum(end, [&](std::int64_t l) { return weight[k * n + l] * z[l]; });
+        if (lane() == 0) z[k] += sum;
+      }
+      __syncthreads();
+      if (warp() == 0) {
+        const std::int64_t k = first + lane();
+        double own = k < n ? z[k] : 0;
+        for (std::int64_t p = end - 1; p >= first; --p) {
+          const double right = __shfl_sync(kFullWarp, own, static_cast<int>(p - first));
+          const double known = pivot[p] > 0 ? right / pivot[p] : 0;
+          if (k < p) own += weight[k * n + p] * known;
+          if (k == p) own = known;
+        }
+        if (k < n) z[k] = own;
+      }
       __syncthreads();
     }
-    if (warp() == 0) {
-      for (std::int64_t p = n - 1; p >= 0; --p) {
-        const double sum = row_sum(p + 1, [&](std::int64_t l) { return weight[p * n + l] * z[l]; });
-        if (lane() == 0) z[p] = pivot[p] > 0 ? (z[p] + sum) / pivot[p] : 0;
-        __syncwarp();
-      }
-    }
-    __syncthreads();
   }
 
   // With both marginals fixed (complement 0) H is singular on every component: z is projected to
-  // mean zero there before, and to sum_k m_k z_k = 0 after.
+  // mean zero there before, and to sum_k m_k z_k = 0 after. A thread may then read the z that it
+  // wrote before, which are those from thread() on.
   __device__ __forceinline__ void solve() const {
     const bool singular = !(complement > 0);
+    for (std::int64_t k = thread(); k < n; k += threads())
+      component[k] = static_cast<std::int32_t>(k);
+    if (thread() == 0) *last_change = 0;
+    barrier.wait();
     if (singular) {
       split_into_components();
       centre([](std::int64_t) { return 1.0; });
     }
     eliminate();
+    if (block == 0) substitute();
+    barrier.wait();
     if (singular) centre([&](std::int64_t l) { return mass[l]; });
   }
 };

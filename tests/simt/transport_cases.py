@@ -60,7 +60,7 @@ def sinkhorn_cases(
 def gradient_cases(
     rng: np.random.Generator, dtype: type[np.floating]
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    for targets, pixels in ((1, 1), (3, 33), (5, 257), (35, 600)):
+    for targets, pixels in ((1, 1), (3, 33), (5, 257), (35, 600), (130, 40)):
         cost, supply, demand = problem(rng, dtype, 2, targets, pixels)
         potential = rng.random((2, targets)).astype(dtype)
         grad_potential = rng.normal(size=(2, targets)).astype(dtype)
