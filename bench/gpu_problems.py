@@ -149,8 +149,8 @@ def _filter(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:
 
 def _filter_backward(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:
     feature, *tree = _filter(size, g, device)
-    output = ops.tree_filter(feature, *tree)
-    return _rand(g, device, *feature.shape), feature, output, *tree
+    output, kept = torch.ops.point2mask.tree_filter.default(feature, *tree)
+    return _rand(g, device, *feature.shape), feature, output, *tree, kept
 
 
 def _difference(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:

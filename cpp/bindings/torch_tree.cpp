@@ -61,28 +61,33 @@ Problem<T> filtering(const Tensor& x, const Tensor& order, const Tensor& parent,
   return p;
 }
 
-Tensor tree_filter(const Tensor& feature, const Tensor& order, const Tensor& parent,
-                   const Tensor& similarity, bool normalize) {
+std::tuple<Tensor, Tensor> tree_filter(const Tensor& feature, const Tensor& order,
+                                       const Tensor& parent, const Tensor& similarity,
+                                       bool normalize) {
   constexpr const char* kOp = "tree_filter";
   check_tree_filter(kOp, "feature", feature, order, parent, similarity);
   const Tensor x = as_contiguous(feature), o = as_contiguous(order), p = as_contiguous(parent),
                s = as_contiguous(similarity);
-  Tensor output = torch::stable::empty_like(x);
+  Tensor output = torch::stable::empty_like(x), kept;
   dispatch_floating(kOp, "feature", x, [&]<typename T>() {
     auto f = filtering<TreeFilter, T>(x, o, p, s, normalize);
+    kept = torch::stable::new_empty(x, {x.is_cuda() ? kept_words(f) : 0}, kInt);
     f.feature = x.const_data_ptr<T>();
     f.output = output.mutable_data_ptr<T>();
+    f.kept = kept.mutable_data_ptr<std::int32_t>();
     solve(kOp, x, f);
   });
-  return output;
+  return {output, kept};
 }
 
-// Without feature and output (which then are not needed) grad_similarity is empty.
+// Without feature and output (which then are not needed) grad_similarity is empty. On a GPU `kept`
+// must be what tree_filter returned for this tree, similarity and `normalize`.
 std::tuple<Tensor, Tensor> tree_filter_backward(const Tensor& grad_output,
                                                 const std::optional<Tensor>& feature,
                                                 const std::optional<Tensor>& output,
                                                 const Tensor& order, const Tensor& parent,
-                                                const Tensor& similarity, bool normalize) {
+                                                const Tensor& similarity, bool normalize,
+                                                const std::optional<Tensor>& kept) {
   constexpr const char* kOp = "tree_filter_backward";
   check_tree_filter(kOp, "grad_output", grad_output, order, parent, similarity);
   const Tensor g = as_contiguous(grad_output), o = as_contiguous(order), p = as_contiguous(parent),
@@ -105,6 +110,11 @@ std::tuple<Tensor, Tensor> tree_filter_backward(const Tensor& grad_output,
     f.output = y.const_data_ptr<T>();
     f.grad_feature = grad_feature.mutable_data_ptr<T>();
     f.grad_similarity = both ? grad_similarity.mutable_data_ptr<T>() : nullptr;
+    if (g.is_cuda()) {
+      require(kept.has_value(), kOp, ": kept must be given on a GPU, as tree_filter returned it");
+      check_argument(kOp, "kept", *kept, {{"words", kept_words(f)}}, kInt, g);
+      f.kept = kept->const_data_ptr<std::int32_t>();
+    }
     solve(kOp, g, f);
   });
   return {grad_feature, grad_similarity};
@@ -124,10 +134,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
       "(Tensor order, Tensor parent, Tensor edge, Tensor weight)");
   m.def(
       "tree_filter(Tensor feature, Tensor order, Tensor parent, Tensor similarity, "
-      "bool normalize=True) -> Tensor");
+      "bool normalize=True) -> (Tensor output, Tensor kept)");
   m.def(
       "tree_filter_backward(Tensor grad_output, Tensor? feature, Tensor? output, Tensor order, "
-      "Tensor parent, Tensor similarity, bool normalize) -> "
+      "Tensor parent, Tensor similarity, bool normalize, Tensor? kept=None) -> "
       "(Tensor grad_feature, Tensor grad_similarity)");
 }
 

@@ -14,58 +14,62 @@ std::int64_t filter_channels(const TreeFilter<T>& p) {
   return p.channels + (p.normalize ? 1 : 0);
 }
 
+// What lies in the words that are kept for the gradient.
+template <typename T>
+struct Kept {
+  T* sums; // [B, N] sums of similarities in pixel order; nullptr without them
+  Paths paths;
+};
+
+template <typename T, typename Problem>
+Kept<T> kept_in(const Problem& p, std::int32_t* words) {
+  const std::int64_t sums = p.normalize ? p.images * p.pixels : 0;
+  T* const first = reinterpret_cast<T*>(words);
+  return {p.normalize ? first : nullptr,
+          paths_in(reinterpret_cast<std::int32_t*>(first + sums), p.images, p.pixels)};
+}
+
 template <typename T>
 struct FilterArrays {
-  Paths paths;
+  PathScratch search;
   T* rows;
 };
 
 template <typename T>
 FilterArrays<T> arrays_in(Scratch& memory, const TreeFilter<T>& p, int lanes) {
-  const std::int64_t groups = groups_of(filter_channels(p), lanes);
   FilterArrays<T> a;
-  a.paths = paths_in(memory, p.images, p.pixels);
-  a.rows = memory.take<T>(p.images * groups * p.pixels * lanes);
+  a.search = path_scratch_in(memory, p.images, p.pixels);
+  a.rows = memory.take<T>(p.images * groups_of(filter_channels(p), lanes) * p.pixels * lanes);
   return a;
 }
 
-// What an image that fits takes instead: no rows, and the sums of similarities in pixel order.
-template <typename T>
+// What an image that fits takes instead: no rows.
 struct ResidentArrays {
-  Paths paths;
-  T* normalizer; // [B, N]
+  PathScratch search;
+  std::int32_t* ready; // [B] whether the sums are there; nullptr without them
 };
 
 template <typename T>
-ResidentArrays<T> resident_arrays_in(Scratch& memory, const TreeFilter<T>& p) {
-  ResidentArrays<T> a;
-  a.paths = paths_in(memory, p.images, p.pixels);
-  a.normalizer = memory.take<T>(p.normalize ? p.images * p.pixels : 0);
+ResidentArrays resident_arrays_in(Scratch& memory, const TreeFilter<T>& p) {
+  ResidentArrays a;
+  a.search = path_scratch_in(memory, p.images, p.pixels);
+  a.ready = p.normalize ? memory.take<std::int32_t>(p.images) : nullptr;
   return a;
-}
-
-// Sums of similarities in pixel order.
-template <typename T>
-cudaError_t filter_ones(const Paths& paths, const T* similarity, T* normalizer,
-                        cudaStream_t stream) {
-  std::size_t limit = 0;
-  const cudaError_t status = allow_shared_memory(resident_filter_kernel<T, 1>, &limit);
-  if (status != cudaSuccess) return status;
-  return resident_filter<T, 1>({paths, similarity, nullptr, nullptr, nullptr, 1, normalizer},
-                               stream);
 }
 
 template <typename T>
 cudaError_t filter_resident(const TreeFilter<T>& p, int lanes, void* scratch, cudaStream_t stream) {
   Scratch memory(scratch);
-  const ResidentArrays<T> a = resident_arrays_in(memory, p);
-  const T* const divisor = p.normalize ? a.normalizer : nullptr;
-  cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
+  const Kept<T> kept = kept_in<T>(p, p.kept);
+  const ResidentArrays a = resident_arrays_in(memory, p);
+  cudaError_t status = find_paths(kept.paths, a.search, p.order, p.parent, stream);
   if (status == cudaSuccess && p.normalize)
-    status = filter_ones(a.paths, p.similarity, a.normalizer, stream);
+    status = fill_with_zeros(a.ready, static_cast<std::size_t>(p.images) * sizeof *a.ready, stream);
   if (status == cudaSuccess)
-    status = resident_filter<T>(
-        lanes, {a.paths, p.similarity, p.feature, nullptr, divisor, p.channels, p.output}, stream);
+    status = resident_filter<T>(lanes,
+                                {kept.paths, p.similarity, p.feature, nullptr, p.channels,
+                                 filter_channels(p), p.output, kept.sums, a.ready},
+                                stream);
   return status;
 }
 
@@ -77,19 +81,20 @@ int filter_lanes(const TreeFilter<T>& p) {
 template <typename T, int kLanes>
 cudaError_t filter(const TreeFilter<T>& p, void* scratch, cudaStream_t stream) {
   Scratch memory(scratch);
+  const Kept<T> kept = kept_in<T>(p, p.kept);
   const FilterArrays<T> a = arrays_in(memory, p, kLanes);
   const std::int64_t total = filter_channels(p);
-  const Pass<Sum<T>, kLanes> pass{a.paths, groups_of(total, kLanes), p.similarity, 1, a.rows,
+  const Pass<Sum<T>, kLanes> pass{kept.paths, groups_of(total, kLanes), p.similarity, 1, a.rows,
                                   a.rows};
-  cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
+  cudaError_t status = find_paths(kept.paths, a.search, p.order, p.parent, stream);
   if (status == cudaSuccess)
     status = to_rows<T, T, kLanes>(
-        {a.paths, p.feature, p.channels, total, nullptr, nullptr, a.rows}, stream);
+        {kept.paths, p.feature, p.channels, total, nullptr, nullptr, a.rows}, stream);
   if (status == cudaSuccess) status = run_pass<true>(pass, stream);
   if (status == cudaSuccess) status = run_pass<false>(pass, stream);
   if (status == cudaSuccess)
     status =
-        to_pixels<T, kLanes>({a.paths, a.rows, p.channels, total, p.normalize, p.output}, stream);
+        to_pixels<T, kLanes>({kept.paths, a.rows, p.channels, total, p.output, kept.sums}, stream);
   return status;
 }
 
@@ -102,12 +107,12 @@ struct Channels {
 };
 
 // With grad_similarity both have one channel more for the sum of similarities: x ones, g its
-// gradient. Without, x is at most the ones.
+// gradient. Without, only g is filtered.
 template <typename T>
 Channels<T> backward_channels(const TreeFilterBackward<T>& p) {
-  const bool both = p.grad_similarity != nullptr;
-  const std::int64_t extra = p.normalize ? 1 : 0, x = both ? p.channels : 0;
-  return {x, x + extra, p.channels + (both ? extra : 0)};
+  if (p.grad_similarity == nullptr) return {0, 0, p.channels};
+  const std::int64_t total = p.channels + (p.normalize ? 1 : 0);
+  return {p.channels, total, total};
 }
 
 template <typename T>
@@ -117,9 +122,8 @@ int backward_lanes(const TreeFilterBackward<T>& p) {
 
 template <typename T>
 struct BackwardArrays {
-  Paths paths;
-  T *x_up, *x, *g_up, *g;        // rows after the upward and after both passes
-  T *normalizer, *of_normalizer; // [B, N]
+  T *x_up, *x, *g_up, *g; // rows after the upward and after both passes
+  T* of_normalizer;       // [B, N] or nullptr
 };
 
 template <typename T>
@@ -130,12 +134,10 @@ BackwardArrays<T> arrays_in(Scratch& memory, const TreeFilterBackward<T>& p, int
   const std::int64_t g = entries * groups_of(channels.g_total, lanes) * lanes;
   const bool both = p.grad_similarity != nullptr;
   BackwardArrays<T> a;
-  a.paths = paths_in(memory, p.images, p.pixels);
   a.x_up = memory.take<T>(x);
-  a.x = both ? memory.take<T>(x) : a.x_up;
+  a.x = memory.take<T>(x);
   a.g_up = memory.take<T>(g);
   a.g = both ? memory.take<T>(g) : a.g_up;
-  a.normalizer = memory.take<T>(p.normalize ? entries : 0);
   a.of_normalizer = p.normalize && both ? memory.take<T>(entries) : nullptr;
   return a;
 }
@@ -157,21 +159,16 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T>
 struct ResidentBackwardArrays {
-  Paths paths;
-  T *normalizer, *of_normalizer; // [B, N] or nullptr
-  T* share;                      // [B, channels, N] each channel's part of grad_similarity
+  T* of_normalizer; // [B, N] or nullptr
+  T* share;         // [B, channels, N] each channel's part of grad_similarity, or nullptr
 };
 
 template <typename T>
 ResidentBackwardArrays<T> resident_arrays_in(Scratch& memory, const TreeFilterBackward<T>& p) {
+  if (p.grad_similarity == nullptr) return {nullptr, nullptr};
   const std::int64_t entries = p.images * p.pixels;
-  const bool both = p.grad_similarity != nullptr;
-  ResidentBackwardArrays<T> a;
-  a.paths = paths_in(memory, p.images, p.pixels);
-  a.normalizer = p.normalize ? memory.take<T>(entries) : nullptr;
-  a.of_normalizer = p.normalize && both ? memory.take<T>(entries) : nullptr;
-  a.share = both ? memory.take<T>(entries * backward_channels(p).g_total) : nullptr;
-  return a;
+  T* const of_normalizer = p.normalize ? memory.take<T>(entries) : nullptr;
+  return {of_normalizer, memory.take<T>(entries * backward_channels(p).g_total)};
 }
 
 // Channels a block takes, 0 if the maps do not fit.
@@ -185,53 +182,40 @@ cudaError_t backward_resident_lanes(const TreeFilterBackward<T>& p, int* lanes) 
 }
 
 template <typename T>
-cudaError_t backward_resident(const TreeFilterBackward<T>& p, int lanes, void* scratch,
-                              cudaStream_t stream) {
+cudaError_t backward_resident(const TreeFilterBackward<T>& p, const Kept<T>& kept, int lanes,
+                              void* scratch, cudaStream_t stream) {
+  if (p.grad_similarity == nullptr)
+    return resident_filter<T>(lanes,
+                              {kept.paths, p.similarity, p.grad_output, kept.sums, p.channels,
+                               p.channels, p.grad_feature, nullptr, nullptr},
+                              stream);
   Scratch memory(scratch);
   const ResidentBackwardArrays<T> a = resident_arrays_in(memory, p);
-  const bool both = p.grad_similarity != nullptr;
-  cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
-  if (status == cudaSuccess && p.normalize)
-    status = filter_ones(a.paths, p.similarity, a.normalizer, stream);
-  if (status == cudaSuccess && !both && p.channels > 0)
-    status = resident_filter<T>(
-        lanes,
-        {a.paths, p.similarity, p.grad_output, a.normalizer, nullptr, p.channels, p.grad_feature},
-        stream);
-  if (status == cudaSuccess && a.of_normalizer != nullptr)
+  cudaError_t status = cudaSuccess;
+  if (p.normalize)
     status = launch(normalizer_gradient_kernel<T>, image_grid(p.pixels, p.images), dim3(kThreads),
                     0, stream, p, a.of_normalizer);
-  if (status == cudaSuccess && both)
+  if (status == cudaSuccess)
     status = resident_gradient<T>(
-        {a.paths, p.similarity, p.feature, p.grad_output, a.normalizer, a.of_normalizer, p.channels,
+        {kept.paths, p.similarity, p.feature, p.grad_output, kept.sums, a.of_normalizer, p.channels,
          backward_channels(p).g_total, p.grad_feature, a.share},
         p.grad_similarity, stream);
   return status;
-}
-
-// The sum of similarities in pixel order.
-template <typename T, int kLanes>
-__global__ void __launch_bounds__(kThreads, kRowBlocks)
-    normalizer_kernel(TreeFilterBackward<T> p, BackwardArrays<T> a, Channels<T> channels) {
-  for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
-    const std::int64_t at = image * p.pixels + i;
-    a.normalizer[at] =
-        a.x[in_rows<kLanes>(a.paths, channels.x_total, image, channels.x, a.paths.rank[at])];
-  });
 }
 
 // The derivative by the similarity of an edge: what each side sends through it, times what comes
 // from the other side.
 template <typename T, int kLanes>
 __global__ void __launch_bounds__(kThreads, kRowBlocks)
-    similarity_gradient_kernel(TreeFilterBackward<T> p, BackwardArrays<T> a, std::int64_t groups) {
+    similarity_gradient_kernel(TreeFilterBackward<T> p, Paths paths, BackwardArrays<T> a,
+                               std::int64_t groups) {
   using Lanes = Row<T, kLanes>;
   for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
     const std::int64_t at = image * p.pixels + i;
     double sum = 0.0;
     for (std::int64_t group = 0; group < groups && i > 0; ++group) {
       const std::int64_t base = (image * groups + group) * p.pixels;
-      const std::int64_t own = base + i, up = base + a.paths.parent[at];
+      const std::int64_t own = base + i, up = base + paths.parent[at];
       const T s = p.similarity[at];
       const Lanes x_own = reinterpret_cast<const Lanes*>(a.x_up)[own];
       const Lanes g_own = reinterpret_cast<const Lanes*>(a.g_up)[own];
@@ -258,32 +242,32 @@ cudaError_t filter_rows(const TreeFilterBackward<T>& p, const Paths& paths, std:
 }
 
 template <typename T, int kLanes>
-cudaError_t backward(const TreeFilterBackward<T>& p, void* scratch, cudaStream_t stream) {
+cudaError_t backward(const TreeFilterBackward<T>& p, const Kept<T>& kept, void* scratch,
+                     cudaStream_t stream) {
   Scratch memory(scratch);
   const BackwardArrays<T> a = arrays_in(memory, p, kLanes);
   const Channels<T> n = backward_channels(p);
+  const Paths& paths = kept.paths;
   const dim3 grid = image_grid(p.pixels, p.images), block(kThreads);
-  const T* const divisor = p.normalize ? a.normalizer : nullptr;
-  cudaError_t status = find_paths(a.paths, p.order, p.parent, stream);
-  if (status == cudaSuccess)
-    status = to_rows<T, T, kLanes>({a.paths, p.feature, n.x, n.x_total, nullptr, nullptr, a.x_up},
-                                   stream);
-  if (status == cudaSuccess)
-    status = filter_rows<T, kLanes>(p, a.paths, n.x_total, a.x_up, a.x, stream);
-  if (status == cudaSuccess && p.normalize)
-    status = launch(normalizer_kernel<T, kLanes>, grid, block, 0, stream, p, a, n);
+  const bool both = p.grad_similarity != nullptr;
+  cudaError_t status = cudaSuccess;
+  if (both)
+    status =
+        to_rows<T, T, kLanes>({paths, p.feature, n.x, n.x_total, nullptr, nullptr, a.x_up}, stream);
+  if (status == cudaSuccess && both)
+    status = filter_rows<T, kLanes>(p, paths, n.x_total, a.x_up, a.x, stream);
   if (status == cudaSuccess && a.of_normalizer != nullptr)
     status = launch(normalizer_gradient_kernel<T>, grid, block, 0, stream, p, a.of_normalizer);
   if (status == cudaSuccess)
     status = to_rows<T, T, kLanes>(
-        {a.paths, p.grad_output, p.channels, n.g_total, a.of_normalizer, divisor, a.g_up}, stream);
+        {paths, p.grad_output, p.channels, n.g_total, a.of_normalizer, kept.sums, a.g_up}, stream);
   if (status == cudaSuccess)
-    status = filter_rows<T, kLanes>(p, a.paths, n.g_total, a.g_up, a.g, stream);
+    status = filter_rows<T, kLanes>(p, paths, n.g_total, a.g_up, a.g, stream);
   if (status == cudaSuccess)
     status =
-        to_pixels<T, kLanes>({a.paths, a.g, p.channels, n.g_total, false, p.grad_feature}, stream);
-  if (status == cudaSuccess && p.grad_similarity != nullptr)
-    status = launch(similarity_gradient_kernel<T, kLanes>, grid, block, 0, stream, p, a,
+        to_pixels<T, kLanes>({paths, a.g, p.channels, n.g_total, p.grad_feature, nullptr}, stream);
+  if (status == cudaSuccess && both)
+    status = launch(similarity_gradient_kernel<T, kLanes>, grid, block, 0, stream, p, paths, a,
                     groups_of(n.g_total, kLanes));
   return status;
 }
@@ -294,7 +278,7 @@ template <typename T>
 std::int64_t scratch_bytes(const TreeFilter<T>& p) {
   Scratch memory;
   int lanes = 0;
-  if (resident_lanes<T>(p.images, p.channels, p.pixels, &lanes) == cudaSuccess && lanes > 0)
+  if (resident_lanes<T>(p.images, filter_channels(p), p.pixels, &lanes) == cudaSuccess && lanes > 0)
     resident_arrays_in(memory, p);
   else
     arrays_in(memory, p, filter_lanes(p));
@@ -305,7 +289,7 @@ template <typename T>
 cudaError_t run(const TreeFilter<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0 || p.channels == 0 || p.pixels == 0) return cudaSuccess;
   int lanes = 0;
-  const cudaError_t status = resident_lanes<T>(p.images, p.channels, p.pixels, &lanes);
+  const cudaError_t status = resident_lanes<T>(p.images, filter_channels(p), p.pixels, &lanes);
   if (status != cudaSuccess) return status;
   if (lanes > 0) return filter_resident(p, lanes, scratch, stream);
   return filter_lanes(p) == kNarrow ? filter<T, kNarrow>(p, scratch, stream)
@@ -326,12 +310,19 @@ std::int64_t scratch_bytes(const TreeFilterBackward<T>& p) {
 template <typename T>
 cudaError_t run(const TreeFilterBackward<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0 || p.pixels == 0) return cudaSuccess;
+  if (p.channels == 0) { // for which the filter keeps nothing
+    const std::int64_t entries = p.grad_similarity != nullptr ? p.images * p.pixels : 0;
+    return fill_with_zeros(p.grad_similarity, static_cast<std::size_t>(entries) * sizeof(T),
+                           stream);
+  }
   int lanes = 0;
   const cudaError_t status = backward_resident_lanes(p, &lanes);
   if (status != cudaSuccess) return status;
-  if (lanes > 0) return backward_resident(p, lanes, scratch, stream);
-  return backward_lanes(p) == kNarrow ? backward<T, kNarrow>(p, scratch, stream)
-                                      : backward<T, kWide>(p, scratch, stream);
+  // The kernels read it alone; Paths is one type for who writes and who reads.
+  const Kept<T> kept = kept_in<T>(p, const_cast<std::int32_t*>(p.kept));
+  if (lanes > 0) return backward_resident(p, kept, lanes, scratch, stream);
+  return backward_lanes(p) == kNarrow ? backward<T, kNarrow>(p, kept, scratch, stream)
+                                      : backward<T, kWide>(p, kept, scratch, stream);
 }
 
 template std::int64_t scratch_bytes(const TreeFilter<float>&);

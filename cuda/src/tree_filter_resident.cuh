@@ -14,20 +14,33 @@ inline dim3 resident_block(std::int64_t pixels) {
   return dim3(static_cast<unsigned>(threads < kResidentThreads ? threads : kResidentThreads));
 }
 
+// Shared memory of a block: what its long paths take, then a row a rank.
+template <typename T, int kLanes>
+struct Resident {
+  using Lanes = Row<T, kLanes>;
+  Team<Sum<T>, kLanes> team;
+
+  __device__ __forceinline__ Lanes* rows() { return reinterpret_cast<Lanes*>(this + 1); }
+  static std::size_t bytes(std::int64_t pixels) {
+    return sizeof(Resident) + static_cast<std::size_t>(pixels) * sizeof(Lanes);
+  }
+};
+
 // Both passes over all levels of an image, by one block, on rows in shared memory.
 template <int kLanes, typename T, typename Visit>
 __device__ __forceinline__ void run_passes(const Paths& paths, const T* similarity,
-                                           std::int64_t image, Row<T, kLanes>* rows,
+                                           std::int64_t image, Resident<T, kLanes>& shared,
                                            const Visit& visit) {
-  const View<Sum<T>, kLanes> v(paths, image, similarity, rows);
+  const View<Sum<T>, kLanes> v(paths, image, similarity, shared.rows());
   const std::int32_t levels = paths.levels[image];
+  if (threadIdx.x == 0) shared.team.count = 0;
   __syncthreads();
   for (std::int32_t level = levels; level-- > 0;) {
-    pass_level<true>(paths, v, image, level, 0, 1);
+    pass_level<true>(paths, v, shared.team, image, level, 0, 1);
     __syncthreads();
   }
   for (std::int32_t level = 0; level < levels; ++level) {
-    pass_level<false>(paths, v, image, level, 0, 1, visit);
+    pass_level<false>(paths, v, shared.team, image, level, 0, 1, visit);
     __syncthreads();
   }
 }
@@ -35,63 +48,89 @@ __device__ __forceinline__ void run_passes(const Paths& paths, const T* similari
 template <typename T>
 struct ResidentFilter {
   Paths paths;
-  const T* similarity; // [B, N]
-  const T* map;        // [B, C, N] in pixel order; nullptr = ones
-  const T *before,
-      *after; // [B, N] in pixel order or nullptr: divide what is filtered, or the result
-  std::int64_t channels;
-  T* output; // [B, C, N]
+  const T* similarity;          // [B, N]
+  const T* map;                 // [B, C, N] in pixel order
+  const T* before;              // [B, N] in pixel order or nullptr: divides what is filtered
+  std::int64_t channels, total; // total: one more, ones, if the result is divided by theirs
+  T* output;                    // [B, C, N]
+  T* sums;                      // [B, N] in pixel order: the result of the ones, or nullptr
+  std::int32_t* ready;          // [B] zero before: whether an image's sums are written
 };
 
+// Blocks that need the sums of an image wait for the one that makes them, so that all of them run
+// at the same time. It comes first: the groups of channels are taken from the last one on.
 template <typename T, int kLanes>
 __global__ void __launch_bounds__(kResidentThreads, 1) resident_filter_kernel(ResidentFilter<T> a) {
-  using Lanes = Row<T, kLanes>;
-  POINT2MASK_DYNAMIC_SHARED(Lanes, rows);
-  const std::int64_t pixels = a.paths.pixels, groups = (a.channels + kLanes - 1) / kLanes;
-  for (std::int64_t image = blockIdx.y; image < a.paths.images; image += gridDim.y) {
+  using Shared = Resident<T, kLanes>;
+  using Lanes = typename Shared::Lanes;
+  POINT2MASK_DYNAMIC_SHARED(Shared, shared);
+  Lanes* const rows = shared->rows();
+  const std::int64_t pixels = a.paths.pixels, groups = groups_of(a.total, kLanes);
+  for (std::int64_t work = blockIdx.x; work < groups * a.paths.images; work += gridDim.x) {
+    const std::int64_t image = work % a.paths.images;
+    const std::int64_t first = (groups - 1 - work / a.paths.images) * kLanes; // channel
+    const std::int64_t base = (image * a.channels + first) * pixels;
+    const bool divide = a.sums != nullptr, makes_sums = divide && a.channels - first < kLanes;
     const std::int32_t* const rank = a.paths.rank + image * pixels;
-    for (std::int64_t group = blockIdx.x; group < groups; group += gridDim.x) {
-      const std::int64_t first = group * kLanes; // channel
-      const std::int64_t base = (image * a.channels + first) * pixels;
-      for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x) {
-        const T divisor = a.before != nullptr ? __ldg(a.before + image * pixels + i) : T(1);
-        Lanes row;
+    T* const sums = divide ? a.sums + image * pixels : nullptr;
+    for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x) {
+      const T divisor = a.before != nullptr ? __ldg(a.before + image * pixels + i) : T(1);
+      Lanes row;
 #pragma unroll
-        for (int c = 0; c < kLanes; ++c) {
-          T value = T(0);
-          if (first + c < a.channels)
-            value = a.map != nullptr ? __ldg(a.map + base + c * pixels + i) : T(1);
-          row.lane[c] = a.before != nullptr ? value / divisor : value;
-        }
-        rows[rank[i]] = row;
+      for (int c = 0; c < kLanes; ++c) {
+        T value = first + c < a.total ? T(1) : T(0);
+        if (first + c < a.channels) value = __ldg(a.map + base + c * pixels + i);
+        row.lane[c] = a.before != nullptr ? value / divisor : value;
       }
-      run_passes<kLanes>(a.paths, a.similarity, image, rows, NoVisit());
-      for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x) {
-        const T divisor = a.after != nullptr ? __ldg(a.after + image * pixels + i) : T(1);
-        const Lanes row = rows[rank[i]];
-#pragma unroll
-        for (int c = 0; c < kLanes; ++c)
-          if (first + c < a.channels)
-            a.output[base + c * pixels + i] =
-                a.after != nullptr ? row.lane[c] / divisor : row.lane[c];
+      rows[rank[i]] = row;
+    }
+    run_passes<kLanes>(a.paths, a.similarity, image, *shared, NoVisit());
+    if (divide && !makes_sums) {
+      if (threadIdx.x == 0) {
+        while (load_relaxed(a.ready + image) == 0) {
+        }
+        __threadfence();
       }
       __syncthreads();
+    }
+    for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x) {
+      const Lanes row = rows[rank[i]];
+      T divisor = T(1);
+      if (divide && !makes_sums) divisor = sums[i];
+#pragma unroll
+      for (int c = 0; c < kLanes; ++c)
+        if (makes_sums && first + c == a.channels) divisor = sums[i] = row.lane[c];
+#pragma unroll
+      for (int c = 0; c < kLanes; ++c)
+        if (first + c < a.channels)
+          a.output[base + c * pixels + i] = divide ? row.lane[c] / divisor : row.lane[c];
+    }
+    __syncthreads();
+    if (makes_sums && threadIdx.x == 0) {
+      __threadfence();
+      store_relaxed(a.ready + image, 1);
     }
   }
 }
 
 template <typename T, int kLanes>
 cudaError_t resident_filter(const ResidentFilter<T>& a, cudaStream_t stream) {
-  const dim3 grid(blocks_for(a.channels, kLanes), blocks_for(a.paths.images, 1));
-  return launch(resident_filter_kernel<T, kLanes>, grid, resident_block(a.paths.pixels),
-                static_cast<std::size_t>(a.paths.pixels) * sizeof(Row<T, kLanes>), stream, a);
+  const dim3 block = resident_block(a.paths.pixels);
+  const std::size_t bytes = Resident<T, kLanes>::bytes(a.paths.pixels);
+  std::int64_t blocks = 0;
+  const cudaError_t status =
+      resident_blocks(resident_filter_kernel<T, kLanes>, block.x, bytes, &blocks);
+  if (status != cudaSuccess) return status;
+  const std::int64_t work = groups_of(a.total, kLanes) * a.paths.images;
+  const dim3 grid(static_cast<unsigned>(work < blocks ? work : blocks));
+  return launch_together(resident_filter_kernel<T, kLanes>, grid, block, bytes, stream, a);
 }
 
 // Whether maps of kLanes channels fit, and the kernel is ready for them; `blocks` is how many the
 // device runs at the same time.
 template <typename T, int kLanes>
 cudaError_t resident_fits(std::int64_t pixels, bool* fits, std::int64_t* blocks) {
-  const std::size_t bytes = static_cast<std::size_t>(pixels) * sizeof(Row<T, kLanes>);
+  const std::size_t bytes = Resident<T, kLanes>::bytes(pixels);
   std::size_t limit = 0;
   const cudaError_t status = allow_shared_memory(resident_filter_kernel<T, kLanes>, &limit);
   *fits = status == cudaSuccess && bytes <= limit;
@@ -110,7 +149,7 @@ cudaError_t resident_lanes(std::int64_t images, std::int64_t channels, std::int6
   const cudaError_t status = resident_fits<T, kLanes>(pixels, &fits, &blocks);
   *lanes = 0;
   if (status != cudaSuccess) return status;
-  if (fits && (kLanes == 1 || images * ((channels + kLanes - 1) / kLanes) >= blocks)) {
+  if (fits && (kLanes == 1 || images * groups_of(channels, kLanes) >= blocks)) {
     *lanes = kLanes;
     return status;
   }
@@ -157,8 +196,10 @@ struct EdgeDerivative {
 template <typename T>
 __global__ void __launch_bounds__(kResidentThreads, 1)
     resident_gradient_kernel(ResidentGradient<T> a) {
-  using Lanes = Row<T, 2>;
-  POINT2MASK_DYNAMIC_SHARED(Lanes, rows);
+  using Shared = Resident<T, 2>;
+  using Lanes = Shared::Lanes;
+  POINT2MASK_DYNAMIC_SHARED(Shared, shared);
+  Lanes* const rows = shared->rows();
   const std::int64_t pixels = a.paths.pixels;
   for (std::int64_t image = blockIdx.y; image < a.paths.images; image += gridDim.y) {
     const std::int32_t* const rank = a.paths.rank + image * pixels;
@@ -173,7 +214,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1)
         row.lane[1] = a.normalizer != nullptr ? g / __ldg(a.normalizer + at) : g;
         rows[rank[i]] = row;
       }
-      run_passes<2>(a.paths, a.similarity, image, rows,
+      run_passes<2>(a.paths, a.similarity, image, *shared,
                     EdgeDerivative<T>{a.share + (image * a.total + channel) * pixels});
       if (!behind)
         for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x)
@@ -198,7 +239,7 @@ template <typename T>
 cudaError_t resident_gradient_fits(std::int64_t pixels, bool* fits) {
   std::size_t limit = 0;
   const cudaError_t status = allow_shared_memory(resident_gradient_kernel<T>, &limit);
-  *fits = status == cudaSuccess && static_cast<std::size_t>(pixels) * sizeof(Row<T, 2>) <= limit;
+  *fits = status == cudaSuccess && Resident<T, 2>::bytes(pixels) <= limit;
   return status;
 }
 
@@ -208,9 +249,9 @@ cudaError_t resident_gradient(const ResidentGradient<T>& a, T* grad_similarity,
   const std::int64_t pixels = a.paths.pixels, images = a.paths.images;
   cudaError_t status = cudaSuccess;
   if (a.total > 0)
-    status = launch(resident_gradient_kernel<T>,
-                    dim3(blocks_for(a.total, 1), blocks_for(images, 1)), resident_block(pixels),
-                    static_cast<std::size_t>(pixels) * sizeof(Row<T, 2>), stream, a);
+    status =
+        launch(resident_gradient_kernel<T>, dim3(blocks_for(a.total, 1), blocks_for(images, 1)),
+               resident_block(pixels), Resident<T, 2>::bytes(pixels), stream, a);
   if (status == cudaSuccess)
     status = launch(add_derivatives_kernel<T>, image_grid(pixels, images), dim3(kThreads), 0,
                     stream, a, grad_similarity);

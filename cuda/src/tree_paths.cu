@@ -4,6 +4,8 @@
 namespace point2mask::cuda::tree {
 namespace {
 
+struct Search : Paths, PathScratch {};
+
 // Entry 0 is the root. A parent that is no lower rank would lead astray: take the nearest that is.
 __device__ __forceinline__ std::int32_t safe_parent(std::int64_t rank, std::int32_t parent) {
   const std::int64_t most = rank > 0 ? rank - 1 : 0;
@@ -15,7 +17,7 @@ __device__ __forceinline__ bool is_head(const Paths& p, std::int64_t image, std:
 }
 
 __global__ void __launch_bounds__(kThreads)
-    start_paths_kernel(Paths p, const std::int32_t* parent) {
+    start_paths_kernel(Search p, const std::int32_t* parent) {
   for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
     const std::int64_t at = image * p.pixels + i;
     const std::int32_t up = safe_parent(i, parent[at]);
@@ -34,7 +36,7 @@ constexpr int kMostSteps = 64;
 
 // Puts a head into its parent's list of light children, which is sorted by falling rank whoever
 // comes first. A list only grows, so a place that was found is right unless something came there.
-__device__ __forceinline__ void list_light_child(const Paths& p, std::int64_t image,
+__device__ __forceinline__ void list_light_child(const Search& p, std::int64_t image,
                                                  std::int32_t head) {
   const std::int64_t base = image * p.pixels;
   std::int32_t* const sibling = p.sibling + base;
@@ -76,7 +78,7 @@ __device__ __forceinline__ void list_in_order(const Paths& p, std::int64_t image
 }
 
 __global__ void __launch_bounds__(kThreads)
-    list_light_children_kernel(Paths p, const std::int32_t* order) {
+    list_light_children_kernel(Search p, const std::int32_t* order) {
   for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
     const std::int64_t base = image * p.pixels;
     const std::int32_t pixel = order[base + i];
@@ -85,13 +87,13 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-__global__ void __launch_bounds__(kThreads) list_in_order_kernel(Paths p) {
+__global__ void __launch_bounds__(kThreads) list_in_order_kernel(Search p) {
   for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x)
     if (p.crowded[image] != 0) list_in_order(p, image);
 }
 
 // A head's next hop leads to the head of its parent's path, over one light edge.
-__global__ void __launch_bounds__(kThreads) link_heads_kernel(Paths p) {
+__global__ void __launch_bounds__(kThreads) link_heads_kernel(Search p) {
   for_each(p.images, p.pixels, [&](std::int64_t image, std::int64_t i) {
     const std::int64_t base = image * p.pixels;
     const bool head = is_head(p, image, i);
@@ -105,7 +107,7 @@ __global__ void __launch_bounds__(kThreads) link_heads_kernel(Paths p) {
 // What `body(image, rank, level)` is called with by all threads of a warp together; level -1 where
 // the rank is no head.
 template <typename Body>
-__device__ __forceinline__ void for_each_head(const Paths& p, Body&& body) {
+__device__ __forceinline__ void for_each_head(const Search& p, Body&& body) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t image = blockIdx.y; image < p.images; image += gridDim.y)
     for (std::int64_t begin = std::int64_t{blockIdx.x} * blockDim.x; begin < p.pixels;
@@ -128,7 +130,7 @@ __device__ __forceinline__ std::int32_t count_up(std::int32_t* counters, int lev
   return before + __popc(group & ((1U << lane) - 1));
 }
 
-__global__ void __launch_bounds__(kThreads) count_heads_kernel(Paths p) {
+__global__ void __launch_bounds__(kThreads) count_heads_kernel(Search p) {
   for_each_head(p, [&](std::int64_t image, std::int64_t, int level) {
     count_up(p.cursor + image * p.pixels, level);
   });
@@ -136,7 +138,7 @@ __global__ void __launch_bounds__(kThreads) count_heads_kernel(Paths p) {
 
 // Counts per level become where the levels begin (cursor) and end. One block an image; the first
 // empty level is behind the last one, so that a tree of few levels takes one step.
-__global__ void __launch_bounds__(kThreads) place_levels_kernel(Paths p) {
+__global__ void __launch_bounds__(kThreads) place_levels_kernel(Search p) {
   POINT2MASK_SHARED(std::int32_t, sums, kThreads);
   const int own = static_cast<int>(threadIdx.x);
   for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
@@ -168,7 +170,7 @@ __global__ void __launch_bounds__(kThreads) place_levels_kernel(Paths p) {
   }
 }
 
-__global__ void __launch_bounds__(kThreads) list_heads_kernel(Paths p) {
+__global__ void __launch_bounds__(kThreads) list_heads_kernel(Search p) {
   for_each_head(p, [&](std::int64_t image, std::int64_t i, int level) {
     const std::int64_t base = image * p.pixels;
     const std::int32_t place = count_up(p.cursor + base, level);
@@ -231,7 +233,7 @@ __device__ __forceinline__ void list_level(const Paths& p, std::int64_t image, s
 }
 
 __global__ void __launch_bounds__(kImageThreads, 1)
-    image_paths_kernel(Paths p, const std::int32_t* order, const std::int32_t* parent) {
+    image_paths_kernel(Search p, const std::int32_t* order, const std::int32_t* parent) {
   POINT2MASK_DYNAMIC_SHARED(std::int32_t, listed);
   std::int32_t* const warp_head = listed + 1;
   std::int32_t* const top = warp_head + kImageThreads / kWarp;
@@ -267,7 +269,7 @@ __global__ void __launch_bounds__(kImageThreads, 1)
   }
 }
 
-cudaError_t find_image_paths(const Paths& p, const std::int32_t* order, const std::int32_t* parent,
+cudaError_t find_image_paths(const Search& p, const std::int32_t* order, const std::int32_t* parent,
                              cudaStream_t stream, bool* fits) {
   const std::int64_t bytes = 4 * (1 + kImageThreads / kWarp + p.pixels);
   std::size_t limit = 0;
@@ -282,28 +284,35 @@ cudaError_t find_image_paths(const Paths& p, const std::int32_t* order, const st
 
 } // namespace
 
-Paths paths_in(Scratch& scratch, std::int64_t images, std::int64_t pixels) {
+Paths paths_in(std::int32_t* words, std::int64_t images, std::int64_t pixels) {
   const std::int64_t entries = images * pixels;
   Paths p;
   p.images = images;
   p.pixels = pixels;
-  p.rank = scratch.take<std::int32_t>(entries);
-  p.parent = scratch.take<std::int32_t>(entries);
-  p.light = scratch.take<std::int32_t>(entries);
-  p.sibling = scratch.take<std::int32_t>(entries);
-  p.last = scratch.take<std::int32_t>(entries);
-  p.head = scratch.take<std::int32_t>(entries);
-  p.level_end = scratch.take<std::int32_t>(entries);
-  p.levels = scratch.take<std::int32_t>(images);
-  p.run = scratch.take<Word>(entries);
-  p.depth = scratch.take<Word>(entries);
-  p.cursor = scratch.take<std::int32_t>(entries);
-  p.crowded = scratch.take<std::int32_t>(images);
+  p.rank = words;
+  p.parent = words + entries;
+  p.light = words + 2 * entries;
+  p.sibling = words + 3 * entries;
+  p.last = words + 4 * entries;
+  p.head = words + 5 * entries;
+  p.level_end = words + 6 * entries;
+  p.levels = words + 7 * entries;
   return p;
 }
 
-cudaError_t find_paths(const Paths& p, const std::int32_t* order, const std::int32_t* parent,
-                       cudaStream_t stream) {
+PathScratch path_scratch_in(Scratch& scratch, std::int64_t images, std::int64_t pixels) {
+  const std::int64_t entries = images * pixels;
+  PathScratch s;
+  s.run = scratch.take<Word>(entries);
+  s.depth = scratch.take<Word>(entries);
+  s.cursor = scratch.take<std::int32_t>(entries);
+  s.crowded = scratch.take<std::int32_t>(images);
+  return s;
+}
+
+cudaError_t find_paths(const Paths& paths, const PathScratch& scratch, const std::int32_t* order,
+                       const std::int32_t* parent, cudaStream_t stream) {
+  const Search p{paths, scratch};
   bool fits = false;
   cudaError_t status = find_image_paths(p, order, parent, stream, &fits);
   if (fits || status != cudaSuccess) return status;

@@ -8,7 +8,11 @@ import numpy as np
 Case = tuple[str, tuple[Any, ...]]  # operator, arguments
 
 # More pixels than one block takes alone get a launch a level: 1100 has 11, and deeper ones follow.
-SIZES = ((2, 1, 0.5), (2, 33, 0.5), (1, 150, 0.95), (1, 1100, 0.6))
+# A straight share of 1 is one path of all ranks, of 0.998 a few that a block scans.
+SIZES = (
+    *((2, 1, 0.5), (2, 33, 0.5), (1, 150, 0.95), (1, 1100, 0.6)),
+    *((1, 600, 1.0), (1, 1500, 0.998)),
+)
 
 
 def random_tree(
@@ -37,7 +41,7 @@ def filter_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator
         order, parent = random_tree(rng, images, pixels, straight)
         similarity = rng.random((images, pixels)).astype(dtype)
         similarity[:, ::3], similarity[:, 1::7] = 1, 0
-        for channels, normalize in ((1, True), (9, False)) if pixels < 1000 else ((1, True),):
+        for channels, normalize in ((1, True), (9, False)) if pixels < 500 else ((1, True),):
             feature, grad, output = rng.normal(size=(3, images, channels, pixels)).astype(dtype)
             tree = (order, parent, similarity, normalize)
             yield "tree_filter", (feature, *tree)

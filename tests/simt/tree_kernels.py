@@ -1,5 +1,6 @@
 """Calls of the tree kernels; see ``kernels.py``."""
 
+import ctypes
 import zlib
 from typing import Any
 
@@ -20,6 +21,7 @@ OPERATORS = (
 class TreeKernels:
     """Mixed into :class:`simt.kernels.Kernels`."""
 
+    emulator: Any
     _launch: Any
     _launch_on: Any
 
@@ -51,13 +53,30 @@ class TreeKernels:
         similarity: Floats,
         normalize: bool = True,
     ) -> Floats:
+        return self.tree_filter_and_kept(feature, order, parent, similarity, normalize)[0]
+
+    def kept_words(self, images: int, pixels: int, normalize: bool, dtype: Any) -> int:
+        function = getattr(self.emulator.functions, f"tree_filter_kept_{C_TYPES[np.dtype(dtype)]}")
+        function.restype = ctypes.c_int64
+        return function(ctypes.c_int64(images), ctypes.c_int64(pixels), normalize)
+
+    def tree_filter_and_kept(
+        self,
+        feature: Floats,
+        order: Indices,
+        parent: Indices,
+        similarity: Floats,
+        normalize: bool = True,
+    ) -> tuple[Floats, Indices]:
         inputs = tuple(map(np.ascontiguousarray, (feature, order, parent, similarity)))
         output = garbage(feature.shape, feature.dtype)
+        images, _, pixels = feature.shape
+        kept = garbage((self.kept_words(images, pixels, normalize, feature.dtype),), np.int32)
         self._launch_tree(
             *(f"tree_filter_{C_TYPES[feature.dtype]}", feature),
-            *(*inputs, *feature.shape, normalize, output),
+            *(*inputs, *feature.shape, normalize, output, kept),
         )
-        return output
+        return output, kept
 
     def tree_filter_backward(
         self,
@@ -68,15 +87,19 @@ class TreeKernels:
         parent: Indices,
         similarity: Floats,
         normalize: bool,
+        kept: Indices | None = None,
     ) -> tuple[Floats, Floats]:
+        """What the filter keeps does not depend on what it filters."""
         images, _, pixels = grad_output.shape
         both = feature is not None
+        if kept is None:
+            _, kept = self.tree_filter_and_kept(grad_output, order, parent, similarity, normalize)
         grad_feature = garbage(grad_output.shape, grad_output.dtype)
         grad_similarity = garbage((images if both else 0, pixels), grad_output.dtype)
         self._launch_tree(
             *(f"tree_filter_backward_{C_TYPES[grad_output.dtype]}", grad_output),
             *(grad_output, feature if both else 0, output if both else 0),
-            *(order, parent, similarity, *grad_output.shape, normalize),
+            *(order, parent, similarity, *grad_output.shape, normalize, kept),
             *(grad_feature, grad_similarity if both else 0),
         )
         return grad_feature, grad_similarity

@@ -42,8 +42,17 @@ struct TreeFilter {
   const T* similarity;        // [B, N] in [0, 1]; entry 0 is not read
   std::int64_t images, channels, pixels;
   bool normalize;
-  T* output; // [B, C, N] in pixel order
+  T* output;                    // [B, C, N] in pixel order
+  std::int32_t* kept = nullptr; // [kept_words()] for the gradient, on a GPU alone
 };
+
+// What a GPU keeps of the filter for its gradient, in words of 32 bits: seven a pixel say how the
+// tree divides into paths, one an image how many levels they have; and the sums of similarities.
+template <template <typename> class Problem, typename T>
+std::int64_t kept_words(const Problem<T>& f) {
+  const std::int64_t sums = f.normalize ? static_cast<std::int64_t>(sizeof(T) / 4) : 0;
+  return f.images * (f.pixels * (sums + 7) + 1);
+}
 
 // Throws std::invalid_argument for a similarity outside [0, 1] or an order that is no tree.
 template <typename T>
@@ -61,6 +70,7 @@ struct TreeFilterBackward {
   bool normalize;
   T* grad_feature;    // [B, C, N]
   T* grad_similarity; // [B, N], 0 at the root; or nullptr, which skips its share of the work
+  const std::int32_t* kept = nullptr; // of the filter; read by a GPU alone
 };
 
 template <typename T>

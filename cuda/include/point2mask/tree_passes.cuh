@@ -22,6 +22,12 @@ struct alignas(sizeof(V) * kLanes < 16 ? sizeof(V) * kLanes : 16) Row {
   V lane[kLanes];
 };
 
+// Rows that channels take.
+constexpr __host__ __device__ __forceinline__ std::int64_t groups_of(std::int64_t channels,
+                                                                     int lanes) {
+  return (channels + lanes - 1) / lanes;
+}
+
 template <typename T>
 __device__ __forceinline__ T shuffle_up(T value, unsigned by) {
   return __shfl_up_sync(kFullWarp, value, by);
@@ -156,12 +162,27 @@ __device__ __forceinline__ void walk_down(const View<Algebra, kLanes>& v, std::i
   }
 }
 
-// Inclusive scan over the lanes of a warp of the maps v -> own + w * v, lane 0 innermost, applied
-// to `carry`; carry becomes the last lane's result.
+// Paths longer than kWalk are scanned by a warp, those longer than kLong by a block; the others are
+// walked by a thread.
+constexpr std::int32_t kWalk = 16, kLong = 256;
+
+// Shared memory of a block for its long paths.
 template <typename Algebra, int kLanes>
-__device__ __forceinline__ void scan(const View<Algebra, kLanes>& v, typename Algebra::Weight w,
-                                     Row<typename Algebra::Value, kLanes>& own,
-                                     Row<typename Algebra::Value, kLanes>& carry) {
+struct alignas(16) Team {
+  static constexpr int kMost = 32, kMostWarps = 16;
+  std::int32_t count; // of a level's long paths; 0 before a level
+  std::int32_t head[kMost];
+  typename Algebra::Weight weight[kMostWarps]; // each warp's 32 ranks as one map v -> own + w * v
+  Row<typename Algebra::Value, kLanes> own[kMostWarps];
+};
+
+// Inclusive scan over the lanes of a warp, or (kTeam) of a block, of the maps v -> own + w * v,
+// lane 0 innermost, applied to `carry`. Carry becomes the last lane's result, and what is returned
+// is the one that came into the warp. A path's 32 ranks are added up alike by both.
+template <bool kTeam, typename Algebra, int kLanes>
+__device__ __forceinline__ Row<typename Algebra::Value, kLanes> scan(
+    const View<Algebra, kLanes>& v, Team<Algebra, kLanes>& team, typename Algebra::Weight w,
+    Row<typename Algebra::Value, kLanes>& own, Row<typename Algebra::Value, kLanes>& carry) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int by = 1; by < kWarp; by *= 2) {
     const auto inner_weight = shuffle_up(w, static_cast<unsigned>(by));
@@ -173,37 +194,67 @@ __device__ __forceinline__ void scan(const View<Algebra, kLanes>& v, typename Al
     v.add(own, w, inner);
     w = Algebra::compose(w, inner_weight);
   }
-  v.add(own, w, carry);
+  auto before = carry;
+  if constexpr (kTeam) {
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
+    const int warps = static_cast<int>(blockDim.x) / kWarp;
+    if (lane == kWarp - 1) {
+      team.weight[warp] = w;
+      team.own[warp] = own;
+    }
+    __syncthreads();
+    for (int other = 0; other < warps; ++other) {
+      if (other == warp) before = carry;
+      auto next = team.own[other];
+      v.add(next, team.weight[other], carry);
+      carry = next;
+    }
+    __syncthreads();
+    v.add(own, w, before);
+  } else {
+    v.add(own, w, carry);
 #pragma unroll
-  for (int c = 0; c < kLanes; ++c) carry.lane[c] = shuffle_from(own.lane[c], 31);
+    for (int c = 0; c < kLanes; ++c) carry.lane[c] = shuffle_from(own.lane[c], kWarp - 1);
+  }
+  return before;
 }
 
-// A path by a warp, 32 ranks at a time.
-template <typename Algebra, int kLanes>
-__device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v, std::int32_t head,
-                                        std::int32_t last) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+// A thread's place in what scans a path together, and how many there are.
+template <bool kTeam>
+__device__ __forceinline__ std::int32_t place() {
+  return static_cast<std::int32_t>(kTeam ? threadIdx.x : threadIdx.x % kWarp);
+}
+template <bool kTeam>
+__device__ __forceinline__ std::int32_t places() {
+  return kTeam ? static_cast<std::int32_t>(blockDim.x) : kWarp;
+}
+
+// A path, a rank a thread at a time.
+template <bool kTeam, typename Algebra, int kLanes>
+__device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v, Team<Algebra, kLanes>& team,
+                                        std::int32_t head, std::int32_t last) {
   auto carry = v.zeros();
-  for (std::int32_t top = last; top >= head; top -= kWarp) {
-    const std::int32_t i = top - lane;
+  for (std::int32_t top = last; top >= head; top -= places<kTeam>()) {
+    const std::int32_t i = top - place<kTeam>();
     auto own = v.zeros();
     typename Algebra::Weight w{};
     if (i >= head) {
       own = v.with_light_children(i);
       if (i < last) w = v.weight[i + 1];
     }
-    scan(v, w, own, carry);
+    scan<kTeam>(v, team, w, own, carry);
     if (i >= head) v.in[i] = own;
   }
 }
 
-template <typename Algebra, int kLanes, typename Visit>
-__device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v, std::int32_t head,
+template <bool kTeam, typename Algebra, int kLanes, typename Visit>
+__device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v,
+                                          Team<Algebra, kLanes>& team, std::int32_t head,
                                           std::int32_t last, const Visit& visit) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   auto carry = v.above(head);
-  for (std::int32_t bottom = head; bottom <= last; bottom += kWarp) {
-    const std::int32_t i = bottom + lane;
+  for (std::int32_t bottom = head; bottom <= last; bottom += places<kTeam>()) {
+    const std::int32_t i = bottom + place<kTeam>();
     auto own = v.zeros();
     typename Algebra::Weight w{};
     if (i <= last) own = v.in[i];
@@ -212,8 +263,7 @@ __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v, std::i
       w = v.weight[i];
       own = v.without_subtree(up, w);
     }
-    auto above = carry;
-    scan(v, w, own, carry);
+    auto above = scan<kTeam>(v, team, w, own, carry);
     if constexpr (Visit::kUsed) {
 #pragma unroll
       for (int c = 0; c < kLanes; ++c) {
@@ -226,15 +276,23 @@ __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v, std::i
   }
 }
 
-// Paths longer than this are scanned by a warp, the others walked by one of its threads.
-constexpr std::int32_t kWalk = 16;
+template <bool kUp, bool kTeam, typename Algebra, int kLanes, typename Visit>
+__device__ __forceinline__ void scan_path(const View<Algebra, kLanes>& v,
+                                          Team<Algebra, kLanes>& team, std::int32_t head,
+                                          std::int32_t last, const Visit& visit) {
+  if constexpr (kUp)
+    scan_up<kTeam>(v, team, head, last);
+  else
+    scan_down<kTeam>(v, team, head, last, visit);
+}
 
-// One level of an image, by `blocks` blocks of which this is the one numbered `block`.
+// One level of an image, by `blocks` blocks of which this is the one numbered `block`. The block
+// meets at a barrier before the next level.
 template <bool kUp, typename Algebra, int kLanes, typename Visit = NoVisit>
 __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebra, kLanes>& v,
-                                           std::int64_t image, std::int32_t level,
-                                           std::int64_t block, std::int64_t blocks,
-                                           const Visit& visit = {}) {
+                                           Team<Algebra, kLanes>& team, std::int64_t image,
+                                           std::int32_t level, std::int64_t block,
+                                           std::int64_t blocks, const Visit& visit = {}) {
   const std::int64_t base = image * paths.pixels;
   const std::int32_t* const level_end = paths.level_end + base;
   const std::int64_t end = level_end[level];
@@ -247,6 +305,10 @@ __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebr
       head = paths.head[base + first + lane];
       last = paths.last[base + head];
     }
+    // The block's list takes so many long paths; what is left over a warp scans as well.
+    std::int32_t listed = team.kMost;
+    if (last - head >= kLong) listed = atomicAdd(&team.count, 1);
+    if (listed < team.kMost) team.head[listed] = head;
     const bool walk = last - head < kWalk;
     if (walk && last >= 0) {
       if constexpr (kUp)
@@ -254,14 +316,18 @@ __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebr
       else
         walk_down(v, head, last, visit);
     }
-    for (unsigned rest = __ballot_sync(kFullWarp, !walk); rest != 0; rest &= rest - 1) {
+    const bool scans = !walk && listed >= team.kMost;
+    for (unsigned rest = __ballot_sync(kFullWarp, scans); rest != 0; rest &= rest - 1) {
       const int owner = __ffs(static_cast<int>(rest)) - 1;
-      const std::int32_t its_head = shuffle_from(head, owner), its_last = shuffle_from(last, owner);
-      if constexpr (kUp)
-        scan_up(v, its_head, its_last);
-      else
-        scan_down(v, its_head, its_last, visit);
+      scan_path<kUp, false>(v, team, shuffle_from(head, owner), shuffle_from(last, owner), visit);
     }
+  }
+  __syncthreads();
+  const std::int32_t count = team.count < team.kMost ? team.count : team.kMost;
+  for (std::int32_t i = 0; i < count; ++i) {
+    const std::int32_t head = team.head[i];
+    scan_path<kUp, true>(v, team, head, paths.last[base + head], visit);
+    if (threadIdx.x == 0) team.count = 0; // all have read it before the barriers of the scan
   }
 }
 
@@ -270,13 +336,17 @@ __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebr
 template <bool kUp, typename Algebra, int kLanes>
 __global__ void __launch_bounds__(kThreads, kRowBlocks)
     pass_kernel(Pass<Algebra, kLanes> p, std::int32_t first, std::int32_t end) {
+  using Shared = Team<Algebra, kLanes>;
+  POINT2MASK_SHARED(Shared, team, 1);
+  if (threadIdx.x == 0) team->count = 0;
+  __syncthreads();
   for (std::int64_t image = blockIdx.z; image < p.paths.images; image += gridDim.z) {
     const std::int32_t levels = p.paths.levels[image] < end ? p.paths.levels[image] : end;
     for (std::int64_t group = blockIdx.y; group < p.groups; group += gridDim.y) {
       const View<Algebra, kLanes> v(p, image, group);
       for (std::int32_t step = first; step < levels; ++step) {
-        pass_level<kUp>(p.paths, v, image, kUp ? first + levels - 1 - step : step, blockIdx.x,
-                        gridDim.x);
+        pass_level<kUp>(p.paths, v, *team, image, kUp ? first + levels - 1 - step : step,
+                        blockIdx.x, gridDim.x);
         __syncthreads();
       }
     }

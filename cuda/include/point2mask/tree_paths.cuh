@@ -21,15 +21,22 @@ struct Paths {
   std::int32_t* head;      // [B, N] the heads, level by level
   std::int32_t* level_end; // [B, N] where each level ends in `head`
   std::int32_t* levels;    // [B]
-  Word* run;               // [B, N] scratch: hops to the head
-  Word* depth;             // [B, N] scratch: a head's hops to the root's path
-  std::int32_t* cursor;    // [B, N] scratch
-  std::int32_t* crowded;   // [B] scratch: whether some rank has many light children
 };
 
-Paths paths_in(Scratch& scratch, std::int64_t images, std::int64_t pixels);
+// Paths in memory of images * (7 pixels + 1) words.
+Paths paths_in(std::int32_t* words, std::int64_t images, std::int64_t pixels);
 
-cudaError_t find_paths(const Paths& paths, const std::int32_t* order, const std::int32_t* parent,
-                       cudaStream_t stream);
+// What only find_paths() needs.
+struct PathScratch {
+  Word* run;             // [B, N] hops to the head
+  Word* depth;           // [B, N] a head's hops to the root's path
+  std::int32_t* cursor;  // [B, N]
+  std::int32_t* crowded; // [B] whether some rank has many light children
+};
+
+PathScratch path_scratch_in(Scratch& scratch, std::int64_t images, std::int64_t pixels);
+
+cudaError_t find_paths(const Paths& paths, const PathScratch& scratch, const std::int32_t* order,
+                       const std::int32_t* parent, cudaStream_t stream);
 
 } // namespace point2mask::cuda::tree

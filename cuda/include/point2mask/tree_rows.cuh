@@ -9,11 +9,6 @@ namespace point2mask::cuda::tree {
 // Rows are as wide as 8 channels; one or two get narrow ones.
 constexpr int kNarrow = 2, kWide = 8;
 
-constexpr __host__ __device__ __forceinline__ std::int64_t groups_of(std::int64_t channels,
-                                                                     int lanes) {
-  return (channels + lanes - 1) / lanes;
-}
-
 // Row rank[p], lane c = channel c of pixel p over divisor[p]. Behind the channels may stand one
 // more, and zeros fill the last row.
 template <typename T, typename V, int kLanes>
@@ -56,24 +51,15 @@ cudaError_t to_rows(const ToRows<T, V, kLanes>& a, cudaStream_t stream) {
                 dim3(kThreads), 0, stream, a);
 }
 
-// Channel c of pixel p = row rank[p], lane c, over the channel behind if `divide`.
+// Channel c of pixel p = row rank[p], lane c, over the channel behind if `sums` takes that.
 template <typename T, int kLanes>
 struct ToPixels {
   Paths paths;
   const T* rows;                // [B, groups, N, kLanes]
   std::int64_t channels, total; // as in ToRows
-  bool divide;
-  T* map; // [B, channels, N]
+  T* map;                       // [B, channels, N]
+  T* sums;                      // [B, N] the channel behind, or nullptr
 };
-
-// Where channel `channel` of a rank lies.
-template <int kLanes>
-__device__ __forceinline__ std::int64_t in_rows(const Paths& paths, std::int64_t total,
-                                                std::int64_t image, std::int64_t channel,
-                                                std::int64_t rank) {
-  const std::int64_t group = image * groups_of(total, kLanes) + channel / kLanes;
-  return (group * paths.pixels + rank) * kLanes + channel % kLanes;
-}
 
 template <typename T, int kLanes>
 __global__ void __launch_bounds__(kThreads, kRowBlocks) to_pixels_kernel(ToPixels<T, kLanes> a) {
@@ -81,8 +67,10 @@ __global__ void __launch_bounds__(kThreads, kRowBlocks) to_pixels_kernel(ToPixel
   for_each(a.paths.images, pixels, [&](std::int64_t image, std::int64_t i) {
     const std::int64_t rank = a.paths.rank[image * pixels + i];
     const auto* const rows = reinterpret_cast<const Row<T, kLanes>*>(a.rows);
-    const T divisor =
-        a.divide ? a.rows[in_rows<kLanes>(a.paths, a.total, image, a.channels, rank)] : T(1);
+    const bool divide = a.sums != nullptr;
+    const std::int64_t last = image * groups + a.channels / kLanes; // group of the channel behind
+    const T divisor = divide ? a.rows[(last * pixels + rank) * kLanes + a.channels % kLanes] : T(1);
+    if (divide) a.sums[image * pixels + i] = divisor;
     for (std::int64_t group = 0; group < groups; ++group) {
       const Row<T, kLanes> row = rows[(image * groups + group) * pixels + rank];
 #pragma unroll
@@ -90,7 +78,7 @@ __global__ void __launch_bounds__(kThreads, kRowBlocks) to_pixels_kernel(ToPixel
         const std::int64_t channel = group * kLanes + c;
         if (channel < a.channels)
           a.map[(image * a.channels + channel) * pixels + i] =
-              a.divide ? row.lane[c] / divisor : row.lane[c];
+              divide ? row.lane[c] / divisor : row.lane[c];
       }
     }
   });

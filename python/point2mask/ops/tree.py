@@ -5,6 +5,7 @@ holds ranks; ``edge``, ``weight`` and a similarity belong to the edge from the p
 its parent, so that entry 0, the root's, carries nothing.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -107,7 +108,7 @@ def tree_filter(
     """
     output: Tensor = torch.ops.point2mask.tree_filter.default(
         feature, order, parent, similarity, normalize
-    )
+    )[0]
     return output
 
 
@@ -124,10 +125,20 @@ def _(edge_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
+def kept_words(shape: Sequence[int], itemsize: int, normalize: bool) -> int:
+    """Size of what ``tree_filter`` keeps for its gradient on a GPU; ``kept_words`` in tree.hpp."""
+    images, _, pixels = shape
+    return images * (pixels * (7 + (itemsize // 4 if normalize else 0)) + 1)
+
+
 @register_fake("tree_filter")
-def _(feature: Tensor, *others: Any, **named: Any) -> Tensor:
+def _(
+    feature: Tensor, order: Tensor, parent: Tensor, similarity: Tensor, normalize: bool = True
+) -> tuple[Tensor, Tensor]:
     check_rank("feature", feature, "B, C, N")
-    return feature.new_empty(feature.shape)
+    on_cpu = feature.device.type == "cpu"
+    words = 0 if on_cpu else kept_words(feature.shape, feature.itemsize, normalize)
+    return feature.new_empty(feature.shape), feature.new_empty(words, dtype=torch.int32)
 
 
 @register_fake("tree_filter_backward")
@@ -153,17 +164,18 @@ def _spanning_tree_backward(ctx: Any, *grads: Tensor) -> Tensor:
     return grad.scatter(1, edge[:, 1:].long(), grad_weight[:, 1:]).view(ctx.shape)
 
 
-def _save_filter(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save_filter(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, Tensor]) -> None:
     feature, order, parent, similarity, ctx.normalize = inputs
+    output, kept = outputs
     both = (feature, output) if ctx.needs_input_grad[3] else ()
-    ctx.save_for_backward(order, parent, similarity, *both)
+    ctx.save_for_backward(order, parent, similarity, kept, *both)
 
 
-def _tree_filter_backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    order, parent, similarity, *both = ctx.saved_tensors
+def _tree_filter_backward(ctx: Any, grad_output: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    order, parent, similarity, kept, *both = ctx.saved_tensors
     feature, output = both or (None, None)
     grad_feature, grad_similarity = torch.ops.point2mask.tree_filter_backward.default(
-        grad_output, feature, output, order, parent, similarity, ctx.normalize
+        grad_output, feature, output, order, parent, similarity, ctx.normalize, kept
     )
     return grad_feature, None, None, grad_similarity if both else None, None
 
