@@ -227,7 +227,7 @@ BackwardScratch<T> arrays_in(Scratch& memory, const SinkhornBackward<T>& p, cons
 
 // One block solves a small system, as a barrier between several, one a target, costs more than they
 // save. Of a larger one a block takes this many rows while the first targets are eliminated.
-constexpr std::int64_t kTargetsAlone = 128, kRowsOfBlock = 16;
+constexpr std::int64_t kTargetsAlone = 96, kRowsOfBlock = 16;
 
 template <typename T>
 cudaError_t solve(const SinkhornBackward<T>& p, const BackwardScratch<T>& arrays,

@@ -311,9 +311,9 @@ template <typename T>
 cudaError_t run(const TreeFilterBackward<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0 || p.pixels == 0) return cudaSuccess;
   if (p.channels == 0) { // for which the filter keeps nothing
-    const std::int64_t entries = p.grad_similarity != nullptr ? p.images * p.pixels : 0;
-    return fill_with_zeros(p.grad_similarity, static_cast<std::size_t>(entries) * sizeof(T),
-                           stream);
+    if (p.grad_similarity == nullptr) return cudaSuccess;
+    const auto entries = static_cast<std::size_t>(p.images * p.pixels);
+    return fill_with_zeros(p.grad_similarity, entries * sizeof(T), stream);
   }
   int lanes = 0;
   const cudaError_t status = backward_resident_lanes(p, &lanes);

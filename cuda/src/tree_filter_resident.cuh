@@ -7,18 +7,23 @@
 
 namespace point2mask::cuda::tree {
 
-constexpr int kResidentThreads = 512;
+// Threads of a block: all that a multiprocessor can give 64 registers, which is what narrow rows
+// take.
+template <typename T, int kLanes>
+constexpr int kFilterThreads = sizeof(T) * sizeof(Row<T, kLanes>) <= 64 ? 1024 : 512;
+template <typename T>
+constexpr int kGradientThreads = sizeof(T) == 4 ? 1024 : 512;
 
-inline dim3 resident_block(std::int64_t pixels) {
+inline dim3 resident_block(std::int64_t pixels, int most) {
   const std::int64_t threads = (pixels + kWarp - 1) / kWarp * kWarp;
-  return dim3(static_cast<unsigned>(threads < kResidentThreads ? threads : kResidentThreads));
+  return dim3(static_cast<unsigned>(threads < most ? threads : most));
 }
 
 // Shared memory of a block: what its long paths take, then a row a rank.
 template <typename T, int kLanes>
 struct Resident {
   using Lanes = Row<T, kLanes>;
-  Team<Sum<T>, kLanes> team;
+  LongPaths<Sum<T>, kLanes> long_paths;
 
   __device__ __forceinline__ Lanes* rows() { return reinterpret_cast<Lanes*>(this + 1); }
   static std::size_t bytes(std::int64_t pixels) {
@@ -33,14 +38,14 @@ __device__ __forceinline__ void run_passes(const Paths& paths, const T* similari
                                            const Visit& visit) {
   const View<Sum<T>, kLanes> v(paths, image, similarity, shared.rows());
   const std::int32_t levels = paths.levels[image];
-  if (threadIdx.x == 0) shared.team.count = 0;
+  if (threadIdx.x == 0) shared.long_paths.count = 0;
   __syncthreads();
   for (std::int32_t level = levels; level-- > 0;) {
-    pass_level<true>(paths, v, shared.team, image, level, 0, 1);
+    pass_level<true>(paths, v, shared.long_paths, image, level, 0, 1);
     __syncthreads();
   }
   for (std::int32_t level = 0; level < levels; ++level) {
-    pass_level<false>(paths, v, shared.team, image, level, 0, 1, visit);
+    pass_level<false>(paths, v, shared.long_paths, image, level, 0, 1, visit);
     __syncthreads();
   }
 }
@@ -60,7 +65,8 @@ struct ResidentFilter {
 // Blocks that need the sums of an image wait for the one that makes them, so that all of them run
 // at the same time. It comes first: the groups of channels are taken from the last one on.
 template <typename T, int kLanes>
-__global__ void __launch_bounds__(kResidentThreads, 1) resident_filter_kernel(ResidentFilter<T> a) {
+__global__ void __launch_bounds__(kFilterThreads<T, kLanes>, 1)
+    resident_filter_kernel(ResidentFilter<T> a) {
   using Shared = Resident<T, kLanes>;
   using Lanes = typename Shared::Lanes;
   POINT2MASK_DYNAMIC_SHARED(Shared, shared);
@@ -115,7 +121,7 @@ __global__ void __launch_bounds__(kResidentThreads, 1) resident_filter_kernel(Re
 
 template <typename T, int kLanes>
 cudaError_t resident_filter(const ResidentFilter<T>& a, cudaStream_t stream) {
-  const dim3 block = resident_block(a.paths.pixels);
+  const dim3 block = resident_block(a.paths.pixels, kFilterThreads<T, kLanes>);
   const std::size_t bytes = Resident<T, kLanes>::bytes(a.paths.pixels);
   std::int64_t blocks = 0;
   const cudaError_t status =
@@ -135,8 +141,8 @@ cudaError_t resident_fits(std::int64_t pixels, bool* fits, std::int64_t* blocks)
   const cudaError_t status = allow_shared_memory(resident_filter_kernel<T, kLanes>, &limit);
   *fits = status == cudaSuccess && bytes <= limit;
   if (!*fits) return status;
-  return resident_blocks(resident_filter_kernel<T, kLanes>, resident_block(pixels).x, bytes,
-                         blocks);
+  return resident_blocks(resident_filter_kernel<T, kLanes>,
+                         resident_block(pixels, kFilterThreads<T, kLanes>).x, bytes, blocks);
 }
 
 // How many channels a block should take, 0 if not even one fits. More read the tables less often,
@@ -194,10 +200,10 @@ struct EdgeDerivative {
 };
 
 template <typename T>
-__global__ void __launch_bounds__(kResidentThreads, 1)
+__global__ void __launch_bounds__(kGradientThreads<T>, 1)
     resident_gradient_kernel(ResidentGradient<T> a) {
   using Shared = Resident<T, 2>;
-  using Lanes = Shared::Lanes;
+  using Lanes = typename Shared::Lanes;
   POINT2MASK_DYNAMIC_SHARED(Shared, shared);
   Lanes* const rows = shared->rows();
   const std::int64_t pixels = a.paths.pixels;
@@ -249,9 +255,9 @@ cudaError_t resident_gradient(const ResidentGradient<T>& a, T* grad_similarity,
   const std::int64_t pixels = a.paths.pixels, images = a.paths.images;
   cudaError_t status = cudaSuccess;
   if (a.total > 0)
-    status =
-        launch(resident_gradient_kernel<T>, dim3(blocks_for(a.total, 1), blocks_for(images, 1)),
-               resident_block(pixels), Resident<T, 2>::bytes(pixels), stream, a);
+    status = launch(
+        resident_gradient_kernel<T>, dim3(blocks_for(a.total, 1), blocks_for(images, 1)),
+        resident_block(pixels, kGradientThreads<T>), Resident<T, 2>::bytes(pixels), stream, a);
   if (status == cudaSuccess)
     status = launch(add_derivatives_kernel<T>, image_grid(pixels, images), dim3(kThreads), 0,
                     stream, a, grad_similarity);

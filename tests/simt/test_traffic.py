@@ -1,6 +1,7 @@
 """Bytes of global memory, counted access by access while the kernels run, against the floor: every
 input read once, every result written once."""
 
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -42,16 +43,24 @@ def arguments():
 def test_ways_double_however_few_blocks_run(machine, resident_blocks, monkeypatch):
     """Pointer jumping on the longest chains: every pixel of a line joins the one before it."""
     pixels = 4096
+    device = {"resident_blocks": resident_blocks, "max_blocks": 1024, "shared_bytes": 0}
+    on(machine, device, monkeypatch)
+    order = np.arange(pixels, dtype=np.int32)[None]
+    line = order, np.maximum(order - 1, 0), np.ones((1, pixels), np.float32)
+    feature = np.ones((1, 1, pixels), np.float32)
+    traffic = machine.emulator.traffic(lambda: machine.tree_filter(feature, *line))
+    # A round reads two hops of 8 bytes a rank, on its way to the head; another chain has no hop.
+    rounds = traffic["follow_hops_kernel"].read / (2 * 8) / pixels - 1
+    assert 1 < rounds <= 2 * np.log2(pixels)
+
     weight = np.zeros((1, 2, 1, pixels), np.float32)
     weight[0, 1, 0] = np.arange(pixels)
-    on(machine, {"resident_blocks": resident_blocks, "max_blocks": 1024}, monkeypatch)
     traffic = machine.emulator.traffic(lambda: machine.spanning_tree(weight))
-    # A round reads two hops of 8 bytes an entry, of two arcs a pixel and of its way to the root;
-    # two links of 4 bytes.
-    hops = traffic["follow_hops_kernel"].read / (2 * 8) / (3 * pixels)
-    links = traffic["follow_links_kernel"].read / (2 * 4) / pixels
-    assert 1 < hops <= 2 * np.log2(2 * pixels)
-    assert 1 < links <= 2 * np.log2(pixels)
+    assert set(traffic) == {"spanning_tree_kernel"}
+    # The same for two arcs a pixel and its way to the root, links of 4 bytes, and all other steps:
+    # of Boruvka one round and what tells that it is the last, 100 bytes, of the order as much.
+    rounds = 3 * 16 * 2 * np.log2(2 * pixels) + 8 * 2 * np.log2(pixels)
+    assert 3 * 16 < total(traffic).read / pixels <= rounds + 200
 
 
 @pytest.mark.parametrize("shared_bytes", [1 << 20, 0])
@@ -108,12 +117,17 @@ def test_tree_filter_beyond_shared_memory(machine, arguments, monkeypatch):
 
 def test_tree_filter_backward_in_shared_memory(machine, arguments, monkeypatch):
     on(machine, {"shared_bytes": 227 << 10}, monkeypatch)
-    feature, order, parent, similarity = arguments
-    traffic = machine.emulator.traffic(
-        lambda: machine.tree_filter_backward(
-            feature, feature, feature, order, parent, similarity, True
-        )
-    )
+    feature, *tree = arguments
+    _, kept = machine.tree_filter_and_kept(feature, *tree)
+
+    def gradient(*maps):
+        call = partial(machine.tree_filter_backward, feature, *maps, *tree, True, kept)
+        return machine.emulator.traffic(call)
+
+    traffic = gradient(None, None)
+    assert set(traffic) == {"resident_filter_kernel"}
+    assert total(traffic).moved <= 1.5 * 2 * feature.nbytes
+    traffic = gradient(feature, feature)
     floor = 4 * feature.nbytes  # two maps and the output read, a gradient written
     assert floor <= total(traffic).moved <= 2.1 * floor
     # A kernel whose every access is known: two maps read, one plane written.

@@ -5,6 +5,8 @@ import pytest
 from simt import build, kernels, tree_cases
 from simt.expected import engine
 
+from point2mask.ops import tree
+
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ compiler")
 
 
@@ -24,9 +26,34 @@ def test_a_star_and_a_line():
     similarity = np.full((1, pixels), 0.5)
     feature = np.random.default_rng(0).normal(size=(1, 1, pixels))
     for parent in (np.zeros(pixels, np.int32), np.maximum(order[0] - 1, 0)):
-        tree = (order, parent[None], similarity)
-        want, _ = engine("tree_filter", (feature, *tree))
-        np.testing.assert_allclose(machine.tree_filter(feature, *tree), want, rtol=0, atol=1e-13)
+        given = (feature, order, parent[None], similarity)
+        want, _ = engine("tree_filter", given)
+        np.testing.assert_allclose(machine.tree_filter(*given), want, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shape_functions_know_what_a_filter_keeps(dtype, normalize):
+    machine = kernels.Kernels("plain")
+    for images, pixels in ((1, 1), (3, 35)):
+        known = tree.kept_words((images, 2, pixels), np.dtype(dtype).itemsize, normalize)
+        assert machine.kept_words(images, pixels, normalize, dtype) == known
+
+
+def test_a_path_has_the_same_bits_whoever_scans_it():
+    """One path of all ranks, by blocks of 1024 and of 128 threads."""
+    machine = kernels.Kernels("plain")
+    rng = np.random.default_rng(0)
+    pixels = 1500
+    order = np.arange(pixels, dtype=np.int32)[None]
+    line = order, np.maximum(order - 1, 0), rng.random((1, pixels), np.float32)
+    feature = rng.normal(size=(1, 1, pixels)).astype(np.float32)
+    outputs = []
+    for shared_bytes in (1 << 20, 0):
+        machine.schedule = {"shared_bytes": shared_bytes}
+        machine._launch_tree = lambda name, _, *arguments: machine._launch(name, *arguments)
+        outputs.append(machine.tree_filter(feature, *line))
+    np.testing.assert_array_equal(*outputs)
 
 
 def test_what_is_no_tree_stays_inside_the_arrays():

@@ -8,7 +8,8 @@
 
 namespace point2mask::cuda {
 
-inline constexpr int kCounterStride = 16; // counters of different groups lie in different cache lines
+inline constexpr int kCounterStride =
+    16; // counters of different groups lie in different cache lines
 
 // All blocks of a group hold one, on the same counter (zero before the launch), and call wait()
 // equally often. What a block wrote before wait() all of them may read after it, by plain loads.

@@ -3,6 +3,7 @@
 // The pixel grid as the spanning tree sees it, on the device.
 
 #include "point2mask/grid.hpp"
+#include "point2mask/group_barrier.cuh"
 #include "point2mask/tree_kernels.cuh"
 
 namespace point2mask::cuda::tree {
@@ -52,25 +53,24 @@ __device__ __forceinline__ Ends ends_of(const Grid& grid, std::int32_t edge) {
   return {first, grid.neighbor(first, slot), slot};
 }
 
-// An unrooted spanning tree of every image. Each edge has a number below N, one of the N unused.
-struct TreeEdges {
-  std::int64_t images;
-  Grid grid;
-  unsigned* slots;      // [B, N] each pixel's set of tree edges
-  std::int32_t* edge;   // [B, N] edge id of each number; -1 for the unused one
-  std::int32_t* number; // [B, D, H, W] number of each tree edge; others are not written
+// The blocks that work on one image, as one of their threads sees them.
+struct Team {
+  std::int64_t thread, threads;
+  GroupBarrier barrier;
+
+  // body(index) for all indices, one a thread.
+  template <typename Body>
+  __device__ __forceinline__ void for_each(std::int64_t entries, Body&& body) const {
+    for (std::int64_t i = thread; i < entries; i += threads) body(i);
+  }
 };
 
-// Roots the trees at pixel 0 and puts them in heavy-first preorder.
-struct RootedOrder {
-  TreeEdges tree;
-  Word* tour;         // [B, 2 N] scratch
-  Word* path;         // [B, N] scratch
-  std::int32_t* size; // [B, N] scratch
-  std::int32_t* up;   // [B, N] scratch
+// An unrooted spanning tree of an image. Each edge has a number below N, one of the N unused.
+struct TreeEdges {
+  Grid grid;
+  unsigned* slots;      // [N] each pixel's set of tree edges
+  std::int32_t* edge;   // [N] edge id of each number; -1 for the unused one
+  std::int32_t* number; // [D, H, W] number of each tree edge; others are not written
 };
-template <typename T>
-cudaError_t write_order(const RootedOrder& r, const T* edge_weight, std::int32_t* order,
-                        std::int32_t* parent, std::int32_t* edge, T* weight, cudaStream_t stream);
 
 } // namespace point2mask::cuda::tree

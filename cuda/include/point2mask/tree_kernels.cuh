@@ -67,6 +67,24 @@ __device__ __forceinline__ std::int64_t hop_sum(Word hop) {
   return static_cast<std::int64_t>(hop >> 32);
 }
 
+// Pointer jumping without a barrier, by threads that all run at the same time. A hop is one 64-bit
+// word, so whoever reads it gets target and sum of one moment, and an entry that hops over its
+// target's hop stays right whichever that is. Each thread moves all its entries, which begin at
+// `first`, by one hop a round, so that the ways double in length.
+__device__ __forceinline__ void follow(Word* hops, std::int64_t entries, std::int64_t first,
+                                       std::int64_t step) {
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (std::int64_t i = first; i < entries; i += step) {
+      const Word here = load_relaxed(hops + i);
+      const Word there = load_relaxed(hops + hop_target(here));
+      if (hop_target(there) == hop_target(here)) continue;
+      store_relaxed(hops + i, hop(hop_target(there), hop_sum(here) + hop_sum(there)));
+      moved = true;
+    }
+  }
+}
+
 // Makes every entry of [B, entries] point to the end of its chain, with the sum of its way.
 cudaError_t follow_hops(Word* hops, std::int64_t images, std::int64_t entries, cudaStream_t stream);
 

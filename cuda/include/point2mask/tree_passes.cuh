@@ -168,20 +168,20 @@ constexpr std::int32_t kWalk = 16, kLong = 256;
 
 // Shared memory of a block for its long paths.
 template <typename Algebra, int kLanes>
-struct alignas(16) Team {
-  static constexpr int kMost = 32, kMostWarps = 16;
+struct alignas(16) LongPaths {
+  static constexpr int kMost = 32, kMostWarps = 32;
   std::int32_t count; // of a level's long paths; 0 before a level
   std::int32_t head[kMost];
   typename Algebra::Weight weight[kMostWarps]; // each warp's 32 ranks as one map v -> own + w * v
   Row<typename Algebra::Value, kLanes> own[kMostWarps];
 };
 
-// Inclusive scan over the lanes of a warp, or (kTeam) of a block, of the maps v -> own + w * v,
+// Inclusive scan over the lanes of a warp, or (kBlock) of a block, of the maps v -> own + w * v,
 // lane 0 innermost, applied to `carry`. Carry becomes the last lane's result, and what is returned
 // is the one that came into the warp. A path's 32 ranks are added up alike by both.
-template <bool kTeam, typename Algebra, int kLanes>
+template <bool kBlock, typename Algebra, int kLanes>
 __device__ __forceinline__ Row<typename Algebra::Value, kLanes> scan(
-    const View<Algebra, kLanes>& v, Team<Algebra, kLanes>& team, typename Algebra::Weight w,
+    const View<Algebra, kLanes>& v, LongPaths<Algebra, kLanes>& shared, typename Algebra::Weight w,
     Row<typename Algebra::Value, kLanes>& own, Row<typename Algebra::Value, kLanes>& carry) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int by = 1; by < kWarp; by *= 2) {
@@ -195,18 +195,19 @@ __device__ __forceinline__ Row<typename Algebra::Value, kLanes> scan(
     w = Algebra::compose(w, inner_weight);
   }
   auto before = carry;
-  if constexpr (kTeam) {
+  if constexpr (kBlock) {
     const int warp = static_cast<int>(threadIdx.x) / kWarp;
     const int warps = static_cast<int>(blockDim.x) / kWarp;
     if (lane == kWarp - 1) {
-      team.weight[warp] = w;
-      team.own[warp] = own;
+      shared.weight[warp] = w;
+      shared.own[warp] = own;
     }
     __syncthreads();
+#pragma unroll 1 // registers would cost more than the steps do
     for (int other = 0; other < warps; ++other) {
       if (other == warp) before = carry;
-      auto next = team.own[other];
-      v.add(next, team.weight[other], carry);
+      auto next = shared.own[other];
+      v.add(next, shared.weight[other], carry);
       carry = next;
     }
     __syncthreads();
@@ -220,41 +221,42 @@ __device__ __forceinline__ Row<typename Algebra::Value, kLanes> scan(
 }
 
 // A thread's place in what scans a path together, and how many there are.
-template <bool kTeam>
+template <bool kBlock>
 __device__ __forceinline__ std::int32_t place() {
-  return static_cast<std::int32_t>(kTeam ? threadIdx.x : threadIdx.x % kWarp);
+  return static_cast<std::int32_t>(kBlock ? threadIdx.x : threadIdx.x % kWarp);
 }
-template <bool kTeam>
+template <bool kBlock>
 __device__ __forceinline__ std::int32_t places() {
-  return kTeam ? static_cast<std::int32_t>(blockDim.x) : kWarp;
+  return kBlock ? static_cast<std::int32_t>(blockDim.x) : kWarp;
 }
 
 // A path, a rank a thread at a time.
-template <bool kTeam, typename Algebra, int kLanes>
-__device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v, Team<Algebra, kLanes>& team,
-                                        std::int32_t head, std::int32_t last) {
+template <bool kBlock, typename Algebra, int kLanes>
+__device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v,
+                                        LongPaths<Algebra, kLanes>& shared, std::int32_t head,
+                                        std::int32_t last) {
   auto carry = v.zeros();
-  for (std::int32_t top = last; top >= head; top -= places<kTeam>()) {
-    const std::int32_t i = top - place<kTeam>();
+  for (std::int32_t top = last; top >= head; top -= places<kBlock>()) {
+    const std::int32_t i = top - place<kBlock>();
     auto own = v.zeros();
     typename Algebra::Weight w{};
     if (i >= head) {
       own = v.with_light_children(i);
       if (i < last) w = v.weight[i + 1];
     }
-    scan<kTeam>(v, team, w, own, carry);
+    scan<kBlock>(v, shared, w, own, carry);
     if (i >= head) v.in[i] = own;
   }
 }
 
-template <bool kTeam, typename Algebra, int kLanes, typename Visit>
+template <bool kBlock, typename Algebra, int kLanes, typename Visit>
 __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v,
-                                          Team<Algebra, kLanes>& team, std::int32_t head,
+                                          LongPaths<Algebra, kLanes>& shared, std::int32_t head,
                                           std::int32_t last, const Visit& visit) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   auto carry = v.above(head);
-  for (std::int32_t bottom = head; bottom <= last; bottom += places<kTeam>()) {
-    const std::int32_t i = bottom + place<kTeam>();
+  for (std::int32_t bottom = head; bottom <= last; bottom += places<kBlock>()) {
+    const std::int32_t i = bottom + place<kBlock>();
     auto own = v.zeros();
     typename Algebra::Weight w{};
     if (i <= last) own = v.in[i];
@@ -263,7 +265,7 @@ __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v,
       w = v.weight[i];
       own = v.without_subtree(up, w);
     }
-    auto above = scan<kTeam>(v, team, w, own, carry);
+    auto above = scan<kBlock>(v, shared, w, own, carry);
     if constexpr (Visit::kUsed) {
 #pragma unroll
       for (int c = 0; c < kLanes; ++c) {
@@ -276,21 +278,21 @@ __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v,
   }
 }
 
-template <bool kUp, bool kTeam, typename Algebra, int kLanes, typename Visit>
+template <bool kUp, bool kBlock, typename Algebra, int kLanes, typename Visit>
 __device__ __forceinline__ void scan_path(const View<Algebra, kLanes>& v,
-                                          Team<Algebra, kLanes>& team, std::int32_t head,
+                                          LongPaths<Algebra, kLanes>& shared, std::int32_t head,
                                           std::int32_t last, const Visit& visit) {
   if constexpr (kUp)
-    scan_up<kTeam>(v, team, head, last);
+    scan_up<kBlock>(v, shared, head, last);
   else
-    scan_down<kTeam>(v, team, head, last, visit);
+    scan_down<kBlock>(v, shared, head, last, visit);
 }
 
 // One level of an image, by `blocks` blocks of which this is the one numbered `block`. The block
 // meets at a barrier before the next level.
 template <bool kUp, typename Algebra, int kLanes, typename Visit = NoVisit>
 __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebra, kLanes>& v,
-                                           Team<Algebra, kLanes>& team, std::int64_t image,
+                                           LongPaths<Algebra, kLanes>& shared, std::int64_t image,
                                            std::int32_t level, std::int64_t block,
                                            std::int64_t blocks, const Visit& visit = {}) {
   const std::int64_t base = image * paths.pixels;
@@ -306,9 +308,9 @@ __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebr
       last = paths.last[base + head];
     }
     // The block's list takes so many long paths; what is left over a warp scans as well.
-    std::int32_t listed = team.kMost;
-    if (last - head >= kLong) listed = atomicAdd(&team.count, 1);
-    if (listed < team.kMost) team.head[listed] = head;
+    std::int32_t listed = shared.kMost;
+    if (last - head >= kLong) listed = atomicAdd(&shared.count, 1);
+    if (listed < shared.kMost) shared.head[listed] = head;
     const bool walk = last - head < kWalk;
     if (walk && last >= 0) {
       if constexpr (kUp)
@@ -316,18 +318,18 @@ __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebr
       else
         walk_down(v, head, last, visit);
     }
-    const bool scans = !walk && listed >= team.kMost;
+    const bool scans = !walk && listed >= shared.kMost;
     for (unsigned rest = __ballot_sync(kFullWarp, scans); rest != 0; rest &= rest - 1) {
       const int owner = __ffs(static_cast<int>(rest)) - 1;
-      scan_path<kUp, false>(v, team, shuffle_from(head, owner), shuffle_from(last, owner), visit);
+      scan_path<kUp, false>(v, shared, shuffle_from(head, owner), shuffle_from(last, owner), visit);
     }
   }
   __syncthreads();
-  const std::int32_t count = team.count < team.kMost ? team.count : team.kMost;
+  const std::int32_t count = shared.count < shared.kMost ? shared.count : shared.kMost;
   for (std::int32_t i = 0; i < count; ++i) {
-    const std::int32_t head = team.head[i];
-    scan_path<kUp, true>(v, team, head, paths.last[base + head], visit);
-    if (threadIdx.x == 0) team.count = 0; // all have read it before the barriers of the scan
+    const std::int32_t head = shared.head[i];
+    scan_path<kUp, true>(v, shared, head, paths.last[base + head], visit);
+    if (threadIdx.x == 0) shared.count = 0; // all have read it before the barriers of the scan
   }
 }
 
@@ -336,16 +338,16 @@ __device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebr
 template <bool kUp, typename Algebra, int kLanes>
 __global__ void __launch_bounds__(kThreads, kRowBlocks)
     pass_kernel(Pass<Algebra, kLanes> p, std::int32_t first, std::int32_t end) {
-  using Shared = Team<Algebra, kLanes>;
-  POINT2MASK_SHARED(Shared, team, 1);
-  if (threadIdx.x == 0) team->count = 0;
+  using Shared = LongPaths<Algebra, kLanes>;
+  POINT2MASK_SHARED(Shared, shared, 1);
+  if (threadIdx.x == 0) shared->count = 0;
   __syncthreads();
   for (std::int64_t image = blockIdx.z; image < p.paths.images; image += gridDim.z) {
     const std::int32_t levels = p.paths.levels[image] < end ? p.paths.levels[image] : end;
     for (std::int64_t group = blockIdx.y; group < p.groups; group += gridDim.y) {
       const View<Algebra, kLanes> v(p, image, group);
       for (std::int32_t step = first; step < levels; ++step) {
-        pass_level<kUp>(p.paths, v, *team, image, kUp ? first + levels - 1 - step : step,
+        pass_level<kUp>(p.paths, v, *shared, image, kUp ? first + levels - 1 - step : step,
                         blockIdx.x, gridDim.x);
         __syncthreads();
       }

@@ -164,10 +164,10 @@ def _spanning_tree_backward(ctx: Any, *grads: Tensor) -> Tensor:
     return grad.scatter(1, edge[:, 1:].long(), grad_weight[:, 1:]).view(ctx.shape)
 
 
-def _save_filter(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, Tensor]) -> None:
+def _save_filter(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     feature, order, parent, similarity, ctx.normalize = inputs
-    output, kept = outputs
-    both = (feature, output) if ctx.needs_input_grad[3] else ()
+    filtered, kept = output
+    both = (feature, filtered) if ctx.needs_input_grad[3] else ()
     ctx.save_for_backward(order, parent, similarity, kept, *both)
 
 
