@@ -103,8 +103,9 @@ def test_tree_filter_in_shared_memory(machine, arguments, monkeypatch):
     traffic = machine.emulator.traffic(lambda: machine.tree_filter(*arguments))
     assert set(traffic) == {"image_paths_kernel", "resident_filter_kernel"}
     floor = 2 * arguments[0].nbytes
-    assert floor <= total(traffic).moved <= 1.5 * floor
-    assert total(traffic).requested <= 3.1 * floor
+    assert floor <= total(traffic).moved <= 1.35 * floor
+    # 0.9 of it are where levels end, which each thread of the 1024 of a block asks for.
+    assert total(traffic).requested <= 3.7 * floor
 
 
 def test_tree_filter_beyond_shared_memory(machine, arguments, monkeypatch):
@@ -112,7 +113,7 @@ def test_tree_filter_beyond_shared_memory(machine, arguments, monkeypatch):
     traffic = machine.emulator.traffic(lambda: machine.tree_filter(*arguments))
     assert "pass_kernel" in traffic
     floor = 2 * arguments[0].nbytes  # twice that with the sums between the passes written and read
-    assert floor < total(traffic).moved < 7 * floor
+    assert floor < total(traffic).moved < 6.1 * floor
 
 
 def test_tree_filter_backward_in_shared_memory(machine, arguments, monkeypatch):
@@ -126,10 +127,10 @@ def test_tree_filter_backward_in_shared_memory(machine, arguments, monkeypatch):
 
     traffic = gradient(None, None)
     assert set(traffic) == {"resident_filter_kernel"}
-    assert total(traffic).moved <= 1.5 * 2 * feature.nbytes
+    assert total(traffic).moved <= 1.2 * 2 * feature.nbytes
     traffic = gradient(feature, feature)
     floor = 4 * feature.nbytes  # two maps and the output read, a gradient written
-    assert floor <= total(traffic).moved <= 2.1 * floor
+    assert floor <= total(traffic).moved <= 1.4 * floor
     # A kernel whose every access is known: two maps read, one plane written.
     known = traffic["normalizer_gradient_kernel"]
     plane = SIZE * SIZE * 4

@@ -8,8 +8,8 @@
 
 namespace point2mask::cuda {
 
-inline constexpr int kCounterStride =
-    16; // counters of different groups lie in different cache lines
+// Words from one group's counter to the next, so that they lie in different cache lines.
+inline constexpr int kCounterStride = 16;
 
 // All blocks of a group hold one, on the same counter (zero before the launch), and call wait()
 // equally often. What a block wrote before wait() all of them may read after it, by plain loads.
