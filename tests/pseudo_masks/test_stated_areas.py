@@ -76,15 +76,16 @@ def supplied(guess, stated, foreground, is_target=None):
 @pytest.mark.parametrize(
     ("guess", "stated", "foreground", "expected"),
     [
-        # The others share what is left as the scheme guesses, 1 : 3.
-        ([9, 1, 3], [200, NOBODY, NOBODY], 600, [200, 100, 300]),
+        # 100^(2/3) 800^(1/3) = 200; the others share what is left as the scheme guesses.
+        ([8, 1, 1], [100, NOBODY, NOBODY], 1000, [200, 400, 400]),
         # More is stated than there is: the others keep half of their guesses, all are scaled.
-        ([1, 1, 2], [1050, NOBODY, NOBODY], 600, [8400 / 17, 600 / 17, 1200 / 17]),
-        # All stated: their proportions, whatever the scheme says.
-        ([9, 1, 3], [10, 20, 30], 600, [100, 200, 300]),
-        ([1, 1, 1], [100, NOBODY, NOBODY], 0, [0, 0, 0]),
-        # The others claim nothing.
+        ([1, 1, 2], [1200, NOBODY, NOBODY], 600, [4800 / 11, 600 / 11, 1200 / 11]),
+        # All are stated: in proportion.
+        ([1, 8, 1], [100, 100, 800], 1000, [1000 / 7, 2000 / 7, 4000 / 7]),
+        # The scheme gives it nothing; gives the others nothing; there is nothing to give.
+        ([0, 1, 1], [100, NOBODY, NOBODY], 600, [100, 250, 250]),
         ([1, 0, 0], [100, NOBODY, NOBODY], 600, [600, 0, 0]),
+        ([1, 1, 1], [100, NOBODY, NOBODY], 0, [0, 0, 0]),
     ],
 )
 def test_supplies_by_literals(guess, stated, foreground, expected):
@@ -94,7 +95,7 @@ def test_supplies_by_literals(guess, stated, foreground, expected):
 
 def test_what_is_stated_of_stuff_does_not_count():
     is_target = torch.tensor([[True, True, False]])
-    for first, expected in ((100.0, [100, 500, 0]), (NOBODY, [300, 300, 0])):
+    for first, expected in ((37.5, [75, 525, 0]), (NOBODY, [300, 300, 0])):
         found = supplied([[1.0] * 3], [[first, NOBODY, 400.0]], [600], is_target)
         torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64))
 
@@ -115,34 +116,44 @@ def test_supplies_add_up_to_the_foreground(guess, stated, foreground):
     assert torch.equal(both[1], alone)
     torch.testing.assert_close(both[0].sum(), torch.tensor(foreground).double())
     assert (both[0] > 0).all()
+    guesses = [share * foreground / sum(guess) for share in guess]
+    pairs = list(zip(rows, guesses, strict=True))
+    mean = [area ** (2 / 3) * share ** (1 / 3) for area, share in pairs]
     known = [k for k, area in enumerate(stated) if area is not None]
     others = [k for k in range(4) if k not in known]
-    for group, shares in ((known, rows), (others, guess)):
+    for group, shares in ((known, mean), (others, guess)):
         wanted = torch.tensor([shares[k] for k in group], dtype=torch.float64)
         if group:
             torch.testing.assert_close(both[0][group] / both[0][group].sum(), wanted / wanted.sum())
-    left = foreground - sum(rows[k] for k in known)
-    if known and left > sum(guess) and not others == []:
-        torch.testing.assert_close(both[0][known], torch.tensor([rows[k] for k in known]).double())
+    left = foreground - sum(mean[k] for k in known)
+    if known and others and left > sum(guesses[k] for k in others) / 2:
+        wanted = torch.tensor([mean[k] for k in known], dtype=torch.float64)
+        torch.testing.assert_close(both[0][known], wanted)
 
 
 @pytest.mark.parametrize("scheme", SUPPLIES)
-def test_converged_transport_gives_things_what_is_stated(scheme):
-    """All of them: as if the caller had given these areas."""
+def test_transport_gives_things_more_of_what_is_stated_larger(scheme):
     options = PseudoMaskOptions(transport=replace(CONVERGED, supplies=scheme))
+    plain = grow([8], options=options)
+    stated = plain.area[0].double()
+    stated[0] *= 8
+    result = grow([8], [[*stated[:THINGS].clamp(min=1).tolist(), 7.0, NOBODY]], options)
+    assert torch.equal(result.instance >= 0, plain.instance >= 0)
+    assert result.area[0, 0] > 1.2 * plain.area[0, 0]
+    assert (result.area[0, 1:THINGS] <= plain.area[0, 1:THINGS]).sum() >= THINGS - 2
+
+
+def test_converged_transport_gives_things_the_mean_of_two_areas():
+    """All of them: as if the caller had given these areas."""
+    options = PseudoMaskOptions(transport=replace(CONVERGED, supplies="given"))
     stated = [100.0, 300.0, 200.0, 400.0, 7.0, NOBODY]
-    result = grow([8], [stated], options)
-    share = torch.tensor(stated[:THINGS], dtype=torch.float64) / 1000
+    given = torch.tensor([[100.0, 100, 100, 100, 0, 0]], dtype=torch.float64)
+    result = grow([8], [stated], options, given)
+    mean = torch.tensor(stated[:THINGS], dtype=torch.float64) ** (2 / 3)
     foreground = (result.instance >= 0).sum()
     # Entropy blurs the borders by about epsilon; rounding the plan moves a few pixels.
-    torch.testing.assert_close(
-        result.area[0, :THINGS].double() / foreground, share, rtol=0.05, atol=0.001
-    )
-    given = replace(options, transport=replace(CONVERGED, supplies="given"))
-    areas = torch.tensor([stated]).double().nan_to_num(0.0)
-    assert (
-        grow([8], options=given, given=areas).instance == result.instance
-    ).double().mean() > 0.999
+    found = result.area[0, :THINGS].double() / foreground
+    torch.testing.assert_close(found, mean / mean.sum(), rtol=0.05, atol=0.001)
 
 
 @pytest.mark.parametrize("scheme", SUPPLIES)

@@ -15,6 +15,11 @@ from point2mask.pseudo_masks.options import Supplies
 from point2mask.pseudo_masks.points import PointBatch
 from point2mask.pseudo_masks.problem import Problem
 
+# Of a stated area in the mean of logarithms, the rest being a guess's: what is best where those are
+# off by 0.4 and by 0.57. Sizes of one class differ within a picture by 0.48 (people in Penn-Fudan),
+# 0.62 (nuclei) and 0.93 (COCO).
+TRUST = 2 / 3
+
 
 def label_areas(problem: Problem, label: Tensor) -> Tensor:
     """Pixels of every target in a label map, ``[B, K]``."""
@@ -116,13 +121,16 @@ def supplies(problem: Problem, scheme: Supplies) -> Tensor:
 def _with_stated(problem: Problem, stated: Tensor, guess: Tensor, demand: Tensor) -> Tensor:
     """Stated areas, and of what they leave the others' guesses, scaled to the foreground.
 
-    Stated areas may come to more than there is: at least half of their guesses is left to the
-    others. An image without a stated area keeps its guesses to the bit.
+    Somebody's estimate and the scheme's guess are both off, so a thing gets a mean of them, that of
+    their logarithms; what the scheme gives nothing gets what is stated. Stated areas may come to
+    more than there is: at least half of their guesses is left to the others. An image without a
+    stated area keeps its guesses to the bit.
     """
     known = problem.is_target & ~stated.isnan()
     others = guess.masked_fill(known, 0.0)
     guessed = others.sum(1, keepdim=True)
-    stated = stated.masked_fill(~known, 0.0)
+    believed = stated**TRUST * guess ** (1 - TRUST)
+    stated = torch.where(guess > 0, believed, stated).masked_fill(~known, 0.0)
     left = torch.maximum(demand - stated.sum(1, keepdim=True), guessed / 2)
     area = stated + others * (left / guessed.clamp_min(1e-30))
     area = area * (demand / area.sum(1, keepdim=True).clamp_min(1e-30))
