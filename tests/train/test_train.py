@@ -16,6 +16,9 @@ from torch import nn
 
 from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic, read_rgb, sample_points, write_points
+from point2mask.data.augment import AugmentConfig
+from point2mask.hub import save_pretrained
+from point2mask.models import MergeConfig
 from point2mask.pseudo_masks import PseudoMaskOptions, SupervisionConfig, TransportOptions
 from point2mask.train.config import save_config
 from point2mask.train.errors import TrainingError
@@ -179,6 +182,22 @@ def test_a_loss_that_is_not_finite_stops_the_run(root, tmp_path, value, text):
     message = rf"^step 2: loss 'other' is {text}; images: 00000\d\.png, 00000\d\.png$"
     with pytest.raises(TrainingError, match=message):
         train(runs.config(root), tmp_path, device="cpu", make_module=Exploding)
+
+
+def test_a_network_that_has_run_away_stops_the_run(root, tmp_path, capsys):
+    """Weights of anyone that are finite, and whose maps are not."""
+    predictor = runs.predictor(tmp_path / "data", AugmentConfig(), MergeConfig())
+    with torch.no_grad():
+        for parameter in predictor.network.parameters():
+            parameter.mul_(0).add_(3e38)
+    save_pretrained(predictor, tmp_path / "model")
+    save_config(tmp_path / "run.yaml", runs.config(root))
+    words = ["train", tmp_path / "run.yaml", f"network.weights={tmp_path / 'model'}"]
+    assert main([*map(str, words), "--out", str(tmp_path / "run"), "--device", "cpu"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("point2mask: error: step 1: ")
+    assert re.search("NaN|finite", last)
+    assert "; images: 0000" in last
 
 
 def test_the_image_whose_loss_is_not_finite_is_named(root, tmp_path):

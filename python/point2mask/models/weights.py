@@ -1,8 +1,10 @@
 """Pretrained backbones: files, what a Python package carries, and what the hub's cache holds."""
 
+import logging
 import re
 import ssl
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from point2mask.ranges import shown
+
+# timm logs the names in a file that it has no use for, as anyone chose them; see check_loaded.
+logging.getLogger("timm").addHandler(logging.NullHandler())
 
 _PATIENCE = 10.0  # seconds for the hub to answer
 _MOST = 2**32  # bytes of a backbone or a published network, of which the largest have one gigabyte
@@ -152,7 +157,9 @@ def reading_torch(path: str | Path) -> Iterator[None]:
                 size = sum(entry.file_size for entry in entries.infolist())
             if size > Path(path).stat().st_size:
                 raise ValueError("compressed")
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what ends in an error, or does not matter here
+            yield
     except MemoryError:
         raise
     except Exception as error:  # torch and what reads for it raise a dozen types

@@ -315,6 +315,9 @@ class Run:
             total = torch.stack(list(losses.values())).sum()
             self.accelerator.backward(total / parts)
         except Exception as error:
+            # Operators refuse what a network has that has run away, before a loss could tell.
+            if isinstance(error, ValueError) and ("NaN" in str(error) or "finite" in str(error)):
+                raise self._failure(str(error), names) from error
             if not isinstance(error, TrainingError):
                 error.add_note(f"at step {self.counters.step + 1}, images: {', '.join(names)}")
             raise
