@@ -3,6 +3,7 @@
 import os
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from point2mask.data import (
     read_panoptic,
     read_rgb,
     sample_points,
+    write_point_pngs,
     write_points,
 )
 from point2mask.data.augment import AugmentConfig
@@ -25,7 +27,8 @@ from point2mask.data.places import files_below, path_of
 from point2mask.data.report import Report
 from point2mask.data.shapes import write_shapes
 from point2mask.data.sources import find_pictures
-from point2mask.data.training import DataConfig, SourceConfig, TrainingSet
+from point2mask.data.training import DataConfig, SourceConfig, TrainingSet, read_source
+from point2mask.evaluation import read_predictions, read_truth
 
 COUNT = 3
 
@@ -110,6 +113,26 @@ def test_parts_in_a_store_are_gathered(root, store, tmp_path):
     truth = read_panoptic(truth)
     for image in truth.images:
         assert truth.segment_map(image).shape == (48, 64)
+
+
+def test_results_and_pngs_of_points_in_a_tar_are_those_of_a_folder(root, tmp_path):
+    truth = root / "annotations/panoptic_val.json"
+    shutil.copytree(root / "annotations/panoptic_val", tmp_path / "out" / "panoptic")
+    shutil.copy(truth, tmp_path / "out" / "panoptic.json")
+    with tarfile.open(tmp_path / "out.tar", "w") as file:
+        file.add(tmp_path / "out", ".")
+    found = read_predictions(tmp_path / "out.tar", read_truth(truth))
+    assert found == replace(read_panoptic(truth), masks_dir=tmp_path / "out.tar" / "panoptic")
+    assert (found.segment_map(found.images[0]) > 0).any()
+    labels = sample_points(read_panoptic(truth))
+    write_point_pngs(tmp_path / "points", labels)
+    with tarfile.open(tmp_path / "points.tar", "w") as file:
+        file.add(tmp_path / "points", ".")
+    for points in ("points", "points.tar"):
+        config = SourceConfig(
+            images=str(root / "images/val"), annotations=str(truth), points=str(tmp_path / points)
+        )
+        assert read_source(config, ".").labels.images == labels.images
 
 
 def test_urls_of_this_machine_are_paths(root, tmp_path):

@@ -21,7 +21,7 @@ from point2mask.data.compact import Positions
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
-from point2mask.data.places import path_of, written_in
+from point2mask.data.places import is_folder, path_of, written_in
 from point2mask.data.png import read_rgb
 from point2mask.data.points import read_point_pngs, read_points, sample_image_points, sample_points
 from point2mask.data.records import Category, ImageId, ImageRecord
@@ -126,7 +126,7 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
     )
     labels = None
     published = False
-    if points is not None and points.is_dir():
+    if points is not None and is_folder(points):
         if annotations is None:
             raise DataError(f"{points}: PNGs of points need annotations, a panoptic JSON")
         labels, published = read_point_pngs(annotations, points), True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from point2mask.data.compact import Positions
 from point2mask.data.errors import DataError
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panoptic
-from point2mask.data.places import path_of
+from point2mask.data.places import is_folder, path_of
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.segments import runs
 from point2mask.progress import Progress, ignore
@@ -95,7 +95,7 @@ def read_predictions(
 
 def _json_of(path: str | Path) -> Path:
     path = path_of(path)
-    return path / "panoptic.json" if path.is_dir() else path
+    return path / "panoptic.json" if is_folder(path) else path
 
 
 def open_pair(
