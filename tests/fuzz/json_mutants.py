@@ -69,16 +69,13 @@ def dumps(value: Any, plain: bool = True) -> str:
 
 def _slots(root: list) -> list[Slot]:
     """The places of all values, that of the whole first."""
-    found: list[Slot] = []
-    left: list[Slot] = [(root, 0)]
-    while left:
-        holder, position = left.pop(0)
-        found.append((holder, position))
+    found: list[Slot] = [(root, 0)]
+    for holder, position in found:  # which grows meanwhile
         value = holder[position]
         if isinstance(value, Pairs):
-            left += [(pair, 1) for pair in value]
+            found += [(pair, 1) for pair in value]
         elif isinstance(value, list):
-            left += [(value, index) for index in range(len(value))]
+            found += [(value, index) for index in range(len(value))]
     return found
 
 

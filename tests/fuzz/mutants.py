@@ -30,7 +30,7 @@ VALUES = (
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_./-]*")
 _VALUE = re.compile(rb'"[^"\n]*"|-?\d+(?:\.\d+)?|\[[^\[\]]*\]|\{[^{}]*\}')
-_LINE = re.compile(rb"[^\n]*\n")
+_LINE = re.compile(rb"^[^\n]*\n", re.M)
 
 
 def _exchanged(content: bytes, rng: random.Random, pattern: re.Pattern[bytes], by: bytes) -> bytes:

@@ -131,3 +131,12 @@ def test_an_encoding_that_warns(tmp_path, capsys):
     imports = command("points", "import", "cvat", "@cvat.xml", "--out", "@out/points.json")
     assert imports(tmp_path) in (0, 2)
     assert "Warning" not in capsys.readouterr().err
+
+
+def test_a_long_value_is_cut_in_the_message(tmp_path):
+    path = tmp_path / "points.json"
+    entry = POINTS["annotations"][0]
+    path.write_text(json.dumps({**POINTS, "annotations": [{**entry, "status": "a" * 10_000}]}))
+    with pytest.raises(DataError, match=r"status: expected one of the values .* got 'aaa") as error:
+        read_points(path)
+    assert len(str(error.value)) < 300

@@ -140,6 +140,8 @@ def _kind(value: object) -> str:
 def _expected(message: str) -> str:
     """What msgspec says was expected, in words."""
     wanted = message.partition(", got ")[0]
+    if message.startswith("Invalid enum value"):  # all of which it repeats, however long it is
+        return "expected one of the values that are known there"
     if " matching regex" in wanted:
         return "expected text that is not empty and without control characters"
     wanted = re.sub(

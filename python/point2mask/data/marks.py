@@ -1,11 +1,10 @@
 """What people say of an image beside its targets: clicks on nothing, corrections, a status."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
-from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.json_files import Point
@@ -85,62 +84,3 @@ def check_marks(
             raise DataError(f"{place}: expected polygons of at least 3 points")
         if not np.isfinite(stroke.points).all() or np.abs(stroke.points).max() > 2 * MAX_RADIUS:
             raise DataError(f"{place}: expected strokes near the image, got {stroke.points[:3]}")
-
-
-def draw_strokes(
-    labels: NDArray[np.int32],
-    strokes: Sequence[Stroke],
-    values: dict[int, int],
-    size: tuple[int, int] | None = None,
-) -> None:
-    """Writes strokes into a map ``[h, w]`` of an image, in place.
-
-    Args:
-        labels: the map.
-        strokes: in their order.
-        values: what is written for every segment id.
-        size: height and width of the image, where the map has another size.
-    """
-    height, width = labels.shape
-    down, across = (1.0, 1.0) if size is None else (height / size[0], width / size[1])
-    for stroke in strokes:
-        points = np.asarray(stroke.points) * (across, down)
-        if stroke.shape == "polygon":
-            _fill_polygon(labels, points, values[stroke.segment_id])
-        else:
-            # At least the pixel under the line, however small the map.
-            radius = max(stroke.radius * np.sqrt(down * across), 0.71)
-            for start, end in zip(points, points[1:] if len(points) > 1 else points, strict=False):
-                _fill_capsule(labels, start, end, radius, values[stroke.segment_id])
-
-
-def _fill_polygon(labels: NDArray[np.int32], points: NDArray[np.float64], value: int) -> None:
-    from skimage.draw import polygon
-
-    # Only the box about it is looked at.
-    rows, columns = polygon(points[:, 1] - 0.5, points[:, 0] - 0.5, labels.shape)  # type: ignore[no-untyped-call]
-    labels[rows, columns] = value
-
-
-def _fill_capsule(
-    labels: NDArray[np.int32],
-    start: NDArray[np.float64],
-    end: NDArray[np.float64],
-    radius: float,
-    value: int,
-) -> None:
-    """The pixels whose centres are at most ``radius`` from the line between two points."""
-    low, high = np.minimum(start, end) - radius, np.maximum(start, end) + radius
-    (left, top), (right, bottom) = np.floor(low).astype(int), np.ceil(high).astype(int)
-    window = np.s_[
-        max(0, top) : max(0, min(bottom, labels.shape[0])),
-        max(0, left) : max(0, min(right, labels.shape[1])),
-    ]
-    part = labels[window]
-    if part.size == 0:
-        return
-    x = np.arange(part.shape[1]) + window[1].start + 0.5 - start[0]
-    y = np.arange(part.shape[0])[:, None] + window[0].start + 0.5 - start[1]
-    dx, dy = end - start
-    along = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-12), 0, 1)
-    part[(x - along * dx) ** 2 + (y - along * dy) ** 2 <= radius * radius] = value

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from point2mask.data.augment import resize_image, target_size
 from point2mask.data.errors import DataError
-from point2mask.data.marks import NO_MARKS, NOBODY, Marks, draw_strokes
+from point2mask.data.marks import NO_MARKS, NOBODY, Marks
 from point2mask.data.records import Category, Segment
+from point2mask.data.strokes import draw_strokes
 from point2mask.data.targets import PointTarget, stated_areas
 from point2mask.data.training import class_channels, thing_channels
 from point2mask.label.scene import enlarged

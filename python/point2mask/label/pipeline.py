@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data import DataError, PointTarget
-from point2mask.data.marks import NO_MARKS, NOBODY, Marks, check_marks, draw_strokes
+from point2mask.data.marks import NO_MARKS, NOBODY, Marks, check_marks
+from point2mask.data.strokes import draw_strokes
 from point2mask.label.mask_costs import HIGHEST
 from point2mask.label.paths import shortest_path, transport
 from point2mask.label.picture import Picture, make_picture
