@@ -173,10 +173,10 @@ def concerned(file: str, known: tuple[str, ...]) -> list[Path]:
 
 
 def launched(sources: list[Path], known: tuple[str, ...]) -> list[str]:
-    """The operators whose launchers lie in the sources."""
+    """The operators whose launchers lie in the sources: ``run`` of a problem of their name."""
     text = "".join(without_comments(source.read_text()) for source in sources)
-    names = {op: op.replace("_backward", "_(?:backward|gradient)") for op in known}
-    return [op for op, name in names.items() if re.search(rf"\bcudaError_t {name}\(", text)]
+    problems = set(re.findall(r"\bcudaError_t run\(const (\w+)", text))
+    return [op for op in known if op.title().replace("_", "") in problems]
 
 
 def fingerprint(sources: list[Path]) -> str:

@@ -15,71 +15,88 @@ namespace {
 constexpr std::int64_t kLeastChunkTiles = 8, kMostChunks = 128;
 constexpr unsigned kMostWarps = 16;
 
-// Where the parts of a block's shared memory begin, in values of T behind the warps' sums.
+// Where the parts of a block's shared memory begin, in bytes. A streaming block leaves what it
+// would read once an iteration to device memory, a logarithmic one all of the size of the columns.
 struct SharedLayout {
-  std::size_t rows, sums, columns, kernel, weight, tops, end;
+  std::size_t warp_sums, columns, totals, warp_tops, rows, sums, vectors, kernel, weight, tops,
+      target, end;
 };
 
-__host__ __device__ __forceinline__ SharedLayout shared_layout(std::int64_t targets, int threads,
-                                                               int piece_tiles, int buffer_tiles,
-                                                               bool columns_in_shared) {
+template <typename T>
+__host__ __device__ __forceinline__ SharedLayout shared_layout(std::int64_t targets,
+                                                               std::int64_t threads,
+                                                               SinkhornVariant variant,
+                                                               std::int64_t piece_tiles,
+                                                               std::int64_t buffer_tiles) {
   const auto most = [](std::int64_t a, std::int64_t b) { return a > b ? a : b; };
+  const bool scales = variant != SinkhornVariant::logarithmic;
+  const std::int64_t kept = variant == SinkhornVariant::resident ? targets : 0;
   SharedLayout at{};
-  at.rows = static_cast<std::size_t>(threads / kWarp); // after the warps' tops
-  at.sums = at.rows + static_cast<std::size_t>(most(piece_tiles * kTileStride, 2 * threads));
-  at.columns = at.sums + static_cast<std::size_t>(columns_in_shared ? most(threads, targets) : 0);
-  at.kernel = at.columns + static_cast<std::size_t>(columns_in_shared ? 3 * targets : 0);
-  at.weight = at.kernel + static_cast<std::size_t>(buffer_tiles * targets * kTileStride);
-  at.tops = at.weight + static_cast<std::size_t>(buffer_tiles * kTilePixels);
-  at.end = at.tops + static_cast<std::size_t>(buffer_tiles);
+  const auto take = [&at](std::int64_t count, std::size_t size) {
+    const std::size_t begin = at.end;
+    at.end += static_cast<std::size_t>(count) * size;
+    return begin;
+  };
+  // From the strictest alignment to the least.
+  at.warp_sums = take(threads / kWarp, sizeof(double));
+  at.columns = take(3 * kept, sizeof(double));
+  at.totals = take(kept > 0 ? kept + 1 : 0, sizeof(Shifted<T>));
+  at.warp_tops = take(threads / kWarp, sizeof(T));
+  at.rows = take(most(piece_tiles * kTileStride, 2 * threads), sizeof(T));
+  at.sums = take(scales ? most(threads, targets) : 0, sizeof(T));
+  at.vectors = take(scales ? 3 * targets : 0, sizeof(T));
+  at.kernel = take(buffer_tiles * targets * kTileStride, sizeof(T));
+  at.weight = take(buffer_tiles * kTilePixels, sizeof(T));
+  at.tops = take(buffer_tiles, sizeof(T));
+  at.target = take(kept, sizeof(std::int32_t));
   return at;
 }
 
-// In float the compiler would stop at 64 registers on sm_120, for two blocks, and spill 208 bytes.
+// Left to itself the compiler would stop at 64 registers on sm_120, for two blocks, and spill.
 template <typename T, typename Stored>
-__global__ void __launch_bounds__(kMostWarps* kWarp, sizeof(T) == 4 ? 1 : 0)
-    sinkhorn_kernel(Sinkhorn<T, Stored> p, SinkhornShape shape, SinkhornScratch<T> scratch) {
+__global__ void __launch_bounds__(kMostWarps* kWarp, 1)
+    sinkhorn_kernel(Sinkhorn<T, Stored> p, RowModel<T> model, SinkhornShape shape,
+                    SinkhornScratch<T> scratch) {
   POINT2MASK_DYNAMIC_SHARED(double, shared);
+  const SharedLayout at =
+      shared_layout<T>(p.targets, blockDim.x, shape.variant, shape.piece_tiles, shape.buffer_tiles);
+  const auto part = [&](std::size_t begin) {
+    return reinterpret_cast<unsigned char*>(shared) + begin;
+  };
+  const auto values = [&](std::size_t begin) { return reinterpret_cast<T*>(part(begin)); };
   const bool logarithmic = shape.variant == SinkhornVariant::logarithmic;
-  const SharedLayout at = shared_layout(p.targets, static_cast<int>(blockDim.x), shape.piece_tiles,
-                                        shape.buffer_tiles, !logarithmic);
-  T* const values = reinterpret_cast<T*>(shared + blockDim.x / kWarp);
   const std::int64_t block = blockIdx.x, group = block / shape.group_blocks;
   const std::int64_t rank = block % shape.group_blocks, width = p.targets + 1;
-  double* const columns = scratch.columns + 3 * block * width;
-  T* const vectors = scratch.vectors + 3 * block * width;
-  const std::int64_t sums = (shape.divides_sums ? group : block) * width;
 
-  SinkhornSolver<T, Stored> solver(p, shape);
+  SinkhornSolver<T, Stored> solver(p, model, shape, scratch);
   SinkhornChunk<T, Stored>& work = solver.work;
-  work.target = solver.target = scratch.target + block * width;
   work.pixels = p.pixels;
-  work.scale = static_cast<T>(kLog2E / p.epsilon);
-  work.row_scale = static_cast<T>(shape.row_complement * kLog2E / p.epsilon);
-  work.lambda = static_cast<T>(shape.row_lambda);
-  work.complement = static_cast<T>(shape.row_complement);
-  work.reference = logarithmic ? vectors : values + at.columns;
+  work.reference = logarithmic ? scratch.vectors + 3 * block * p.targets : values(at.vectors);
   work.scaling = work.reference + p.targets;
   work.moves = work.scaling + p.targets;
-  work.kernel = values + at.kernel;
-  work.weight = values + at.weight;
-  work.rows = values + at.rows;
-  work.sums = values + at.sums;
-  work.warp_sums = shared;
-  work.warp_tops = values;
+  work.kernel = values(at.kernel);
+  work.weight = values(at.weight);
+  work.rows = values(at.rows);
+  work.sums = values(at.sums);
+  work.warp_sums = reinterpret_cast<double*>(part(at.warp_sums));
+  work.warp_tops = values(at.warp_tops);
   work.chunks = shape.chunks;
   solver.barrier = {scratch.arrived + group * kCounterStride, shape.group_blocks};
-  solver.part_sum = scratch.part_sum + 2 * group * width * shape.chunks;
-  solver.part_shift = scratch.part_shift + 2 * group * width * shape.chunks;
-  solver.first_chunk = rank * shape.chunks / shape.group_blocks;
-  solver.end_chunk = (rank + 1) * shape.chunks / shape.group_blocks;
-  solver.potential = columns;
-  solver.log_supply = columns + width;
-  solver.moved = columns + 2 * width;
-  solver.sum = scratch.sum + sums;
-  solver.shift = scratch.shift + sums;
-  solver.tops = values + at.tops;
-  solver.use_buffer(0);
+  work.part_sum = scratch.part_sum + 2 * group * width * shape.chunks;
+  work.part_shift = scratch.part_shift + 2 * group * width * shape.chunks;
+  solver.buffer = 0;
+  solver.first_chunk = static_cast<int>(rank * shape.chunks / shape.group_blocks);
+  solver.end_chunk = static_cast<int>((rank + 1) * shape.chunks / shape.group_blocks);
+  solver.tops = values(at.tops);
+  if (solver.resident()) {
+    solver.potential = reinterpret_cast<double*>(part(at.columns));
+    solver.totals = reinterpret_cast<Shifted<T>*>(part(at.totals));
+    work.target = reinterpret_cast<std::int32_t*>(part(at.target));
+  } else {
+    solver.potential = scratch.columns + 3 * block * p.targets;
+    solver.totals = scratch.totals + block * width;
+    work.target = scratch.target + block * p.targets;
+  }
   for (std::int64_t image = group; image < p.images; image += shape.groups)
     solver.solve(image, rank == 0);
 }
@@ -103,9 +120,6 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b;
 template <typename T, typename Stored>
 cudaError_t choose_shape(const Sinkhorn<T, Stored>& p, SinkhornShape* shape) {
   SinkhornShape& s = *shape;
-  const Damping rows(p.demand_relaxation, p.epsilon);
-  s.row_lambda = rows.lambda;
-  s.row_complement = rows.complement;
   s.column_lambda = Damping(p.supply_relaxation, p.epsilon).lambda;
   s.tiles = divide_up(p.pixels, kTilePixels);
   s.chunk_tiles = std::max(kLeastChunkTiles, divide_up(s.tiles, kMostChunks));
@@ -118,25 +132,22 @@ cudaError_t choose_shape(const Sinkhorn<T, Stored>& p, SinkhornShape* shape) {
   std::size_t limit = 0;
   cudaError_t status = allow_shared_memory(sinkhorn_kernel<T, Stored>, &limit);
   if (status != cudaSuccess) return status;
-  const auto bytes = [&](std::int64_t piece, std::int64_t buffer, bool columns_in_shared) {
-    return static_cast<std::size_t>(warps) * sizeof(double) +
-           shared_layout(p.targets, warps * kWarp, static_cast<int>(piece),
-                         static_cast<int>(buffer), columns_in_shared)
-                   .end *
-               sizeof(T);
+  const auto bytes = [&](SinkhornVariant variant, std::int64_t piece, std::int64_t buffer) {
+    return shared_layout<T>(p.targets, s.threads, variant, piece, buffer).end;
   };
   const auto use = [&](SinkhornVariant variant, std::int64_t piece, std::int64_t buffer,
                        std::int64_t* blocks) {
     s.variant = variant;
     s.piece_tiles = static_cast<int>(piece);
     s.buffer_tiles = static_cast<int>(buffer);
-    s.shared_bytes = bytes(piece, buffer, variant != SinkhornVariant::logarithmic);
+    s.shared_bytes = bytes(variant, piece, buffer);
     return resident_blocks(sinkhorn_kernel<T, Stored>, s.threads, s.shared_bytes, blocks);
   };
 
   std::int64_t blocks = 0, held = 0; // chunks that a block can hold
-  const std::size_t without = bytes(s.chunk_tiles, 0, true);
-  const std::size_t chunk = bytes(s.chunk_tiles, s.chunk_tiles, true) - without;
+  const std::size_t without = bytes(SinkhornVariant::resident, s.chunk_tiles, 0);
+  const std::size_t chunk =
+      bytes(SinkhornVariant::resident, s.chunk_tiles, s.chunk_tiles) - without;
   if (limit > without)
     held = std::min<std::int64_t>(static_cast<std::int64_t>((limit - without) / chunk), s.chunks);
   bool fits = false;
@@ -155,7 +166,7 @@ cudaError_t choose_shape(const Sinkhorn<T, Stored>& p, SinkhornShape* shape) {
     // The largest piece that leaves the fewest warps without a share of its tiles.
     std::int64_t piece = 0;
     for (std::int64_t tiles = 1; tiles <= std::min<std::int64_t>(warps, s.chunk_tiles); ++tiles)
-      if (bytes(tiles, tiles, true) <= limit &&
+      if (bytes(SinkhornVariant::streaming, tiles, tiles) <= limit &&
           (piece == 0 || warps / tiles * tiles >= warps / piece * piece))
         piece = tiles;
     status = piece > 0 ? use(SinkhornVariant::streaming, piece, piece, &blocks)
@@ -177,12 +188,13 @@ SinkhornScratch<T> arrays_in(Scratch& memory, const Sinkhorn<T, Stored>& p,
   a.arrived = memory.take<unsigned long long>(shape.groups * kCounterStride);
   a.part_sum = memory.take<double>(shape.groups * 2 * width * shape.chunks);
   a.part_shift = memory.take<T>(shape.groups * 2 * width * shape.chunks);
-  const std::int64_t sums = shape.divides_sums ? shape.groups : blocks;
-  a.sum = memory.take<double>(sums * width);
-  a.shift = memory.take<T>(sums * width);
-  a.columns = memory.take<double>(blocks * 3 * width);
-  a.vectors = memory.take<T>(blocks * 3 * width);
-  a.target = memory.take<std::int32_t>(blocks * width);
+  a.divided = memory.take<Shifted<T>>(shape.divides_sums ? shape.groups * width : 0);
+  const std::int64_t outside = shape.variant == SinkhornVariant::resident ? 0 : blocks;
+  a.totals = memory.take<Shifted<T>>(outside * width);
+  a.columns = memory.take<double>(outside * 3 * p.targets);
+  a.vectors =
+      memory.take<T>(shape.variant == SinkhornVariant::logarithmic ? blocks * 3 * p.targets : 0);
+  a.target = memory.take<std::int32_t>(outside * p.targets);
   return a;
 }
 
@@ -231,7 +243,8 @@ cudaError_t run(const Sinkhorn<T, Stored>& p, void* scratch, cudaStream_t stream
   if (status != cudaSuccess) return status;
   const auto blocks = static_cast<unsigned>(shape.groups * shape.group_blocks);
   return launch_together(sinkhorn_kernel<T, Stored>, dim3(blocks), dim3(shape.threads),
-                         shape.shared_bytes, stream, p, shape, arrays);
+                         shape.shared_bytes, stream, p, RowModel<T>(p.epsilon, p.demand_relaxation),
+                         shape, arrays);
 }
 
 #define POINT2MASK_INSTANTIATE(T, Stored)                                              \

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "transport_cost.cuh"
-#include "transport_device.cuh"
+#include "transport_rows.cuh"
 
 namespace point2mask::cuda {
 
@@ -46,18 +46,14 @@ __device__ __forceinline__ T exponent_of(T entry) {
 
 template <typename T, typename Stored>
 struct SinkhornChunk {
+  const RowModel<T>& model;
   // The image.
-  const Stored* cost;         // [K, N]
-  const T* demand;            // [N]
-  const std::int32_t* target; // [columns]
+  const Stored* cost;   // [K, N]
+  const T* demand;      // [N]
+  std::int32_t* target; // [columns]
   std::int64_t pixels;
   int columns;
   double mass_unit; // a power of two that makes the mean demand about 1
-  // Parameters.
-  T scale;      // log2(e) / epsilon
-  T row_scale;  // log2(e) / (rho1 + epsilon), 0 if the demand is not relaxed
-  T lambda;     // rho1 / (rho1 + epsilon), 1 if not relaxed
-  T complement; // 1 - lambda
   // What the kernel matrix is relative to, [columns]; dead columns: -inf and 0.
   T* reference; // potential, rounded to T
   T* scaling;   // v = exp((potential - reference) / epsilon)
@@ -75,12 +71,14 @@ struct SinkhornChunk {
   T* part_shift;
   std::int64_t chunks;
 
+  __device__ __forceinline__ explicit SinkhornChunk(const RowModel<T>& rows) : model(rows) {}
+
   __device__ __forceinline__ int thread() const { return static_cast<int>(threadIdx.x); }
   __device__ __forceinline__ int threads() const { return static_cast<int>(blockDim.x); }
   __device__ __forceinline__ int lane() const { return thread() % kWarp; }
   __device__ __forceinline__ int warp() const { return thread() / kWarp; }
   __device__ __forceinline__ int warps() const { return threads() / kWarp; }
-  __device__ __forceinline__ bool relaxed() const { return row_scale > 0; }
+  __device__ __forceinline__ bool relaxed() const { return model.row_scale > 0; }
 
   __device__ __forceinline__ T mass(std::int64_t pixel) const {
     const T given = __ldg(demand + pixel);
@@ -139,7 +137,7 @@ struct SinkhornChunk {
 
   // Differences of a tile's pixel that are on their way from memory at the same time. One at a time
   // each would wait for the store of the one before, of which nobody knows that it goes elsewhere.
-  static constexpr int kInFlight = 8;
+  static constexpr int kInFlight = sizeof(T) == 4 ? 8 : 4;
 
   // The kernel matrix of `count` tiles from tile `first` of the image, in place `slot` of shared
   // memory, a lane a pixel. Returns top: what makes the largest weight 2^0 if relaxed, else 0.
@@ -170,11 +168,11 @@ struct SinkhornChunk {
       if (!served) row_max = T(0);
 #pragma unroll 4
       for (int c = share.slice; c < end; c += share.slices)
-        q[c * kTileStride] = kept((q[c * kTileStride] - row_max) * scale);
+        q[c * kTileStride] = kept((q[c * kTileStride] - row_max) * model.scale);
       if (!share.works || share.slice > 0) return;
       const T own = served ? mass(pixel) : T(0);
       T& row_weight = weight[(slot + share.tile) * kTilePixels + lane()];
-      row_weight = relaxed() ? log2(own) + row_max * row_scale : own;
+      row_weight = relaxed() ? log2(own) + row_max * model.row_scale : own;
       top = max(top, row_weight);
     });
     return relaxed() ? lower_weights(count, slot, top) : T(0);
@@ -200,7 +198,7 @@ struct SinkhornChunk {
         q[c * kTileStride] = kept(q[c * kTileStride] - row_max);
       if (!relaxed() || !share.works || share.slice > 0) return;
       T& row_weight = weight[(slot + share.tile) * kTilePixels + lane()];
-      row_weight += row_max * complement;
+      row_weight += row_max * model.complement;
       top = max(top, row_weight);
     });
     return relaxed() ? lower_weights(count, slot, top) : T(0);
@@ -240,7 +238,7 @@ struct SinkhornChunk {
       // A pixel without mass may have the sum 0: the smallest number keeps 0 / 0 away.
       s += kSmallest<T>;
       const T own = weight[(slot + share.tile) * kTilePixels + lane()];
-      const T r = relaxed() ? exp2_flushed(own - lambda * log2(s)) : own / s;
+      const T r = relaxed() ? exp2_flushed(own - model.lambda * log2(s)) : own / s;
       rows[share.tile * kTileStride + lane()] = r;
       total += r;
     });
@@ -290,11 +288,11 @@ struct SinkhornChunk {
       PowerSum<T> total;
 #pragma unroll 4
       for (int c = 0; c < columns; ++c)
-        total.add(difference(c, begin + thread()), scaling[c], scale);
+        total.add(difference(c, begin + thread()), scaling[c], model.scale);
       const T own = total.sum > T(0) ? mass(begin + thread()) : T(0);
       if (own > T(0)) {
         top = total.largest;
-        row = log2(own) + row_scale * top - lambda * log2(total.sum);
+        row = log2(own) + model.row_scale * top - model.lambda * log2(total.sum);
       }
     }
     rows[thread()] = row;
@@ -304,7 +302,7 @@ struct SinkhornChunk {
       PowerSum<T> part;
       for (int i = lane(); i < count; i += kWarp) {
         const T d = difference(c, begin + i) - rows[threads() + i];
-        part.add(d * scale + rows[i], T(1), T(1));
+        part.add(d * model.scale + rows[i], T(1), T(1));
       }
       const T largest = warp_max(part.largest);
       const Shifted<T> own{part.largest, static_cast<double>(part.sum)};

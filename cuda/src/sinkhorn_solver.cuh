@@ -37,53 +37,53 @@ struct SinkhornShape {
   bool divides_sums;                       // see kDividedTargets
   unsigned threads;
   std::size_t shared_bytes;
-  double row_lambda, row_complement, column_lambda; // lambda1, 1 - lambda1, lambda2
+  double column_lambda; // lambda2
 };
 
-// Device memory of a launch.
+// Device memory of a launch. The last four are empty where shared memory has them.
 template <typename T>
 struct SinkhornScratch {
   unsigned long long* arrived; // [groups, kCounterStride]
   double* part_sum;            // [groups, 2, K + 1, chunks]
   T* part_shift;               // [groups, 2, K + 1, chunks]
-  double* sum;                 // [groups, K + 1] if sums are divided, else [blocks, K + 1]
-  T* shift;                    // likewise
-  double* columns;             // [blocks, 3, K + 1]
-  T* vectors;                  // [blocks, 3, K + 1]
-  std::int32_t* target;        // [blocks, K + 1]
+  Shifted<T>* divided;         // [groups, K + 1] if sums are divided
+  Shifted<T>* totals;          // [blocks, K + 1]
+  double* columns;             // [blocks, 3, K]
+  T* vectors;                  // [blocks, 3, K]
+  std::int32_t* target;        // [blocks, K]
 };
 
 template <typename T, typename Stored>
 struct SinkhornSolver {
   const Sinkhorn<T, Stored>& p;
   const SinkhornShape& shape;
+  const SinkhornScratch<T>& scratch;
   SinkhornChunk<T, Stored> work;
   GroupBarrier barrier;
-  double* part_sum; // both buffers
-  T* part_shift;
-  std::int64_t first_chunk, end_chunk; // this block's
-  // [columns]; a thread owns those of its number, so only `moved`, `potential` need a barrier
-  double *potential, *log_supply, *sum, *moved;
-  T* shift;
-  std::int32_t* target;
-  T* tops; // [chunks of this block] of the resident kernel matrix
+  int first_chunk, end_chunk; // this block's
+  // [columns]; a thread owns those of its number, so only moved(), `potential` need a barrier
+  double* potential;  // beside it log_supply() and moved()
+  Shifted<T>* totals; // [columns + 1] sums over the image
+  T* tops;            // [chunks of this block] of the resident kernel matrix
   int buffer;
-  double log_unit, total_supply;
 
   __device__ __forceinline__ SinkhornSolver(const Sinkhorn<T, Stored>& problem,
-                                            const SinkhornShape& how)
-      : p(problem), shape(how) {}
+                                            const RowModel<T>& rows, const SinkhornShape& how,
+                                            const SinkhornScratch<T>& memory)
+      : p(problem), shape(how), scratch(memory), work(rows) {}
 
   __device__ __forceinline__ bool resident() const {
     return shape.variant == SinkhornVariant::resident;
   }
   // Partial sums alternate between two buffers: one is read while the next is written already.
   __device__ __forceinline__ void use_buffer(int which) {
+    const std::int64_t size = (which - buffer) * (p.targets + 1) * shape.chunks;
+    work.part_sum += size;
+    work.part_shift += size;
     buffer = which;
-    const std::int64_t size = (p.targets + 1) * shape.chunks;
-    work.part_sum = part_sum + which * size;
-    work.part_shift = part_shift + which * size;
   }
+  __device__ __forceinline__ double* log_supply() const { return potential + p.targets; }
+  __device__ __forceinline__ double* moved() const { return potential + 2 * p.targets; }
   __device__ __forceinline__ double log_scaling(int c) const {
     return (potential[c] - static_cast<double>(work.reference[c])) / p.epsilon;
   }
@@ -103,6 +103,12 @@ struct SinkhornSolver {
     return warp_sum(total);
   }
 
+  __device__ __forceinline__ double total_supply(std::int64_t image) const {
+    const T* const supply = p.supply + image * p.targets;
+    return sum_of(static_cast<int>(p.targets),
+                  [&](int k) { return static_cast<double>(__ldg(supply + k)); });
+  }
+
   // The targets with supply become columns, in their order.
   __device__ __forceinline__ void select_columns(std::int64_t image) {
     const T* const supply = p.supply + image * p.targets;
@@ -113,18 +119,16 @@ struct SinkhornSolver {
       const unsigned all = __ballot_sync(kFullWarp, chosen);
       const unsigned below = (1U << work.lane()) - 1U;
       if (work.warp() == 0 && chosen)
-        target[count + __popc(all & below)] = static_cast<std::int32_t>(k);
+        work.target[count + __popc(all & below)] = static_cast<std::int32_t>(k);
       count += __popc(all);
     }
     work.columns = count;
-    total_supply = sum_of(static_cast<int>(p.targets),
-                          [&](int k) { return static_cast<double>(__ldg(supply + k)); });
     __syncthreads();
     for_own(count, [&](int c) {
-      const std::int64_t k = image * p.targets + target[c];
+      const std::int64_t k = image * p.targets + work.target[c];
       potential[c] = p.initial_potential ? static_cast<double>(__ldg(p.initial_potential + k)) : 0;
       work.reference[c] = T(0); // what the first move starts from is read, though never used
-      log_supply[c] = log(static_cast<double>(__ldg(p.supply + k)));
+      log_supply()[c] = log(static_cast<double>(__ldg(p.supply + k)));
     });
   }
 
@@ -137,15 +141,13 @@ struct SinkhornSolver {
 
   // Masses in a unit that makes their mean about 1: a power of two, so nothing is rounded.
   __device__ __forceinline__ bool choose_unit() {
-    for (std::int64_t chunk = first_chunk; chunk < end_chunk; ++chunk)
+    for (int chunk = first_chunk; chunk < end_chunk; ++chunk)
       work.sum_demand(first_pixel(chunk), end_pixel(chunk), chunk);
     barrier.wait();
     const double total = work.combine(0).sum;
     use_buffer(1 - buffer);
     if (!(total > 0)) return false;
-    const int exponent = -ilogb(total / static_cast<double>(p.pixels));
-    log_unit = exponent * kLn2;
-    work.mass_unit = ldexp(1.0, exponent);
+    work.mass_unit = ldexp(1.0, -ilogb(total / static_cast<double>(p.pixels)));
     return true;
   }
 
@@ -166,12 +168,12 @@ struct SinkhornSolver {
 
   // Sums of this block's chunks by scaling.
   __device__ __forceinline__ void scale_chunks(Matrix matrix) const {
-    for (std::int64_t chunk = first_chunk; chunk < end_chunk; ++chunk) {
+    for (int chunk = first_chunk; chunk < end_chunk; ++chunk) {
       const std::int64_t begin = chunk * shape.chunk_tiles;
       const std::int64_t end = min(begin + shape.chunk_tiles, shape.tiles);
       for (std::int64_t tile = begin; tile < end; tile += shape.piece_tiles) {
         const int count = static_cast<int>(min(std::int64_t{shape.piece_tiles}, end - tile));
-        const auto place = resident() ? static_cast<int>(chunk - first_chunk) : 0;
+        const int place = resident() ? chunk - first_chunk : 0;
         const int slot = place * shape.piece_tiles;
         T top = matrix == Matrix::build ? work.build(tile, count, slot) : tops[place];
         if (matrix == Matrix::move) top += work.move(count, slot);
@@ -185,7 +187,7 @@ struct SinkhornSolver {
 
   // The same in the log domain.
   __device__ __forceinline__ void log_chunks() const {
-    for (std::int64_t chunk = first_chunk; chunk < end_chunk; ++chunk) {
+    for (int chunk = first_chunk; chunk < end_chunk; ++chunk) {
       const std::int64_t begin = first_pixel(chunk), end = end_pixel(chunk);
       for (std::int64_t pixel = begin; pixel < end; pixel += work.threads()) {
         const auto count = static_cast<int>(min(std::int64_t{work.threads()}, end - pixel));
@@ -198,6 +200,8 @@ struct SinkhornSolver {
   // by one block for all. A column is summed in the same order either way.
   __device__ __forceinline__ void collect(int columns) {
     const int meetings = shape.divides_sums ? 2 : 1;
+    const unsigned group = blockIdx.x / static_cast<unsigned>(shape.group_blocks);
+    Shifted<T>* const divided = scratch.divided + group * (p.targets + 1);
 #pragma unroll 1
     for (int meeting = 0; meeting < meetings; ++meeting) {
       barrier.wait();
@@ -207,11 +211,10 @@ struct SinkhornSolver {
 #pragma unroll 1
       for (int c = own * work.warps() + work.warp(); c < columns; c += makers * work.warps()) {
         const Shifted<T> total = work.combine(c);
-        if (work.lane() != 0) continue;
-        sum[c] = total.sum;
-        shift[c] = total.shift;
+        if (work.lane() == 0) (shape.divides_sums ? divided : totals)[c] = total;
       }
     }
+    if (shape.divides_sums) for_own(columns, [&](int c) { totals[c] = divided[c]; });
     use_buffer(1 - buffer);
     __syncthreads();
   }
@@ -219,9 +222,10 @@ struct SinkhornSolver {
   // Whether a column's sum by scaling may lack flushed entries that matter.
   __device__ __forceinline__ bool underflows() const {
     constexpr double kUnderflow = sizeof(T) == 4 ? 0x1p-76 : 0x1p-847; // kFlush and a mantissa
-    const double least = kUnderflow * (sum[work.columns] + static_cast<double>(p.pixels));
+    const double least = kUnderflow * (totals[work.columns].sum + static_cast<double>(p.pixels));
     bool too_small = false;
-    for_own(work.columns, [&](int c) { too_small = too_small || (alive(c) && !(sum[c] > least)); });
+    for_own(work.columns,
+            [&](int c) { too_small = too_small || (alive(c) && !(totals[c].sum > least)); });
     return __syncthreads_or(too_small) != 0;
   }
 
@@ -230,7 +234,7 @@ struct SinkhornSolver {
   __device__ __forceinline__ bool keep_alive() const {
     bool any = false;
     for_own(work.columns, [&](int c) {
-      if (sum[c] > 0)
+      if (totals[c].sum > 0)
         any = any || alive(c);
       else
         potential[c] = -infinity<double>();
@@ -242,17 +246,17 @@ struct SinkhornSolver {
   __device__ __forceinline__ bool update(bool wants_error) {
     bool in_range = true;
     for_own(work.columns, [&](int c) {
-      moved[c] = 0;
+      moved()[c] = 0;
       if (!alive(c)) return;
       const double before = potential[c];
-      const double log_mass =
-          kLn2 * (static_cast<double>(shift[c]) + log2(sum[c])) + log_scaling(c) - log_unit;
+      const double log_sum = static_cast<double>(totals[c].shift) + log2(totals[c].sum);
+      const double log_mass = kLn2 * log_sum + log_scaling(c) - ilogb(work.mass_unit) * kLn2;
       potential[c] =
-          shape.column_lambda * (before - p.epsilon * log_mass) + p.epsilon * log_supply[c];
+          shape.column_lambda * (before - p.epsilon * log_mass) + p.epsilon * log_supply()[c];
       if (wants_error) {
         const double step = (potential[c] - before) / p.epsilon;
         // log of |exp(step) - 1|, of which neither factor of the product need be finite.
-        moved[c] = exp(log_mass + (step > 40 ? step : log(abs(expm1(step)))));
+        moved()[c] = exp(log_mass + (step > 40 ? step : log(abs(expm1(step)))));
       }
       const double log_v = log_scaling(c);
       in_range = in_range && abs(log_v) <= kLargestLogScaling;
@@ -272,7 +276,7 @@ struct SinkhornSolver {
     for_own(static_cast<int>(p.targets), [&](int k) { out[k] = -infinity<T>(); });
     __syncthreads();
     for_own(work.columns, [&](int c) {
-      if (alive(c)) out[target[c]] = static_cast<T>(potential[c] - mean);
+      if (alive(c)) out[work.target[c]] = static_cast<T>(potential[c] - mean);
     });
     if (work.thread() != 0) return;
     p.iterations[image] = done;
@@ -315,7 +319,8 @@ struct SinkhornSolver {
       const bool in_range = update(wants_error);
       matrix = log_step ? Matrix::build : in_range ? Matrix::keep : Matrix::move;
       log_step = always_log;
-      if (wants_error) error = sum_of(work.columns, [&](int c) { return moved[c]; }) / total_supply;
+      if (wants_error)
+        error = sum_of(work.columns, [&](int c) { return moved()[c]; }) / total_supply(image);
       if (done == p.max_iterations || (p.tolerance > 0 && error <= p.tolerance)) break;
     }
     if (publishes) publish(image, done, error);

@@ -1,7 +1,17 @@
 """What bench/mutate_kernels.py takes for a synchronisation, and what it makes of it."""
 
 import pytest
-from mutate_kernels import find_sites, still_counts, summary, with_switches
+from mutate_kernels import (
+    all_sites,
+    concerned,
+    device_files,
+    find_sites,
+    launched,
+    still_counts,
+    summary,
+    with_switches,
+)
+from simt import kernels
 
 SOURCE = """\
 // __syncthreads(); in a comment
@@ -60,6 +70,15 @@ def test_every_call_gets_a_switch_and_stays_on_its_line():
         "}",
         "",
     ]
+
+
+def test_every_site_concerns_operators_and_every_operator_has_a_launcher():
+    known = kernels.OPERATORS
+    assert set(launched(device_files(), known)) == set(known)
+    for file in {site.file for site in all_sites()}:
+        assert launched(concerned(file, known), known), file
+    gradient = "cuda/src/deformable_gradient.cu"
+    assert launched(concerned(gradient, known), known) == ["deformable_attention_backward"]
 
 
 def result(fate, case="", state="s"):

@@ -166,6 +166,32 @@ def test_resident_sinkhorn(machine, epsilon, relaxations):
         assert np.ptp(potentials[0]) > 40 * epsilon
 
 
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("targets", [20, 41])  # from 40 on blocks divide the sums over chunks
+def test_resident_sinkhorn_exchanges_partial_sums_alone(machine, targets, blocks, monkeypatch):
+    """What a block keeps of the columns is in shared memory, as the kernel matrix."""
+    chunks, pixels = 4, 1024
+    on(machine, {"resident_blocks": blocks}, monkeypatch)
+    rng = np.random.default_rng(0)
+    cost = rng.random((1, targets, pixels), np.float32)
+    demand = np.ones((1, pixels), np.float32)
+    supply = np.full((1, targets), pixels / targets, np.float32)
+
+    def moved(iterations):
+        arguments = cost, supply, demand, 0.1, iterations, 0.0, *BALANCED, None, "resident"
+        traffic = machine.emulator.traffic(lambda: machine.sinkhorn(*arguments))
+        return np.array([traffic["sinkhorn_kernel"].read, traffic["sinkhorn_kernel"].written])
+
+    read, written = moved(6) - moved(5)
+    parts = (targets + 1) * chunks  # of 12 bytes, of which the exponent is read twice
+    divides = targets >= 40 and blocks > 1
+    totals = 16 * (targets + 1) if divides else 0  # made by one block, read by all
+    arrivals = 8 * blocks * (1 + divides) if blocks > 1 else 0
+    assert written == 12 * parts + totals + arrivals
+    least = 16 * parts * (1 if divides else blocks) + totals * blocks
+    assert read == least if blocks == 1 else read >= least  # who waits asks again and again
+
+
 @pytest.mark.parametrize("bits", [np.float16, np.uint16])  # float16, bfloat16
 @pytest.mark.parametrize("variant", ["resident", "streaming"])
 def test_costs_of_16_bits_are_half_the_bytes(machine, bits, variant):

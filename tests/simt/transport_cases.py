@@ -55,6 +55,9 @@ def sinkhorn_cases(
             "sinkhorn",
             (*problem(rng, dtype, 1, 530, 40), 0.1, 1, 0.0, *BALANCED, None, "resident"),
         )
+        for variant in ("resident", "streaming"):  # the blocks divide the sums over chunks
+            arrays = problem(rng, dtype, 1, 41, 600)
+            yield "sinkhorn", (*arrays, 0.1, 2, 0.0, *BALANCED, None, variant)
 
 
 def gradient_cases(
