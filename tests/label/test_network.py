@@ -142,6 +142,32 @@ def test_larger_pictures_are_reduced_and_clicks_with_them(network, root):
     assert (labels[10, 20], labels[80, 130]) == (0, 1)
 
 
+def test_areas_are_those_on_the_picture_that_the_network_sees(network, root, monkeypatch):
+    """Of 96 x 144 pixels it sees 32 x 48; a picture without areas beside it has none."""
+    small = read_rgb(root / "images" / "val" / "000001.png")
+    large = np.repeat(np.repeat(small, 3, 0), 3, 1)
+    categories, seen = network.categories, []
+    thing = next(c.id for c in categories.values() if c.isthing)
+    stated = [
+        PointTarget(1, thing, ((20.0, 10.0),), 900.0),
+        PointTarget(2, thing, ((130.0, 80.0),)),
+    ]
+    plain = [PointTarget(1, thing, ((20.0, 10.0),))]
+
+    def spy(semantic, points, *arguments, **named):
+        seen.append(points.area)
+        return pseudo_masks(semantic, points, *arguments, **named)
+
+    monkeypatch.setattr("point2mask.pseudo_masks.grower.pseudo_masks", spy)
+    prepared = network.prepare_batch([large, small])
+    prepared.label_batch([(stated, NO_MARKS), (plain, NO_MARKS)], categories)
+    prepared.label_batch([(plain, NO_MARKS), (plain, NO_MARKS)], categories)
+    nobody = float("nan")
+    expected = torch.tensor([[100.0, nobody], [nobody, nobody]])
+    torch.testing.assert_close(seen[0], expected, equal_nan=True)
+    assert seen[1:] == [None]
+
+
 def test_categories_are_matched_by_name_and_kind(network):
     image = np.zeros((32, 48, 3), np.uint8)
     known = next(iter(network.categories.values()))
