@@ -366,6 +366,22 @@ def test_urls_where_none_can_be(words, capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "shapes_tiny"],
+        ["label", "--images", "a", "--points", "b"],
+        ["points", "sample", "--annotations", "a.json"],
+        ["export", "run", "--size", "8x8"],
+    ],
+)
+def test_a_path_that_is_empty(words, capsys, tmp_path, monkeypatch):
+    """As of a variable that is not set: it was the folder of the shell."""
+    monkeypatch.chdir(tmp_path)
+    assert "argument --out: expected a path, got none" in fails(capsys, *words, "--out", "")
+    assert not list(tmp_path.iterdir())
+
+
 def test_memory_that_torch_has_not(capsys, monkeypatch):
     monkeypatch.setattr("point2mask.cli.info.environment", lambda: torch.empty(2**55))
     assert fails(capsys, "info").startswith("point2mask: error: not enough memory ")

@@ -246,9 +246,11 @@ def test_broken_pages_are_one_error(tmp_path, place):
 
 def test_texts_that_stand_for_more_than_they_take_are_refused(tmp_path):
     path = tmp_path / "points.parquet"
-    options = {"use_dictionary": False, "column_encoding": {"image.file_name": "DELTA_BYTE_ARRAY"}}
-    with pytest.raises(DataError, match=r"image\.file_name: expected .* got BYTE_ARRAY in .*DELTA"):
-        read_points(write_rows(path, row(1), **options))
+    for encoding in ("DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"):
+        options = {"use_dictionary": False, "column_encoding": {"image.file_name": encoding}}
+        message = rf"image\.file_name: expected .* got BYTE_ARRAY in .*{encoding}"
+        with pytest.raises(DataError, match=message):
+            read_points(write_rows(path, row(1), **options))
     image = {**row(1)["image"], "file_name": b"a.jp"}
     kind = pa.struct({"id": pa.int64(), "file_name": pa.binary(4)})
     parquet.write_table(pa.table({"image": pa.array([image], kind)}), path)

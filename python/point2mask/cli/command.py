@@ -69,6 +69,8 @@ def place(text: str) -> Path:
     from point2mask.data.errors import DataError
     from point2mask.data.places import path_of
 
+    if not text:  # as of a variable that is not set: it would be the folder of the shell
+        raise argparse.ArgumentTypeError("expected a path, got none")
     try:
         return path_of(text)
     except DataError as error:
@@ -77,11 +79,11 @@ def place(text: str) -> Path:
 
 def local(text: str) -> Path:
     """An argument type: a path on this machine, for what is not read from a store, or written."""
-    from point2mask.data.places import is_url, path_of
+    from point2mask.data.places import is_url
 
     if is_url(text):
         raise argparse.ArgumentTypeError(f"expected a path on this machine, got the URL {text}")
-    return path_of(text)
+    return place(text)
 
 
 def positive(text: str) -> int:
