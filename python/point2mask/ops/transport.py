@@ -70,7 +70,8 @@ def sinkhorn(
     Allgower and Georg, Numerical Continuation Methods, 1990). An iteration is one read of the cost
     and of order K^2 N + K^3 operations, in float64 inside; a dozen do where Sinkhorn's need
     hundreds. It needs a ``tolerance`` to stop at: without one it reads the cost ``max_iterations``
-    times. CPU only.
+    times. CPU only: each pass is chosen from the one before, which a launch that does not wait
+    would have to decide on the device, and there is no kernel that does.
 
     Args:
         cost: float32, float64, float16 or bfloat16 ``[B, K, N]``; +inf forbids a pair. All else has
