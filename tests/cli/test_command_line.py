@@ -382,6 +382,12 @@ def test_a_path_that_is_empty(words, capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", ["label", "predict", "evaluate"])
+def test_more_processes_than_any_machine_has(command, capsys):
+    said = fails(capsys, command, "--workers", "1000000")
+    assert "argument --workers: expected at most 1024 processes, got 1000000" in said
+
+
 def test_memory_that_torch_has_not(capsys, monkeypatch):
     monkeypatch.setattr("point2mask.cli.info.environment", lambda: torch.empty(2**55))
     assert fails(capsys, "info").startswith("point2mask: error: not enough memory ")

@@ -20,6 +20,7 @@ else:
     Subparsers = argparse._SubParsersAction
 
 PRINT = "-"  # in place of a file: the output
+MAX_WORKERS = 1024  # more than a machine has CPUs; each takes its memory
 
 
 class UsageError(Exception):
@@ -94,6 +95,14 @@ def positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return value
+
+
+def process_count(text: str) -> int:
+    """An argument type: a number of processes on this machine."""
+    value = positive(text)
+    if value > MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"expected at most {MAX_WORKERS} processes, got {value}")
     return value
 
 

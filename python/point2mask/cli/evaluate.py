@@ -13,8 +13,8 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     place,
-    positive,
     print_report,
+    process_count,
     progress_bar,
     write_result,
 )
@@ -90,7 +90,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_json(parser)
     parser.add_argument(
-        "--workers", type=positive, metavar="N", help="processes (default: one a CPU)"
+        "--workers", type=process_count, metavar="N", help="processes (default: one a CPU)"
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Parser, UsageError, positive, write_result
+from point2mask.cli.command import Parser, UsageError, process_count, write_result
 
 if TYPE_CHECKING:
     from point2mask.data import BrokenPictureError, Made, Spreading
@@ -19,7 +19,7 @@ SHOWN = 5  # names that a message lists
 def add_spreading(parser: Parser, workers: str) -> None:
     """The options that say which pictures are done, and by whom; ``workers`` is the default."""
     parser.add_argument(
-        "--workers", type=positive, metavar="N", help=f"processes (default: {workers})"
+        "--workers", type=process_count, metavar="N", help=f"processes (default: {workers})"
     )
     parser.add_argument(
         "--ray",
