@@ -137,7 +137,7 @@ struct SinkhornChunk {
 
   // Differences of a tile's pixel that are on their way from memory at the same time. One at a time
   // each would wait for the store of the one before, of which nobody knows that it goes elsewhere.
-  static constexpr int kInFlight = sizeof(T) == 4 ? 8 : 4;
+  static constexpr int kInFlight = 8;
 
   // The kernel matrix of `count` tiles from tile `first` of the image, in place `slot` of shared
   // memory, a lane a pixel. Returns top: what makes the largest weight 2^0 if relaxed, else 0.
