@@ -19,6 +19,16 @@ def test_errors_of_a_store_are_one_line(capsys, monkeypatch):
     assert said == "point2mask: error: botocore: Unable to locate credentials\n"
 
 
+def test_a_hub_that_is_not_reached_is_one_line(capsys, monkeypatch):
+    """Its client's errors are of httpx, and of httpx2 in newer versions."""
+
+    def ask():
+        raise type("ConnectError", (Exception,), {"__module__": "httpx2"})("Name not known")
+
+    monkeypatch.setattr("point2mask.cli.info.environment", ask)
+    assert fails(capsys, "info") == "point2mask: error: httpx2: Name not known\n"
+
+
 def test_faults_of_our_own_are_none(monkeypatch):
     def ask():
         raise ArithmeticError("a fault")

@@ -42,7 +42,7 @@ EXTRAS = (
 # Packages of stores, whose errors (no credentials, no connection, no such bucket) are no OSErrors.
 STORES = {
     *("aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "huggingface_hub"),
-    *("httpx", "s3fs", "upath"),
+    *("httpx", "httpx2", "s3fs", "upath"),
 }
 
 
