@@ -4,6 +4,7 @@ import os
 import shutil
 import tarfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from point2mask.data import (
 )
 from point2mask.data.augment import AugmentConfig
 from point2mask.data.files import file_size, open_local, read_bounded, resolve_inside
-from point2mask.data.places import files_below, path_of
+from point2mask.data.places import files_below, is_url, path_of, written_in
 from point2mask.data.report import Report
 from point2mask.data.shapes import write_shapes
 from point2mask.data.sources import find_pictures
@@ -141,6 +142,22 @@ def test_urls_of_this_machine_are_paths(root, tmp_path):
     assert path_of(folder.as_uri()) == folder
     assert path_of("a//b") == Path("a/b")
     assert path_of(folder) is folder
+
+
+@pytest.mark.parametrize("text", ["://", "x://y", "S3://b/x", "simplecache::s3://b", "a/b://c"])
+def test_what_is_no_whole_url_is_no_folder_either(text, tmp_path):
+    for read in (path_of, partial(written_in, tmp_path)):
+        with pytest.raises(DataError) as error:
+            read(text)
+        assert str(error.value) == f"{text}: expected a path, or a URL of a known kind"
+    assert is_url(text)
+
+
+def test_a_tar_of_parts_is_to_be_unpacked(root, tmp_path, capsys):
+    assert exit_code("gather", root / "val.tar", "--out", tmp_path / "out") == 2
+    said = f"{root}/val.tar: expected a folder, got a tar; unpack it first"
+    assert error_line(capsys) == f"point2mask: error: {said}\n"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,8 @@ def gather(roots: Sequence[Path], out: Path | None = None, per_tar: int | None =
     target = folders[0] if out is None else ResultFolder(out)
     with ExitStack() as stack:
         for folder in folders:
+            if folder.root.suffix == TAR and folder.root.is_file():
+                raise DataError(f"{folder.root}: expected a folder, got a tar; unpack it first")
             check_places(folder.root)
             if not (folder.root / RUNS).is_dir():
                 raise DataError(f"{folder.root}: expected results, made with --shard, got none")

@@ -15,25 +15,27 @@ from urllib.parse import unquote, urlsplit
 from point2mask.data.errors import DataError
 from point2mask.data.tars import SUFFIX, begins_as_tar, member_names
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://")  # not C://, a drive
 _EXTRAS = {"s3": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
 
 
 def is_url(text: str) -> bool:
-    """Whether a text names a place in a store; ``file://`` is this machine."""
-    return _URL.match(text) is not None and not text.startswith("file://")
+    """Whether a text is meant for a place in a store; ``file://`` is this machine."""
+    return "://" in text and not text.startswith("file://")
 
 
 def path_of(text: str | Path) -> Path:
     """A path, or what has the methods of one for a URL.
 
     Raises:
-        DataError: nothing here can read such URLs.
+        DataError: nothing here can read such URLs, or it is no whole one.
     """
     if not isinstance(text, str):
         return text
-    if not _URL.match(text):
+    if "://" not in text:
         return Path(text)
+    if not _URL.match(text):  # as a path it would be a folder of a strange name
+        raise DataError(f"{text}: expected a path, or a URL of a known kind")
     scheme = text.partition("://")[0]
     try:
         if scheme == "file":
@@ -67,7 +69,7 @@ def below(root: Path, *names: str) -> Path:
 
 def written_in(root: Path, text: str) -> Path:
     """What a person has written: a URL, or a path that starts from ``root``."""
-    return path_of(text) if _URL.match(text) else below(root, text)
+    return path_of(text) if "://" in text else below(root, text)
 
 
 def files_below(root: Path) -> Iterator[Path]:
