@@ -92,6 +92,7 @@ std::tuple<Tensor, Tensor> tree_filter_backward(const Tensor& grad_output,
   check_tree_filter(kOp, "grad_output", grad_output, order, parent, similarity);
   const Tensor g = as_contiguous(grad_output), o = as_contiguous(order), p = as_contiguous(parent),
                s = as_contiguous(similarity);
+  const std::optional<Tensor> k = as_contiguous(kept);
   const bool both = feature.has_value();
   if (both) {
     require(output.has_value(), kOp, ": output must be given with feature");
@@ -111,9 +112,9 @@ std::tuple<Tensor, Tensor> tree_filter_backward(const Tensor& grad_output,
     f.grad_feature = grad_feature.mutable_data_ptr<T>();
     f.grad_similarity = both ? grad_similarity.mutable_data_ptr<T>() : nullptr;
     if (g.is_cuda()) {
-      require(kept.has_value(), kOp, ": kept must be given on a GPU, as tree_filter returned it");
-      check_argument(kOp, "kept", *kept, {{"words", kept_words(f)}}, kInt, g);
-      f.kept = kept->const_data_ptr<std::int32_t>();
+      require(k.has_value(), kOp, ": kept must be given on a GPU, as tree_filter returned it");
+      check_argument(kOp, "kept", *k, {{"words", kept_words(f)}}, kInt, g);
+      f.kept = k->const_data_ptr<std::int32_t>();
     }
     solve(kOp, g, f);
   });

@@ -43,10 +43,13 @@ def call(operator: str, arguments: tuple[Any, ...], device: str) -> tuple[Tensor
         moved[-1] = arguments[-1]  # the sizes of the maps stay on the host
         if isinstance(moved[-1], np.ndarray):
             moved[-1] = torch.from_numpy(moved[-1])
+    if operator == "tree_filter_backward":  # what a device's filter keeps is that of its tree
+        grad, _, _, *tree = moved[:7]
+        moved[7:] = torch.ops.point2mask.tree_filter.default(grad, *tree)[1:]
     result = getattr(torch.ops.point2mask, operator).default(*moved)
     results = result if isinstance(result, tuple) else (result,)
     assert all(part.device.type == device for part in results)
-    return results
+    return results[:1] if operator == "tree_filter" else results  # heads it keeps in no order
 
 
 def schema_arguments(operator: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -137,6 +140,15 @@ def test_equals_the_cpu_at_working_sizes(operator, device):
         largest = float(want[want.isfinite()].abs().max())
         tolerance = 1e-2 if (operator, number) == ("sinkhorn", 2) else 1e-4
         torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_results_of_a_device_stand_beside_those_of_the_cpu(operator):
+    """Shape functions in the place of a device, which keeps what the CPU does not."""
+    size = gpu_problems.PROBLEMS[operator].sizes["tiny"]
+    arguments = gpu_problems.arguments(operator, size, "cpu")
+    wanted, results = (call(operator, arguments, where) for where in ("cpu", "meta"))
+    assert [part.shape for part in results] == [part.shape for part in wanted]
 
 
 def test_problems_cover_every_operator():

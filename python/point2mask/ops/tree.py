@@ -142,8 +142,23 @@ def _(
 
 
 @register_fake("tree_filter_backward")
-def _(grad_output: Tensor, feature: Tensor | None, *others: Any) -> tuple[Tensor, Tensor]:
+def _(
+    grad_output: Tensor,
+    feature: Tensor | None,
+    output: Tensor | None,
+    order: Tensor,
+    parent: Tensor,
+    similarity: Tensor,
+    normalize: bool,
+    kept: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     images, _, pixels = grad_output.shape
+    if grad_output.device.type != "cpu":
+        words = kept_words(grad_output.shape, grad_output.itemsize, normalize)
+        torch._check(
+            kept is not None and kept.numel() == words,
+            lambda: f"kept must be the {words} words that tree_filter returned with this tree",
+        )
     return (
         grad_output.new_empty(grad_output.shape),
         grad_output.new_empty((0 if feature is None else images, pixels)),
