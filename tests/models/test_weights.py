@@ -56,6 +56,8 @@ BROKEN = {
     "no numbers": saved({"a": torch.full((3,), torch.nan)}),
     "a view without end": saved({"a": torch.ones(1).expand(10**6, 10**6)}),
     "sparse": saved({"a": torch.eye(3).to_sparse()}),
+    "floats of a byte": saved({"a": torch.ones(3).to(torch.float8_e4m3fn)}),
+    "complex": saved({"a": torch.ones(3, dtype=torch.complex64)}),
     "nothing but shapes": saved({"a": torch.ones(3, device="meta")}),
     "of the old kind, cut": saved({"a": torch.ones(9)}, _use_new_zipfile_serialization=False)[:-9],
 }

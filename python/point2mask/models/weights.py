@@ -186,7 +186,9 @@ def plain_tensors(state: object, path: str | Path) -> dict[str, Tensor]:
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{place}: expected a tensor, got {type(tensor).__name__}")
         dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
-        if not dense or tensor.is_quantized:
+        # Floats of a byte or less are weights of programs that scale them by other tensors.
+        small = tensor.is_floating_point() and tensor.itemsize < 2
+        if not dense or small or tensor.is_complex() or tensor.is_quantized:
             raise ValueError(f"{place}: expected a tensor of plain numbers, got another kind")
         size += tensor.nbytes  # which of a view can be more than memory has
         if size > _MOST:
