@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from point2mask.data import DataError, json_lists, read_panoptic, write_panoptic
 from point2mask.data.compact import Positions, Records
 from point2mask.data.json_lists import open_lists
+from point2mask.data.kept_file import KeptFile
 from point2mask.data.records import Category, ImageRecord, Segment
 
 texts = st.text(st.sampled_from('ab"\\,}{][: \n\té\u2028😀'), max_size=8)
@@ -36,6 +37,7 @@ NAMES = ("images", "annotations")
 
 def opened(path, block, monkeypatch):
     monkeypatch.setattr(json_lists, "BLOCK", block)
+    monkeypatch.setattr(json_lists, "FIRST", min(block, json_lists.FIRST))
     return open_lists(path, NAMES, "a JSON")
 
 
@@ -126,6 +128,30 @@ def test_entries_that_look_like_parts_of_others(tmp_path, monkeypatch):
     assert list(found.lists["annotations"].entries(object)) == [entry] * 5
 
 
+def test_many_keys_are_read_in_little_more_than_their_bytes(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text(json.dumps({f"k{n}": n for n in range(2000)}))
+    read, pieces = KeptFile.read_at, []
+
+    def counted(file, count, place):
+        pieces.append(len(content := read(file, count, place)))
+        return content
+
+    monkeypatch.setattr(KeptFile, "read_at", counted)
+    assert len(open_lists(tmp_path / "a.json", NAMES, "a JSON").others) == 2000
+    assert sum(pieces) < 2000 * 2**10
+
+
+@pytest.mark.parametrize("content", [b"[1, 2" * 90, b'{"images": [{"id": 1}]}', b""])
+def test_a_file_that_is_written_over_is_named(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"images": [{"id": n} for n in range(9)]}))
+    images = open_lists(path, NAMES, "a JSON").list("images")
+    path.write_bytes(content)
+    for read in (lambda: images.entry(3, object), lambda: list(images.entries(object))):
+        with pytest.raises(DataError, match=r"a\.json: images: expected the list as it was"):
+            read()
+
+
 def test_positions_tell_equal_hashes_apart():
     values = [-1, -2, 2**61 - 1, 0, "a", 7]  # hash(-1) == hash(-2), hash(2**61 - 1) == hash(0)
     positions = Positions(len(values), values.__getitem__)
@@ -152,6 +178,7 @@ def test_records_come_back(records):
     compact = Records.of(records)
     assert list(compact) == records
     assert compact[1:] == records[1:]
+    assert [compact[-n] for n in range(1, len(records) + 1)] == records[::-1]
     assert [compact.id(n) for n in range(len(records))] == [record.id for record in records]
 
 

@@ -61,12 +61,13 @@ class Records(Sequence[ImageRecord]):
     def __getitem__(self, index: int | slice) -> ImageRecord | list[ImageRecord]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]  # from the end perhaps
         return ImageRecord(
-            self.id(index),
-            self._names[index],
-            self._heights[index],
-            self._widths[index],
-            FRAMES[self._frames[index]],
+            self.id(number),
+            self._names[number],
+            self._heights[number],
+            self._widths[number],
+            FRAMES[self._frames[number]],
         )
 
     @classmethod

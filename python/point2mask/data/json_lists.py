@@ -21,7 +21,8 @@ from point2mask.data.files import as_utf8, open_local, read_bounded
 from point2mask.data.json_files import MAX_JSON, decode, decode_json
 from point2mask.data.kept_file import KeptFile
 
-BLOCK = 2**16  # bytes that are read together; more where one entry has more
+BLOCK = 2**16  # bytes of a list that are read together; more where one entry has more
+FIRST = 2**8  # bytes that are read first for a key or a value; more where it has more
 _CUTS = 32  # places that are tried before more bytes are read
 
 _TEXT = rb'"(?:[^"\\]|\\.)*+"'
@@ -66,12 +67,12 @@ class JsonList:
         """An entry as ``kind``.
 
         Raises:
-            DataError: it is none.
+            DataError: it is none, or the file has been written over.
         """
         first, raws = self._read  # of another thread perhaps
         if not first <= number < first + len(raws):
             block = self._block_of(number)
-            first, raws = self._firsts[block], _RAWS.decode(self._text(block))
+            first, raws = self._firsts[block], self._raws(block)
             self._read = first, raws
         return decode(raws[number - first], kind, self.place(number))
 
@@ -83,18 +84,31 @@ class JsonList:
         """
         decoder = msgspec.json.Decoder(list[kind])
         for block, first in enumerate(self._firsts[:-1]):
-            text = self._text(block)
             try:
-                decoded = decoder.decode(text)
-            except (msgspec.DecodeError, UnicodeDecodeError):  # one by one, to say which
+                decoded = decoder.decode(self._text(block))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                decoded = []
+            if len(decoded) != self._firsts[block + 1] - first:  # one by one, to say which is none
                 decoded = [
                     decode(raw, kind, self.place(number))
-                    for number, raw in enumerate(_RAWS.decode(text), start=first)
+                    for number, raw in enumerate(self._raws(block), start=first)
                 ]
             yield from decoded
 
     def _block_of(self, number: int) -> int:
         return bisect_right(self._firsts, number) - 1
+
+    def _raws(self, block: int) -> list[msgspec.Raw]:
+        try:
+            raws = _RAWS.decode(self._text(block))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raws = []
+        if len(raws) != self._firsts[block + 1] - self._firsts[block]:
+            raise DataError(
+                f"{self._place}: expected the list as it was at first, but the file has been "
+                "written over since"
+            )
+        return raws
 
     def _text(self, block: int) -> bytes:
         start, end = self._starts[block], self._ends[block]
@@ -219,7 +233,7 @@ class _Reader:
 
     def _take(self, pattern: "re.Pattern[bytes]") -> "re.Match[bytes]":
         """What comes next, stepped over."""
-        count = 256
+        count = FIRST
         while True:
             text = self._window(count)
             match = pattern.match(text)
@@ -234,7 +248,7 @@ class _Reader:
 
     def _value(self) -> msgspec.Raw:
         """Any value, stepped over."""
-        count = BLOCK
+        count = FIRST
         while True:
             text = self._window(count)
             end = len(text)
