@@ -32,9 +32,14 @@ REASONS = {
     "spanning_tree over higra, 4 neighbours": "as above; cold caches between the peers' calls",
     "tree_filter over a read of 8 bytes, 512^2 x 150": "rows of 16 channels are 16.8 MB and pass "
     "four times between memory and processor",
+    "tree_filter over the scalar loop, C = 1": "at 512^2 alone; the loop's compiler contracts "
+    "multiplications and additions, which the bits of ours forbid",
     "tree_filter over the scalar loop, C >= 20": "the same at 512^2, where a plane of the loop is "
     "1 MB",
     "tree_filter's gradients over forward": "counted in passes over planes and rows: 17 of 8, 2.1",
+    "geodesic_distance over SciPy, white noise": "at 512^2 a block is visited up to 256 times "
+    "before a heap takes over; sooner was slower",
+    "two threads over one, transport_plan, B = 2": "both threads write to the same memory",
     "two threads over one, mask_statistics, B = 2": "the start of the second thread",
     "microseconds of the slowest small call": "three results and PyTorch's kernel for gradients",
 }

@@ -25,17 +25,22 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
-def build(source: Path, flags: tuple[str, ...] = FLAGS) -> Path:
-    """The shared library of one source file; kept under the hash of source and flags."""
+def build(source: Path, flags: tuple[str, ...] = FLAGS, libraries: tuple[str, ...] = ()) -> Path:
+    """The shared library of one source file; kept under the hash of source and flags.
+
+    Linkers that leave out what nothing before it needs want the ``libraries`` after the source.
+    """
     command = compiler()
     if command is None:
         raise FileNotFoundError("the benchmarks need a C++ compiler: set CXX or install g++")
-    key = hashlib.sha256(repr((command, flags)).encode() + source.read_bytes()).hexdigest()[:16]
+    key = hashlib.sha256(
+        repr((command, flags, libraries)).encode() + source.read_bytes()
+    ).hexdigest()[:16]
     library = ROOT / "build" / "bench" / f"{source.stem}-{key}.so"
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
         beside = library.with_suffix(f".{os.getpid()}")
-        subprocess.run([command, *flags, str(source), "-o", str(beside)], check=True)
+        subprocess.run([command, *flags, str(source), "-o", str(beside), *libraries], check=True)
         beside.replace(library)
     return library
 

@@ -90,8 +90,8 @@ def empty_calls() -> dict[str, Callable[[], Any]]:
     """Calls of operators that do nothing, with arguments as those of ``sinkhorn``."""
     package = Path(torch.__file__).parent
     flags = ("-std=c++20", "-O2", "-shared", "-fPIC", "-DTORCH_TARGET_VERSION=0x020a000000000000")
-    paths = (f"-I{package / 'include'}", f"-L{package / 'lib'}", "-ltorch_cpu")
-    torch.ops.load_library(str(native.build(SOURCE, (*flags, *paths))))
+    headers, libraries = f"-I{package / 'include'}", (f"-L{package / 'lib'}", "-ltorch_cpu")
+    torch.ops.load_library(str(native.build(SOURCE, (*flags, headers), libraries)))
     cost, supply, demand = torch.rand(1, 1, 4), torch.full((1, 1), 4.0), torch.ones(1, 4)
     arguments = cost, supply, demand, 0.1, 1, None
     operators = torch.ops.point2mask_bench

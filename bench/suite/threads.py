@@ -13,15 +13,20 @@ IMAGES, TARGETS, CHANNELS = 2, 20, 20
 ONE = "one thread"
 # Of images of next to nothing, of 8 x 8 pixels: what is between them is the start of a thread.
 STARTED, NOTHING = "two threads, 8 x 8", "one thread, 8 x 8"
+# What reads and writes memory and does little else gains no more than a copy of its argument does.
+COPIED, COPIED_ALONE = "two threads, a copy", "one thread, a copy"
 
 
 def cases(quick: bool) -> Iterator[Case]:
     side = 128 if quick else 512
     nothing = calls(8)["mask_statistics"]
+    cost = torch.rand(IMAGES, TARGETS, side**2)
     for operator, call in calls(side).items():
         runs = {OURS: Run(call, threads=2), ONE: Run(call)}
         if operator == "mask_statistics":
             runs |= {STARTED: Run(nothing, threads=2), NOTHING: Run(nothing)}
+        if operator == "transport_plan":
+            runs |= {COPIED: Run(cost.clone, threads=2), COPIED_ALONE: Run(cost.clone)}
         yield Case(
             f"threads: {operator}",
             {"images": IMAGES, "pixels": side**2},
