@@ -78,24 +78,21 @@ def spreading_of(args: argparse.Namespace, workers: int | None) -> "Spreading":
     return Spreading(args.workers or workers, shard, args.resume, args.batch or 1, args.ray)
 
 
-def check_apart(out: Path, images: Path, sources: Sequence[str | Path] | None = None) -> None:
-    """Refuses results among the pictures, where later commands would take them for pictures.
+def check_apart(out: Path, images: Path, sources: Sequence[str | Path] = ()) -> None:
+    """Refuses results among the pictures, where the next run would take them for pictures.
 
     Args:
         out: the folder of the results.
         images: that of the pictures.
-        sources: what the pictures are looked for in; None for all of the folder.
+        sources: what the pictures are looked for in, none where a list names them.
     """
     from point2mask.data.sources import looks_into
 
     if out.resolve() == images.resolve():
         raise UsageError(f"--out: {out} is the folder of the pictures; choose another")
-    for source in [images] if sources is None else sources:
+    for source in sources:
         if looks_into(source, out):
-            raise UsageError(
-                f"--out: {out} is among the pictures of {source}, and its pictures would be taken "
-                "for some of them; choose a folder beside it"
-            )
+            raise UsageError(f"--out: {out} is among the pictures of {source}; choose another")
 
 
 @contextmanager

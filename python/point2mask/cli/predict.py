@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("predict: with --annotations, --images is one folder; give one")
         folder = path_of(args.images[0])
         records = _listed(args.annotations, args.frame)
-    check_apart(args.out, folder, args.images)
+    check_apart(args.out, folder, args.images if args.annotations is None else ())
     if not records:
         raise UsageError(f"{args.annotations}: there is no image in it")
     predictor = load_predictor(args.checkpoint, device_of(args), precision_of(args))
