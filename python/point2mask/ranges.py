@@ -122,6 +122,11 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python writes no integers of more than 4300 digits
         return "a number of thousands of digits"
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """A text in a message, without its end where that is far."""
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 

@@ -12,7 +12,10 @@ from fuzz.readers import ask, command, read_back
 from point2mask.app.pictures import encoded as sent
 from point2mask.data import DataError, gather, read_points, write_points, write_rgb
 from point2mask.data.journal import journal_path
+from point2mask.data.panoptic import mask_name
+from point2mask.data.records import ImageRecord
 from point2mask.data.yaml_file import parse_yaml
+from point2mask.train.config import load_config
 from point2mask.train.published import read_state
 
 
@@ -106,6 +109,14 @@ def test_the_page_refuses_half_characters(tmp_path):
         ask("PUT", "/api/images/0/marks", "ask.json")(tmp_path)
 
 
+def test_a_category_of_half_a_character(tmp_path):
+    pytest.importorskip("fastapi", reason="needs point2mask[app]")
+    write_rgb(tmp_path / "album/a.png", np.zeros((5, 8, 3), np.uint8))
+    (tmp_path / "ask.json").write_text('{"name": "\\ud800", "isthing": true}')
+    with pytest.raises(DataError, match="name: expected text"):
+        ask("POST", "/api/categories", "ask.json")(tmp_path)
+
+
 @pytest.mark.parametrize("filled", [1, 2, 3])
 def test_the_page_shows_a_jpeg_with_filled_markers(tmp_path, filled):
     content = encoded(np.zeros((16, 16, 3), np.uint8), "JPEG")
@@ -131,6 +142,18 @@ def test_an_encoding_that_warns(tmp_path, capsys):
     imports = command("points", "import", "cvat", "@cvat.xml", "--out", "@out/points.json")
     assert imports(tmp_path) in (0, 2)
     assert "Warning" not in capsys.readouterr().err
+
+
+def test_a_long_key_is_cut_in_the_message():
+    with pytest.raises(DataError, match=r"aaa\.\.\.: unknown key") as error:
+        load_config("shapes_tiny", ["a" * 10_000 + "=1"])
+    assert len(str(error.value)) < 300
+
+
+def test_a_long_id_is_cut_in_the_message():
+    with pytest.raises(DataError, match=r"^image 'aaa.*: expected a name that a file") as error:
+        mask_name(ImageRecord("a" * 10_000, "b" * 10_000, 5, 8))
+    assert len(str(error.value)) < 300
 
 
 def test_a_long_value_is_cut_in_the_message(tmp_path):

@@ -19,6 +19,7 @@ from point2mask.cli.command import (
     write_result,
 )
 from point2mask.cli.tables import percent, print_tables, quality_table, table
+from point2mask.ranges import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -150,7 +151,7 @@ def doubts(pairs: "ImagePairs") -> str:
         record = pairs.predictions.records[pairs.unused[0]]
         found.append(
             f"{len(pairs.unused)} images are not in the truth and not looked at, such as "
-            f"{record.id!r} ({record.file_name})"
+            f"{shown(record.id)} ({record.file_name})"
         )
     if pairs.by_name:
         found.append(f"{pairs.by_name} images are found by their file names, as their ids differ")
@@ -158,7 +159,7 @@ def doubts(pairs: "ImagePairs") -> str:
         truth, prediction = pairs.records(pairs.renamed[0])
         found.append(
             f"{len(pairs.renamed)} images have another file name in the truth, such as "
-            f"{prediction.id!r} ({prediction.file_name}, there {truth.file_name})"
+            f"{shown(prediction.id)} ({prediction.file_name}, there {truth.file_name})"
         )
     if pairs.turned:
         truth, prediction = pairs.records(pairs.turned[0])

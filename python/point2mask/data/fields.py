@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from point2mask.data.errors import DataError
-from point2mask.ranges import did_you_mean, fault, hints, shown
+from point2mask.ranges import cut, did_you_mean, fault, hints, shown
 
 T = TypeVar("T")
 # The field, a Literal of one value, that tells dataclasses apart. Parts side by side are of one:
@@ -94,7 +94,7 @@ def override(values: dict[str, Any], path: str, value: object) -> None:
 def _unknown(path: str, key: object, known: Mapping[str, Any]) -> str:
     variant = f" of {VARIANT} {known[VARIANT].default}" if VARIANT in known else ""
     hint = did_you_mean(key, list(known)) or f"; known here: {', '.join(known)}"
-    return f"{path}: unknown key{variant}{hint}"
+    return f"{cut(path)}: unknown key{variant}{hint}"
 
 
 def _join(place: str, key: object) -> str:

@@ -21,9 +21,8 @@ MAX_SEGMENT_ID = 2**24 - 1  # what R + 256 G + 65536 B can hold; 0 is void
 
 Kind = TypeVar("Kind")
 
-# Control characters would reach a terminal; lone surrogates, which cannot be written as UTF-8, are
-# no JSON for msgspec.
-TEXT = r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]+\Z"
+# Control characters would reach a terminal, lone surrogates cannot be written as UTF-8.
+TEXT = r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\Z"
 Text = Annotated[str, Meta(pattern=TEXT)]
 Identifier = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Text
 CategoryId = Annotated[int, Meta(ge=0, le=MAX_ID)]

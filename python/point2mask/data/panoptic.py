@@ -33,6 +33,7 @@ from point2mask.data.records import (
 )
 from point2mask.data.segments import check_segments, segment_boxes, segment_labels
 from point2mask.data.sequences import Mapped, first_repeated
+from point2mask.ranges import shown
 
 __all__ = [
     "Category",
@@ -285,7 +286,7 @@ def write_mask(
 
 def mask_name(record: ImageRecord) -> str:
     """The name of an image's mask in files written here: the image's with the suffix .png."""
-    name = normal_name(record.file_name, f"image {record.id!r}")
+    name = normal_name(record.file_name, f"image {shown(record.id)}")
     return with_suffix(name, ".png")
 
 

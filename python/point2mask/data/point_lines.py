@@ -146,7 +146,7 @@ def lines_of(labels: PointLabels, path: Path) -> Iterator[dict[str, Any]]:
         again = labels.images[repeated[1]][0].id
         raise DataError(f"{path}: expected unique image ids, got {shown(again)} again")
     for record, targets in labels.images:
-        place = f"{path}: image {record.id!r}"
+        place = f"{path}: image {shown(record.id)}"
         images_by_id([record], place, DEFAULT_LIMIT)
         check_targets(record, targets, labels.categories, place)
         marks = labels.marks.get(record.id, NO_MARKS)
@@ -193,7 +193,8 @@ def check_repeated(
         earlier, later = (number + first for number in repeated)
         raise DataError(
             f"{place} {later}: expected unique image ids, got "
-            f"{file().record(repeated[1]).id!r} again, as in {place.rpartition(': ')[2]} {earlier}"
+            f"{shown(file().record(repeated[1]).id)} again, as in {place.rpartition(': ')[2]} "
+            f"{earlier}"
         )
 
 

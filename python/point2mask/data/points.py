@@ -47,6 +47,7 @@ from point2mask.data.targets import (
     check_targets,
 )
 from point2mask.progress import Progress, counted, ignore
+from point2mask.ranges import shown
 
 # Formats that are read an image at a time: reader and writer by suffix.
 LONG_LISTS = {
@@ -109,9 +110,9 @@ def encode_points(labels: PointLabels, place: object) -> bytes:
     annotations = []
     images_by_id([record for record, _ in labels.images], place, DEFAULT_LIMIT)
     for record, targets in labels.images:
-        check_targets(record, targets, labels.categories, f"{place}: image {record.id!r}")
+        check_targets(record, targets, labels.categories, f"{place}: image {shown(record.id)}")
         marks = labels.marks.get(record.id, NO_MARKS)
-        check_image_marks(record, marks, targets, f"{place}: image {record.id!r}")
+        check_image_marks(record, marks, targets, f"{place}: image {shown(record.id)}")
         annotations.append(annotation_to_json(record, targets, marks))
     content = {
         "images": [image_to_json(record) for record, _ in labels.images],
@@ -290,7 +291,7 @@ def _draw(population: int, count: int, key: str) -> list[int]:
 def _point_map(
     record: ImageRecord, targets: list[PointTarget], categories: Mapping[int, Category]
 ) -> NDArray[np.int32]:
-    check_targets(record, targets, categories, f"image {record.id!r}")
+    check_targets(record, targets, categories, f"image {shown(record.id)}")
     ids = np.zeros((record.height, record.width), np.int32)
     for target in targets:
         for x, y in target.pixels:

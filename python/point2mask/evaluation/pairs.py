@@ -17,6 +17,7 @@ from point2mask.data.places import is_folder, path_of
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.segments import runs
 from point2mask.progress import Progress, ignore
+from point2mask.ranges import shown
 from point2mask.workers import spread
 
 OnBroken = Callable[[DataError], None]  # called for an image that is left out
@@ -171,7 +172,7 @@ def pair_images(
         if found is None or other is None:
             error = DataError(
                 f"{predictions.masks_dir}: expected a prediction for every image, got none for "
-                f"image {record.id!r} ({record.file_name})"
+                f"image {shown(record.id)} ({record.file_name})"
             )
             if on_broken is None:
                 raise error
@@ -285,5 +286,5 @@ def _check_categories(pairs: ImagePairs) -> None:
             if segment.category_id not in known:
                 raise DataError(
                     f"{pairs.predictions.masks_dir}: expected categories of the truth, got "
-                    f"{segment.category_id} in image {prediction.record.id!r}"
+                    f"{segment.category_id} in image {shown(prediction.record.id)}"
                 )
