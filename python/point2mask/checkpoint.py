@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import open_regular, sync, temporary_name, write_json
+from point2mask.data.files import one_line, open_regular, sync, temporary_name, write_json
 from point2mask.data.json_files import read_json
 from point2mask.ranges import shown
 
@@ -201,7 +201,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, ValueError) as error:
-        raise DataError(f"{path}: expected tensors of a checkpoint ({error})") from error
+        reason = one_line(str(error))
+        raise DataError(f"{path}: expected tensors of a checkpoint ({reason})") from error
     return tensors
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from fuzz.good import CVAT, IMAGE, POINTS, RECORD, RUN, checkpoint, encoded
 from fuzz.readers import ask, command, read_back
 
 from point2mask.app.pictures import encoded as sent
+from point2mask.checkpoint import load_tensors
 from point2mask.data import DataError, gather, read_points, write_points, write_rgb
 from point2mask.data.journal import journal_path
 from point2mask.data.panoptic import mask_name
+from point2mask.data.png import read_ids
 from point2mask.data.records import ImageRecord
 from point2mask.data.yaml_file import parse_yaml
 from point2mask.train.config import load_config
@@ -154,6 +157,25 @@ def test_a_long_id_is_cut_in_the_message():
     with pytest.raises(DataError, match=r"^image 'aaa.*: expected a name that a file") as error:
         mask_name(ImageRecord("a" * 10_000, "b" * 10_000, 5, 8))
     assert len(str(error.value)) < 300
+
+
+def test_a_png_with_a_second_header(tmp_path):
+    content = encoded(np.zeros((5, 8, 3), np.uint8), "PNG")
+    header = content[8:33]
+    taller = b"IHDR" + (8).to_bytes(4, "big") + (2**23).to_bytes(4, "big") + header[16:21]
+    second = header[:4] + taller + zlib.crc32(taller).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content[:33] + second + content[33:])
+    with pytest.raises(DataError, match=r"a\.png: expected .* 8 x 5 pixels, got a second header"):
+        read_ids(tmp_path / "a.png", 5, 8)
+
+
+def test_a_checkpoint_whose_error_has_two_lines(tmp_path):
+    header = b'{"a": {"dtype": "a\\nb", "shape": [1], "data_offsets": [0, 4]}}'
+    content = len(header).to_bytes(8, "little") + header + bytes(4)
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match="expected tensors of a checkpoint") as error:
+        load_tensors(tmp_path / "a.safetensors")
+    assert "\n" not in str(error.value)
 
 
 def test_a_long_value_is_cut_in_the_message(tmp_path):

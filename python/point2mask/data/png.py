@@ -180,7 +180,10 @@ def _png(
             depth, color = kind
             found = _COLOR_TYPES.get(color, f"the colour type {color}")
             raise DataError(f"{path}: expected {wanted}, got {found} of {depth} bits")
-        with _decoding(file, path, ("PNG",)) as image:
+        with _decoding(file, path, ("PNG",), pixels=False) as image:
+            if image.size != (width, height):  # Pillow takes the last header
+                raise DataError(f"{path}: expected {expected}, got a second header of another size")
+            image.load()
             yield image, kind
 
 

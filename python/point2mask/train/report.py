@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from point2mask.data.files import named
 from point2mask.data.png import write_rgb
 from point2mask.evaluation import PanopticQuality, figures
 from point2mask.progress import Progress, bar, ignore
@@ -20,6 +21,7 @@ class RunReport:
 
     def __init__(self, out: Path, main: bool, start: int, total: int) -> None:
         self._out, self._start, self._total = out, start, total
+        self._boards = out / "tensorboard"
         self._board: Any = None
         self._bar: Any = None
         if not main:
@@ -29,7 +31,7 @@ class RunReport:
         from torch.utils.tensorboard import SummaryWriter
 
         # What a killed run wrote after its last checkpoint is hidden.
-        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start or None)
+        self._board = SummaryWriter(str(self._boards), purge_step=start or None)
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = bar(self._console, TextColumn("{task.fields[note]}"))
         self._task = self._bar.add_task("training", total=total, completed=start, note="")
@@ -39,7 +41,8 @@ class RunReport:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
-            self._board.close()
+            with named(self._boards):
+                self._board.close()
 
     def say(self, text: str) -> None:
         if self._bar is not None:
@@ -66,9 +69,9 @@ class RunReport:
         if self._bar is None:
             return
         for name, value in values.items():
-            self._board.add_scalar(f"train/{name}", value, step)
+            self._scalar(f"train/{name}", value, step)
         seconds = (time.perf_counter() - self._began) / max(step - self._start, 1)
-        self._board.add_scalar("time/seconds_a_step", seconds, step)
+        self._scalar("time/seconds_a_step", seconds, step)
         note = f"loss {values['loss']:.3f}"
         self._bar.update(self._task, note=note)
         if not self._console.is_terminal:
@@ -87,7 +90,7 @@ class RunReport:
         for group, values in figures(quality).items():
             for name in ("pq", "sq", "rq"):
                 if (share := values[name]) is not None:
-                    self._board.add_scalar(f"val/{name}_{group}", 100 * share, step)
+                    self._scalar(f"val/{name}_{group}", 100 * share, step)
             if (pq := values["pq"]) is not None:
                 parts.append(f"{group} {100 * pq:.1f}")
         self.say(f"step {step}  epoch {epoch}  PQ: {', '.join(parts)}")
@@ -95,8 +98,13 @@ class RunReport:
     def picture(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
         """A picture for TensorBoard and for ``pictures/``, where the latest of a name stays."""
         if self._bar is not None:
-            self._board.add_image(name, pixels, step, dataformats="HWC")
+            with named(self._boards):
+                self._board.add_image(name, pixels, step, dataformats="HWC")
             write_rgb(self._out / "pictures" / f"{name}.png", pixels)
+
+    def _scalar(self, name: str, value: float, step: int) -> None:
+        with named(self._boards):
+            self._board.add_scalar(name, value, step)
 
 
 def _clock(seconds: float) -> str:
