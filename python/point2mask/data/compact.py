@@ -9,15 +9,13 @@ from functools import cached_property
 from typing import Generic, Self, TypeVar, get_args, overload
 
 import numpy as np
-from msgspec import structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name
 from point2mask.data.frames import Frame
 from point2mask.data.json_lists import JsonList
 from point2mask.data.png import SizeLimit
-from point2mask.data.records import ImageId, ImageRecord
+from point2mask.data.records import ImageId, ImageRecord, normal_record
 from point2mask.data.sequences import first_repeated
 from point2mask.ranges import shown
 
@@ -155,11 +153,9 @@ def read_records(images: JsonList, limit: SizeLimit) -> Records:
         for index, record in enumerate(images.entries(ImageRecord)):
             place = images.place(index)
             limit.check(record.height, record.width, place)
-            name = normal_name(record.file_name, f"{place}.file_name")
-            if name != record.file_name:
-                record = structs.replace(record, file_name=name)
-            records.append(record)
-            yield name
+            normal = normal_record(record, place)
+            records.append(normal)
+            yield normal.file_name
 
     same_names = first_repeated(names(), records.name)
     if repeated := first_repeated(map(records.id, range(len(records))), records.id):

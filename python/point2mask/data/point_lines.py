@@ -11,12 +11,11 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 import numpy as np
-from msgspec import structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
 from point2mask.data.filed import ImageFile, Kinds, any_of
-from point2mask.data.files import normal_name, open_local, open_replacing
+from point2mask.data.files import open_local, open_replacing
 from point2mask.data.json_files import decode_json
 from point2mask.data.kept_file import KeptFile
 from point2mask.data.marks import NO_MARKS, Marks
@@ -31,6 +30,7 @@ from point2mask.data.records import (
     check_entries,
     image_to_json,
     images_by_id,
+    normal_record,
 )
 from point2mask.data.sequences import first_repeated
 from point2mask.data.targets import (
@@ -90,7 +90,7 @@ class PointLines:
     def record(self, number: int) -> ImageRecord:
         """An image without its targets."""
         line, place = self._decoded(number, _Image)
-        return normal_record(line.image, place)
+        return normal_record(line.image, f"{place}: image")
 
     def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
         """Of all images, whether a target is of these categories, and no crowd."""
@@ -174,14 +174,8 @@ def check_line(
 
 def labelled_image(line: PointLine, place: str) -> LabelledImage:
     """The image with its name in normal form, and its targets with their points inside."""
-    record = normal_record(line.image, place)
+    record = normal_record(line.image, f"{place}: image")
     return record, [moved_inside(target, record, place) for target in line.segments_info]
-
-
-def normal_record(record: ImageRecord, place: str) -> ImageRecord:
-    """An image with its name in normal form."""
-    name = normal_name(record.file_name, f"{place}: image.file_name")
-    return record if name == record.file_name else structs.replace(record, file_name=name)
 
 
 def check_repeated(

@@ -30,7 +30,6 @@ from point2mask.data.point_lines import (
     check_repeated,
     labelled_image,
     lines_of,
-    normal_record,
 )
 from point2mask.data.records import (
     Category,
@@ -39,6 +38,7 @@ from point2mask.data.records import (
     ImageRecord,
     categories_by_id,
     categories_to_json,
+    normal_record,
 )
 from point2mask.data.targets import LabelledImage, LabelledImages, PointLabels
 from point2mask.ranges import shown
@@ -301,7 +301,8 @@ def _line(row: Mapping[str, Any], place: str) -> PointLine:
 def _record(row: Mapping[str, Any], place: str) -> ImageRecord:
     """The image of a row."""
     image = {key: value for key, value in row["image"].items() if value is not None}
-    return normal_record(convert(image, ImageRecord, f"{place}: image"), place)
+    place = f"{place}: image"
+    return normal_record(convert(image, ImageRecord, place), place)
 
 
 def _present(value: Any) -> Any:

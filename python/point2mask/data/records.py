@@ -110,16 +110,21 @@ def images_by_id(
                 f"{place}: images[{index}]: expected unique image ids, got {shown(record.id)} again"
             )
         limit.check(record.height, record.width, f"{place}: images[{index}]")
-        name = record.file_name
-        normal = normal_name(name, f"{place}: images[{index}].file_name")
-        first = places.setdefault(normal, index)
+        normal = normal_record(record, f"{place}: images[{index}]")
+        first = places.setdefault(normal.file_name, index)
         if first != index:
             raise DataError(
                 f"{place}: images[{index}].file_name: expected every picture once, got "
-                f"{shown(name)}, which images[{first}] has too"
+                f"{shown(record.file_name)}, which images[{first}] has too"
             )
-        images[record.id] = record if name == normal else structs.replace(record, file_name=normal)
+        images[record.id] = normal
     return images
+
+
+def normal_record(record: ImageRecord, place: str) -> ImageRecord:
+    """An image with its name in normal form."""
+    name = normal_name(record.file_name, f"{place}.file_name")
+    return record if name == record.file_name else structs.replace(record, file_name=name)
 
 
 class _Entry(Protocol):
