@@ -45,15 +45,9 @@ class TreeKernels:
         )
         return order, parent, edge, weight
 
-    def tree_filter(
-        self,
-        feature: Floats,
-        order: Indices,
-        parent: Indices,
-        similarity: Floats,
-        normalize: bool = True,
-    ) -> Floats:
-        return self.tree_filter_and_kept(feature, order, parent, similarity, normalize)[0]
+    def tree_filter(self, *arguments: Any, **named: Any) -> Floats:
+        """What :meth:`tree_filter_and_kept` gives first."""
+        return self.tree_filter_and_kept(*arguments, **named)[0]
 
     def kept_words(self, images: int, pixels: int, normalize: bool, dtype: Any) -> int:
         function = getattr(self.emulator.functions, f"tree_filter_kept_{C_TYPES[np.dtype(dtype)]}")
