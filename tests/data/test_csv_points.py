@@ -7,6 +7,7 @@ from hypothesis import given
 from point2mask.data import Category, DataError, ImageRecord, PointTarget
 from point2mask.data.formats import Pictures, read_csv, to_labels, write_csv
 from point2mask.data.records import default_color
+from point2mask.data.report import Report
 
 
 @given(labels=point_labels())
@@ -99,3 +100,21 @@ def test_tables_as_spreadsheets_write_them(photos, tmp_path, content):
     labels = to_labels(read_csv(tmp_path / "clicks.csv", Pictures(photos)), "here")
     assert [c.name for c in labels.categories.values()] == ["cat"]
     assert [targets for _, targets in labels.images] == [[PointTarget(1, 1, ((1.5, 2.5),))]]
+
+
+@pytest.mark.parametrize("name", ["y/a.png", "y\\A", "x/y/a.png"])
+def test_two_pictures_are_not_taken_for_one(photos, tmp_path, name):
+    """Of folders that are not there."""
+    rows = f"{HEAD}a.png,1,1,cat\nx/a.png,2,1,cat\n{name},3,1,cat\n"
+    with pytest.raises(DataError, match=r"csv:4: expected a picture for each of 'x/a\.png' and "):
+        read_csv(table(tmp_path, rows), Pictures(photos))
+    left_out = Report(skip_broken=True)
+    (image,) = read_csv(table(tmp_path, rows), Pictures(photos, report=left_out))
+    assert len(image.clicks) == 2
+    assert left_out.count("rows") == 1
+
+
+def test_names_of_one_picture(photos, tmp_path):
+    rows = [f"{name},{x},1,cat\n" for x, name in enumerate(["a.png", "p\\a.png", "q/p/A", ".//a"])]
+    (image,) = read_csv(table(tmp_path, HEAD + "".join(rows)), Pictures(photos))
+    assert [click.x for click in image.clicks] == [0, 1, 2, 3]

@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 from click_files import HEIGHT, WIDTH
 
-from point2mask.data import DataError, PointTarget
+from point2mask.data import DataError, PointTarget, write_rgb
 from point2mask.data.formats import Pictures, read_label_studio, to_labels
 from point2mask.data.formats.label_studio import picture_names
 
@@ -56,6 +57,9 @@ def test_label_studio(photos, tmp_path):
 @pytest.mark.parametrize(
     ("address", "name"),
     [
+        ("s3://bucket/x/y%20z#1?.jpg", "y%20z#1?.jpg"),
+        ("https://host/x/y%20z.jpg#1", "y z.jpg"),
+        ("y%20z#1?.jpg", "y%20z#1?.jpg"),
         ("/data/upload/3/0123abcd-my%20photo.jpg", "my photo.jpg"),
         ("/data/upload/3/photo.jpg", "photo.jpg"),
         ("/data/local-files/?d=set/a.jpg", "set/a.jpg"),
@@ -65,6 +69,34 @@ def test_label_studio(photos, tmp_path):
 )
 def test_names_of_pictures_in_label_studio(address, name):
     assert picture_names(address)[-1] == name
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("s3://bucket/cat.png", "cat.png"),
+        ("s3://bucket/cat#1.png", "cat#1.png"),
+        ("gs://bucket/cat?1.png", "cat?1.png"),
+        ("cat#1.png", "cat#1.png"),
+        ("s3://bucket/a%20cat.png", "a%20cat.png"),
+        ("s3://bucket/a%20dog.png", "a dog.png"),
+        ("s3://bucket/cat.png?version=3", "cat.png"),
+        ("https://host/a%20cat.png", "a cat.png"),
+        ("/data/local-files/?d=a%20cat.png", "a cat.png"),
+        ("/data/local-files/?d=a+b.png", "a+b.png"),
+        ("/data/upload/3/0123abcd-my_cat_2.png", "my cat (2).png"),
+        ("/data/upload/3/0123abcd-cat.png", "cat.png"),
+        ("/data/upload/3/0123abcf-cat.png", "0123abcf-cat.png"),
+    ],
+)
+def test_pictures_of_odd_names(tmp_path, address, name):
+    """Each has a neighbour that a careless reading of the address would take."""
+    for file in ("cat.png", "cat#1.png", "cat?1.png", "a cat.png", "a%20cat.png", "a dog.png",
+                 "a+b.png", "my cat (2).png", "0123abcf-cat.png"):  # fmt: skip
+        write_rgb(tmp_path / "photos" / file, np.zeros((5, 8, 3), np.uint8))
+    (tmp_path / "x.json").write_text(json.dumps([task([], image=address)]))
+    (image,) = read_label_studio(tmp_path / "x.json", Pictures(tmp_path / "photos"))
+    assert image.record.file_name == name
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,31 @@ def test_what_a_name_means(tmp_path, name, found):
     assert PictureNames(tmp_path).find([name], "here") == found
 
 
+@pytest.mark.parametrize(("names", "found"), [
+    (["b/c.png"], "x/b/c.png"),  # and not c.png, of which less is the same
+    (["b/c"], "x/b/c.png"),
+    (["B/C.png"], "x/b/c.png"),
+    (["w/c.png"], "c.png"),
+    (["w/c.png", "sub/c.png"], "sub/c.png"),
+    (["v/w/c.png", "sub/c.png"], "sub/c.png"),
+    (["w/b/c.png", "sub/c.png"], "sub/c.png"),
+    (["store/sub/c.png", "c.png"], "sub/c.png"),
+])  # fmt: skip
+def test_the_longest_end_of_a_name_counts(tmp_path, names, found):
+    write(tmp_path, "c.png", "x/b/c.png", "sub/c.png")
+    assert PictureNames(tmp_path).find(names, "here") == found
+
+
+def test_what_servers_make_of_names(tmp_path):
+    write(tmp_path, "IMG 7 (1).png", "y/caf\u00e9 #2.png", "z/caf\u00e9 2.png")
+    names = PictureNames(tmp_path)
+    with pytest.raises(MissingPictureError):
+        names.find(["IMG_7_1.png"], "here")
+    assert names.find(["IMG_7_1.png"], "here", "IMG_7_1.png") == "IMG 7 (1).png"
+    with pytest.raises(DataError, match="expected one picture of that name"):
+        names.find(["x.png"], "here", "cafe\u0301_2.png")
+
+
 @pytest.mark.parametrize("name", ["b.png", "w/c.png", "c.jpg", "a.png/x"])
 def test_names_of_no_picture(tmp_path, name):
     write(tmp_path, "a.png", "y/z/c.png")

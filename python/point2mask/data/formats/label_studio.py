@@ -57,7 +57,8 @@ def read_label_studio(path: Path, pictures: Pictures) -> list[ClickedImage]:
     else the last; others are left out, as are results that are no key points. The picture's address
     is what ``data`` has as ``image``, else its only entry that is a path of a picture. The picture
     is looked for by the whole path and by its end, of an upload also without the eight characters
-    before the name; of a local file the path is what follows ``?d=``. Clicks are on the picture as
+    before the name and with the spaces and signs that an upload loses; of a local file the path is
+    what follows ``?d=``. Clicks are on the picture as
     viewers show it; where a file gives no sizes, those of the pictures are taken.
 
     Raises:
@@ -114,27 +115,50 @@ def _text(task: _Task, key: str, place: str) -> str:
 
 
 def _is_picture(value: object) -> bool:
-    return isinstance(value, str) and _path_of(value).lower().endswith(PICTURE_SUFFIXES)
+    return isinstance(value, str) and any(
+        path.lower().endswith(PICTURE_SUFFIXES) for path in _paths_of(value)
+    )
 
 
-def _path_of(address: str) -> str:
-    """The path in an address, of a local file that after ``?d=``."""
+def _paths_of(address: str) -> list[str]:
+    """The path in an address, of a local file that after ``?d=``, by all that it may mean.
+
+    In addresses of the web ``%``, ``?`` and ``#`` have their meaning. Keys of stores and plain
+    names have them as they are, but for some that were written by people.
+    """
     try:
         parts = urlsplit(address)
     except ValueError:  # of brackets that are no IPv6 address: a name, no address
-        return address
-    local = parse_qs(parts.query).get("d")
-    path = local[0] if local else unquote(parts.path)
+        return [address]
+    if local := parse_qs(parts.query).get("d"):
+        with_plus = parse_qs(parts.query.replace("+", "%2B"))["d"]  # where it was not encoded
+        return list(dict.fromkeys(map(_plain, (local[0], with_plus[0]))))
+    decoded = unquote(parts.path)
+    if parts.scheme in ("http", "https") or address.startswith("/"):
+        return [_plain(decoded)]
+    raw = address.partition("://")[2].partition("/")[2] or address
+    found = [raw, unquote(raw)]
+    if decoded.lower().endswith(PICTURE_SUFFIXES):  # and not the half of a name with a "#"
+        found.append(decoded)
+    return list(dict.fromkeys(map(_plain, found)))
+
+
+def _plain(path: str) -> str:
     return _DRIVE.sub("", path.replace("\\", "/")).strip("/")
 
 
 def picture_names(address: str) -> list[str]:
     """What a picture may be called that Label Studio knows by an address, the plain name last."""
-    path = _path_of(address)
-    upload = _UPLOAD.fullmatch(PurePosixPath(path).name)
-    if upload and "upload/" in path:
-        return [path, upload[1]]
-    return [path] if "?d=" in address else [path, PurePosixPath(path).name]
+    paths = _paths_of(address)
+    if uploaded := _uploaded(paths[0]):
+        return [*paths, uploaded]
+    return paths if "?d=" in address else [*paths, *(PurePosixPath(p).name for p in paths[::-1])]
+
+
+def _uploaded(path: str) -> str:
+    """The name of a file that was uploaded, as Label Studio has it; empty of other paths."""
+    found = _UPLOAD.fullmatch(PurePosixPath(path).name)
+    return found[1] if found and "upload/" in path else ""
 
 
 def _read_task(
@@ -145,7 +169,7 @@ def _read_task(
     if len(sizes) > 1:
         raise DataError(f"{place}: expected one size of the picture, got {sorted(map(str, sizes))}")
     size = sizes.pop() if sizes else (None, None)
-    image = pictures.find(names, name_place, "label-studio", size)
+    image = pictures.find(names, name_place, "label-studio", size, _uploaded(names[0]))
     for number, (result_place, result) in enumerate(results):
         image.clicks.append(_click(result, result_place, number, image))
     return image

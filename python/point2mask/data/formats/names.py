@@ -1,5 +1,6 @@
 """Which file of a folder a name in somebody's file means."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,41 +17,44 @@ class MissingPictureError(DataError):
 class PictureNames:
     """The pictures of a folder and its folders, by what they may be called.
 
-    That is the one of the whole name; else of the end of the name, as where the folder is a part of
-    the path; else the only one whose path ends so, as in folders of projects and subsets. Case and
-    how accents are written do not matter where nothing fits otherwise, nor does a suffix that a
-    name has not.
+    That is the one of the whole name; else the only one whose path ends so, as in folders of
+    projects and subsets; else the one of the longest end of the name, as where the folder is a part
+    of the path. Case and how accents are written do not matter where nothing fits otherwise, nor
+    does a suffix that a name has not.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, names: Sequence[str], place: object) -> str:
+    def find(self, names: Sequence[str], place: object, uploaded: str = "") -> str:
         """The relative name of the picture.
 
         Args:
-            names: what it may be called, in normal form, the more folders the earlier.
+            names: what it may be called, in normal form; of equally long ones the first counts.
             place: for errors.
+            uploaded: what a server made of the name of its file, if it is there under no other.
 
         Raises:
             MissingPictureError: there is no such picture.
             DataError: there are several.
         """
-        ends = [end for name in names for end in _ends(name)]
-        for end in ends:
+        ends = dict.fromkeys(end for name in names for end in _ends(name))
+        for end in sorted(ends, key=lambda end: -end.count("/")):
             if (self._folder / end).is_file():
                 return end
-        for key in map(_key, ends):
-            if found := self._by_name.get(key):
+            if found := self._by_name.get(_key(end)) or (self._longer(end) if end in names else []):
                 return self._only(found, place)
-        for key in map(_key, names):
-            files = self._by_last_part.get(key.rpartition("/")[2], [])
-            found = [file for file in files if _ends_so(_key(file), key)]
-            if found:
-                return self._only(found, place)
+        if found := self._by_upload.get(_as_uploaded(uploaded), []):
+            return self._only(found, place)
         raise MissingPictureError(
             f"{place}: {self._folder / names[-1]}: expected a picture, but there is no such file"
         )
+
+    def _longer(self, name: str) -> list[str]:
+        """The files whose paths end so."""
+        key = _key(name)
+        files = self._by_last_part.get(key.rpartition("/")[2], [])
+        return [file for file in files if _ends_so(_key(file), key)]
 
     def _only(self, found: Sequence[str], place: object) -> str:
         if len(found) > 1:
@@ -77,6 +81,13 @@ class PictureNames:
     def _by_last_part(self) -> dict[str, list[str]]:
         return _index(self._files, [PurePosixPath(file).name for file in self._files])
 
+    @cached_property
+    def _by_upload(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for file in self._files:
+            found.setdefault(_as_uploaded(PurePosixPath(file).name), []).append(file)
+        return found
+
 
 def _index(files: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
@@ -84,6 +95,25 @@ def _index(files: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
         for key in (name, str(PurePosixPath(name).with_suffix(""))):
             found.setdefault(_key(key), []).append(file)
     return found
+
+
+def _as_uploaded(name: str) -> str:
+    """The name that Django, and so Label Studio, stores an uploaded file by.
+
+    >>> _as_uploaded("IMG 7 (1).jpg")
+    'img_7_1.jpg'
+    """
+    return re.sub(r"[^-\w.]", "", _key(name.strip().replace(" ", "_")))
+
+
+def may_be_one(name: str, other: str) -> bool:
+    """Whether two names, in normal form, of the same file do not tell of two.
+
+    >>> may_be_one("photos/a.png", "A.png"), may_be_one("x/a.png", "y/a.png")
+    (True, False)
+    """
+    one, two = (f"/{PurePosixPath(_key(text)).with_suffix('')}" for text in (name, other))
+    return one.endswith(two) or two.endswith(one)
 
 
 def _key(name: str) -> str:

@@ -90,6 +90,7 @@ class Pictures:
         place: object,
         format_name: str,
         size: tuple[int | None, int | None] = (None, None),
+        uploaded: str = "",
     ) -> ClickedImage:
         """The image of a name; the given size, if any, must be that of its picture.
 
@@ -99,6 +100,7 @@ class Pictures:
             place: for errors.
             format_name: of the file, a key of :data:`~point2mask.data.frames.FRAMES`.
             size: height and width as the file has them.
+            uploaded: what a server made of its name, see :meth:`PictureNames.find`.
 
         Raises:
             DataError: a path out of the folder, no picture or several, another size, or no size.
@@ -116,7 +118,7 @@ class Pictures:
             self.limit.check(*given, place)
             frame = self.frame or default
             return ClickedImage(ImageRecord(names[-1], names[-1], *given, frame))
-        name = self._names.find(names, place)
+        name = self._names.find(names, place, uploaded)
         try:
             path = resolve_inside(self.folder, name)
             stored = picture_size(path, self.limit)

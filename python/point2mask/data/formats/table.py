@@ -5,7 +5,15 @@ import io
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import as_utf8, check_text, open_regular, read_bounded, write_bytes
+from point2mask.data.files import (
+    as_utf8,
+    check_text,
+    normal_name,
+    open_regular,
+    read_bounded,
+    write_bytes,
+)
+from point2mask.data.formats.names import may_be_one
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures, number
 from point2mask.data.targets import PointLabels
 from point2mask.ranges import shown
@@ -89,6 +97,7 @@ class _Table:
         self._pictures = pictures
         self._decimal = decimal
         self._names: dict[str, str] = {}  # by what rows call them
+        self._longest: dict[str, str] = {}  # what they call an image, by its name
 
     def add(self, cells: dict[str, str], index: int, place: str) -> None:
         x, y = (
@@ -96,11 +105,18 @@ class _Table:
         )
         category = check_text(cells["category"], f"{place}: category")
         instance = cells.get(INSTANCE) or None
-        called = cells["image"]
+        called = normal_name(cells["image"], place)
         if called not in self._names:
             image = self._pictures.find(called, place, "csv")
-            self._names[called] = image.record.file_name
-            self.images.setdefault(image.record.file_name, image)
+            name, other = image.record.file_name, self._longest.get(image.record.file_name, called)
+            if not may_be_one(called, other):
+                raise DataError(
+                    f"{place}: expected a picture for each of {shown(other)} and {shown(called)}, "
+                    f"but there is only {self._pictures.folder}/{name} for both"
+                )
+            self._longest[name] = max(called, other, key=len)
+            self._names[called] = name
+            self.images.setdefault(name, image)
         clicks = self.images[self._names[called]].clicks
         clicks.append(Click(place, x, y, category, index, instance))
 
