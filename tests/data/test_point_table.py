@@ -1,5 +1,6 @@
 """Point labels in Parquet: the same as in JSON, a group of images at a time."""
 
+import base64
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from point2mask.data import (
     ImageRecord,
     PointLabels,
     PointTarget,
+    parquet_footer,
     read_panoptic,
     read_points,
     sample_points,
@@ -224,6 +226,55 @@ def test_footers_that_do_not_tell_of_all_values_are_refused(tmp_path):
     finally:
         pa.set_memory_pool(UNCOUNTED)
     assert counted.max_memory() < 1e6
+
+
+def test_wrong_sizes_of_histograms_do_not_end_the_process(tmp_path):
+    """Of the levels of ids: of a column that is read, and of one that is not."""
+    for name, code in (("points", b"\x36\x00\x00\x0a"), ("note", b"\x26\x00\x0a")):
+        rows = [row(number) | {"note": "x"} for number in range(5)]
+        path = write_rows(tmp_path / f"{name}.parquet", *rows)
+        content = path.read_bytes()
+        start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+        footer = content[start:-8]
+        assert code in footer
+        footer = footer.replace(code, bytes([code[0] - 16]) + code[2:])
+        size = len(footer).to_bytes(4, "little")
+        path.write_bytes(content[:start] + footer + size + b"PAR1")
+    with pytest.raises(DataError, match=r"points\.parquet: .* histogram size mismatch"):
+        read_points(tmp_path / "points.parquet")
+    assert len(read_points(tmp_path / "note.parquet").images) == 5
+
+
+@pytest.mark.parametrize(
+    ("everything", "message"),
+    [(True, "cannot be read .*encrypted"), (False, r"image\.id: .* that is not encrypted")],
+)
+def test_encrypted_tables_are_refused(tmp_path, everything, message):
+    encryption = pytest.importorskip("pyarrow.parquet.encryption")
+
+    class Keys(encryption.KmsClient):
+        def __init__(self, connection):
+            encryption.KmsClient.__init__(self)
+
+        def wrap_key(self, key, name):
+            return base64.b64encode(key)
+
+    keys = encryption.EncryptionConfiguration(
+        footer_key="a", column_keys={"b": ["image.id"]}, plaintext_footer=not everything
+    )
+    properties = encryption.CryptoFactory(Keys).file_encryption_properties(
+        encryption.KmsConnectionConfig(), keys
+    )
+    path = write_rows(tmp_path / "points.parquet", row(1), encryption_properties=properties)
+    with pytest.raises(DataError, match=message):
+        read_points(path)
+
+
+def test_large_footers_are_refused(tmp_path, monkeypatch):
+    path = write_rows(tmp_path / "points.parquet", row(1))
+    monkeypatch.setattr(parquet_footer, "MAX_FOOTER", 1000)
+    with pytest.raises(DataError, match="expected a footer of at most 1000 bytes, got"):
+        read_points(path)
 
 
 def test_footers_that_tell_of_fewer_rows_are_refused(tmp_path):

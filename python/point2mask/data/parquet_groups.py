@@ -6,17 +6,28 @@ footer says other things than they do themselves.
 
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from point2mask.data.errors import DataError
 from point2mask.data.kept_file import KeptFile
-from point2mask.data.parquet_pages import DELTA_BYTE_ARRAY, DICTIONARY, pages
+from point2mask.data.parquet_footer import Column
+from point2mask.data.parquet_pages import (
+    DELTA_BYTE_ARRAY,
+    DELTA_LENGTH_BYTE_ARRAY,
+    DICTIONARY,
+    pages,
+)
 
 MAX_GROUP = 2**28  # bytes of those that are read together, in memory, and of the texts in them
 MAX_VALUES = 2**23  # numbers and texts of those; repeated ones take no room in a file
 ADVICE = "write it with fewer rows in a group"
+# Texts in pages of those can be more than their pages, or are counted before they are there.
+UNBOUNDED = {
+    DELTA_LENGTH_BYTE_ARRAY: "DELTA_LENGTH_BYTE_ARRAY",
+    DELTA_BYTE_ARRAY: "DELTA_BYTE_ARRAY",
+}
 
 
 class OwnPlace(io.RawIOBase):
@@ -53,18 +64,18 @@ class OwnPlace(io.RawIOBase):
 
 
 def check_groups(
-    groups: Iterable[Sequence[Any]], read: Callable[[int, int], bytes], path: Path
+    groups: Iterable[list[Column]], read: Callable[[int, int], bytes], path: Path
 ) -> list[str]:
     """That each can be read at once; gives the paths of the columns of text.
 
     Args:
-        groups: the ``pyarrow.parquet.ColumnChunkMetaData`` of the columns that are wanted.
+        groups: the columns that are wanted.
         read: see :func:`point2mask.data.parquet_pages.pages`.
         path: for errors.
     """
     texts = set()
     for columns in groups:
-        values = sum(column.num_values for column in columns)
+        values = sum(column.values for column in columns)
         if values > MAX_VALUES:
             raise DataError(
                 f"{path}: expected groups of rows of at most {MAX_VALUES} values, got one of "
@@ -76,7 +87,7 @@ def check_groups(
                 f"{path}: expected groups of rows of at most {MAX_GROUP} bytes, got one of {size}; "
                 f"{ADVICE}"
             )
-        texts |= {c.path_in_schema for c in columns if c.physical_type == "BYTE_ARRAY"}
+        texts |= {column.path for column in columns if column.kind == "BYTE_ARRAY"}
     return sorted(texts)
 
 
@@ -90,20 +101,14 @@ def check_texts(group: Any, path: Path) -> None:
         )
 
 
-def _checked_size(column: Any, read: Callable[[int, int], bytes], path: Path) -> int:
+def _checked_size(column: Column, read: Callable[[int, int], bytes], path: Path) -> int:
     """The bytes that the pages of a column take in memory, of a footer that speaks the truth."""
-    place = f"{path}: {column.path_in_schema}"
-    # Texts in those can be more than their pages, or are counted before they are there.
-    unbounded = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"} & set(column.encodings)
-    if column.physical_type == "FIXED_LEN_BYTE_ARRAY" or unbounded:
-        raise DataError(
-            f"{place}: expected numbers or texts of any length, in a dictionary or one by one, got "
-            f"{column.physical_type} in {', '.join(column.encodings)}"
-        )
-    starts = (column.dictionary_page_offset, column.data_page_offset)
-    start = min(offset for offset in starts if offset is not None)
+    place = f"{path}: {column.path}"
+    expected = "expected numbers or texts of any length, in a dictionary or one by one, got"
+    if column.kind == "FIXED_LEN_BYTE_ARRAY":
+        raise DataError(f"{place}: {expected} {column.kind}")
     values = size = 0
-    for page in pages(read, start, start + column.total_compressed_size, place):
+    for page in pages(read, column.start, column.end, place):
         size += page.size
         if page.kind == DICTIONARY:
             if 4 * page.values > page.size:  # of numbers as of lengths of texts
@@ -112,13 +117,12 @@ def _checked_size(column: Any, read: Callable[[int, int], bytes], path: Path) ->
                     f"{page.size} bytes, got one of {page.values}"
                 )
             continue
-        if page.encoding == DELTA_BYTE_ARRAY:
-            raise DataError(f"{place}: expected pages in the encodings that the footer names")
+        if page.encoding in UNBOUNDED:
+            raise DataError(f"{place}: {expected} {column.kind} in {UNBOUNDED[page.encoding]}")
         values += page.values
-    if values != column.num_values:
+    if values != column.values:
         raise DataError(
-            f"{place}: expected pages of {column.num_values} values, as the footer says, got "
-            f"{values}"
+            f"{place}: expected pages of {column.values} values, as the footer says, got {values}"
         )
     return size
 

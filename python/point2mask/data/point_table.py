@@ -21,6 +21,7 @@ from point2mask.data.files import one_line, open_local, open_replacing
 from point2mask.data.json_files import convert, decode_json
 from point2mask.data.kept_file import KeptFile
 from point2mask.data.marks import Marks
+from point2mask.data.parquet_footer import Column, Group, groups_of, read_footer
 from point2mask.data.parquet_groups import OwnPlace, check_groups, check_texts
 from point2mask.data.png import SizeLimit
 from point2mask.data.point_columns import UnusualError, plain_rows, rows_of
@@ -65,12 +66,11 @@ class PointTable:
         self._path, self._file = path, KeptFile(file.fileno())
         _, parquet = _pyarrow(path)
         with _reading(path):
+            footer = read_footer(self._file, path)
             self._metadata = parquet.read_metadata(OwnPlace(self._file))
-            groups = [self._metadata.row_group(n) for n in range(self._metadata.num_row_groups)]
-            rows = [group.num_rows for group in groups]
-            wanted = [_wanted(group) for group in groups]
-            self._texts = check_groups(wanted, self._file.read_at, path)
-        self._ends = list(accumulate(rows))
+            groups = groups_of(footer, self._metadata.schema, path)
+            self._texts = check_groups(map(_wanted, groups), self._file.read_at, path)
+        self._ends = list(accumulate(group.rows for group in groups))
         # The groups that were read last, by their columns, and the images of a part of one.
         self._groups: dict[tuple[str, ...], tuple[int, Any]] = {}
         self._records: tuple[int, list[ImageRecord]] = (0, [])
@@ -149,7 +149,7 @@ class PointTable:
             known = [name for name in columns if name in table.schema_arrow.names]
             group = table.read_row_group(number, columns=known, use_threads=False)
             check_texts(group, self._path)
-        expected = self._metadata.row_group(number).num_rows
+        expected = self._ends[number] - (self._ends[number - 1] if number else 0)
         if group.num_rows != expected:
             raise DataError(
                 f"{self._path}: expected a group of {expected} rows, as the footer says, got "
@@ -276,10 +276,9 @@ def _pyarrow(path: Path) -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _wanted(group: Any) -> list[Any]:
+def _wanted(group: Group) -> list[Column]:
     """The columns of a group that are read."""
-    columns = map(group.column, range(group.num_columns))
-    return [column for column in columns if column.path_in_schema.partition(".")[0] in _COLUMNS]
+    return [column for column in group.columns if column.path.partition(".")[0] in _COLUMNS]
 
 
 @contextmanager
