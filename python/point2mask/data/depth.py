@@ -19,13 +19,36 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # tags of a TIFF
+_BITS, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags of a TIFF
+_APART = 2  # channels one after another
 _WHITE_IS_ZERO, _UNSIGNED, _SIGNED = 0, 1, 2
 PART = 2**20  # values that are converted at a time
 LITTLE_USED = 16  # a picture within one such part of the range is spread
 # Pillow decodes the high bytes of colours of 16 bits alone, unless told that the low ones are.
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B"}
 _WIDE = ("RGB;16", "RGBX;16", "RGBA;16")
+# libtiff, by which Pillow decompresses, hands out numbers in the machine's order of bytes, whatever
+# that of the file is. Pillow allows for it where they are unsigned.
+_AS_LIBTIFF = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
+
+
+def prepare_tiff(image: "ImageFile", place: object) -> None:
+    """Mends how Pillow is about to decode a TIFF of more than 8 bits, or refuses what it cannot.
+
+    Raises:
+        DataError: colours of more than 8 bits whose channels lie one after another, of which Pillow
+            would take a part of the bytes.
+    """
+    raw, tags = _raw_mode(image), getattr(image, "tag_v2", {})
+    bits, apart = max(tags.get(_BITS, (1,))), tags.get(_PLANAR) == _APART
+    if bits > 8 and image.mode not in DEEP_MODES and (apart or ";16" not in raw):
+        raise DataError(
+            f"{place}: expected colours pixel by pixel where channels have {bits} bits, got a TIFF "
+            "with one channel after another"
+        )
+    if raw in _AS_LIBTIFF and image.tile[0].codec_name == "libtiff":
+        (tile,) = image.tile
+        image.tile = [tile._replace(args=(_AS_LIBTIFF[raw], *tuple(tile.args or ())[1:]))]
 
 
 def has_wide_colors(image: "ImageFile") -> bool:
@@ -76,17 +99,27 @@ def strips(image: "Image", mode: str | None = None) -> Iterator[tuple[slice, NDA
 
 
 def grey_to_bytes(image: "Image") -> NDArray[np.uint8]:
-    """The grey ``uint8 [H, W]`` of a decoded picture of one of :data:`DEEP_MODES`.
+    """The grey ``uint8 [H, W]`` of a decoded picture that :func:`is_deep_grey`.
 
-    Pillow takes 32 bits for signed whatever a TIFF says, and turns the grey of those whose white
-    is 0 only where it has 8 bits.
+    Pillow takes 32 bits for signed and 8 for unsigned whatever a TIFF says, and turns the grey of
+    those whose white is 0 only where it has 8 bits.
     """
     tags = getattr(image, "tag_v2", {})
     values = np.asarray(image)
-    if image.mode == "I" and tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] != _SIGNED:
+    signed = tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] == _SIGNED
+    if image.mode == "L":
+        values = values.view(np.int8)
+    elif image.mode == "I" and not signed:
         values = values.view(np.uint32)
     grey = to_bytes(values)
     return 255 - grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
+
+
+def is_deep_grey(image: "Image") -> bool:
+    """Whether a picture's grey is of more than 8 bits, or of 8 of which one is the sign."""
+    tags = getattr(image, "tag_v2", {})
+    signed = image.mode == "L" and tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] == _SIGNED
+    return signed or image.mode in DEEP_MODES
 
 
 def _raw_mode(image: "ImageFile") -> str:

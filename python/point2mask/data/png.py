@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.depth import (
-    DEEP_MODES,
     grey_to_bytes,
     has_wide_colors,
+    is_deep_grey,
+    prepare_tiff,
     read_wide_colors,
     strips,
     to_bytes,
@@ -234,6 +235,8 @@ def read_rgb(
         _decoding(file, path, _picture_formats(), limit, pixels=False) as image,
     ):
         stored = image.height, image.width
+        if image.format == "TIFF":
+            prepare_tiff(image, path)
         wide = has_wide_colors(image)
         orientation = orientation_of(image, file)
         frame = decide_frame(size, stored, orientation, frame)
@@ -259,7 +262,7 @@ def _wide_rgb(image: "ImageFile", file: BinaryIO, path: Path) -> NDArray[np.uint
 
 def _rgb(image: "ImageFile", path: Path) -> NDArray[np.uint8]:
     image.load()
-    if image.mode in DEEP_MODES:
+    if is_deep_grey(image):
         return np.repeat(grey_to_bytes(image)[..., None], 3, axis=2)
     if image.mode not in _PICTURE_MODES:
         raise DataError(f"{path}: expected grey or colours, got pixels of type {image.mode}")
@@ -348,7 +351,8 @@ def _found(file: BinaryIO) -> str:
 
 def _check_pages(image: "Image.Image", path: Path) -> None:
     """That a file has one picture. Phones put others behind it in a JPEG, which do not count, and
-    neither do smaller copies and masks in a TIFF."""
+    neither do smaller copies and masks in a TIFF, of which some programs do not say what they are.
+    """
     if (pages := getattr(image, "n_frames", 1)) < 2 or image.format not in _PAGED:
         return
     if image.format == "TIFF" and not _has_second_page(image, min(pages, _PAGES)):
@@ -364,7 +368,13 @@ def _has_second_page(image: "Image.Image", pages: int) -> bool:
     for page in range(1, pages):
         image.seek(page)
         tags = getattr(image, "tag_v2", {})
-        if image.size == size and not tags.get(_NEW_SUBFILE_TYPE, 0) & _NO_PAGE:
+        if not (tags.get(_NEW_SUBFILE_TYPE, 0) & _NO_PAGE or _is_smaller_copy(image.size, size)):
             return True
     image.seek(0)
     return False
+
+
+def _is_smaller_copy(size: tuple[int, int], whole: tuple[int, int]) -> bool:
+    """Whether one size is the other one scaled down, but for rounding."""
+    across, down = (part / all_of_it for part, all_of_it in zip(size, whole, strict=True))
+    return max(across, down) < 1 and abs(across - down) <= 1 / min(whole)
