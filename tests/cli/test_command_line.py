@@ -3,10 +3,12 @@
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,6 +216,30 @@ def test_a_missing_extra_is_named(shapes, capsys, monkeypatch):
     assert "this needs rich; run: pip install 'point2mask[label]'" in fails(
         capsys, "evaluate", "--truth", shapes, "--predictions", shapes
     )
+
+
+BARE = """
+import without_extras
+from point2mask.cli import main
+for words in (
+    "label --images a --points b --out c", "evaluate --truth a --predictions b",
+    "points sample --annotations a --out b", "convert coco --instances a --images b --out c",
+    "train shapes_tiny", "sweep shapes_tiny --table beta --out x",
+    "predict --checkpoint a --images b --out c", "export a --out b.pt2 --size 8x8", "annotate x",
+):
+    assert main(words.split()) == 2
+"""
+
+
+def test_one_install_is_enough_for_a_command():
+    """Where nothing but torch and NumPy is there."""
+    folder = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", BARE], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    extras = re.findall(
+        r"^point2mask: error: this needs .*'point2mask\[(.*)\]'$", done.stderr, re.M
+    )
+    assert extras == ["label"] * 4 + ["train"] * 4 + ["app"]
 
 
 def test_interruption(capsys, monkeypatch):

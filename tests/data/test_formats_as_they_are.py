@@ -1,6 +1,7 @@
 """Files as tools and web sites export them: what belongs to clicks is read, the rest is counted."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -160,8 +161,6 @@ def test_addresses_of_label_studio(imported, data):
     ({"image": "http://[x/b.jpg"}, "no such file"),
 ])  # fmt: skip
 def test_addresses_of_label_studio_that_are_none(imported, data, named):
-    import re
-
     said = imported("label-studio", label_studio([key_point(10, 20)], **data), code=2)
     assert re.search(named, said), said
     assert said.count("\n") == 1
@@ -172,7 +171,7 @@ def coco(tmp_path, capsys):
     """The areas of segments of a.png by id, and what was said."""
     write_rgb(tmp_path / "pics" / "a.png", np.zeros((10, 20, 3), np.uint8))
 
-    def run(*segmentations, code=0):
+    def run(*segmentations, code=0, more=()):
         content = {
             "images": [{"id": 1, "file_name": "a.png", "height": 10, "width": 20}],
             "categories": [{"id": 0, "name": "cells", "supercategory": "none"}],
@@ -183,7 +182,10 @@ def coco(tmp_path, capsys):
         }
         (tmp_path / "f.json").write_text(json.dumps(content))
         words = ["--instances", tmp_path / "f.json", "--images", tmp_path / "pics"]
-        assert main(["convert", "coco", *map(str, words), "--out", str(tmp_path / "out")]) == code
+        assert (
+            main(["convert", "coco", *map(str, words), "--out", str(tmp_path / "out"), *more])
+            == code
+        )
         said = capsys.readouterr().err
         if code:
             return said
@@ -206,6 +208,29 @@ def test_segmentations_of_coco_of_every_kind(coco):
     areas, said = coco([SQUARE], LISTS, text, [], None, [[]], [[8, 8, 9, 9]])
     assert areas == {1: 16, 2: 10, 3: 10}
     assert "left out: 4 annotations without a mask: " in said
+
+
+@pytest.mark.parametrize("segmentation", [
+    None, [], [[]], [[2, 2, 6, 2]],
+    [[2, 2, 6, 2, 6, 2]],  # three corners on a line
+    [[-9, -9, -5, -9, -5, -5]],
+    {"size": [10, 20], "counts": [200]},
+    {"size": [10, 20], "counts": [50, 0, 150]},
+    {"size": [10, 20], "counts": "X6"},
+])  # fmt: skip
+def test_where_an_object_has_no_mask_is_no_background(coco, tmp_path, segmentation):
+    areas, said = coco([SQUARE], segmentation, more=["--background", "grass"])
+    assert areas == {1: 16, 3: 200 - 16 - 1}  # the box of each object is its first pixel
+    assert re.search(
+        r"^left out: 1 annotations (without a|whose) mask.*: .*annotations\[1\]$", said, re.M
+    )
+
+
+@pytest.mark.parametrize("name", ["cells", "", "a\nb"])
+def test_a_background_has_a_name_of_its_own(coco, name):
+    said = coco([SQUARE], more=["--background", name], code=2)
+    assert said.count("\n") == 1
+    assert "the background" in said
 
 
 @pytest.mark.parametrize(("segmentation", "named"), [

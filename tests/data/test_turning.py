@@ -59,7 +59,7 @@ def test_labels_are_turned_and_back(photos):
     missing = turn_labels(labels, "shown", photos / "nowhere", report)
     assert missing == labels
     assert report.lines()[0].startswith(
-        "note: 16 images whose clicks stay as on the picture stored"
+        "note: 16 images whose clicks stay on the picture as it is stored, as there is no picture"
     )
 
 

@@ -31,14 +31,17 @@ COMMANDS = (
     "demo",
 )
 EXTRAS = (
-    dict.fromkeys(("PIL", "msgspec", "pycocotools", "rich", "skimage"), "label")
+    dict.fromkeys(("PIL", "msgspec", "pycocotools", "rich", "scipy", "skimage"), "label")
     | dict.fromkeys(("fastapi", "starlette", "uvicorn"), "app")
     | dict.fromkeys(
-        ("accelerate", "safetensors", "scipy", "tensorboard", "timm", "torchvision", "yaml"),
-        "train",
+        ("accelerate", "safetensors", "tensorboard", "timm", "torchvision", "yaml"), "train"
     )
     | {"onnxruntime": "prompts", "ray": "ray"}
 )
+# Of commands that need more than the extra "label": that with more, so that one install is enough.
+LARGER = dict.fromkeys(("train", "sweep", "predict", "export", "demo"), "train") | {
+    "annotate": "app"
+}
 # Packages of stores, whose errors (no credentials, no connection, no such bucket) are no OSErrors.
 STORES = {
     *("aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "huggingface_hub"),
@@ -79,8 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        extra = f"point2mask[{EXTRAS[package]}]"
-        return _fail(f"this needs {package}; run: pip install '{extra}'", args.verbose)
+        extra = EXTRAS[package]
+        if extra == "label":
+            extra = LARGER.get(args.run.__module__.rpartition(".")[2], extra)
+        return _fail(f"this needs {package}; run: pip install 'point2mask[{extra}]'", args.verbose)
     except OSError as error:
         # The message of the system, with the file first and without its number.
         text = error.strerror or str(error)

@@ -43,8 +43,8 @@ def turn_labels(
         path = None if images_dir is None else resolve_inside(images_dir, record.file_name)
         if path is None or not path.is_file():
             report.note(
-                f"images whose clicks stay as on the picture {record.frame}, as there is none in "
-                f"{images_dir or 'a folder (--images)'} that says how it is turned",
+                f"images whose clicks stay on the picture as it is {record.frame}, as there is "
+                f"no picture in {images_dir or 'a folder (--images)'} that tells how it is turned",
                 record.file_name,
             )
             images.append((record, targets))

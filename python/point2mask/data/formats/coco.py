@@ -2,7 +2,8 @@
 
 Instances may overlap; a panoptic map cannot. Every instance lies over the larger ones, of equals
 the later one, and crowds under all of them; stuff is under all things. What is hidden wholly has no
-segment, and neither has an annotation without mask: where its box lies there is no background.
+segment, and neither has an annotation without mask, or whose mask has no pixel: where its box lies
+there is no background.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import normal_name
+from point2mask.data.files import check_text, normal_name
 from point2mask.data.formats.coco_masks import Mask, read_mask
 from point2mask.data.formats.conversion import Labelled, LabelledPicture, Split
 from point2mask.data.formats.names import MissingPictureError, PictureNames
@@ -128,6 +129,12 @@ def read_split(
         for key in below.keys() & categories.keys():
             raise DataError(f"{stuff}: expected other category ids than in {instances}, got {key}")
     elif background is not None:
+        check_text(background, "the name of the background")
+        if background in {category.name for category in categories.values()}:
+            raise DataError(
+                f"{instances}: expected a name of the background that none of the categories has, "
+                f"got {shown(background)}"
+            )
         key = max(categories, default=0) + 1
         below = {key: Category(key, background, isthing=False, color=default_color(key))}
     void = {key for key, category in below.items() if stuff is not None and category.name == OTHER}
@@ -207,13 +214,13 @@ def _segments(
         raise DataError(f"expected at most {MAX_SEGMENT_ID} annotations an image, got more")
     for place, entry in annotations.stuff:
         mask = read_mask(entry.segmentation, size, f"{place}.segmentation", report)
-        if mask is None:
-            report.leave_out("annotations without a mask", place)
+        work = _add_work(work, mask, place)
+        if mask is None or not mask.inside.any():
+            _leave_out(mask, place, report)
             continue
         number = classes.setdefault(entry.category_id, first + len(classes))
         if entry.category_id not in void:
             segments[number] = Segment(number, entry.category_id)
-        work = _add_work(work, mask, place)
         np.copyto(ids[mask.box], 0 if entry.category_id in void else number, where=mask.inside)
     if background is not None:
         segments[first] = Segment(first, background)
@@ -222,12 +229,12 @@ def _segments(
     top = np.full(size, NO_AREA, np.int32, order="F")
     for number, (place, entry) in enumerate(annotations.things, start=1):
         mask = read_mask(entry.segmentation, size, f"{place}.segmentation", report)
-        if mask is None:
-            report.leave_out("annotations without a mask", place)
+        work = _add_work(work, mask, place)
+        if mask is None or not mask.inside.any():
+            _leave_out(mask, place, report)
             if background is not None:
                 _clear_box(entry, size, place, ids, top)
             continue
-        work = _add_work(work, mask, place)
         crowd = bool(entry.iscrowd)
         area = np.count_nonzero(mask.inside) + crowd * ids.size
         above = top[mask.box]
@@ -239,13 +246,18 @@ def _segments(
     visible = segment_areas(ids)
     for number, (place, _) in enumerate(annotations.things, start=1):
         if number in segments and number not in visible:
-            report.leave_out("annotations that others cover or that have no pixel", place)
+            report.leave_out("annotations that others cover", place)
     return ids, [segments[number] for number in sorted(segments) if number in visible]
 
 
-def _add_work(work: int, mask: Mask, place: str) -> int:
+def _leave_out(mask: Mask | None, place: str, report: Report) -> None:
+    what = "without a mask" if mask is None else "whose mask has no pixel"
+    report.leave_out(f"annotations {what}", place)
+
+
+def _add_work(work: int, mask: Mask | None, place: str) -> int:
     """The work of the masks of an image, with one more mask; there is a most."""
-    work += mask.work
+    work += 0 if mask is None else mask.work
     if work > MAX_WORK:
         raise DataError(
             f"{place}: expected masks that fill boxes of at most {MAX_WORK} pixels together in an "
