@@ -119,7 +119,7 @@ def distance_of(given):
 
 def shares(given):
     distance = distance_of(given)
-    return _supplies(given, distance, np.log(distance + 1))
+    return _supplies(given, distance.argmin(0).astype(np.int32), np.log(distance + 1))
 
 
 def test_supplies_are_the_given_areas():
@@ -158,7 +158,7 @@ def test_only_paths_of_new_seeds_are_computed(kept, monkeypatch):
     picture = scene([((5.0, 5.0),)]).picture
     first = np.array([[70, 80], [900, -1], [-1, -1]], np.int32)
     second = np.array([[900, -1], [1200, -1], [70, 80], [1200, -1]], np.int32)
-    alone = [_Paths(picture).distance(seeds) for seeds in (first, second)]
+    alone = [list(_Paths(picture).distances(seeds)) for seeds in (first, second)]
     computed = []
 
     def count(cost, seeds):
@@ -170,5 +170,8 @@ def test_only_paths_of_new_seeds_are_computed(kept, monkeypatch):
     monkeypatch.setattr(paths, "KEPT", kept)
     both = _Paths(picture)
     for seeds, expected in zip((first, second, first), (*alone, alone[0]), strict=True):
-        np.testing.assert_array_equal(both.distance(seeds), expected)
+        np.testing.assert_array_equal(list(both.distances(seeds)), expected)
     assert computed == {0: [3, 4, 3], 2: [3, 3, 2], 64: [3, 2]}[kept]
+    monkeypatch.setattr(paths, "TOGETHER", 2)
+    for seeds, expected in zip((second, first), (alone[1], alone[0]), strict=True):
+        np.testing.assert_array_equal(list(_Paths(picture).distances(seeds)), expected)

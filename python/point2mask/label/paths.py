@@ -1,7 +1,7 @@
 """Assigners that follow shortest paths: nearest click, and optimal transport to given areas."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ STEP_COST = 3e-5  # of a step without edge
 EPSILON = 0.03  # of transport, whose cost is the logarithm of the distance
 TOLERANCE, MAX_ITERATIONS = 1e-3, 1000
 KEPT = 64  # targets whose distances stay with a picture: 0.3 MB each
+TOGETHER = 32  # targets whose distances are computed at once
 SAMPLING = 2  # transport is solved on every so-many-th row and column
 
 
@@ -31,7 +32,7 @@ SAMPLING = 2  # transport is solved on every so-many-th row and column
 def shortest_path(scene: Scene) -> NDArray[np.int32]:
     """The target from whose clicks the path over the lowest edges is shortest."""
     small = scene.reduced(path_side(scene.picture.size, len(scene.seeds), SOME_CELLS))
-    labels = _distance(small, small.seeds).argmin(0).astype(np.int32)
+    labels = _lowest(_distances(small, small.seeds), small.shape)
     return _refined(scene, labels, np.zeros(len(scene.seeds), np.float32))
 
 
@@ -43,11 +44,19 @@ def transport(scene: Scene) -> NDArray[np.int32]:
     its costs, the cell is that of the lowest cost.
     """
     small = scene.reduced(path_side(scene.picture.size, len(scene.seeds), MOST_CELLS))
-    distance = _distance(small, small.seeds)
-    cost = _logarithm(distance)
-    if small.mask_cost is not None:
-        cost += small.mask_cost
-    share = _supplies(small, distance, cost)
+    return _refined(scene, *_transported(small))
+
+
+def _transported(scene: Scene) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Labels, and the potential ``[K]`` of every target."""
+    cost = np.empty((len(scene.seeds), *scene.shape), np.float32)
+    cells = _Lowest(scene.shape)
+    for target, distance in enumerate(_distances(scene, scene.seeds)):
+        cells.add(target, distance)
+        cost[target] = _logarithm(distance)
+    if scene.mask_cost is not None:
+        cost += scene.mask_cost
+    share = _supplies(scene, cells.labels, cost)
     coarse = cost[None, :, ::SAMPLING, ::SAMPLING].reshape(1, len(cost), -1)
     pixels = coarse.shape[2]
     potential, _, _ = engine.sinkhorn(
@@ -58,8 +67,8 @@ def transport(scene: Scene) -> NDArray[np.int32]:
         max_iterations=MAX_ITERATIONS,
         tolerance=TOLERANCE,
     )
-    labels = (cost - potential[0][:, None, None]).argmin(0)
-    return _refined(scene, labels.astype(np.int32), potential[0])
+    reduced = (one - own for one, own in zip(cost, potential[0], strict=True))
+    return _lowest(reduced, scene.shape), potential[0]
 
 
 def path_side(size: WorkingSize, targets: int, most: float) -> int:
@@ -101,18 +110,14 @@ def _refined(
     small = scene.reduced(max(1, int(max(scene.shape) * min(1.0, (MOST_WORK / cells) ** 0.5))))
     if max(small.shape) <= max(found.shape):
         return enlarged(found, scene.shape)
-    labels = np.zeros(small.shape, np.int32)
-    least = np.full(small.shape, np.inf, np.float32)
+    found_again = _Lowest(small.shape)
+    steps = _step_cost(small.edge)
     for target, window in _windows(small, found):
         low, high = np.array([(side.start, side.stop) for side in window]).T
         seeds = np.ravel_multi_index((small.clicks(target) - low).T, high - low).astype(np.int32)
-        costs = _step_cost(small.edge[window])
-        cost = _logarithm(engine.geodesic_distance(costs, seeds[None, None])[0, 0])
-        cost -= potential[target]
-        closer = cost < least[window]  # of equals the first
-        labels[window][closer] = target
-        least[window][closer] = cost[closer]
-    return enlarged(labels, scene.shape)
+        distance = engine.geodesic_distance(steps[:, :, *window], seeds[None, None])[0, 0]
+        found_again.add(target, _logarithm(distance) - potential[target], window)
+    return enlarged(found_again.labels, scene.shape)
 
 
 def _windows(scene: Scene, found: NDArray[np.int32]) -> Iterator[tuple[int, tuple[slice, ...]]]:
@@ -145,16 +150,25 @@ def _logarithm(distance: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _supplies(
-    scene: Scene, distance: NDArray[np.float32], cost: NDArray[np.float32]
+    scene: Scene, cells: NDArray[np.int32], cost: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """The share of the pixels ``[K]`` that each target shall get; they add up to 1."""
+    """The share of the pixels ``[K]`` that each target shall get; they add up to 1.
+
+    Args:
+        scene: K targets.
+        cells: ``[h, w]``, the target that is nearest.
+        cost: ``[K, h, w]``.
+    """
     known = np.isfinite(scene.area)
     share = np.where(known, scene.area, 0.0)
     if not known.all():
         if scene.mask_cost is None:
-            guess = _centroid_shares(scene, distance)[~known]
+            cells = _centroid_cells(scene, cells)
         else:
-            guess = _shares(cost)[~known]
+            cells = _lowest(cost, scene.shape)
+        # A target whose centroid shares its pixel with another's still gets something.
+        counts = np.maximum(np.bincount(cells.ravel(), minlength=len(cost)), 1)
+        guess = (counts / counts.sum())[~known]
         # What is left for the others, even if the given areas leave nothing.
         share[~known] = guess * max(1 - share.sum(), guess.sum() / 2) / guess.sum()
     share[(scene.seeds < 0).all(1)] = 0  # nothing reaches a target whose clicks were dropped
@@ -162,30 +176,43 @@ def _supplies(
     return np.asarray(share / share.sum())
 
 
-def _centroid_shares(scene: Scene, distance: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Shares of cells about centroids; a centroid counts if it and the clicks lie in its mask."""
-    labels = distance.argmin(0).astype(np.int32)
-    targets = len(distance)
-    _, centroids, _ = engine.mask_statistics(labels[None], targets)
+def _centroid_cells(scene: Scene, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Cells about centroids of cells; one counts if it and the clicks lie in its cell."""
+    _, centroids, _ = engine.mask_statistics(labels[None], len(scene.seeds))
     seeds = scene.seeds.copy()
     for k, (y, x) in enumerate(centroids[0].astype(np.int64)):
         clicks = seeds[k][seeds[k] >= 0]
         if labels[y, x] == k and (labels.flat[clicks] == k).all():
             seeds[k] = -1
             seeds[k, 0] = y * labels.shape[1] + x
-    return _shares(_distance(scene, seeds))
+    return _lowest(_distances(scene, seeds), scene.shape)
 
 
-def _shares(cost: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Shares ``[K]`` of the pixels of a cost ``[K, h, w]`` that are cheapest for every target."""
-    # A target whose centroid shares its pixel with another's still gets something.
-    counts = np.maximum(np.bincount(cost.argmin(0).ravel(), minlength=len(cost)), 1)
-    return np.asarray(counts / counts.sum())
+class _Lowest:
+    """At every pixel the target whose cost is lowest, of equals the one that was added first."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.labels = np.zeros(shape, np.int32)
+        self._least = np.full(shape, np.inf, np.float32)
+
+    def add(self, target: int, cost: NDArray[np.float32], window: tuple[slice, ...] = ()) -> None:
+        """The costs of a target within a window."""
+        least = self._least[window]
+        self.labels[window][cost < least] = target
+        np.minimum(cost, least, out=least)
 
 
-def _distance(scene: Scene, seeds: NDArray[np.int32]) -> NDArray[np.float32]:
-    """``float32 [K, h, w]``: cost of the cheapest path from every target's seeds."""
-    return scene.picture.once(_Paths).distance(seeds)
+def _lowest(costs: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.int32]:
+    """At every pixel the first of the lowest costs."""
+    lowest = _Lowest(shape)
+    for target, cost in enumerate(costs):
+        lowest.add(target, cost)
+    return lowest.labels
+
+
+def _distances(scene: Scene, seeds: NDArray[np.int32]) -> Iterator[NDArray[np.float32]]:
+    """``float32 [h, w]`` of each target: cost of the cheapest path from its seeds."""
+    return scene.picture.once(_Paths).distances(seeds)
 
 
 class _Paths:
@@ -195,22 +222,26 @@ class _Paths:
         self._cost = _step_cost(picture.edge)
         self._kept: dict[bytes, NDArray[np.float32]] = {}  # by seeds, the last used at the end
 
-    def distance(self, seeds: NDArray[np.int32]) -> NDArray[np.float32]:
-        """``float32 [K, h, w]`` from seeds ``[K, P]``: computed where the seeds are new."""
+    def distances(self, seeds: NDArray[np.int32]) -> Iterator[NDArray[np.float32]]:
+        """``float32 [h, w]`` from each of seeds ``[K, P]``: computed where they are new."""
         keys = [one[one >= 0].tobytes() for one in seeds]
-        fresh = [k for k, key in enumerate(keys) if key not in self._kept]
-        distance = np.empty((len(keys), *self._cost.shape[2:]), np.float32)
-        if fresh:
-            distance[fresh] = engine.geodesic_distance(self._cost, seeds[None, fresh])[0]
-        for one, key in zip(distance, keys, strict=True):
-            if key in self._kept:
-                one[...] = self._kept[key]
-        for one, key in zip(distance[-KEPT:], keys[-KEPT:], strict=True):
-            kept = self._kept.pop(key, None)
-            self._kept[key] = one.copy() if kept is None else kept
-        while len(self._kept) > KEPT:
+        known = self._kept.copy()
+        for first in range(0, len(keys), TOGETHER):
+            part = range(first, min(first + TOGETHER, len(keys)))
+            fresh = [k for k in part if keys[k] not in known]
+            found = engine.geodesic_distance(self._cost, seeds[None, fresh])[0] if fresh else ()
+            computed = iter(found)
+            for k in part:
+                distance = known[keys[k]] if keys[k] in known else next(computed)
+                if k >= len(keys) - KEPT:
+                    self._keep(keys[k], distance)
+                yield distance
+
+    def _keep(self, key: bytes, distance: NDArray[np.float32]) -> None:
+        kept = self._kept.pop(key, None)
+        self._kept[key] = distance.copy() if kept is None else kept
+        if len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]
-        return distance
 
 
 def _step_cost(edge: NDArray[np.float32]) -> NDArray[np.float32]:
