@@ -3,8 +3,9 @@
     python bench/pseudo_mask_quality.py out/run --set assigner=nearest --set supplies=network
 
 Maps come from the checkpoint, so assigners, supplies and constants can be compared in minutes,
-without training. Every thing's mask is compared with its own true mask at the test resolution: as
-each click gives one mask, PQ over things is the sum of the IoU above 1/2 over the number of things.
+without training. Every thing's mask is compared with its own true mask at the resolution that the
+network sees, by default that of test images: as each click gives one mask, PQ over things is the
+sum of the IoU above 1/2 over the number of things.
 
     python bench/pseudo_mask_quality.py out/run --click-seeds 0 1 2 3 --areas 0.3 0.5 \
       --set assigner=transport,iterations=1000
@@ -65,6 +66,9 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run, or a checkpoint")
     parser.add_argument("--set", action="append", default=[], dest="sets", metavar="KEY=VALUE,...")
     parser.add_argument("--images", type=int, default=40)
+    parser.add_argument(
+        "--side", type=int, metavar="PIXELS", help="shorter side; default: that of test images"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--click-seeds", type=int, nargs="+", help="default: the run's own")
     parser.add_argument("--areas", type=float, nargs="+", default=[], metavar="LOG_ERROR")
@@ -73,8 +77,9 @@ def main() -> None:
     folder = last_checkpoint(args.run / "checkpoints") or args.run
     state = read_json_value(folder / STATE)
     config, step = parse(RunConfig, state["config"]), state["step"]
-    side = config.augment.test_short_side
-    sizes = AugmentConfig(short_sides=(side,), max_side=config.augment.max_side, flip=0.0)
+    side = args.side or config.augment.test_short_side
+    longest = config.augment.max_side * side // config.augment.test_short_side
+    sizes = AugmentConfig(short_sides=(side,), max_side=longest, flip=0.0)
     seeds = args.click_seeds or [config.data.train.point_seed]
     data = {
         (seed, error): clicked(config.data, sizes, seed, error)
