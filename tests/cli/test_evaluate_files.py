@@ -28,6 +28,9 @@ def test_predictions_whose_json_lies_among_its_pngs(files, capsys):
     shutil.move(found / "panoptic.json", found / "panoptic" / "results.json")
     words = ("--truth", truth, "--predictions", found / "panoptic" / "results.json")
     assert evaluate(*words) == 2
+    said = capsys.readouterr().err
+    assert "panoptic/results: expected the folder of the masks, but there is no such" in said
+    assert "--predictions-masks says where" in said
     assert evaluate(*words, "--predictions-masks", found / "panoptic", "--json") == 0
     assert json.loads(capsys.readouterr().out)["all"]["pq"] == 1
 

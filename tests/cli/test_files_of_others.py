@@ -54,6 +54,16 @@ def test_tables(folder, capsys, content):
     assert (folder / "a.csv").read_text().endswith("\na.png,1.5,2.5,cat,1\n")
 
 
+@pytest.mark.parametrize("name", ["a.csv", "annotations.XML"])
+def test_clicks_of_other_tools_are_told_how_they_are_read(folder, capsys, name):
+    (folder / name).write_text(f"{HEAD}a.png,1,1,cat\n")
+    assert main(["label", "--images", "photos", "--points", name, "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert f"{name}: expected point labels as JSON, " in said
+    assert "'point2mask points import'" in said
+    assert not (folder / "out").exists()
+
+
 def test_a_run_is_not_among_the_photos(folder, capsys):
     (folder / "points.json").rename(folder / "photos/points.json")
     before = sorted(folder.rglob("*"))

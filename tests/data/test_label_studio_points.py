@@ -9,6 +9,7 @@ from click_files import HEIGHT, WIDTH
 from point2mask.data import DataError, PointTarget, write_rgb
 from point2mask.data.formats import Pictures, read_label_studio, to_labels
 from point2mask.data.formats.label_studio import picture_names
+from point2mask.data.report import Report
 
 
 def key_point(label, x, y, **more):
@@ -144,6 +145,22 @@ def test_label_studio_with_several_annotators(photos, tmp_path, truth, kept):
     assert pictures.report.left_out == {
         "annotations that were cancelled": [f"{path}: [0].annotations[3]"],
         "annotations of tasks that have another": left_out,
+    }
+
+
+def test_what_nobody_submitted_is_left_out_and_counted(photos, tmp_path):
+    guess = {"result": [key_point("cat", 50, 50)]}
+    tasks = [
+        task([key_point("cat", 0, 0)], predictions=[guess], drafts=[guess]),
+        {"data": {"image": "0.png"}, "annotations": [], "predictions": [guess], "drafts": [guess]},
+    ]
+    (tmp_path / "x.json").write_text(json.dumps(tasks))
+    report = Report()
+    images = read_label_studio(tmp_path / "x.json", Pictures(photos, report=report))
+    assert [len(image.clicks) for image in images] == [1, 0]
+    assert report.left_out == {
+        f"{kind} of tasks that have no annotation": [f"{tmp_path / 'x.json'}: [1].{kind}"]
+        for kind in ("predictions", "drafts")
     }
 
 

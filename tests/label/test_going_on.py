@@ -82,6 +82,11 @@ def test_parts_that_do_not_fit_are_named(shapes, tmp_path, capsys):
     assert "its settings differ" in error_line(capsys)
     assert run(images, points, one, "--workers", 1, "--shard", "1/3") == 2
     assert "expected parts of one number, got 1/3 beside 1/2" in error_line(capsys)
+    third = tmp_path / "third"
+    assert run(images, points, third, "--workers", 1, "--shard", "1/3") == 0
+    capsys.readouterr()
+    assert main(["gather", str(one), str(third), *out]) == 2
+    assert f"third: expected parts of one number, got 1/3 beside 1/2 of {one}" in error_line(capsys)
     assert run(images, points, one, "--shard", "3/2") == 2
     assert "--shard: expected a part" in error_line(capsys)
     assert run(images, points, two, "--workers", 1, "--shard", "2/2", "--resume") == 0

@@ -96,6 +96,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from point2mask.data.places import is_folder
     from point2mask.data.report import Report
     from point2mask.evaluation import (
         MaskSums,
@@ -110,6 +111,13 @@ def run(args: argparse.Namespace) -> int:
 
     truth = read_truth(args.truth, args.truth_masks)
     predictions = read_predictions(args.predictions, truth, args.predictions_masks)
+    for dataset, option in ((truth, "--truth-masks"), (predictions, "--predictions-masks")):
+        folder = dataset.masks_dir  # in a tar, its parent is none
+        if folder.parent.is_dir() and not is_folder(folder):
+            raise UsageError(
+                f"{folder}: expected the folder of the masks, but there is no such folder; "
+                f"{option} says where else they are"
+            )
     report = Report(skip_broken=args.skip_broken)
     on_broken = partial(report.broken, what="images") if args.skip_broken else None
     pairs = pair_images(truth, predictions, on_broken)

@@ -198,11 +198,15 @@ def _complete(folders: Sequence[ResultFolder]) -> RunRecord:
                     f"{other_root}: its {what} differ from those of {root}: {values[1]!r}, "
                     f"not {values[0]!r}"
                 )
-    count = next(iter(runs)).count
-    missing = [str(shard) for i in range(count) if (shard := Shard(i + 1, count)) not in runs]
-    if missing or any(shard.count != count for shard in runs):
-        got = "parts of different numbers" if not missing else f"none of {_few(missing)}"
-        raise DataError(f"{root}: expected all {count} parts, got {got}")
+    one = next(iter(runs))
+    for shard, (other_root, _) in runs.items():
+        if shard.count != one.count:
+            raise DataError(
+                f"{other_root}: expected parts of one number, got {shard} beside {one} of {root}"
+            )
+    parts = [Shard(index + 1, one.count) for index in range(one.count)]
+    if missing := [str(shard) for shard in parts if shard not in runs]:
+        raise DataError(f"{root}: expected all {one.count} parts, got none of {_few(missing)}")
     names = [""] * first.pictures
     for shard, (_, run) in runs.items():
         names[shard.index - 1 :: shard.count] = run.file_names

@@ -49,6 +49,7 @@ from point2mask.data.targets import (
 from point2mask.progress import Progress, counted, ignore
 from point2mask.ranges import shown
 
+OF_OTHERS = (".csv", ".tsv", ".xml")  # suffixes of clicks that are imported
 # Formats that are read an image at a time: reader and writer by suffix.
 LONG_LISTS = {
     point_lines.SUFFIX: (point_lines.read_point_lines, point_lines.write_point_lines),
@@ -93,6 +94,11 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
     path = path_of(path)
     if path.suffix in LONG_LISTS:
         return LONG_LISTS[path.suffix][0](path, limit)
+    if path.suffix.lower() in OF_OTHERS:
+        raise DataError(
+            f"{path}: expected point labels as JSON, JSON Lines or Parquet; clicks in the files of "
+            "other tools are made such by 'point2mask points import'"
+        )
     return read_point_json(path, limit)
 
 

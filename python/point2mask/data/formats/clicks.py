@@ -59,8 +59,8 @@ def to_labels(
     for image in images:
         if image.record.file_name in names:
             raise DataError(
-                f"{place}: expected every image once, got {shown(image.record.file_name)} again; "
-                "the folder of pictures (--images) tells apart what lies in different folders"
+                f"{place}: expected every image once, got {shown(image.record.file_name)} again "
+                "(images of one name in different folders are told apart by --images)"
             )
         names.add(image.record.file_name)
         labels.append((image.record, _targets(image, by_name, report)))

@@ -48,13 +48,16 @@ class _Task(Struct):
     data: dict[str, Any] | None = None
     annotations: list[_Annotated] | None = None
     completions: list[_Annotated] | None = None  # their name until 2020
+    predictions: list[Any] | None = None  # of a network
+    drafts: list[Any] | None = None  # that nobody has submitted
 
 
 def read_label_studio(path: Path, pictures: Pictures) -> list[ClickedImage]:
     """Clicks of an export of the kind "JSON". Every click is a target of its own.
 
     Of the annotations of a task that were not cancelled, the one marked as ground truth counts,
-    else the last; others are left out, as are results that are no key points. The picture's address
+    else the last; others are left out, as are results that are no key points, and where nothing is
+    annotated predictions and drafts. The picture's address
     is what ``data`` has as ``image``, else its only entry that is a path of a picture. The picture
     is looked for by the whole path and by its end, of an upload also without the eight characters
     before the name and with the spaces and signs that an upload loses; of a local file the path is
@@ -188,6 +191,11 @@ def _results(task: _Task, place: str, pictures: Pictures) -> list[tuple[str, _Re
         elif entry.result:
             pictures.report.leave_out("annotations that were cancelled", f"{place}.{name}[{index}]")
     if not valid:
+        for kind, unread in (("predictions", task.predictions), ("drafts", task.drafts)):
+            if unread:
+                pictures.report.leave_out(
+                    f"{kind} of tasks that have no annotation", f"{place}.{kind}"
+                )
         return []
     marked = [index for index in valid if entries[index].ground_truth]
     chosen = (marked or valid)[-1]
