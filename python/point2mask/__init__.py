@@ -5,9 +5,14 @@ Without torch it costs nothing: its parts load on first use, and those that need
 (``data``, ``engine``, ``evaluation``, ``label``, ``visualize``) do not import it.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
+
+# MKL, which multiplies for torch on x86-64, has equal bits for equal numbers of threads only where
+# it is told so before its first product; else they may depend on where in memory a result lies.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 _PARTS = (
     "data",

@@ -1,8 +1,7 @@
-"""Processes: how many there are, their random numbers, and what they tell each other."""
+"""Processes: how many there are, and what they tell each other."""
 
 import gc
 import os
-import random
 from typing import Any
 
 import numpy as np
@@ -46,13 +45,6 @@ def launch(device: str | None, processes: int | None) -> Any:
                 f"with: torchrun --standalone --nproc_per_node {expected} -m point2mask train ..."
             )
     return accelerator
-
-
-def seed_generators(seed: int) -> None:
-    """Seeds Python's, NumPy's and torch's generators."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.manual_seed(seed)
 
 
 def of_all_processes(items: list[Any]) -> list[Any]:

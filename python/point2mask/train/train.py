@@ -26,15 +26,10 @@ from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
 from point2mask.train.config import RunConfig, save_config, unfinished_warm_ups
 from point2mask.train.errors import Stopped, TrainingError
-from point2mask.train.launch import (
-    in_any,
-    launch,
-    mean_over_steps,
-    of_all_processes,
-    seed_generators,
-)
+from point2mask.train.launch import in_any, launch, mean_over_steps, of_all_processes
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
 from point2mask.train.pictures import training_picture
+from point2mask.train.repeatable import repeatable, seed_generators
 from point2mask.train.report import RunReport
 from point2mask.train.saving import RunCounters, save, take_up
 from point2mask.train.start import take_classes
@@ -61,9 +56,10 @@ def train(
 
     ``out`` gets ``config.yaml``, ``checkpoints/``, ``tensorboard/``, ``pictures/`` and
     ``result.json``. On the CPU equal configurations give equal bits, whether the run was
-    interrupted or not, for the same number of threads. Several processes have the losses of one
-    with the same images a step, but for what each draws or estimates by itself: dropout, and the
-    statistics of batch normalisation that is not frozen.
+    interrupted or not, for the same number of threads, where the package was imported before torch
+    multiplied anything. Several processes have the losses of one with the same images a step, but
+    for what each draws or estimates by itself: dropout, and the statistics of batch normalisation
+    that is not frozen.
 
     Args:
         config: the run.
@@ -177,7 +173,7 @@ class Run:
 
     def run(self) -> dict[str, Any]:
         """To the end, or until SIGTERM comes."""
-        with self.stop:
+        with self.stop, repeatable(self.accelerator.device):
             return self._run()
 
     def _run(self) -> dict[str, Any]:
