@@ -10,7 +10,7 @@ from networks import shake
 
 from point2mask.app import Cues, Masks
 from point2mask.data import DataError, PointTarget, read_panoptic, read_rgb, sample_points
-from point2mask.data.marks import NO_MARKS, Marks
+from point2mask.data.marks import NO_MARKS, Marks, Stroke
 from point2mask.data.records import Category
 from point2mask.data.training import class_channels
 from point2mask.hub import load_predictor
@@ -159,7 +159,7 @@ def test_areas_are_those_on_the_picture_that_the_network_sees(network, root, mon
         return pseudo_masks(semantic, points, *arguments, **named)
 
     monkeypatch.setattr("point2mask.pseudo_masks.grower.pseudo_masks", spy)
-    prepared = network.prepare_batch([large, small])
+    prepared = network.prepare_batch([large, small], ["large", "small"])
     prepared.label_batch([(stated, NO_MARKS), (plain, NO_MARKS)], categories)
     prepared.label_batch([(plain, NO_MARKS), (plain, NO_MARKS)], categories)
     nobody = float("nan")
@@ -219,7 +219,7 @@ def test_a_picture_does_not_mind_its_company(network, root, monkeypatch, clicked
         ([], NO_MARKS),
         ([three, one], strokes),
     ]
-    together = network.prepare_batch(images)
+    together = network.prepare_batch(images, list(map(str, range(4))))
     labels = together.label_batch(clicks, network.categories)
     for number, (image, (targets, marks)) in enumerate(zip(images, clicks, strict=True)):
         alone = network.prepare(image)
@@ -228,3 +228,13 @@ def test_a_picture_does_not_mind_its_company(network, root, monkeypatch, clicked
         expected = alone.label(targets, network.categories, marks)
         np.testing.assert_array_equal(labels[number], expected)
         assert labels[number].shape == image.shape[:2]
+
+
+def test_too_many_strokes_name_their_picture(root, network, monkeypatch):
+    image = read_rgb(root / "images" / "val" / "000001.png")
+    target = PointTarget(1, next(iter(network.categories)), ((3.0, 3.0),))
+    strokes = Marks(strokes=(Stroke(1, "line", ((0.0, 0.0), (20.0, 20.0)), 2.0),))
+    prepared = network.prepare_batch([image, image], ["a.png", "b.png"])
+    monkeypatch.setattr("point2mask.data.strokes.MAX_WORK", 10)
+    with pytest.raises(DataError, match=r"^b\.png: expected strokes of at most 10 pixels"):
+        prepared.label_batch([([target], NO_MARKS), ([target], strokes)], network.categories)

@@ -256,7 +256,8 @@ def _find(options: LabelOptions, categories: dict[int, Category], read: Read) ->
 def _ask(
     options: LabelOptions, categories: dict[int, Category], whole: list[Seen]
 ) -> Iterator[Seen]:
-    maps = _network(options).prepare_batch([image for _, image, _ in whole])
+    images, names = zip(*((image, item[0].file_name) for item, image, _ in whole), strict=True)
+    maps = _network(options).prepare_batch(images, names)
     said: Sequence[NDArray[np.floating]] | Sequence[NDArray[np.int32]]
     if options.assigner == NETWORK:
         clicked = [(targets, marks) for (_, targets, marks), _, _ in whole]

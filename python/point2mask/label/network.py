@@ -82,10 +82,15 @@ class TrainedNetwork:
 
     def prepare(self, image: NDArray[np.uint8]) -> "NetworkMaps":
         """Runs the network on a picture ``uint8 [H, W, 3]``."""
-        return self.prepare_batch([image])
+        return self.prepare_batch([image], ["picture"])
 
-    def prepare_batch(self, images: Sequence[NDArray[np.uint8]]) -> "NetworkMaps":
-        """The same with several pictures at once; padding has no influence."""
+    def prepare_batch(
+        self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]
+    ) -> "NetworkMaps":
+        """The same with several pictures at once, whose names errors say.
+
+        Padding has no influence.
+        """
         shapes = [(image.shape[0], image.shape[1]) for image in images]
         sizes = [target_size(shape, self.short_side, self.max_side) for shape in shapes]
         pixels = [
@@ -98,7 +103,7 @@ class TrainedNetwork:
             points=PointBatch.from_lists([[] for _ in images]),
             is_thing=thing_channels(self.categories),
             truth=None,
-            names=tuple(f"picture {number}" for number, _ in enumerate(images)),
+            names=tuple(names),
         ).to(self.device)
         with torch.no_grad(), mixed(self.predictor.precision, self.device):
             normal = self.network.normalise(batch.images)
@@ -157,7 +162,7 @@ class NetworkMaps:
             categories: of the targets, by id.
 
         Raises:
-            DataError: a category that the network does not know.
+            DataError: a category that the network does not know, or too many strokes.
         """
         clicks = [
             self._clicks(number, targets, categories)
@@ -177,7 +182,10 @@ class NetworkMaps:
             for point in marks.rest:
                 labels[int(point[1]), int(point[0])] = -1
             values = {NOBODY: -1, **{target.id: index for index, target in enumerate(targets)}}
-            draw_strokes(labels, marks.strokes, values)
+            try:
+                draw_strokes(labels, marks.strokes, values)
+            except DataError as error:
+                raise DataError(f"{self.batch.names[number]}: {error}") from error
             result.append(labels)
         return result
 
