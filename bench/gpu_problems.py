@@ -74,6 +74,10 @@ def _sinkhorn(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:
     return *_masses(size, g, device), EPSILON, ITERATIONS, 0.0, relaxation, relaxation, None
 
 
+def _newton(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:
+    return *_masses(size, g, device), 0.1, ITERATIONS, 1e-4, None
+
+
 def _sinkhorn_backward(size: Size, g: torch.Generator, device: str) -> tuple[Any, ...]:
     cost, supply, demand = _masses(size, g, device)
     potential = ops.sinkhorn(cost, supply, demand, 0.1, ITERATIONS).potential
@@ -275,6 +279,7 @@ _ATTENTIONS = _named((1, 5), (2, 20), (2, 64), (2, 100))
 
 PROBLEMS: dict[str, Problem] = {
     "sinkhorn": Problem(_TRANSPORTS, _sinkhorn, _sinkhorn_floor),
+    "sinkhorn_newton": Problem(_SOME_TRANSPORTS, _newton, _moved(4, 4, 1)),
     "sinkhorn_backward": Problem(_SOME_TRANSPORTS, _sinkhorn_backward, _moved(8, 8, 1)),
     "transport_labels": Problem(_SOME_TRANSPORTS, _labels, _moved(4, 8)),
     "transport_plan": Problem(_SOME_TRANSPORTS, _plan, _moved(8, 4, 1)),

@@ -50,7 +50,7 @@ py::tuple sinkhorn_typed(const Array<T>& cost, const Array<T>& supply, const Arr
                       .marginal_error = marginal_error.mutable_data()};
   {
     const py::gil_scoped_release release;
-    method == "newton" ? run_newton(s, SerialExecutor()) : run(s, SerialExecutor());
+    method == "newton" ? run(SinkhornNewton<T>{s}, SerialExecutor()) : run(s, SerialExecutor());
   }
   return py::make_tuple(potential, iterations, marginal_error);
 }

@@ -78,7 +78,8 @@ Problem planned(const Tensor& cost, const Tensor& potential, const Tensor& deman
   return p;
 }
 
-std::tuple<Tensor, Tensor, Tensor> solve_with(auto solver, const Tensor& cost, const Tensor& supply,
+template <template <typename, typename> typename Problem>
+std::tuple<Tensor, Tensor, Tensor> solve_with(const Tensor& cost, const Tensor& supply,
                                               const Tensor& demand, double epsilon,
                                               std::int64_t max_iterations, double tolerance,
                                               double supply_relaxation, double demand_relaxation,
@@ -92,7 +93,7 @@ std::tuple<Tensor, Tensor, Tensor> solve_with(auto solver, const Tensor& cost, c
   Tensor iterations = torch::stable::new_empty(b, {b.size(0)}, ScalarType::Int);
   Tensor marginal_error = torch::stable::new_empty(b, {b.size(0)});
   dispatch_cost(kOp, c, [&]<typename T, typename Stored>() {
-    auto p = between<Sinkhorn<T, Stored>>(c, a);
+    auto p = between<Problem<T, Stored>>(c, a);
     p.supply = b.const_data_ptr<T>();
     p.initial_potential = start ? start->const_data_ptr<T>() : nullptr;
     p.epsilon = epsilon;
@@ -103,7 +104,7 @@ std::tuple<Tensor, Tensor, Tensor> solve_with(auto solver, const Tensor& cost, c
     p.potential = potential.mutable_data_ptr<T>();
     p.iterations = iterations.mutable_data_ptr<std::int32_t>();
     p.marginal_error = marginal_error.mutable_data_ptr<T>();
-    solver(c, p);
+    solve(kOp, c, p);
   });
   return {potential, iterations, marginal_error};
 }
@@ -113,18 +114,16 @@ std::tuple<Tensor, Tensor, Tensor> sinkhorn(const Tensor& cost, const Tensor& su
                                             std::int64_t max_iterations, double tolerance,
                                             double supply_relaxation, double demand_relaxation,
                                             const std::optional<Tensor>& initial_potential) {
-  const auto solver = [](const Tensor& c, const auto& s) { solve("sinkhorn", c, s); };
-  return solve_with(solver, cost, supply, demand, epsilon, max_iterations, tolerance,
-                    supply_relaxation, demand_relaxation, initial_potential);
+  return solve_with<Sinkhorn>(cost, supply, demand, epsilon, max_iterations, tolerance,
+                              supply_relaxation, demand_relaxation, initial_potential);
 }
 
 std::tuple<Tensor, Tensor, Tensor> sinkhorn_newton(const Tensor& cost, const Tensor& supply,
                                                    const Tensor& demand, double epsilon,
                                                    std::int64_t max_iterations, double tolerance,
                                                    const std::optional<Tensor>& initial_potential) {
-  const auto solver = [](const Tensor&, const auto& s) { run_newton(s, TorchExecutor()); };
-  return solve_with(solver, cost, supply, demand, epsilon, max_iterations, tolerance, kFixed,
-                    kFixed, initial_potential);
+  return solve_with<SinkhornNewton>(cost, supply, demand, epsilon, max_iterations, tolerance,
+                                    kFixed, kFixed, initial_potential);
 }
 
 std::tuple<Tensor, Tensor, Tensor> sinkhorn_backward(const Tensor& grad_potential,
@@ -207,6 +206,7 @@ Tensor transport_labels(const Tensor& cost, const Tensor& potential, const Tenso
 
 void implement(auto& m) {
   m.impl("sinkhorn", TORCH_BOX(&sinkhorn));
+  m.impl("sinkhorn_newton", TORCH_BOX(&sinkhorn_newton));
   m.impl("sinkhorn_backward", TORCH_BOX(&sinkhorn_backward));
   m.impl("transport_plan", TORCH_BOX(&transport_plan));
   m.impl("transport_plan_backward", TORCH_BOX(&transport_plan_backward));
@@ -239,8 +239,5 @@ STABLE_TORCH_LIBRARY_FRAGMENT(point2mask, m) {
 }
 
 POINT2MASK_IMPLEMENT(implement)
-STABLE_TORCH_LIBRARY_IMPL(point2mask, CPU, m) {
-  m.impl("sinkhorn_newton", TORCH_BOX(&sinkhorn_newton));
-}
 
 } // namespace point2mask::bindings

@@ -129,7 +129,7 @@ double spread_of_chunk(const Columns<Stored>& cost, const T* demand, std::int64_
 template <typename T, typename Stored>
 class Newton {
  public:
-  Newton(const Sinkhorn<T, Stored>& s, const Executor& executor)
+  Newton(const SinkhornNewton<T, Stored>& s, const Executor& executor)
       : s_(s),
         executor_(executor),
         chunks_(chunks_of(s.pixels)),
@@ -273,7 +273,7 @@ class Newton {
     s_.marginal_error[image] = p.targets.empty() ? T(0) : static_cast<T>(p.error);
   }
 
-  const Sinkhorn<T, Stored>& s_;
+  const SinkhornNewton<T, Stored>& s_;
   const Executor& executor_;
   const std::int64_t chunks_, width_, parts_;
   std::vector<Path> paths_;
@@ -285,16 +285,23 @@ class Newton {
 } // namespace transport
 
 template <typename T, typename Stored>
-void run_newton(const Sinkhorn<T, Stored>& s, const Executor& executor) {
+void check(const SinkhornNewton<T, Stored>& s) {
+  check<T, Stored>(static_cast<const Sinkhorn<T, Stored>&>(s));
   if (!std::isinf(s.supply_relaxation) || !std::isinf(s.demand_relaxation))
     throw std::invalid_argument(
         "sinkhorn: supply_relaxation and demand_relaxation must be infinite with method 'newton'");
+}
+
+template <typename T, typename Stored>
+void run(const SinkhornNewton<T, Stored>& s, const Executor& executor) {
+  check(s);
   const std::vector<transport::ImageMass> masses = transport::inspect_batch(s, executor);
   if (s.images > 0) transport::Newton<T, Stored>(s, executor).run(masses);
 }
 
-#define POINT2MASK_INSTANTIATE(T, Stored) \
-  template void run_newton(const Sinkhorn<T, Stored>&, const Executor&);
+#define POINT2MASK_INSTANTIATE(T, Stored)                \
+  template void check(const SinkhornNewton<T, Stored>&); \
+  template void run(const SinkhornNewton<T, Stored>&, const Executor&);
 POINT2MASK_FOR_COSTS(POINT2MASK_INSTANTIATE)
 #undef POINT2MASK_INSTANTIATE
 

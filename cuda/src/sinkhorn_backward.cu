@@ -225,10 +225,6 @@ BackwardScratch<T> arrays_in(Scratch& memory, const SinkhornBackward<T>& p, cons
   return a;
 }
 
-// One block solves a small system, as a barrier between several, one a target, costs more than they
-// save. Of a larger one a block takes this many rows while the first targets are eliminated.
-constexpr std::int64_t kTargetsAlone = 96, kRowsOfBlock = 16;
-
 template <typename T>
 cudaError_t solve(const SinkhornBackward<T>& p, const BackwardScratch<T>& arrays,
                   const Shape& shape, double lambda, double complement, double column_lambda,
@@ -236,9 +232,8 @@ cudaError_t solve(const SinkhornBackward<T>& p, const BackwardScratch<T>& arrays
   std::int64_t resident = 0;
   cudaError_t status = resident_blocks(solve_kernel<T>, kThreads, 0, &resident);
   if (status != cudaSuccess) return status;
-  const std::int64_t useful = p.targets > kTargetsAlone ? p.targets / kRowsOfBlock : 1;
   const std::int64_t group_blocks =
-      std::max<std::int64_t>(std::min(resident / p.images, useful), 1);
+      std::max<std::int64_t>(std::min(resident / p.images, useful_blocks(p.targets)), 1);
   const std::int64_t groups = std::min(resident / group_blocks, p.images);
   const auto counters = static_cast<std::size_t>(groups * kCounterStride);
   if (group_blocks > 1)

@@ -1,7 +1,8 @@
 #pragma once
 
-// The K x K system of sinkhorn's gradient, solved by a group of blocks: H = diag(m) - lambda M with
-// M >= 0 symmetric and M 1 = m. See cpp/src/transport_laplacian.hpp, whose steps these are.
+// The K x K system of sinkhorn's gradient and of Newton's method, solved by a group of blocks: H =
+// diag(m) - lambda M with M >= 0 symmetric and M 1 = m. See cpp/src/transport_laplacian.hpp, whose
+// steps these are.
 
 #include <cstdint>
 
@@ -12,6 +13,14 @@ namespace point2mask::cuda {
 
 // Targets that share less than this fraction of their mass do not determine each other's potential.
 constexpr double kNegligible = 1e-12;
+
+// Blocks that a system of n targets keeps busy. One block solves a small system, as a barrier
+// between several, one a target, costs more than they save. Of a larger one a block takes
+// kRowsOfBlock rows while the first targets are eliminated.
+constexpr std::int64_t kTargetsAlone = 96, kRowsOfBlock = 16;
+inline std::int64_t useful_blocks(std::int64_t n) {
+  return n > kTargetsAlone ? n / kRowsOfBlock : 1;
+}
 
 // All arrays lie in device memory and belong to the group alone. A warp works on a row at a time;
 // which one it is does not change a bit.

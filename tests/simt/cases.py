@@ -56,6 +56,7 @@ FAMILIES = (
     tree_cases.tree_cases,
     pairs_cases.pair_cases,
     deformable_cases.cases,
+    transport.newton_cases,
 )
 
 

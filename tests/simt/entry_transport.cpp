@@ -1,6 +1,8 @@
 // The transport kernels' launchers under C names, for ctypes; one set a dtype, or a type that costs
 // are stored in.
 
+#include <cmath>
+
 #include "with_scratch.hpp"
 
 using namespace point2mask;
@@ -28,6 +30,14 @@ using std::int64_t;
     return with_scratch(Sinkhorn<T, Stored>{                                                       \
         cost, supply, demand, initial_potential, images, targets, pixels, epsilon, max_iterations, \
         tolerance, supply_relaxation, demand_relaxation, potential, iterations, marginal_error});  \
+  }                                                                                                \
+  int sinkhorn_newton_##Stored(                                                                    \
+      const Stored* cost, const T* supply, const T* demand, const T* initial_potential,            \
+      int64_t images, int64_t targets, int64_t pixels, double epsilon, int64_t max_iterations,     \
+      double tolerance, T* potential, int32_t* iterations, T* marginal_error) {                    \
+    return with_scratch(SinkhornNewton<T, Stored>{                                                 \
+        {cost, supply, demand, initial_potential, images, targets, pixels, epsilon,                \
+         max_iterations, tolerance, INFINITY, INFINITY, potential, iterations, marginal_error}});  \
   }                                                                                                \
   int sinkhorn_variant_##Stored(int64_t images, int64_t targets, int64_t pixels) {                 \
     Sinkhorn<T, Stored> p{};                                                                       \

@@ -60,6 +60,22 @@ def sinkhorn_cases(
             yield "sinkhorn", (*arrays, 0.1, 2, 0.0, *BALANCED, None, variant)
 
 
+def newton_cases(
+    rng: np.random.Generator, dtype: type[np.floating]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    for targets, pixels in ((1, 1), (3, 33), (5, 600), (35, 97)):
+        arrays = problem(rng, dtype, 2, targets, pixels)
+        yield "sinkhorn_newton", (*arrays, 0.1, 20, 1e-6, None)
+    cost, supply, demand = problem(rng, dtype, 3, 4, 97)
+    demand[1] = supply[1] = 0  # an image without mass
+    yield "sinkhorn_newton", (cost, supply, demand, 0.05, 3, 0.0, None)  # ends on its way
+    start = (0.1 * rng.random(supply.shape)).astype(dtype)  # near the solution, or not
+    yield "sinkhorn_newton", (cost, supply, demand, 1.0, 20, 1e-6, start)
+    yield "sinkhorn_newton", (cost, supply, demand, 0.01, 30, 1e-6, start)
+    # More targets than one block solves alone.
+    yield "sinkhorn_newton", (*problem(rng, dtype, 1, 100, 70), 0.05, 2, 0.0, None)
+
+
 def gradient_cases(
     rng: np.random.Generator, dtype: type[np.floating]
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:

@@ -11,6 +11,7 @@ from simt.arrays import C_TYPES, garbage
 OPERATORS = (
     "sinkhorn",
     "sinkhorn_backward",
+    "sinkhorn_newton",
     "transport_labels",
     "transport_plan",
     "transport_plan_backward",
@@ -90,8 +91,13 @@ class TransportKernels:
         demand_relaxation: float = math.inf,
         initial_potential: NDArray[Any] | None = None,
         variant: str | None = None,
+        method: str = "sinkhorn",
     ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]:
         """``variant`` None: one of them, chosen by the cost's bytes."""
+        if method == "newton":
+            return self.sinkhorn_newton(
+                cost, supply, demand, epsilon, max_iterations, tolerance, initial_potential
+            )
         _check_parameters(
             "sinkhorn",
             epsilon,
@@ -122,6 +128,31 @@ class TransportKernels:
             *(cost, supply, demand, initial_potential, images, targets, pixels),
             *(float(epsilon), max_iterations, float(tolerance)),
             *(float(supply_relaxation), float(demand_relaxation), potential, iterations, error),
+        )
+        return potential, iterations, error
+
+    def sinkhorn_newton(
+        self,
+        cost: NDArray[Any],
+        supply: NDArray[Any],
+        demand: NDArray[Any],
+        epsilon: float,
+        max_iterations: int,
+        tolerance: float,
+        initial_potential: NDArray[Any] | None,
+    ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]:
+        cost, supply, demand = map(np.ascontiguousarray, (cost, supply, demand))
+        if initial_potential is not None:
+            initial_potential = np.ascontiguousarray(initial_potential)
+        images, targets, pixels = cost.shape
+        potential = garbage((images, targets), supply.dtype)
+        iterations = garbage((images,), np.int32)
+        error = garbage((images,), supply.dtype)
+        self._launch_on(
+            {"watchdog": self.schedule.get("watchdog", 30_000_000)},
+            f"sinkhorn_newton_{COST_TYPES[cost.dtype]}",
+            *(cost, supply, demand, initial_potential, images, targets, pixels),
+            *(float(epsilon), max_iterations, float(tolerance), potential, iterations, error),
         )
         return potential, iterations, error
 

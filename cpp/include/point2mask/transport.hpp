@@ -45,8 +45,11 @@ void run(const Sinkhorn<T, Stored>& s, const Executor& executor);
 // The same potentials by Newton's method along decreasing epsilons, both relaxations infinite. An
 // iteration is one read of the cost. marginal_error is that of the returned potential, supply
 // scaled to the mass that reaches it; infinity if the iterations ended before epsilon was reached.
+template <typename T, typename Stored = T>
+struct SinkhornNewton : Sinkhorn<T, Stored> {};
+
 template <typename T, typename Stored>
-void run_newton(const Sinkhorn<T, Stored>& s, const Executor& executor);
+void run(const SinkhornNewton<T, Stored>& s, const Executor& executor);
 
 // Gradients of sinkhorn's potential at the fixed point of its iteration (implicit function
 // theorem), so of the converged solution, whatever the number of iterations that led near it.
@@ -114,6 +117,8 @@ void run(const TransportLabels<T, Stored>& s, const Executor& executor);
 // to a GPU. They throw std::invalid_argument, naming the operator, the argument and its value.
 template <typename T, typename Stored>
 void check(const Sinkhorn<T, Stored>& s);
+template <typename T, typename Stored>
+void check(const SinkhornNewton<T, Stored>& s);
 template <typename T>
 void check(const SinkhornBackward<T>& s);
 template <typename T, typename Stored>

@@ -23,7 +23,8 @@ namespace point2mask::cuda {
 // where both marginals are fixed, and the initial potential finite where a target takes part. A
 // NaN is never chosen as a label.
 
-// Bytes depend on the current device; 0 if it cannot be asked, which run() then reports.
+// Bytes of Sinkhorn and SinkhornNewton depend on the current device; 0 if it cannot be asked, which
+// run() then reports.
 template <typename T, typename Stored>
 std::int64_t scratch_bytes(const Sinkhorn<T, Stored>& p);
 template <typename T, typename Stored>
@@ -38,6 +39,11 @@ enum class SinkhornVariant {
 };
 template <typename T, typename Stored>
 cudaError_t sinkhorn_variant(const Sinkhorn<T, Stored>& p, SinkhornVariant* variant);
+
+template <typename T, typename Stored>
+std::int64_t scratch_bytes(const SinkhornNewton<T, Stored>& p);
+template <typename T, typename Stored>
+cudaError_t run(const SinkhornNewton<T, Stored>& p, void* scratch, cudaStream_t stream);
 
 template <typename T>
 std::int64_t scratch_bytes(const SinkhornBackward<T>& p);

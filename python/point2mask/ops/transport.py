@@ -70,8 +70,7 @@ def sinkhorn(
     Allgower and Georg, Numerical Continuation Methods, 1990). An iteration is one read of the cost
     and of order K^2 N + K^3 operations, in float64 inside; a dozen do where Sinkhorn's need
     hundreds. It needs a ``tolerance`` to stop at: without one it reads the cost ``max_iterations``
-    times. CPU only: each pass is chosen from the one before, which a launch that does not wait
-    would have to decide on the device, and there is no kernel that does.
+    times.
 
     Args:
         cost: float32, float64, float16 or bfloat16 ``[B, K, N]``; +inf forbids a pair. All else has
@@ -104,7 +103,6 @@ def sinkhorn(
     of its own.
 
     Raises:
-        NotImplementedError: Newton's method for tensors on a CUDA device.
         ValueError: wrong shape or dtype; NaN or -inf in ``cost``; a negative or non-finite mass;
             a parameter out of range; an unknown method, or Newton's with a relaxation; with both
             marginals fixed, totals of supply and demand that
