@@ -16,6 +16,7 @@ from point2mask.pseudo_masks import (
     sobel_lab_edges,
 )
 from point2mask.pseudo_masks.grower import image_edges
+from point2mask.train.errors import RunAwayError
 from point2mask.train.module import TrainingModule
 
 LATE = 10**6
@@ -129,6 +130,23 @@ def test_points_need_no_truth_and_masks_do():
     module(SUPERVISIONS["transport"])(batch, 0)
     with pytest.raises(ValueError, match=r"batch\.truth"):
         module(SUPERVISIONS["masks"])(batch, 0)
+
+
+def test_a_network_that_has_run_away_is_told_by_its_maps_not_by_words(monkeypatch):
+    training, batch = module(SUPERVISIONS["transport"]), make_batch(dtype=torch.float32)
+
+    def refuse(*arguments):
+        raise ValueError("sigma must be finite, got NaN")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "targets", refuse)
+        with pytest.raises(ValueError, match="sigma") as raised:
+            training(batch, LATE)
+        assert raised.type is ValueError
+    with torch.no_grad():
+        training.network.semantic_bias.fill_(torch.nan)
+    with pytest.raises(RunAwayError, match=r"^geodesic_distance: edge_cost must not be"):
+        training(batch, LATE)
 
 
 def test_phases():

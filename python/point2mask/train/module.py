@@ -17,6 +17,7 @@ from point2mask.models import NetworkOutput, PointNetwork
 from point2mask.pseudo_masks import PseudoMasks, SupervisionConfig
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.grower import Grower, among_clicked
+from point2mask.train.errors import RunAwayError
 
 
 class TrainingModule(nn.Module):
@@ -58,9 +59,24 @@ class TrainingModule(nn.Module):
         Args:
             batch: images with clicks; with true masks where they are to be learned from.
             step: number of the training step, from 0.
+
+        Raises:
+            RunAwayError: what the network says is not finite, and an operator has refused it.
         """
         network = self.network
         output = network(network.normalise(batch.images), batch.image_size)
+        try:
+            return self._learned(output, batch, step)
+        except ValueError as error:
+            maps = output.semantics.logits, output.boundary_logits, output.features
+            if all(map_.isfinite().all() for map_ in maps):
+                raise
+            raise RunAwayError(str(error)) from error
+
+    def _learned(
+        self, output: NetworkOutput, batch: Batch, step: int
+    ) -> tuple[dict[str, Tensor], PseudoMasks]:
+        """The losses of what the network says, and the masks."""
         device = batch.images.device
         batch = replace(batch, image_size=batch.image_size.to(device, non_blocking=True))
         supervision = self.grower.supervision
@@ -69,7 +85,7 @@ class TrainingModule(nn.Module):
         output = self.grower.heed(output, batch)
         with torch.autocast(device.type, enabled=False):
             targets = self.targets(output, batch, step)
-        losses = self.criterion(network, output, targets, batch, step)
+        losses = self.criterion(self.network, output, targets, batch, step)
         self.image_losses = {name: loss.detach() for name, loss in losses.items()}
         return {name: loss.sum() for name, loss in losses.items()}, targets.masks
 

@@ -25,7 +25,7 @@ from point2mask.predict import Predictor
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.train.build import build_module, needs_truth
 from point2mask.train.config import RunConfig, save_config, unfinished_warm_ups
-from point2mask.train.errors import Stopped, TrainingError
+from point2mask.train.errors import RunAwayError, Stopped, TrainingError
 from point2mask.train.launch import in_any, launch, mean_over_steps, of_all_processes
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
 from point2mask.train.pictures import training_picture
@@ -311,8 +311,7 @@ class Run:
             total = torch.stack(list(losses.values())).sum()
             self.accelerator.backward(total / parts)
         except Exception as error:
-            # Operators refuse what a network has that has run away, before a loss could tell.
-            if isinstance(error, ValueError) and ("NaN" in str(error) or "finite" in str(error)):
+            if isinstance(error, RunAwayError):
                 raise self._failure(str(error), names) from error
             if not isinstance(error, TrainingError):
                 error.add_note(f"at step {self.counters.step + 1}, images: {', '.join(names)}")
