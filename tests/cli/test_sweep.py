@@ -1,6 +1,7 @@
 """The command ``point2mask sweep``: runs in processes of their own, a table, and what failed."""
 
 import json
+import resource
 import sys
 from dataclasses import replace
 
@@ -91,6 +92,19 @@ def test_processes_and_log(speaks, tmp_path, capsys):
 def test_reasons(speaks, tmp_path, last, reason):
     speaks(last)
     assert train_in_process(["train"], tmp_path / "a", 1) == reason
+
+
+def test_a_full_disk_names_the_log(speaks, tmp_path):
+    """A limit on the size of files is met as the end of the disk is."""
+    speaks("while :; do echo a line; done")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            train_in_process(["train"], tmp_path / "a", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.filename == str(tmp_path / "a" / "train.log")
 
 
 def test_the_tables_on_offer(capsys):

@@ -22,6 +22,7 @@ from point2mask.cli.command import (
 )
 from point2mask.cli.device import add_device, device_of
 from point2mask.cli.tables import percent, print_tables, table
+from point2mask.data.files import named
 
 if TYPE_CHECKING:
     from point2mask.train.sweep import Row, Trial
@@ -115,9 +116,11 @@ def train_in_process(command: Sequence[str], folder: Path, processes: int) -> st
         launcher += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
         command = [*command, "--processes", str(processes)]
     folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "train.log"
     last = error = ""
     with (
-        (folder / "train.log").open("a", encoding="utf-8") as log,
+        named(path),
+        path.open("a", encoding="utf-8") as log,
         subprocess.Popen(
             [*launcher, "point2mask", *command],
             stdin=subprocess.DEVNULL,
