@@ -7,6 +7,8 @@ import pytest
 
 from point2mask.data import DataError, read_rgb
 from point2mask.data.depth import to_bytes
+from point2mask.data.frames import to_shown
+from point2mask.data.png import picture_size
 
 tifffile = pytest.importorskip("tifffile", reason="comes with scikit-image")
 SIZE = (20, 24)
@@ -92,3 +94,23 @@ def test_other_pages(tmp_path, sizes, flags, pages):
         return
     with pytest.raises(DataError, match=f"expected a picture, got a file of {pages} pages"):
         read_rgb(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tiff_is_turned_as_it_is_read(tmp_path, compression, kind, channels):
+    if channels == 3 and kind not in (np.uint8, np.uint16):
+        return
+    values = np.random.default_rng(0).integers(0, 100, (6, 10, channels)).astype(kind)
+    for tag in range(1, 9):
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            values[..., 0] if channels == 1 else values,
+            photometric="rgb" if channels == 3 else "minisblack",
+            compression=compression,
+            extratags=[(274, "H", 1, tag, True)],
+        )
+        expected = to_shown(np.broadcast_to(to_bytes(values), (6, 10, 3)), tag)
+        np.testing.assert_array_equal(read_rgb(tmp_path / "a.tif"), expected, f"tag {tag}")
+        assert picture_size(tmp_path / "a.tif") == expected.shape[:2]
