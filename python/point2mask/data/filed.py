@@ -109,6 +109,11 @@ class FiledImages(Sequence[Image], Generic[Image]):
         return type(self)(self._file, self._numbers, frame)
 
 
+def have_any(images: Iterable[Kinds], categories: Collection[int]) -> NDArray[np.bool_]:
+    """Of all images ``[N]``, whether a target is of these categories, and no crowd."""
+    return np.array([any_of(image.segments_info, categories) for image in images], np.bool_)
+
+
 def any_of(entries: Iterable[Kind], categories: Collection[int]) -> bool:
     """Whether one of the segments or targets is of these categories, and no crowd."""
     return any(entry.category_id in categories and not entry.iscrowd for entry in entries)

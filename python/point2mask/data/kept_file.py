@@ -8,7 +8,7 @@ from typing import Any
 
 
 class KeptFile:
-    """Goes along to other processes, however they are started."""
+    """Goes along to processes that are started with it; what is pickled else is for one of them."""
 
     def __init__(self, descriptor: int) -> None:
         """``descriptor``: of the file, or of a copy that has no name; duplicated."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.compact import Annotated, Records, read_records
 from point2mask.data.errors import DataError
-from point2mask.data.filed import FiledImages, Kinds, any_of
+from point2mask.data.filed import FiledImages, Kinds, any_of, have_any
 from point2mask.data.files import normal_name, resolve_inside, with_suffix, write_json
 from point2mask.data.frames import Frame
 from point2mask.data.json_files import Identifier, Text
@@ -144,9 +144,7 @@ class _PanopticJson:
 
     def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
         """Of all images, whether a segment is of these categories, and no crowd."""
-        kinds = self._annotations.entries(Kinds)
-        has = (any_of(entry.segments_info, categories) for entry in kinds)
-        return np.fromiter(has, np.bool_, len(self))
+        return have_any(self._annotations.entries(Kinds), categories)
 
 
 def read_panoptic(

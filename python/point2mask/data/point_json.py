@@ -12,7 +12,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from point2mask.data.compact import Annotated, Records, read_records
-from point2mask.data.filed import Kinds, any_of
+from point2mask.data.filed import Kinds, have_any
 from point2mask.data.files import read_bounded
 from point2mask.data.journal import journals, read_with_journal
 from point2mask.data.json_files import MAX_JSON, Identifier, convert, decode_json
@@ -97,10 +97,8 @@ class PointJson:
 
     def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
         """Of all images, whether a target is of these categories, and no crowd."""
-        kinds = self._annotations.entries(Kinds)
-        has = [any_of(entry.segments_info, categories) for entry in kinds]
-        has.append(False)  # of an image without annotation
-        return np.array(has, np.bool_)[np.asarray(self._numbers, np.int64)]
+        has = have_any(self._annotations.entries(Kinds), categories)
+        return np.append(has, False)[np.asarray(self._numbers, np.int64)]  # -1: no annotation
 
 
 def read_point_json(path: Path, limit: SizeLimit) -> PointLabels:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from point2mask.data.errors import DataError
-from point2mask.data.filed import ImageFile, Kinds, any_of
+from point2mask.data.filed import ImageFile, Kinds, have_any
 from point2mask.data.files import open_local, open_replacing
 from point2mask.data.json_files import decode_json
 from point2mask.data.kept_file import KeptFile
@@ -28,8 +28,8 @@ from point2mask.data.records import (
     categories_by_id,
     categories_to_json,
     check_entries,
+    checked_record,
     image_to_json,
-    images_by_id,
     normal_record,
 )
 from point2mask.data.sequences import first_repeated
@@ -95,8 +95,7 @@ class PointLines:
     def have_any(self, categories: Collection[int]) -> NDArray[np.bool_]:
         """Of all images, whether a target is of these categories, and no crowd."""
         lines = (self._decoded(number, Kinds)[0] for number in range(len(self)))
-        has = (any_of(line.segments_info, categories) for line in lines)
-        return np.fromiter(has, np.bool_, len(self))
+        return have_any(lines, categories)
 
     def _decoded(self, number: int, kind: type[Line]) -> tuple[Line, str]:
         """A line, and what errors call it."""
@@ -147,7 +146,7 @@ def lines_of(labels: PointLabels, path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}: expected unique image ids, got {shown(again)} again")
     for record, targets in labels.images:
         place = f"{path}: image {shown(record.id)}"
-        images_by_id([record], place, DEFAULT_LIMIT)
+        checked_record(record, place, DEFAULT_LIMIT)
         check_targets(record, targets, labels.categories, place)
         marks = labels.marks.get(record.id, NO_MARKS)
         check_image_marks(record, marks, targets, place)

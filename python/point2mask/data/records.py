@@ -109,8 +109,7 @@ def images_by_id(
             raise DataError(
                 f"{place}: images[{index}]: expected unique image ids, got {shown(record.id)} again"
             )
-        limit.check(record.height, record.width, f"{place}: images[{index}]")
-        normal = normal_record(record, f"{place}: images[{index}]")
+        normal = checked_record(record, f"{place}: images[{index}]", limit)
         first = places.setdefault(normal.file_name, index)
         if first != index:
             raise DataError(
@@ -119,6 +118,12 @@ def images_by_id(
             )
         images[record.id] = normal
     return images
+
+
+def checked_record(record: ImageRecord, place: str, limit: SizeLimit) -> ImageRecord:
+    """An image that is not too large, with its name in normal form."""
+    limit.check(record.height, record.width, place)
+    return normal_record(record, place)
 
 
 def normal_record(record: ImageRecord, place: str) -> ImageRecord:
