@@ -178,14 +178,15 @@ __global__ void __launch_bounds__(kThreads) list_heads_kernel(Search p) {
   });
 }
 
-// --- an image whose ranks fit the shared memory of a block takes one launch.
+// --- an image of whose ranks at least half fit the shared memory of a block takes one launch.
 
 constexpr int kImageThreads = 1024;
 constexpr std::int32_t kNoLevel = -1 - 0x7fffffff; // of a head; level l is -1 - l
 
 // The head of every rank's path, but kNoLevel for the heads themselves. Returns how many there are.
 __device__ __forceinline__ std::int32_t find_heads(const Paths& p, std::int64_t image,
-                                                   std::int32_t* top, std::int32_t* warp_head) {
+                                                   const Split<std::int32_t>& top,
+                                                   std::int32_t* warp_head) {
   const int own = static_cast<int>(threadIdx.x), lane = own % kWarp, warp = own / kWarp;
   std::int32_t heads = 0, before = 0; // the highest head so far
   for (std::int64_t begin = 0; begin < p.pixels; begin += blockDim.x) {
@@ -209,36 +210,36 @@ __device__ __forceinline__ std::int32_t find_heads(const Paths& p, std::int64_t 
   return heads;
 }
 
-// Lists the heads whose parent's path has the level before.
+// Lists the heads whose parent's path has the level before. They are marked behind a barrier:
+// nobody reads what is written in the same step.
 __device__ __forceinline__ void list_level(const Paths& p, std::int64_t image, std::int32_t level,
-                                           std::int32_t* top, std::int32_t* listed) {
+                                           const Split<std::int32_t>& top, std::int32_t* listed) {
   const std::int64_t base = image * p.pixels;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (std::int64_t begin = 0; begin < p.pixels; begin += blockDim.x) {
     const std::int64_t i = begin + threadIdx.x;
-    bool ready = i < p.pixels && load_relaxed(top + i) == kNoLevel;
+    bool ready = i < p.pixels && top[i] == kNoLevel;
     if (ready && i > 0) {
-      const std::int32_t up = p.parent[base + i], above = load_relaxed(top + up);
-      ready = (above >= 0 ? load_relaxed(top + above) : above) == -level;
+      const std::int32_t above = top[p.parent[base + i]];
+      ready = (above >= 0 ? top[above] : above) == -level;
     }
     const unsigned group = __ballot_sync(kFullWarp, ready);
     if (group == 0) continue;
     std::int32_t place = 0;
     if (lane == 0) place = atomicAdd(listed, __popc(group));
     place = __shfl_sync(kFullWarp, place, 0) + __popc(group & ((1U << lane) - 1));
-    if (!ready) continue;
-    p.head[base + place] = static_cast<std::int32_t>(i);
-    store_relaxed(top + i, -1 - level);
+    if (ready) p.head[base + place] = static_cast<std::int32_t>(i);
   }
 }
 
 __global__ void __launch_bounds__(kImageThreads, 1)
-    image_paths_kernel(Search p, const std::int32_t* order, const std::int32_t* parent) {
+    image_paths_kernel(Search p, const std::int32_t* order, const std::int32_t* parent,
+                       std::int64_t fit) {
   POINT2MASK_DYNAMIC_SHARED(std::int32_t, listed);
   std::int32_t* const warp_head = listed + 1;
-  std::int32_t* const top = warp_head + kImageThreads / kWarp;
   for (std::int64_t image = blockIdx.x; image < p.images; image += gridDim.x) {
     const std::int64_t base = image * p.pixels;
+    const Split<std::int32_t> top{warp_head + kImageThreads / kWarp, p.cursor + base, fit};
     if (threadIdx.x == 0) *listed = p.crowded[image] = 0;
     for (std::int64_t i = threadIdx.x; i < p.pixels; i += blockDim.x) {
       p.parent[base + i] = safe_parent(i, parent[base + i]);
@@ -260,8 +261,12 @@ __global__ void __launch_bounds__(kImageThreads, 1)
     for (std::int32_t placed = 0; placed < heads; ++level) {
       list_level(p, image, level, top, listed);
       __syncthreads();
-      placed = *listed;
-      if (threadIdx.x == 0) p.level_end[base + level] = placed;
+      const std::int32_t end = *listed;
+      for (std::int64_t k = placed + static_cast<std::int64_t>(threadIdx.x); k < end;
+           k += blockDim.x)
+        top[p.head[base + k]] = -1 - level;
+      if (threadIdx.x == 0) p.level_end[base + level] = end;
+      placed = end;
       __syncthreads();
     }
     if (threadIdx.x == 0) p.levels[image] = level;
@@ -271,15 +276,18 @@ __global__ void __launch_bounds__(kImageThreads, 1)
 
 cudaError_t find_image_paths(const Search& p, const std::int32_t* order, const std::int32_t* parent,
                              cudaStream_t stream, bool* fits) {
-  const std::int64_t bytes = 4 * (1 + kImageThreads / kWarp + p.pixels);
+  constexpr std::int64_t kOther = 1 + kImageThreads / kWarp; // words beside an entry a rank
   std::size_t limit = 0;
   const cudaError_t status = allow_shared_memory(image_paths_kernel, &limit);
-  *fits = status == cudaSuccess && bytes <= static_cast<std::int64_t>(limit);
+  if (status != cudaSuccess) return status;
+  const auto words = static_cast<std::int64_t>(limit / 4);
+  const std::int64_t fit = words > kOther ? entries_that_fit(p.pixels, words - kOther) : 0;
+  *fits = fit > 0;
   if (!*fits) return status;
   const auto warps = static_cast<unsigned>(blocks_for(p.pixels, kWarp));
   const unsigned threads = kWarp * (warps < kImageThreads / kWarp ? warps : kImageThreads / kWarp);
   return launch(image_paths_kernel, dim3(blocks_for(p.images, 1)), dim3(threads),
-                static_cast<std::size_t>(bytes), stream, p, order, parent);
+                static_cast<std::size_t>(4 * (kOther + fit)), stream, p, order, parent, fit);
 }
 
 } // namespace

@@ -26,6 +26,22 @@ struct Paths {
 // Paths in memory of images * (7 pixels + 1) words.
 Paths paths_in(std::int32_t* words, std::int64_t images, std::int64_t pixels);
 
+// Entries by rank, of which the first lie in shared memory and the others beyond it.
+template <typename Entry>
+struct Split {
+  Entry *shared, *beyond;
+  std::int64_t fit;
+  __device__ __forceinline__ Entry& operator[](std::int64_t rank) const {
+    return rank < fit ? shared[rank] : beyond[rank - fit];
+  }
+};
+
+// How many of an image's entries lie in shared memory that has room for so many: all, or at least
+// as many as lie beyond, or 0.
+inline std::int64_t entries_that_fit(std::int64_t pixels, std::int64_t room) {
+  return room >= pixels ? pixels : 2 * room >= pixels ? room : 0;
+}
+
 // What only find_paths() needs.
 struct PathScratch {
   Word* run;             // [B, N] hops to the head
