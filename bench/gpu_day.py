@@ -43,7 +43,8 @@ LEAST_SECONDS = 2  # a step that would get less is left out
 COUNTED = {
     "sinkhorn_kernel": ("sinkhorn", "8x65536x80"),
     "geodesic_distance_kernel": ("geodesic_distance", "16x20x128"),
-    "pass_kernel": ("tree_filter", "8x21x256"),
+    "resident_filter_kernel": ("tree_filter", "8x21x256"),
+    "pass_kernel": ("tree_filter", "8x21x512"),
     "neighbor_difference_kernel": ("neighbor_difference", "8x21x256"),
     "lab_pairs_kernel": ("lab_affinity_loss", "8x21x256"),
     "read_kernel": ("deformable_attention", "2x64"),

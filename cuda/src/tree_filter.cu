@@ -43,32 +43,42 @@ FilterArrays<T> arrays_in(Scratch& memory, const TreeFilter<T>& p, int lanes) {
   return a;
 }
 
-// What an image that fits takes instead: no rows.
+// Rows of `maps` maps in shared memory, and memory for those that do not fit there.
+template <typename T>
+RowMemory<T> rows_in(Scratch& memory, std::int64_t maps, std::int64_t pixels, std::int64_t fit) {
+  return {fit, fit < pixels ? memory.take<T>(maps * (pixels - fit)) : nullptr};
+}
+
+// What an image that fits takes instead.
+template <typename T>
 struct ResidentArrays {
   PathScratch search;
+  RowMemory<T> rows;
   std::int32_t* ready; // [B] whether the sums are there; nullptr without them
 };
 
 template <typename T>
-ResidentArrays resident_arrays_in(Scratch& memory, const TreeFilter<T>& p) {
-  ResidentArrays a;
+ResidentArrays<T> resident_arrays_in(Scratch& memory, const TreeFilter<T>& p, std::int64_t fit) {
+  ResidentArrays<T> a;
   a.search = path_scratch_in(memory, p.images, p.pixels);
+  a.rows = rows_in<T>(memory, p.images * filter_channels(p), p.pixels, fit);
   a.ready = p.normalize ? memory.take<std::int32_t>(p.images) : nullptr;
   return a;
 }
 
 template <typename T>
-cudaError_t filter_resident(const TreeFilter<T>& p, int lanes, void* scratch, cudaStream_t stream) {
+cudaError_t filter_resident(const TreeFilter<T>& p, const ResidentShape& shape, void* scratch,
+                            cudaStream_t stream) {
   Scratch memory(scratch);
   const Kept<T> kept = kept_in<T>(p, p.kept);
-  const ResidentArrays a = resident_arrays_in(memory, p);
+  const ResidentArrays<T> a = resident_arrays_in(memory, p, shape.fit);
   cudaError_t status = find_paths(kept.paths, a.search, p.order, p.parent, stream);
   if (status == cudaSuccess && p.normalize)
     status = fill_with_zeros(a.ready, static_cast<std::size_t>(p.images) * sizeof *a.ready, stream);
   if (status == cudaSuccess)
-    status = resident_filter<T>(lanes,
+    status = resident_filter<T>(shape.lanes,
                                 {kept.paths, p.similarity, p.feature, nullptr, p.channels,
-                                 filter_channels(p), p.output, kept.sums, a.ready},
+                                 filter_channels(p), p.output, kept.sums, a.ready, a.rows},
                                 stream);
   return status;
 }
@@ -159,38 +169,39 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T>
 struct ResidentBackwardArrays {
+  RowMemory<T> rows;
   T* of_normalizer; // [B, N] or nullptr
   T* share;         // [B, channels, N] each channel's part of grad_similarity, or nullptr
 };
 
 template <typename T>
-ResidentBackwardArrays<T> resident_arrays_in(Scratch& memory, const TreeFilterBackward<T>& p) {
-  if (p.grad_similarity == nullptr) return {nullptr, nullptr};
-  const std::int64_t entries = p.images * p.pixels;
-  T* const of_normalizer = p.normalize ? memory.take<T>(entries) : nullptr;
-  return {of_normalizer, memory.take<T>(entries * backward_channels(p).g_total)};
-}
-
-// Channels a block takes, 0 if the maps do not fit.
-template <typename T>
-cudaError_t backward_resident_lanes(const TreeFilterBackward<T>& p, int* lanes) {
-  if (p.grad_similarity == nullptr) return resident_lanes<T>(p.images, p.channels, p.pixels, lanes);
-  bool fits = false;
-  const cudaError_t status = resident_gradient_fits<T>(p.pixels, &fits);
-  *lanes = fits ? 1 : 0;
-  return status;
+ResidentBackwardArrays<T> resident_arrays_in(Scratch& memory, const TreeFilterBackward<T>& p,
+                                             std::int64_t fit) {
+  const std::int64_t entries = p.images * p.pixels, maps = backward_channels(p).g_total;
+  const bool both = p.grad_similarity != nullptr;
+  ResidentBackwardArrays<T> a;
+  a.rows = rows_in<T>(memory, (both ? 2 : 1) * p.images * maps, p.pixels, fit);
+  a.of_normalizer = p.normalize && both ? memory.take<T>(entries) : nullptr;
+  a.share = both ? memory.take<T>(entries * maps) : nullptr;
+  return a;
 }
 
 template <typename T>
-cudaError_t backward_resident(const TreeFilterBackward<T>& p, const Kept<T>& kept, int lanes,
-                              void* scratch, cudaStream_t stream) {
-  if (p.grad_similarity == nullptr)
-    return resident_filter<T>(lanes,
-                              {kept.paths, p.similarity, p.grad_output, kept.sums, p.channels,
-                               p.channels, p.grad_feature, nullptr, nullptr},
-                              stream);
+cudaError_t backward_shape(const TreeFilterBackward<T>& p, ResidentShape* shape) {
+  return p.grad_similarity == nullptr ? resident_shape<T>(p.images, p.channels, p.pixels, shape)
+                                      : resident_gradient_shape<T>(p.pixels, shape);
+}
+
+template <typename T>
+cudaError_t backward_resident(const TreeFilterBackward<T>& p, const Kept<T>& kept,
+                              const ResidentShape& shape, void* scratch, cudaStream_t stream) {
   Scratch memory(scratch);
-  const ResidentBackwardArrays<T> a = resident_arrays_in(memory, p);
+  const ResidentBackwardArrays<T> a = resident_arrays_in(memory, p, shape.fit);
+  if (p.grad_similarity == nullptr)
+    return resident_filter<T>(shape.lanes,
+                              {kept.paths, p.similarity, p.grad_output, kept.sums, p.channels,
+                               p.channels, p.grad_feature, nullptr, nullptr, a.rows},
+                              stream);
   cudaError_t status = cudaSuccess;
   if (p.normalize)
     status = launch(normalizer_gradient_kernel<T>, image_grid(p.pixels, p.images), dim3(kThreads),
@@ -198,7 +209,7 @@ cudaError_t backward_resident(const TreeFilterBackward<T>& p, const Kept<T>& kep
   if (status == cudaSuccess)
     status = resident_gradient<T>(
         {kept.paths, p.similarity, p.feature, p.grad_output, kept.sums, a.of_normalizer, p.channels,
-         backward_channels(p).g_total, p.grad_feature, a.share},
+         backward_channels(p).g_total, p.grad_feature, a.share, a.rows},
         p.grad_similarity, stream);
   return status;
 }
@@ -277,9 +288,10 @@ cudaError_t backward(const TreeFilterBackward<T>& p, const Kept<T>& kept, void* 
 template <typename T>
 std::int64_t scratch_bytes(const TreeFilter<T>& p) {
   Scratch memory;
-  int lanes = 0;
-  if (resident_lanes<T>(p.images, filter_channels(p), p.pixels, &lanes) == cudaSuccess && lanes > 0)
-    resident_arrays_in(memory, p);
+  ResidentShape shape;
+  if (resident_shape<T>(p.images, filter_channels(p), p.pixels, &shape) == cudaSuccess &&
+      shape.lanes > 0)
+    resident_arrays_in(memory, p, shape.fit);
   else
     arrays_in(memory, p, filter_lanes(p));
   return memory.bytes();
@@ -288,10 +300,10 @@ std::int64_t scratch_bytes(const TreeFilter<T>& p) {
 template <typename T>
 cudaError_t run(const TreeFilter<T>& p, void* scratch, cudaStream_t stream) {
   if (p.images == 0 || p.channels == 0 || p.pixels == 0) return cudaSuccess;
-  int lanes = 0;
-  const cudaError_t status = resident_lanes<T>(p.images, filter_channels(p), p.pixels, &lanes);
+  ResidentShape shape;
+  const cudaError_t status = resident_shape<T>(p.images, filter_channels(p), p.pixels, &shape);
   if (status != cudaSuccess) return status;
-  if (lanes > 0) return filter_resident(p, lanes, scratch, stream);
+  if (shape.lanes > 0) return filter_resident(p, shape, scratch, stream);
   return filter_lanes(p) == kNarrow ? filter<T, kNarrow>(p, scratch, stream)
                                     : filter<T, kWide>(p, scratch, stream);
 }
@@ -299,9 +311,9 @@ cudaError_t run(const TreeFilter<T>& p, void* scratch, cudaStream_t stream) {
 template <typename T>
 std::int64_t scratch_bytes(const TreeFilterBackward<T>& p) {
   Scratch memory;
-  int lanes = 0;
-  if (backward_resident_lanes(p, &lanes) == cudaSuccess && lanes > 0)
-    resident_arrays_in(memory, p);
+  ResidentShape shape;
+  if (backward_shape(p, &shape) == cudaSuccess && shape.lanes > 0)
+    resident_arrays_in(memory, p, shape.fit);
   else
     arrays_in(memory, p, backward_lanes(p));
   return memory.bytes();
@@ -315,12 +327,12 @@ cudaError_t run(const TreeFilterBackward<T>& p, void* scratch, cudaStream_t stre
     const auto entries = static_cast<std::size_t>(p.images * p.pixels);
     return fill_with_zeros(p.grad_similarity, entries * sizeof(T), stream);
   }
-  int lanes = 0;
-  const cudaError_t status = backward_resident_lanes(p, &lanes);
+  ResidentShape shape;
+  const cudaError_t status = backward_shape(p, &shape);
   if (status != cudaSuccess) return status;
   // The kernels read it alone; Paths is one type for who writes and who reads.
   const Kept<T> kept = kept_in<T>(p, const_cast<std::int32_t*>(p.kept));
-  if (lanes > 0) return backward_resident(p, kept, lanes, scratch, stream);
+  if (shape.lanes > 0) return backward_resident(p, kept, shape, scratch, stream);
   return backward_lanes(p) == kNarrow ? backward<T, kNarrow>(p, kept, scratch, stream)
                                       : backward<T, kWide>(p, kept, scratch, stream);
 }

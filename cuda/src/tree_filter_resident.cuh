@@ -19,24 +19,48 @@ inline dim3 resident_block(std::int64_t pixels, int most) {
   return dim3(static_cast<unsigned>(threads < most ? threads : most));
 }
 
+// Where blocks have the rows of their images.
+template <typename T>
+struct RowMemory {
+  std::int64_t fit; // rows in shared memory, of the lowest ranks
+  T* beyond;        // [images * groups, N - fit, kLanes] the others; nullptr if all fit
+};
+
 // Shared memory of a block: what its long paths take, then a row a rank.
 template <typename T, int kLanes>
 struct Resident {
   using Lanes = Row<T, kLanes>;
   LongPaths<Sum<T>, kLanes> long_paths;
 
-  __device__ __forceinline__ Lanes* rows() { return reinterpret_cast<Lanes*>(this + 1); }
-  static std::size_t bytes(std::int64_t pixels) {
-    return sizeof(Resident) + static_cast<std::size_t>(pixels) * sizeof(Lanes);
+  // The rows of an image and group, which are the block's `work`.
+  template <bool kSplit>
+  __device__ __forceinline__ auto rows(const RowMemory<T>& memory, std::int64_t pixels,
+                                       std::int64_t work) {
+    auto* const first = reinterpret_cast<Lanes*>(this + 1);
+    if constexpr (kSplit)
+      return Split<Lanes>{first,
+                          reinterpret_cast<Lanes*>(memory.beyond) + work * (pixels - memory.fit),
+                          memory.fit};
+    else
+      return first;
+  }
+  static std::size_t bytes(std::int64_t rows) {
+    return sizeof(Resident) + static_cast<std::size_t>(rows) * sizeof(Lanes);
+  }
+  static std::int64_t rows_that_fit(std::int64_t pixels, std::size_t limit) {
+    return limit < sizeof(Resident)
+               ? 0
+               : entries_that_fit(
+                     pixels, static_cast<std::int64_t>((limit - sizeof(Resident)) / sizeof(Lanes)));
   }
 };
 
-// Both passes over all levels of an image, by one block, on rows in shared memory.
-template <int kLanes, typename T, typename Visit>
+// Both passes over all levels of an image, by one block.
+template <int kLanes, typename T, typename Rows, typename Visit>
 __device__ __forceinline__ void run_passes(const Paths& paths, const T* similarity,
                                            std::int64_t image, Resident<T, kLanes>& shared,
-                                           const Visit& visit) {
-  const View<Sum<T>, kLanes> v(paths, image, similarity, shared.rows());
+                                           const Rows& rows, const Visit& visit) {
+  const View<Sum<T>, kLanes, Rows> v(paths, image, similarity, rows);
   const std::int32_t levels = paths.levels[image];
   if (threadIdx.x == 0) shared.long_paths.count = 0;
   __syncthreads();
@@ -60,19 +84,20 @@ struct ResidentFilter {
   T* output;                    // [B, C, N]
   T* sums;                      // [B, N] in pixel order: the result of the ones, or nullptr
   std::int32_t* ready;          // [B] zero before: whether an image's sums are written
+  RowMemory<T> memory;
 };
 
 // Blocks that need the sums of an image wait for the one that makes them, so that all of them run
 // at the same time. It comes first: the groups of channels are taken from the last one on.
-template <typename T, int kLanes>
+template <typename T, int kLanes, bool kSplit>
 __global__ void __launch_bounds__(kFilterThreads<T, kLanes>, 1)
     resident_filter_kernel(ResidentFilter<T> a) {
   using Shared = Resident<T, kLanes>;
   using Lanes = typename Shared::Lanes;
   POINT2MASK_DYNAMIC_SHARED(Shared, shared);
-  Lanes* const rows = shared->rows();
   const std::int64_t pixels = a.paths.pixels, groups = groups_of(a.total, kLanes);
   for (std::int64_t work = blockIdx.x; work < groups * a.paths.images; work += gridDim.x) {
+    const auto rows = shared->template rows<kSplit>(a.memory, pixels, work);
     const std::int64_t image = work % a.paths.images;
     const std::int64_t first = (groups - 1 - work / a.paths.images) * kLanes; // channel
     const std::int64_t base = (image * a.channels + first) * pixels;
@@ -90,7 +115,7 @@ __global__ void __launch_bounds__(kFilterThreads<T, kLanes>, 1)
       }
       rows[rank[i]] = row;
     }
-    run_passes<kLanes>(a.paths, a.similarity, image, *shared, NoVisit());
+    run_passes<kLanes>(a.paths, a.similarity, image, *shared, rows, NoVisit());
     if (divide && !makes_sums) {
       if (threadIdx.x == 0) {
         while (load_relaxed(a.ready + image) == 0) {
@@ -119,58 +144,58 @@ __global__ void __launch_bounds__(kFilterThreads<T, kLanes>, 1)
   }
 }
 
-template <typename T, int kLanes>
+template <typename T, int kLanes, bool kSplit = false>
 cudaError_t resident_filter(const ResidentFilter<T>& a, cudaStream_t stream) {
+  const auto kernel = resident_filter_kernel<T, kLanes, kSplit>;
   const dim3 block = resident_block(a.paths.pixels, kFilterThreads<T, kLanes>);
-  const std::size_t bytes = Resident<T, kLanes>::bytes(a.paths.pixels);
+  const std::size_t bytes = Resident<T, kLanes>::bytes(a.memory.fit);
   std::int64_t blocks = 0;
-  const cudaError_t status =
-      resident_blocks(resident_filter_kernel<T, kLanes>, block.x, bytes, &blocks);
+  const cudaError_t status = resident_blocks(kernel, block.x, bytes, &blocks);
   if (status != cudaSuccess) return status;
   const std::int64_t work = groups_of(a.total, kLanes) * a.paths.images;
   const dim3 grid(static_cast<unsigned>(work < blocks ? work : blocks));
-  return launch_together(resident_filter_kernel<T, kLanes>, grid, block, bytes, stream, a);
+  return launch_together(kernel, grid, block, bytes, stream, a);
 }
 
-// Whether maps of kLanes channels fit, and the kernel is ready for them; `blocks` is how many the
-// device runs at the same time.
-template <typename T, int kLanes>
-cudaError_t resident_fits(std::int64_t pixels, bool* fits, std::int64_t* blocks) {
-  const std::size_t bytes = Resident<T, kLanes>::bytes(pixels);
-  std::size_t limit = 0;
-  const cudaError_t status = allow_shared_memory(resident_filter_kernel<T, kLanes>, &limit);
-  *fits = status == cudaSuccess && bytes <= limit;
-  if (!*fits) return status;
-  return resident_blocks(resident_filter_kernel<T, kLanes>,
-                         resident_block(pixels, kFilterThreads<T, kLanes>).x, bytes, blocks);
-}
+// How a block takes an image.
+struct ResidentShape {
+  int lanes = 0;        // channels; 0 if too few rows fit
+  std::int64_t fit = 0; // rows in shared memory
+};
 
-// How many channels a block should take, 0 if not even one fits. More read the tables less often,
-// as long as there are blocks for the whole device.
+// Several channels where all of their rows fit and there are blocks for the whole device, since
+// more read the tables less often; one where at least half of its rows fit. The kernel is ready.
 template <typename T, int kLanes = 8>
-cudaError_t resident_lanes(std::int64_t images, std::int64_t channels, std::int64_t pixels,
-                           int* lanes) {
-  bool fits = false;
-  std::int64_t blocks = 0;
-  const cudaError_t status = resident_fits<T, kLanes>(pixels, &fits, &blocks);
-  *lanes = 0;
+cudaError_t resident_shape(std::int64_t images, std::int64_t channels, std::int64_t pixels,
+                           ResidentShape* shape) {
+  const auto kernel = resident_filter_kernel<T, kLanes, false>;
+  *shape = {};
+  std::size_t limit = 0;
+  cudaError_t status = allow_shared_memory(kernel, &limit);
   if (status != cudaSuccess) return status;
-  if (fits && (kLanes == 1 || images * groups_of(channels, kLanes) >= blocks)) {
-    *lanes = kLanes;
-    return status;
+  const std::int64_t fit = Resident<T, kLanes>::rows_that_fit(pixels, limit);
+  if constexpr (kLanes > 1) {
+    std::int64_t blocks = 0;
+    if (fit == pixels)
+      status = resident_blocks(kernel, resident_block(pixels, kFilterThreads<T, kLanes>).x,
+                               Resident<T, kLanes>::bytes(pixels), &blocks);
+    if (status != cudaSuccess) return status;
+    if (fit < pixels || images * groups_of(channels, kLanes) < blocks)
+      return resident_shape<T, kLanes / 2>(images, channels, pixels, shape);
+  } else if (fit < pixels) {
+    status = allow_shared_memory(resident_filter_kernel<T, kLanes, true>, &limit);
   }
-  if constexpr (kLanes > 1)
-    return resident_lanes<T, kLanes / 2>(images, channels, pixels, lanes);
-  else
-    return status;
+  if (status == cudaSuccess && fit > 0) *shape = {kLanes, fit};
+  return status;
 }
 
 template <typename T>
 cudaError_t resident_filter(int lanes, const ResidentFilter<T>& a, cudaStream_t stream) {
-  return lanes == 8   ? resident_filter<T, 8>(a, stream)
-         : lanes == 4 ? resident_filter<T, 4>(a, stream)
-         : lanes == 2 ? resident_filter<T, 2>(a, stream)
-                      : resident_filter<T, 1>(a, stream);
+  return lanes == 8                      ? resident_filter<T, 8>(a, stream)
+         : lanes == 4                    ? resident_filter<T, 4>(a, stream)
+         : lanes == 2                    ? resident_filter<T, 2>(a, stream)
+         : a.memory.fit < a.paths.pixels ? resident_filter<T, 1, true>(a, stream)
+                                         : resident_filter<T, 1>(a, stream);
 }
 
 // --- the gradients: a block filters one channel of the features (x) and of the gradients (g) side
@@ -184,6 +209,7 @@ struct ResidentGradient {
   std::int64_t channels, total; // total: one more, ones and of_normalizer, if there are those
   T* grad_feature;              // [B, channels, N]
   T* share;                     // [B, total, N] each channel's derivative, by rank
+  RowMemory<T> memory;
 };
 
 // The derivative by the similarity of an edge: what each side sends through it, times what comes
@@ -199,17 +225,17 @@ struct EdgeDerivative {
   }
 };
 
-template <typename T>
+template <typename T, bool kSplit>
 __global__ void __launch_bounds__(kGradientThreads<T>, 1)
     resident_gradient_kernel(ResidentGradient<T> a) {
   using Shared = Resident<T, 2>;
   using Lanes = typename Shared::Lanes;
   POINT2MASK_DYNAMIC_SHARED(Shared, shared);
-  Lanes* const rows = shared->rows();
   const std::int64_t pixels = a.paths.pixels;
   for (std::int64_t image = blockIdx.y; image < a.paths.images; image += gridDim.y) {
     const std::int32_t* const rank = a.paths.rank + image * pixels;
     for (std::int64_t channel = blockIdx.x; channel < a.total; channel += gridDim.x) {
+      const auto rows = shared->template rows<kSplit>(a.memory, pixels, image * a.total + channel);
       const bool behind = channel == a.channels;
       const std::int64_t base = (image * a.channels + channel) * pixels;
       for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x) {
@@ -220,7 +246,7 @@ __global__ void __launch_bounds__(kGradientThreads<T>, 1)
         row.lane[1] = a.normalizer != nullptr ? g / __ldg(a.normalizer + at) : g;
         rows[rank[i]] = row;
       }
-      run_passes<2>(a.paths, a.similarity, image, *shared,
+      run_passes<2>(a.paths, a.similarity, image, *shared, rows,
                     EdgeDerivative<T>{a.share + (image * a.total + channel) * pixels});
       if (!behind)
         for (std::int64_t i = threadIdx.x; i < pixels; i += blockDim.x)
@@ -242,10 +268,15 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T>
-cudaError_t resident_gradient_fits(std::int64_t pixels, bool* fits) {
+cudaError_t resident_gradient_shape(std::int64_t pixels, ResidentShape* shape) {
+  *shape = {};
   std::size_t limit = 0;
-  const cudaError_t status = allow_shared_memory(resident_gradient_kernel<T>, &limit);
-  *fits = status == cudaSuccess && Resident<T, 2>::bytes(pixels) <= limit;
+  cudaError_t status = allow_shared_memory(resident_gradient_kernel<T, false>, &limit);
+  if (status == cudaSuccess)
+    status = allow_shared_memory(resident_gradient_kernel<T, true>, &limit);
+  if (status != cudaSuccess) return status;
+  const std::int64_t fit = Resident<T, 2>::rows_that_fit(pixels, limit);
+  if (fit > 0) *shape = {1, fit};
   return status;
 }
 
@@ -253,11 +284,13 @@ template <typename T>
 cudaError_t resident_gradient(const ResidentGradient<T>& a, T* grad_similarity,
                               cudaStream_t stream) {
   const std::int64_t pixels = a.paths.pixels, images = a.paths.images;
+  const auto kernel = a.memory.fit < pixels ? resident_gradient_kernel<T, true>
+                                            : resident_gradient_kernel<T, false>;
   cudaError_t status = cudaSuccess;
   if (a.total > 0)
-    status = launch(
-        resident_gradient_kernel<T>, dim3(blocks_for(a.total, 1), blocks_for(images, 1)),
-        resident_block(pixels, kGradientThreads<T>), Resident<T, 2>::bytes(pixels), stream, a);
+    status = launch(kernel, dim3(blocks_for(a.total, 1), blocks_for(images, 1)),
+                    resident_block(pixels, kGradientThreads<T>),
+                    Resident<T, 2>::bytes(a.memory.fit), stream, a);
   if (status == cudaSuccess)
     status = launch(add_derivatives_kernel<T>, image_grid(pixels, images), dim3(kThreads), 0,
                     stream, a, grad_similarity);

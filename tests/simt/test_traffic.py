@@ -108,6 +108,35 @@ def test_tree_filter_in_shared_memory(machine, arguments, monkeypatch):
     assert total(traffic).requested <= 3.7 * floor
 
 
+@pytest.mark.parametrize(("pixels", "both"), [(150 * 200, True), (256 * 256, False)])
+def test_tree_filter_where_most_rows_fit(machine, pixels, both, monkeypatch):
+    """On an H100: kernels of shared memory, although not all rows of a channel lie there."""
+    limit = 227 << 10
+    on(machine, {"shared_bytes": limit, "resident_blocks": 4, "max_blocks": 64}, monkeypatch)
+    assert pixels * 4 * (1 + both) > limit
+    order = np.arange(pixels, dtype=np.int32)[None]
+    tree = order, np.maximum(order - 1, 0), np.full((1, pixels), 0.5, np.float32)
+    feature = np.random.default_rng(1).normal(size=(1, 1, pixels)).astype(np.float32)
+    kept = []
+
+    def filtered():
+        kept.extend(machine.tree_filter_and_kept(feature, *tree))
+
+    def gradient():
+        maps = (feature, kept[0]) if both else (None, None)
+        machine.tree_filter_backward(feature, *maps, *tree, True, kept[1])
+
+    traffic = machine.emulator.traffic(filtered)
+    assert {name: run.launches for name, run in traffic.items()} == {
+        "image_paths_kernel": 1,
+        "resident_filter_kernel": 1,
+    }
+    traffic = machine.emulator.traffic(gradient)
+    last = ("normalizer_gradient_kernel", "resident_gradient_kernel", "add_derivatives_kernel")
+    wanted = last if both else ("resident_filter_kernel",)
+    assert {name: run.launches for name, run in traffic.items()} == dict.fromkeys(wanted, 1)
+
+
 def test_tree_filter_beyond_shared_memory(machine, arguments, monkeypatch):
     on(machine, {"shared_bytes": 0}, monkeypatch)
     traffic = machine.emulator.traffic(lambda: machine.tree_filter(*arguments))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from simt import build, kernels, tree_cases
+from simt import build, kernels, tree_cases, tree_kernels
 from simt.expected import engine
 
 from point2mask.ops import tree
@@ -40,20 +40,48 @@ def test_shape_functions_know_what_a_filter_keeps(dtype, normalize):
         assert machine.kept_words(images, pixels, normalize, dtype) == known
 
 
+def on_device(machine, shared_bytes):
+    machine.schedule = {"shared_bytes": shared_bytes}
+    machine._launch_tree = lambda name, _, __, *arguments: machine._launch(name, *arguments)
+    return machine
+
+
 def test_a_path_has_the_same_bits_whoever_scans_it():
     """One path of all ranks, by blocks of 1024 and of 128 threads."""
-    machine = kernels.Kernels("plain")
     rng = np.random.default_rng(0)
     pixels = 1500
     order = np.arange(pixels, dtype=np.int32)[None]
     line = order, np.maximum(order - 1, 0), rng.random((1, pixels), np.float32)
     feature = rng.normal(size=(1, 1, pixels)).astype(np.float32)
-    outputs = []
-    for shared_bytes in (1 << 20, 0):
-        machine.schedule = {"shared_bytes": shared_bytes}
-        machine._launch_tree = lambda name, _, *arguments: machine._launch(name, *arguments)
-        outputs.append(machine.tree_filter(feature, *line))
+    outputs = [
+        on_device(kernels.Kernels("plain"), shared_bytes).tree_filter(feature, *line)
+        for shared_bytes in (1 << 20, 0)
+    ]
     np.testing.assert_array_equal(*outputs)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("both", [True, False])
+def test_bits_do_not_depend_on_how_many_rows_fit(both, dtype):
+    """All rows in shared memory, all but the last one, and half of them."""
+    rng = np.random.default_rng(0)
+    pixels, channels = 600, 3
+    order, parent = tree_cases.random_tree(rng, 2, pixels, 0.9)
+    feature, grad = rng.normal(size=(2, 2, channels, pixels)).astype(dtype)
+    similarity = rng.random((2, pixels)).astype(dtype)
+    results = []
+    for rows in (pixels, pixels - 1, pixels // 2):
+        machine = on_device(
+            kernels.Kernels("plain"),
+            tree_kernels.shared_bytes(rows, 1 + both, feature.itemsize),
+        )
+        output, kept = machine.tree_filter_and_kept(feature, order, parent, similarity)
+        maps = (feature, output) if both else (None, None)
+        gradients = machine.tree_filter_backward(grad, *maps, order, parent, similarity, True, kept)
+        results.append((output, *gradients))
+    for got in results[1:]:
+        for a, b in zip(got, results[0], strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_what_is_no_tree_stays_inside_the_arrays():

@@ -18,6 +18,13 @@ OPERATORS = (
 )
 
 
+def shared_bytes(rows: int, channels: int, itemsize: int) -> int:
+    """What a block takes for so many rows: a number of long paths and 32 heads, then a weight and a
+    row for each of 32 warps, then the rows."""
+    long_paths = 4 * (2 + 32) + 32 * itemsize * (1 + channels)
+    return (long_paths + 15) // 16 * 16 + rows * channels * itemsize
+
+
 class TreeKernels:
     """Mixed into :class:`simt.kernels.Kernels`."""
 
@@ -25,10 +32,12 @@ class TreeKernels:
     _launch: Any
     _launch_on: Any
 
-    def _launch_tree(self, name: str, content: NDArray[Any], *arguments: Any) -> None:
-        """On a device whose blocks hold whole maps, or no memory at all, by `content`'s bytes."""
-        resident = zlib.crc32(np.ascontiguousarray(content).tobytes()) % 2
-        self._launch_on({"shared_bytes": resident << 20}, name, *arguments)
+    def _launch_tree(self, name: str, content: Floats, channels: int, *arguments: Any) -> None:
+        """On a device whose blocks hold whole maps, two thirds of so many channels or nothing, by
+        `content`'s bytes."""
+        some = shared_bytes(2 * content.shape[-1] // 3, channels, content.itemsize)
+        device = zlib.crc32(np.ascontiguousarray(content).tobytes()) % 3
+        self._launch_on({"shared_bytes": (0, some, 1 << 20)[device]}, name, *arguments)
 
     def spanning_tree(self, edge_weight: Floats) -> tuple[Indices, Indices, Indices, Floats]:
         edge_weight = np.ascontiguousarray(edge_weight)
@@ -67,7 +76,7 @@ class TreeKernels:
         images, _, pixels = feature.shape
         kept = garbage((self.kept_words(images, pixels, normalize, feature.dtype),), np.int32)
         self._launch_tree(
-            *(f"tree_filter_{C_TYPES[feature.dtype]}", feature),
+            *(f"tree_filter_{C_TYPES[feature.dtype]}", feature, 1),
             *(*inputs, *feature.shape, normalize, output, kept),
         )
         return output, kept
@@ -91,7 +100,7 @@ class TreeKernels:
         grad_feature = garbage(grad_output.shape, grad_output.dtype)
         grad_similarity = garbage((images if both else 0, pixels), grad_output.dtype)
         self._launch_tree(
-            *(f"tree_filter_backward_{C_TYPES[grad_output.dtype]}", grad_output),
+            *(f"tree_filter_backward_{C_TYPES[grad_output.dtype]}", grad_output, 1 + both),
             *(grad_output, feature if both else 0, output if both else 0),
             *(order, parent, similarity, *grad_output.shape, normalize, kept),
             *(grad_feature, grad_similarity if both else 0),

@@ -64,14 +64,26 @@ struct Pass {
   Value* out;                 // the same; may be `in`. The upward pass works in `in` alone
 };
 
-// One image and group of a pass.
+// Shared memory of a block for its long paths.
 template <typename Algebra, int kLanes>
+struct alignas(16) LongPaths {
+  static constexpr int kMost = 32, kMostWarps = 32;
+  std::int32_t count; // of a level's long paths; 0 before a level
+  std::int32_t head[kMost];
+  typename Algebra::Weight weight[kMostWarps]; // each warp's 32 ranks as one map v -> own + w * v
+  Row<typename Algebra::Value, kLanes> own[kMostWarps];
+};
+
+// One image and group of a pass. Rows, by rank, is a pointer or Split.
+template <typename Algebra, int kLanes, typename Rows = Row<typename Algebra::Value, kLanes>*>
 struct View {
   using Weight = typename Algebra::Weight;
   using Lanes = Row<typename Algebra::Value, kLanes>;
+  using Long = LongPaths<Algebra, kLanes>;
+  static constexpr int kCount = kLanes;
   const std::int32_t *parent, *light, *sibling;
   const Weight* weight;
-  Lanes *in, *out;
+  Rows in, out;
 
   __device__ __forceinline__ View(const Pass<Algebra, kLanes>& p, std::int64_t image,
                                   std::int64_t group)
@@ -83,9 +95,9 @@ struct View {
         in(reinterpret_cast<Lanes*>(p.in) + (image * p.groups + group) * p.paths.pixels),
         out(reinterpret_cast<Lanes*>(p.out) + (image * p.groups + group) * p.paths.pixels) {}
 
-  // One image whose rows lie in shared memory.
+  // One image whose rows lie in shared memory, all or some.
   __device__ __forceinline__ View(const Paths& paths, std::int64_t image, const Weight* weights,
-                                  Lanes* rows)
+                                  Rows rows)
       : parent(paths.parent + image * paths.pixels),
         light(paths.light + image * paths.pixels),
         sibling(paths.sibling + image * paths.pixels),
@@ -98,6 +110,9 @@ struct View {
 #pragma unroll
     for (int c = 0; c < kLanes; ++c) row.lane[c] = Algebra::zero();
     return row;
+  }
+  static __device__ __forceinline__ Weight compose(Weight w, Weight inner) {
+    return Algebra::compose(w, inner);
   }
   // own + w * other
   static __device__ __forceinline__ void add(Lanes& own, Weight w, const Lanes& other) {
@@ -124,9 +139,8 @@ struct View {
 };
 
 // A path by one thread.
-template <typename Algebra, int kLanes>
-__device__ __forceinline__ void walk_up(const View<Algebra, kLanes>& v, std::int32_t head,
-                                        std::int32_t last) {
+template <typename V>
+__device__ __forceinline__ void walk_up(const V& v, std::int32_t head, std::int32_t last) {
   auto carry = v.with_light_children(last);
   v.in[last] = carry;
   for (std::int32_t i = last; i-- > head;) {
@@ -143,9 +157,9 @@ struct NoVisit {
   static constexpr bool kUsed = false;
 };
 
-template <typename Algebra, int kLanes, typename Visit>
-__device__ __forceinline__ void walk_down(const View<Algebra, kLanes>& v, std::int32_t head,
-                                          std::int32_t last, const Visit& visit) {
+template <typename V, typename Visit>
+__device__ __forceinline__ void walk_down(const V& v, std::int32_t head, std::int32_t last,
+                                          const Visit& visit) {
   auto carry = v.above(head);
   for (std::int32_t i = head; i <= last; ++i) {
     if (i > 0) {
@@ -166,33 +180,23 @@ __device__ __forceinline__ void walk_down(const View<Algebra, kLanes>& v, std::i
 // walked by a thread.
 constexpr std::int32_t kWalk = 16, kLong = 256;
 
-// Shared memory of a block for its long paths.
-template <typename Algebra, int kLanes>
-struct alignas(16) LongPaths {
-  static constexpr int kMost = 32, kMostWarps = 32;
-  std::int32_t count; // of a level's long paths; 0 before a level
-  std::int32_t head[kMost];
-  typename Algebra::Weight weight[kMostWarps]; // each warp's 32 ranks as one map v -> own + w * v
-  Row<typename Algebra::Value, kLanes> own[kMostWarps];
-};
-
 // Inclusive scan over the lanes of a warp, or (kBlock) of a block, of the maps v -> own + w * v,
 // lane 0 innermost, applied to `carry`. Carry becomes the last lane's result, and what is returned
 // is the one that came into the warp. A path's 32 ranks are added up alike by both.
-template <bool kBlock, typename Algebra, int kLanes>
-__device__ __forceinline__ Row<typename Algebra::Value, kLanes> scan(
-    const View<Algebra, kLanes>& v, LongPaths<Algebra, kLanes>& shared, typename Algebra::Weight w,
-    Row<typename Algebra::Value, kLanes>& own, Row<typename Algebra::Value, kLanes>& carry) {
+template <bool kBlock, typename V>
+__device__ __forceinline__ typename V::Lanes scan(const V& v, typename V::Long& shared,
+                                                  typename V::Weight w, typename V::Lanes& own,
+                                                  typename V::Lanes& carry) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int by = 1; by < kWarp; by *= 2) {
     const auto inner_weight = shuffle_up(w, static_cast<unsigned>(by));
-    Row<typename Algebra::Value, kLanes> inner;
+    typename V::Lanes inner;
 #pragma unroll
-    for (int c = 0; c < kLanes; ++c)
+    for (int c = 0; c < V::kCount; ++c)
       inner.lane[c] = shuffle_up(own.lane[c], static_cast<unsigned>(by));
     if (lane < by) continue;
     v.add(own, w, inner);
-    w = Algebra::compose(w, inner_weight);
+    w = v.compose(w, inner_weight);
   }
   auto before = carry;
   if constexpr (kBlock) {
@@ -215,7 +219,7 @@ __device__ __forceinline__ Row<typename Algebra::Value, kLanes> scan(
   } else {
     v.add(own, w, carry);
 #pragma unroll
-    for (int c = 0; c < kLanes; ++c) carry.lane[c] = shuffle_from(own.lane[c], kWarp - 1);
+    for (int c = 0; c < V::kCount; ++c) carry.lane[c] = shuffle_from(own.lane[c], kWarp - 1);
   }
   return before;
 }
@@ -231,15 +235,14 @@ __device__ __forceinline__ std::int32_t places() {
 }
 
 // A path, a rank a thread at a time.
-template <bool kBlock, typename Algebra, int kLanes>
-__device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v,
-                                        LongPaths<Algebra, kLanes>& shared, std::int32_t head,
+template <bool kBlock, typename V>
+__device__ __forceinline__ void scan_up(const V& v, typename V::Long& shared, std::int32_t head,
                                         std::int32_t last) {
   auto carry = v.zeros();
   for (std::int32_t top = last; top >= head; top -= places<kBlock>()) {
     const std::int32_t i = top - place<kBlock>();
     auto own = v.zeros();
-    typename Algebra::Weight w{};
+    typename V::Weight w{};
     if (i >= head) {
       own = v.with_light_children(i);
       if (i < last) w = v.weight[i + 1];
@@ -249,16 +252,15 @@ __device__ __forceinline__ void scan_up(const View<Algebra, kLanes>& v,
   }
 }
 
-template <bool kBlock, typename Algebra, int kLanes, typename Visit>
-__device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v,
-                                          LongPaths<Algebra, kLanes>& shared, std::int32_t head,
+template <bool kBlock, typename V, typename Visit>
+__device__ __forceinline__ void scan_down(const V& v, typename V::Long& shared, std::int32_t head,
                                           std::int32_t last, const Visit& visit) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   auto carry = v.above(head);
   for (std::int32_t bottom = head; bottom <= last; bottom += places<kBlock>()) {
     const std::int32_t i = bottom + place<kBlock>();
     auto own = v.zeros();
-    typename Algebra::Weight w{};
+    typename V::Weight w{};
     if (i <= last) own = v.in[i];
     const auto up = own;
     if (i > 0 && i <= last) {
@@ -268,7 +270,7 @@ __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v,
     auto above = scan<kBlock>(v, shared, w, own, carry);
     if constexpr (Visit::kUsed) {
 #pragma unroll
-      for (int c = 0; c < kLanes; ++c) {
+      for (int c = 0; c < V::kCount; ++c) {
         const auto beside = shuffle_up(own.lane[c], 1U);
         if (lane > 0) above.lane[c] = beside;
       }
@@ -278,9 +280,8 @@ __device__ __forceinline__ void scan_down(const View<Algebra, kLanes>& v,
   }
 }
 
-template <bool kUp, bool kBlock, typename Algebra, int kLanes, typename Visit>
-__device__ __forceinline__ void scan_path(const View<Algebra, kLanes>& v,
-                                          LongPaths<Algebra, kLanes>& shared, std::int32_t head,
+template <bool kUp, bool kBlock, typename V, typename Visit>
+__device__ __forceinline__ void scan_path(const V& v, typename V::Long& shared, std::int32_t head,
                                           std::int32_t last, const Visit& visit) {
   if constexpr (kUp)
     scan_up<kBlock>(v, shared, head, last);
@@ -290,11 +291,11 @@ __device__ __forceinline__ void scan_path(const View<Algebra, kLanes>& v,
 
 // One level of an image, by `blocks` blocks of which this is the one numbered `block`. The block
 // meets at a barrier before the next level.
-template <bool kUp, typename Algebra, int kLanes, typename Visit = NoVisit>
-__device__ __forceinline__ void pass_level(const Paths& paths, const View<Algebra, kLanes>& v,
-                                           LongPaths<Algebra, kLanes>& shared, std::int64_t image,
-                                           std::int32_t level, std::int64_t block,
-                                           std::int64_t blocks, const Visit& visit = {}) {
+template <bool kUp, typename V, typename Visit = NoVisit>
+__device__ __forceinline__ void pass_level(const Paths& paths, const V& v, typename V::Long& shared,
+                                           std::int64_t image, std::int32_t level,
+                                           std::int64_t block, std::int64_t blocks,
+                                           const Visit& visit = {}) {
   const std::int64_t base = image * paths.pixels;
   const std::int32_t* const level_end = paths.level_end + base;
   const std::int64_t end = level_end[level];
