@@ -61,21 +61,31 @@ def page(browser, tmp_path_factory):
         yield page
 
 
+def still(page):
+    """Waits until nothing slides any more."""
+    page.evaluate("""async () => {
+      await new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)));
+      const ending = document.getAnimations()
+        .filter((a) => a.effect.getComputedTiming().endTime < Infinity);
+      await Promise.allSettled(ending.map((a) => a.finished));
+    }""")
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_nothing_overlaps(page, size):
     page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.wait_for_timeout(300)  # drawers slide
+    still(page)
     for drawer in ("", "left", "right"):
         if drawer:
             button = page.locator(f"#show-{drawer}")
             if not button.is_visible():
                 continue
             button.click()
-            page.wait_for_timeout(300)
+            still(page)
         assert page.evaluate(OVERLAPS) == []
         if drawer:
             page.keyboard.press("Escape")
-            page.wait_for_timeout(300)
+            still(page)
     assert page.evaluate(OUTSIDE) == []
     box = page.locator("#canvas").bounding_box()
     assert box["width"] > 0.5 * min(size[0], 700)

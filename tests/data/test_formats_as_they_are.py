@@ -97,7 +97,7 @@ def test_a_project_of_cvat_with_subsets_and_other_shapes(imported):
     for kind in ("box", "skeleton", "tag", "mask"):
         assert f"left out: 1 shapes of the kind {kind}, which are no clicks: " in said
     said = imported("cvat", CVAT_PROJECT, images=None, code=2)
-    assert "expected every image once, got 'a.jpg' again; the folder of pictures" in said
+    assert "expected every image once, got 'a.jpg' again (images of one name in different" in said
 
 
 def test_a_video_of_cvat(imported):
@@ -226,7 +226,7 @@ def test_where_an_object_has_no_mask_is_no_background(coco, tmp_path, segmentati
     )
 
 
-@pytest.mark.parametrize("name", ["cells", "", "a\nb"])
+@pytest.mark.parametrize("name", ["cells", ""])
 def test_a_background_has_a_name_of_its_own(coco, name):
     said = coco([SQUARE], more=["--background", name], code=2)
     assert said.count("\n") == 1
