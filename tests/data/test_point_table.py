@@ -295,6 +295,21 @@ def test_broken_pages_are_one_error(tmp_path, place):
             assert len(read_points(path).images) == 9
 
 
+def test_names_of_columns_are_shown_on_one_line(tmp_path):
+    path = write_rows(tmp_path / "points.parquet", row(1))
+    group = parquet.read_metadata(path).row_group(0)
+    (column,) = (
+        chunk
+        for chunk in map(group.column, range(group.num_columns))
+        if chunk.path_in_schema == "image.file_name"
+    )
+    content = bytearray(path.read_bytes())
+    content[column.dictionary_page_offset or column.data_page_offset] = 0
+    path.write_bytes(content.replace(b"file_name", b"file\x1fname"))
+    with pytest.raises(DataError, match=r"image\.file\\x1fname: expected the header of a page"):
+        read_points(path)
+
+
 def test_texts_that_stand_for_more_than_they_take_are_refused(tmp_path):
     path = tmp_path / "points.parquet"
     for encoding in ("DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"):

@@ -32,6 +32,8 @@ def spanning_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterat
         for directions, values in ((2, 3), (4, 10**6)):
             weight = rng.integers(-1, values, (2, directions, *shape)).astype(dtype)
             yield "spanning_tree", (weight,)
+    # Several blocks count the components that are left.
+    yield "spanning_tree", (rng.integers(-1, 10**6, (1, 2, 31, 41)).astype(dtype),)
     # Components join to one chain of all pixels in a single round.
     yield "spanning_tree", (np.arange(2 * 300, dtype=dtype).reshape(1, 2, 1, 300),)
 
@@ -73,8 +75,24 @@ def many_image_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iter
         yield "tree_filter_backward", (grad, feature, output, *tree)
 
 
+def broom_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
+    """Paths of a level of which a block scans several, before and after those of another level."""
+    arms, length = 3, 300
+    pixels = 1 + arms * length
+    parent = np.arange(-1, pixels - 1, dtype=np.int32)
+    parent[0] = parent[1::length] = 0
+    parent = parent[None]
+    order = rng.permuted(np.arange(pixels, dtype=np.int32)[None], axis=1)
+    similarity = rng.random((1, pixels)).astype(dtype)
+    for channels in (1, 2):
+        feature, grad, output = rng.normal(size=(3, 1, channels, pixels)).astype(dtype)
+        yield "tree_filter", (feature, order, parent, similarity, True)
+        yield "tree_filter_backward", (grad, feature, output, order, parent, similarity, True)
+
+
 def tree_cases(rng: np.random.Generator, dtype: type[np.floating]) -> Iterator[Case]:
     yield from spanning_cases(rng, dtype)
     yield from filter_cases(rng, dtype)
     yield from star_cases(rng, dtype)
     yield from many_image_cases(rng, dtype)
+    yield from broom_cases(rng, dtype)

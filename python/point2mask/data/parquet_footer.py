@@ -11,6 +11,7 @@ from typing import Any
 
 from point2mask.data import thrift
 from point2mask.data.errors import DataError
+from point2mask.data.files import one_line
 from point2mask.data.kept_file import KeptFile
 
 MAX_FOOTER = 2**25  # bytes: of 18 million images in groups of a thousand
@@ -90,7 +91,7 @@ def _group(fields: dict[int, Any], leaves: list[tuple[str, str]], path: Path) ->
     columns = []
     for (name, kind), chunk in zip(leaves, chunks, strict=True):
         if _ENCRYPTION in chunk:
-            raise DataError(f"{path}: {name}: expected a column that is not encrypted")
+            raise DataError(f"{path}: {one_line(name)}: expected a column that is not encrypted")
         says = chunk[_ITSELF]
         start, dictionary = says[_PAGES], says.get(_DICTIONARY, 0)
         if 0 < dictionary < start:  # some write 0 for none

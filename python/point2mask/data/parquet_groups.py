@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from point2mask.data.errors import DataError
+from point2mask.data.files import one_line
 from point2mask.data.kept_file import KeptFile
 from point2mask.data.parquet_footer import Column
 from point2mask.data.parquet_pages import (
@@ -103,7 +104,7 @@ def check_texts(group: Any, path: Path) -> None:
 
 def _checked_size(column: Column, read: Callable[[int, int], bytes], path: Path) -> int:
     """The bytes that the pages of a column take in memory, of a footer that speaks the truth."""
-    place = f"{path}: {column.path}"
+    place = f"{path}: {one_line(column.path)}"
     expected = "expected numbers or texts of any length, in a dictionary or one by one, got"
     if column.kind == "FIXED_LEN_BYTE_ARRAY":
         raise DataError(f"{place}: {expected} {column.kind}")
