@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from compact_protocol import integer
 from hypothesis import given
 from hypothesis import strategies as st
 from label_folders import masks_and_index, run
@@ -197,21 +198,11 @@ def lying(path, truth, lie):
     """The file with another number in place of one in its footer."""
     content = path.read_bytes()
     start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-    footer, said = content[start:], varint(truth)
+    footer, said = content[start:], integer(truth)
     assert said in footer
-    assert len(said) == len(varint(lie))
-    path.write_bytes(content[:start] + footer.replace(said, varint(lie)))
+    assert len(said) == len(integer(lie))
+    path.write_bytes(content[:start] + footer.replace(said, integer(lie)))
     return path
-
-
-def varint(number):
-    """A number as it stands in a footer."""
-    number *= 2
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*found, number])
 
 
 def test_footers_that_do_not_tell_of_all_values_are_refused(tmp_path):

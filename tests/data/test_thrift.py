@@ -4,24 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from compact_protocol import integer, natural
 from hypothesis import given
 from hypothesis import strategies as st
 
 from point2mask.data import DataError, thrift
 from point2mask.data.parquet_footer import Column, Group, groups_of
 from point2mask.data.thrift import BINARY, I32, I64, LIST, STRUCTURE
-
-
-def natural(value):
-    found = bytearray()
-    while value > 127:
-        found.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*found, value])
-
-
-def integer(value):
-    return natural(2 * value if value >= 0 else -2 * value - 1)
 
 
 def encoded(fields):

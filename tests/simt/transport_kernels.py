@@ -110,26 +110,19 @@ class TransportKernels:
             )
         if not tolerance >= 0:
             raise ValueError(f"sinkhorn: tolerance must not be negative, got {tolerance}")
-        cost, supply, demand = map(np.ascontiguousarray, (cost, supply, demand))
-        if initial_potential is not None:
-            initial_potential = np.ascontiguousarray(initial_potential)
-        images, targets, pixels = cost.shape
-        potential = garbage((images, targets), supply.dtype)
-        iterations = garbage((images,), np.int32)
-        error = garbage((images,), supply.dtype)
+        cost = np.ascontiguousarray(cost)
+        targets, pixels = cost.shape[1:]
         if variant is None:
             variant = VARIANTS[zlib.crc32(cost.tobytes()) % len(VARIANTS)]
-        self._launch_on(
+        return self._solve(
             {
                 "shared_bytes": shared_bytes_for(variant, targets, pixels, supply.dtype),
                 "watchdog": 3_000_000 + 200_000 * max_iterations,
             },
-            f"sinkhorn_{COST_TYPES[cost.dtype]}",
-            *(cost, supply, demand, initial_potential, images, targets, pixels),
+            *("sinkhorn", cost, supply, demand, initial_potential),
             *(float(epsilon), max_iterations, float(tolerance)),
-            *(float(supply_relaxation), float(demand_relaxation), potential, iterations, error),
+            *(float(supply_relaxation), float(demand_relaxation)),
         )
-        return potential, iterations, error
 
     def sinkhorn_newton(
         self,
@@ -141,6 +134,22 @@ class TransportKernels:
         tolerance: float,
         initial_potential: NDArray[Any] | None,
     ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]:
+        return self._solve(
+            {"watchdog": self.schedule.get("watchdog", 30_000_000)},
+            *("sinkhorn_newton", cost, supply, demand, initial_potential),
+            *(float(epsilon), max_iterations, float(tolerance)),
+        )
+
+    def _solve(
+        self,
+        device: dict[str, int],
+        name: str,
+        cost: NDArray[Any],
+        supply: NDArray[Any],
+        demand: NDArray[Any],
+        initial_potential: NDArray[Any] | None,
+        *parameters: float,
+    ) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]:
         cost, supply, demand = map(np.ascontiguousarray, (cost, supply, demand))
         if initial_potential is not None:
             initial_potential = np.ascontiguousarray(initial_potential)
@@ -149,10 +158,10 @@ class TransportKernels:
         iterations = garbage((images,), np.int32)
         error = garbage((images,), supply.dtype)
         self._launch_on(
-            {"watchdog": self.schedule.get("watchdog", 30_000_000)},
-            f"sinkhorn_newton_{COST_TYPES[cost.dtype]}",
+            device,
+            f"{name}_{COST_TYPES[cost.dtype]}",
             *(cost, supply, demand, initial_potential, images, targets, pixels),
-            *(float(epsilon), max_iterations, float(tolerance), potential, iterations, error),
+            *(*parameters, potential, iterations, error),
         )
         return potential, iterations, error
 

@@ -15,7 +15,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.frames import Frame
 from point2mask.data.json_lists import JsonList
 from point2mask.data.png import SizeLimit
-from point2mask.data.records import ImageId, ImageRecord, normal_record
+from point2mask.data.records import ImageId, ImageRecord, checked_record
 from point2mask.data.sequences import first_repeated
 from point2mask.ranges import shown
 
@@ -151,9 +151,7 @@ def read_records(images: JsonList, limit: SizeLimit) -> Records:
 
     def names() -> Iterator[str]:
         for index, record in enumerate(images.entries(ImageRecord)):
-            place = images.place(index)
-            limit.check(record.height, record.width, place)
-            normal = normal_record(record, place)
+            normal = checked_record(record, images.place(index), limit)
             records.append(normal)
             yield normal.file_name
 
