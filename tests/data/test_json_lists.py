@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from point2mask.data import DataError, json_lists, read_panoptic, write_panoptic
 from point2mask.data.compact import Positions, Records
+from point2mask.data.json_files import read_json
 from point2mask.data.json_lists import open_lists
 from point2mask.data.kept_file import KeptFile
 from point2mask.data.records import Category, ImageRecord, Segment
@@ -118,6 +119,22 @@ def test_a_wrong_entry_is_named(tmp_path, monkeypatch):
     found = opened(tmp_path / "a.json", 128, monkeypatch)
     with pytest.raises(DataError, match=r"a\.json: images\[33\]\.height: expected an integer"):
         list(found.lists["images"].entries(ImageRecord))
+
+
+@pytest.mark.parametrize("broken", [b"\xff", b"a\xe4b", b"\xed\xa0\x80", b"\\n\xc3"])
+def test_text_that_is_no_utf8_is_named(tmp_path, broken):
+    """msgspec finds it where the text is wanted, with an error that differs between versions."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"images": [{"id": "b"}, {"id": "%b"}], "n": "%b"}' % (broken, broken))
+    found = open_lists(path, NAMES, "a JSON")
+    with pytest.raises(DataError, match=r"a\.json: images\[1\]: expected JSON, but .* not UTF-8"):
+        list(found.list("images").entries(dict[str, str]))
+    with pytest.raises(DataError, match=r"a\.json: images\[1\]: expected JSON, but .* not UTF-8"):
+        found.list("images").entry(1, dict[str, str])
+    with pytest.raises(DataError, match=r"a\.json: n: expected JSON, but it is not UTF-8"):
+        found.value("n", str)
+    with pytest.raises(DataError, match=r"a\.json: expected a JSON, but it is not UTF-8"):
+        read_json(path, dict[str, object], "a JSON")
 
 
 def test_entries_that_look_like_parts_of_others(tmp_path, monkeypatch):

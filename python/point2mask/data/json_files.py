@@ -76,14 +76,8 @@ def decode_json(content: bytes, path: object, kind: type[Kind], layout: str) -> 
             # Behind the wrong entry the text may be no JSON at all, which is the worse fault.
             msgspec.json.decode(content, type=msgspec.Raw)
             raise _refusal(error, content, f"{path}: ", layout) from error
-    except RecursionError as error:
-        raise DataError(f"{path}: expected {layout}, but its lists are nested too deep") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected {layout}, but it is not UTF-8") from error
-    except msgspec.DecodeError as error:
-        raise DataError(
-            f"{path}: expected {layout}, but it is not valid JSON ({_near(error, content)})"
-        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: expected {layout}, but {_fault(error, content)}") from error
 
 
 def decode(raw: msgspec.Raw, kind: Any, place: object) -> Any:
@@ -92,8 +86,8 @@ def decode(raw: msgspec.Raw, kind: Any, place: object) -> Any:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         raise _refusal(error, bytes(raw), str(place)) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{place}: expected UTF-8") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{place}: expected JSON, but {_fault(error, bytes(raw))}") from error
 
 
 def convert(value: object, kind: type[Kind], place: object) -> Kind:
@@ -193,10 +187,13 @@ def _at(content: Any, steps: str) -> object:
         return bytes(value)
 
 
-def _near(error: msgspec.DecodeError, content: bytes) -> str:
-    """msgspec's remark with a bit of the text that it speaks of."""
+def _fault(error: Exception, content: bytes) -> str:
+    """Why a text cannot be decoded; msgspec's remark with a bit of the text that it speaks of."""
+    if isinstance(error, RecursionError):
+        return "its lists are nested too deep"
+    # msgspec 0.23 has an error of its own for it, which names no byte.
+    if isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error):
+        return "it is not UTF-8"
     match = re.search(r"\(byte (\d+)\)", str(error))
-    if not match:
-        return str(error)
-    text = content[int(match[1]) :][:20].decode("utf-8", "replace")
-    return f"{error}: {text!r}"
+    near = match and f": {content[int(match[1]) :][:20].decode('utf-8', 'replace')!r}"
+    return f"it is not valid JSON ({error}{near or ''})"
