@@ -1,8 +1,12 @@
 """Losses of the semantic map, against their equations in NumPy."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from training import randn
 
 from point2mask.losses import (
@@ -22,6 +26,8 @@ VALID[1, 4:] = VALID[1, :, 5:] = False
 EXTENT = [(H, W), (4, 5)]
 LABEL = torch.where(VALID & (randn(B, H, W, seed=1) > 0.5), 1, -1)
 
+KINDS = torch.where(LABEL >= 0, torch.randint(C, (B, H, W), generator=torch.manual_seed(3)), -1)
+
 
 def softmax(z):
     e = np.exp(z - z.max(0))
@@ -36,6 +42,31 @@ def test_point_cross_entropy():
         for y, x in np.argwhere(LABEL[b].numpy() >= 0):
             expected[b] -= np.log(p[LABEL[b, y, x], y, x])
     np.testing.assert_allclose(loss, expected / (LABEL >= 0).sum().item(), rtol=1e-12)
+
+
+@given(
+    counts=st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_point_cross_entropy_by_class(counts, seed):
+    """An image counts as much as its labels; its classes count alike."""
+    label = torch.full((len(counts), 30), -1)
+    for image, own in enumerate(counts):
+        label[image, : sum(own)] = torch.repeat_interleave(torch.arange(3), torch.tensor(own))
+    label = label[:, torch.randperm(30, generator=torch.Generator().manual_seed(seed))]
+    logits = randn(2, len(counts), 3, 5, 6, seed=seed)
+    loss = point_cross_entropy(logits, label.view(-1, 5, 6), by_class=True)
+    expected = np.zeros(len(counts))
+    for image, own in enumerate(counts):
+        present = [c for c in range(3) if own[c]]
+        for layer, kind in itertools.product(range(2), present):
+            p = softmax(logits[layer, image].numpy()).reshape(3, -1)
+            mean = np.log(p[kind, label[image].numpy() == kind]).mean()
+            expected[image] -= sum(own) / len(present) * mean
+    every = max(sum(map(sum, counts)), 1)
+    np.testing.assert_allclose(loss, expected / every, rtol=1e-10)
+    if all(len({*filter(None, own)}) < 2 for own in counts):  # as many of each
+        torch.testing.assert_close(loss, point_cross_entropy(logits, label.view(-1, 5, 6)))
 
 
 def test_point_cross_entropy_without_labels_is_zero():
@@ -142,6 +173,7 @@ def test_class_presence_focal():
 GUIDE = 0.1 * randn(B, 3, H, W, seed=3)
 LOSSES = {
     "point": lambda z: point_cross_entropy(z, LABEL),
+    "point by class": lambda z: point_cross_entropy(z, KINDS, by_class=True),
     "lab": lambda z: lab_affinity(z, randn(B, 3, H, W, seed=2), VALID),
     "tree": lambda z: tree_energy(z, image_tree(GUIDE, VALID), VALID, LABEL),
 }

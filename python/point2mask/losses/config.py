@@ -39,6 +39,9 @@ class PointLossConfig(Checked):
 
     semantic_presence: Weight = 2.0
     semantic_point: Weight = 1.0
+    # Whether the classes of an image count alike in it, and not the labelled cells: where one click
+    # on the ground stands against forty on things, the map else has things everywhere.
+    point_by_class: bool = False
     semantic_lab: Weight = 3.0  # λ_color
     semantic_tree: Weight = 3.0  # λ_color
     contrast: Weight = 1.0

@@ -103,7 +103,9 @@ class Criterion:
             "semantic_presence": class_presence_focal(
                 at_least_float32(output.semantics.presence_logits), targets.tags, config.published
             ),
-            "semantic_point": point_cross_entropy(logits, targets.label, config.published),
+            "semantic_point": point_cross_entropy(
+                logits, targets.label, config.published, config.point_by_class
+            ),
         }
         if config.semantic_lab and not targets.complete:
             losses["semantic_lab"] = colors.lab_affinity(logits)
