@@ -137,6 +137,23 @@ def test_text_that_is_no_utf8_is_named(tmp_path, broken):
         read_json(path, dict[str, object], "a JSON")
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b'"a\x7f\xff"', '"a\\x7f\ufffd"...'),
+        (b'"\xc2\x9b2J\xe4"', '"\\x9b2J\ufffd"...'),
+        (b'["\x7f",\n1' + b"0" * 5000 + b"]", '["\\x7f",\\n1' + "0" * 33 + "..."),
+    ],
+)
+def test_a_wrong_value_that_cannot_be_decoded_is_told_on_one_line(tmp_path, value, told):
+    """Without what would reach a terminal as more than characters."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"id": 1, "file_name": "a", "height": 4, "width": %b}' % value)
+    with pytest.raises(DataError) as raised:
+        read_json(path, ImageRecord, "an image")
+    assert str(raised.value) == f"{path}: width: expected an integer, got {told}"
+
+
 def test_entries_that_look_like_parts_of_others(tmp_path, monkeypatch):
     """Cuts inside an entry are none, and more bytes are read where many places look like one."""
     entry = {"id": 1, "segments": [{"id": n} for n in range(200)], "text": ',{"id": 1},'}

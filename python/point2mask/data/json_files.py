@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import as_utf8, read_bounded
+from point2mask.data.files import as_utf8, one_line, read_bounded
 from point2mask.ranges import shown
 
 MAX_JSON = 2**31  # bytes; the largest published file has half a gigabyte
@@ -152,7 +152,7 @@ def _shown(value: object) -> str:
     if value is ...:
         return "another value"
     if isinstance(value, bytes):
-        return f"{value[:40].decode('utf-8', 'replace')}..."
+        return f"{one_line(value[:40].decode('utf-8', 'replace'))}..."
     if isinstance(value, dict):
         return "an object"
     return shown(value)
@@ -183,8 +183,8 @@ def _at(content: Any, steps: str) -> object:
             ]
     try:
         return msgspec.json.decode(value) if raw else value
-    except (msgspec.DecodeError, RecursionError):  # a number too large, or lists nested too deep
-        return bytes(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return bytes(value)  # a number too large, lists nested too deep, text that is not UTF-8
 
 
 def _fault(error: Exception, content: bytes) -> str:
