@@ -44,8 +44,8 @@ HEAD = {"categories": [{"id": 1, "name": "cat", "isthing": 1}]}
 SAME_HASH = 2**61 - 1  # the modulus of hashes of integers: this and 0 have one
 
 
-def line(identity, name="a.jpg", points=((0, 0),)):
-    image = {"id": identity, "file_name": name, "height": 5, "width": 6}
+def line(identity, name=None, points=((0, 0),)):
+    image = {"id": identity, "file_name": name or f"{identity!r}.jpg", "height": 5, "width": 6}
     return {"image": image, "segments_info": [{"id": 9, "category_id": 1, "points": points}]}
 
 
@@ -92,6 +92,10 @@ def test_images_are_a_sequence(tmp_path):
         ([HEAD, line(1, "../a.jpg")], "line 2: image.file_name: expected a relative path"),
         ([HEAD, line(1), line("1"), line(1)], "line 4: expected unique image ids, got 1 again"),
         ([HEAD, line(0), line(SAME_HASH), line(0)], "ids, got 0 again, as in line 2"),
+        (
+            [HEAD, line(0, "b.jpg"), line(1, "a.jpg"), line(2, "./a.jpg")],
+            "line 4: expected every picture once, got 'a.jpg' again, as in line 3",
+        ),
     ],
 )
 def test_faults_name_their_line(tmp_path, lines, message):

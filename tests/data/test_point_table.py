@@ -60,7 +60,7 @@ def images(count, name=int):
 
 
 def row(identity, points=((0.0, 0.0),), **image):
-    record = {"id": identity, "file_name": "a.jpg", "height": 5, "width": 6, **image}
+    record = {"id": identity, "file_name": f"{identity!r}.jpg", "height": 5, "width": 6, **image}
     return {"image": record, "segments_info": [{"id": 9, "category_id": 1, "points": points}]}
 
 
@@ -131,6 +131,11 @@ def test_areas_are_finite(tmp_path, area):
     ("rows", "options", "message"),
     [
         ([row(1), row(1)], {}, "row 2: expected unique image ids, got 1 again, as in row 1"),
+        (
+            [row(0), row(1, file_name="a.jpg"), row(2, file_name="a.jpg")],
+            {},
+            "row 3: expected every picture once, got 'a.jpg' again, as in row 2",
+        ),
         ([row(1, [[9.0, 0.0]])], {}, "row 1: target 9: expected a point inside 6 x 5"),
         ([row(1, [[0.0]])], {}, "row 1: segments_info"),
         ([row(1, file_name="../a.jpg")], {}, "row 1: image.file_name: expected a relative path"),
@@ -349,8 +354,8 @@ def test_processes_and_threads_read_at_places_of_their_own(tmp_path, monkeypatch
 
 def test_ids_of_two_types_are_refused(tmp_path):
     labels = PointLabels(CATEGORIES, images(2))
-    other = replace(labels, images=[*labels.images, *images(1, lambda number: f"x{number}")])
-    with pytest.raises(DataError, match="expected image ids all of one type, got 'x0' too"):
+    other = replace(labels, images=[*labels.images, images(3, lambda number: f"x{number}")[2]])
+    with pytest.raises(DataError, match="expected image ids all of one type, got 'x2' too"):
         write_points(tmp_path / "points.parquet", other)
     assert not list(tmp_path.iterdir())
 

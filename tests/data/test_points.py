@@ -186,6 +186,24 @@ def test_rejects_bad_labels(tmp_path, change, message):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("again", "message"),
+    [
+        (ImageRecord(3, "b.jpg", 5, 6), "expected unique image ids, got 3 again"),
+        (ImageRecord(4, "./a.jpg", 5, 6), r"expected every picture once, got '(\./)?a\.jpg'"),
+    ],
+)
+def test_no_image_is_written_twice(tmp_path, suffix, again, message):
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    labels = PointLabels(CATEGORIES, [(ImageRecord(3, "a.jpg", 5, 6), []), (again, [])])
+    path = tmp_path / f"points.{suffix}"
+    with pytest.raises(DataError, match=message):
+        write_points(path, labels)
+    assert not path.exists()
+
+
 def test_refuses_to_write_bad_labels(tmp_path):
     bad = PointLabels(CATEGORIES, [(RECORD, [PointTarget(1, 1, ((6.0, 0.0),))])])
     with pytest.raises(DataError, match=r"p\.json: image 3: expected points of target 1 inside"):

@@ -32,7 +32,7 @@ from point2mask.data.records import (
     image_to_json,
     normal_record,
 )
-from point2mask.data.sequences import first_repeated
+from point2mask.data.sequences import first_repeated_hash
 from point2mask.data.targets import (
     LabelledImage,
     LabelledImages,
@@ -52,6 +52,7 @@ MAX_LINE = 2**24  # bytes
 LAYOUT = "JSON Lines of point labels"
 LINE = "an image with its targets"
 Line = TypeVar("Line")
+ImageKey = tuple[ImageId, str]  # id and name of an image
 
 
 class PointLine(Marks, frozen=True, kw_only=True):
@@ -117,14 +118,14 @@ def read_point_lines(path: Path, limit: SizeLimit) -> PointLabels:
     marks: dict[ImageId, Marks] = {}
     with open_local(path, LAYOUT) as file:
         categories = _categories(file, path)
-        ids = _checked_ids(file, path, categories, limit, places, marks)
+        keys = _checked_keys(file, path, categories, limit, places, marks)
 
         kept = KeptFile(file.fileno())
 
         def all_lines() -> PointLines:
             return PointLines(path, kept, places)
 
-        check_repeated(ids, all_lines, f"{path}: line", 2)
+        check_repeated(keys, all_lines, f"{path}: line", 2)
         return PointLabels(categories, LabelledImages(all_lines()), marks)
 
 
@@ -138,12 +139,14 @@ def write_point_lines(path: Path, labels: PointLabels) -> None:
 
 def lines_of(labels: PointLabels, path: Path) -> Iterator[dict[str, Any]]:
     """What is written of every image, after it has been checked."""
-    repeated = first_repeated(
-        (record.id for record, _ in labels.images), lambda index: labels.images[index][0].id
-    )
+
+    def normal(record: ImageRecord) -> ImageRecord:
+        return normal_record(record, f"{path}: image {shown(record.id)}")
+
+    keys = (key_of(normal(record)) for record, _ in labels.images)
+    repeated = _repeated(keys, lambda index: normal(labels.images[index][0]))
     if repeated is not None:
-        again = labels.images[repeated[1]][0].id
-        raise DataError(f"{path}: expected unique image ids, got {shown(again)} again")
+        raise DataError(f"{path}: {repeated[0]} again")
     for record, targets in labels.images:
         place = f"{path}: image {shown(record.id)}"
         checked_record(record, place, DEFAULT_LIMIT)
@@ -161,14 +164,14 @@ def check_line(
     categories: Mapping[int, Category],
     limit: SizeLimit,
     marks: dict[ImageId, Marks],
-) -> ImageId:
-    """Checks all of a line, and keeps the marks of an image that has any; returns its id."""
+) -> ImageKey:
+    """Checks all of a line, and keeps the marks of an image that has any."""
     record, targets = labelled_image(line, place)
     limit.check(record.height, record.width, place)
     check_entries(line.segments_info, categories, place)
     check_clicks(record, targets, place)
     keep_marks(line, record, targets, place, marks)
-    return record.id
+    return key_of(record)
 
 
 def labelled_image(line: PointLine, place: str) -> LabelledImage:
@@ -177,18 +180,41 @@ def labelled_image(line: PointLine, place: str) -> LabelledImage:
     return record, [moved_inside(target, record, place) for target in line.segments_info]
 
 
+def key_of(record: ImageRecord) -> ImageKey:
+    """What no two images have in common; the name is in normal form."""
+    return record.id, record.file_name
+
+
 def check_repeated(
-    ids: Iterable[ImageId], file: Callable[[], ImageFile[LabelledImage]], place: str, first: int
+    keys: Iterable[ImageKey], file: Callable[[], ImageFile[LabelledImage]], place: str, first: int
 ) -> None:
-    """That no id comes twice; ``place`` and the number of the first image are for the error."""
-    repeated = first_repeated(ids, lambda number: file().record(number).id)
+    """That no id or name comes twice; ``place`` and the number of the first image are for the
+    error."""
+    repeated = _repeated(keys, lambda number: file().record(number))
     if repeated is not None:
-        earlier, later = (number + first for number in repeated)
+        what, earlier, later = repeated
         raise DataError(
-            f"{place} {later}: expected unique image ids, got "
-            f"{shown(file().record(repeated[1]).id)} again, as in {place.rpartition(': ')[2]} "
-            f"{earlier}"
+            f"{place} {later + first}: {what} again, as in {place.rpartition(': ')[2]} "
+            f"{earlier + first}"
         )
+
+
+def _repeated(
+    keys: Iterable[ImageKey], record: Callable[[int], ImageRecord]
+) -> tuple[str, int, int] | None:
+    """What was expected and got of the first id that comes twice, else of the first such name, and
+    the numbers of the two images."""
+    pairs = ((hash(identity), hash(name)) for identity, name in keys)
+    hashes: NDArray[np.int64] = np.fromiter(pairs, np.dtype((np.int64, 2)))
+    for column, wanted in enumerate(("unique image ids", "every picture once")):
+
+        def again(number: int, column: int = column) -> ImageId:
+            return key_of(record(number))[column]
+
+        repeated = first_repeated_hash(hashes[:, column], again)
+        if repeated is not None:
+            return f"expected {wanted}, got {shown(again(repeated[1]))}", *repeated
+    return None
 
 
 def _categories(file: BinaryIO, path: Path) -> dict[int, Category]:
@@ -197,15 +223,15 @@ def _categories(file: BinaryIO, path: Path) -> dict[int, Category]:
     return categories_by_id(header.categories, f"{path}: line 1")
 
 
-def _checked_ids(
+def _checked_keys(
     file: BinaryIO,
     path: Path,
     categories: Mapping[int, Category],
     limit: SizeLimit,
     places: "array[int]",
     marks: dict[ImageId, Marks],
-) -> Iterator[ImageId]:
-    """The ids of a file's images; adds the places of lines, and the marks of images with any."""
+) -> Iterator[ImageKey]:
+    """The keys of a file's images; adds the places of lines, and the marks of images with any."""
     places.append(file.tell())
     for number in count(2):
         content = _next_line(file, path, number)

@@ -5,7 +5,7 @@ groups, whenever one is asked for; pyarrow (extra ``parquet``) reads and writes 
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -26,6 +26,7 @@ from point2mask.data.parquet_groups import OwnPlace, check_groups, check_texts
 from point2mask.data.png import SizeLimit
 from point2mask.data.point_columns import UnusualError, plain_rows, rows_of
 from point2mask.data.point_lines import (
+    ImageKey,
     PointLine,
     check_line,
     check_repeated,
@@ -109,18 +110,22 @@ class PointTable:
                 found.append(np.array(has, np.bool_))
         return np.concatenate(found)
 
-    def checked_ids(
+    def checked_keys(
         self, categories: Mapping[int, Category], limit: SizeLimit, marks: dict[ImageId, Marks]
-    ) -> Iterator[ImageId]:
-        """The ids of all images, every row checked; adds the marks of those that have any."""
+    ) -> Iterator[ImageKey]:
+        """The keys of all images, every row checked; adds the marks of those that have any."""
         for first, rows in self._batches(_COLUMNS):
             with _reading(self._path):
                 plain = plain_rows(rows, categories, limit)
                 others = iter(rows.filter(_pyarrow(self._path)[0].array(~plain)).to_pylist())
-                ids = rows.column("image").field("id").to_pylist() if plain.any() else plain
-            for number, (right, identity) in enumerate(zip(plain, ids, strict=True), start=first):
+                keys: Iterable[Any] = plain  # of which none is asked for where no row is plain
+                if plain.any():
+                    images = rows.column("image")
+                    fields = (images.field(name).to_pylist() for name in ("id", "file_name"))
+                    keys = zip(*fields, strict=True)
+            for number, (right, key) in enumerate(zip(plain, keys, strict=True), start=first):
                 if right:
-                    yield identity
+                    yield key
                 else:
                     place = self._place(number)
                     yield check_line(_line(next(others), place), place, categories, limit, marks)
@@ -201,8 +206,8 @@ def read_point_table(path: Path, limit: SizeLimit) -> PointLabels:
     with open_local(path, LAYOUT) as file:
         table = PointTable(path, file)
     categories = table.categories()
-    ids = table.checked_ids(categories, limit, marks)
-    check_repeated(ids, lambda: table, f"{path}: row", 1)
+    keys = table.checked_keys(categories, limit, marks)
+    check_repeated(keys, lambda: table, f"{path}: row", 1)
     return PointLabels(categories, LabelledImages(table), marks)
 
 

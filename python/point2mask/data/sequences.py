@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 Source = TypeVar("Source")
 Value = TypeVar("Value")
@@ -39,7 +40,13 @@ def first_repeated(
         values: all of them.
         again: the value at a position, asked for those few whose hashes are equal.
     """
-    hashes = np.fromiter((hash(value) for value in values), np.int64)
+    return first_repeated_hash(np.fromiter(map(hash, values), np.int64), again)
+
+
+def first_repeated_hash(
+    hashes: NDArray[np.int64], again: Callable[[int], Hashable]
+) -> tuple[int, int] | None:
+    """The same of values whose hashes ``[N]`` are known."""
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     alike = np.flatnonzero(ordered[1:] == ordered[:-1])
