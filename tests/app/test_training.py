@@ -63,11 +63,11 @@ def job(tmp_path, how, on_done=lambda run: None):
 
 def wait(job, state):
     end = time.monotonic() + 120
-    while job.status.state != state:
-        assert job.status.state == "running", job.status
+    while (status := job.status).state != state:
+        assert status.state == "running", status
         assert time.monotonic() < end
         time.sleep(0.02)
-    return job.status
+    return status
 
 
 def test_a_run_learns_from_the_clicks_as_they_were(project, tmp_path):
