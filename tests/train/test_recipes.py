@@ -115,6 +115,7 @@ SMALL = {
     "penn_fudan_mask2former": (1, 1),
     "shapes_maskdino": (6, 4),
     "penn_fudan_maskdino": (1, 1),
+    "nuclei_maskdino": (1, 1),
 }
 
 
@@ -156,6 +157,7 @@ def test_small_recipes(name):
         ("coco_mini_lite0", "coco_mini"),
         ("penn_fudan_mask2former", "penn_fudan"),
         ("penn_fudan_maskdino", "penn_fudan"),
+        ("nuclei_maskdino", "nuclei"),
     ],
 )
 def test_two_steps_on_real_data(name, folder, data_root, tmp_path):
