@@ -132,7 +132,7 @@ def test_areas_are_finite(tmp_path, area):
     [
         ([row(1), row(1)], {}, "row 2: expected unique image ids, got 1 again, as in row 1"),
         (
-            [row(0), row(1, file_name="a.jpg"), row(2, file_name="a.jpg")],
+            [row(0), row(1, file_name="a.jpg"), row(2, file_name="./a.jpg")],
             {},
             "row 3: expected every picture once, got 'a.jpg' again, as in row 2",
         ),

@@ -143,8 +143,8 @@ def lines_of(labels: PointLabels, path: Path) -> Iterator[dict[str, Any]]:
     def normal(record: ImageRecord) -> ImageRecord:
         return normal_record(record, f"{path}: image {shown(record.id)}")
 
-    keys = (key_of(normal(record)) for record, _ in labels.images)
-    repeated = _repeated(keys, lambda index: normal(labels.images[index][0]))
+    keys = (key_of(normal(record)) for record in labels.records)
+    repeated = _repeated(keys, lambda index: normal(labels.records[index]))
     if repeated is not None:
         raise DataError(f"{path}: {repeated[0]} again")
     for record, targets in labels.images:
