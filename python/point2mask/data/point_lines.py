@@ -140,16 +140,15 @@ def write_point_lines(path: Path, labels: PointLabels) -> None:
 def lines_of(labels: PointLabels, path: Path) -> Iterator[dict[str, Any]]:
     """What is written of every image, after it has been checked."""
 
-    def normal(record: ImageRecord) -> ImageRecord:
-        return normal_record(record, f"{path}: image {shown(record.id)}")
+    def checked(record: ImageRecord) -> ImageRecord:
+        return checked_record(record, f"{path}: image {shown(record.id)}", DEFAULT_LIMIT)
 
-    keys = (key_of(normal(record)) for record in labels.records)
-    repeated = _repeated(keys, lambda index: normal(labels.records[index]))
+    keys = (key_of(checked(record)) for record in labels.records)
+    repeated = _repeated(keys, lambda index: checked(labels.records[index]))
     if repeated is not None:
         raise DataError(f"{path}: {repeated[0]} again")
     for record, targets in labels.images:
         place = f"{path}: image {shown(record.id)}"
-        checked_record(record, place, DEFAULT_LIMIT)
         check_targets(record, targets, labels.categories, place)
         marks = labels.marks.get(record.id, NO_MARKS)
         check_image_marks(record, marks, targets, place)
