@@ -99,11 +99,17 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, url: str) -> Iterator[Any]:
-    """The page, once its first picture is chosen; a script error is an error here."""
+def opened(browser: Any, url: str, routed: bool = False) -> Iterator[Any]:
+    """The page, once its first picture is chosen; a script error is an error here.
+
+    Chromium may send a request on its old way while ``page.route`` makes it a new one, and then
+    nobody is told of it. ``routed`` is for who will call that: the way is made before the page is.
+    """
     faults: list[str] = []
     page = browser.new_page(viewport=VIEWPORT)
     page.set_default_timeout(PATIENCE)
+    if routed:
+        page.route("**/nowhere", lambda route: route.continue_())
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(url)
     page.wait_for_selector("#pictures .current")

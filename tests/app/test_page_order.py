@@ -22,7 +22,7 @@ def folder(tmp_path):
 @pytest.fixture
 def page(browser, folder):
     """The first picture, with a click on its disc."""
-    with served(folder) as (url, _), opened(browser, url) as page:
+    with served(folder) as (url, _), opened(browser, url, routed=True) as page:
         is_open(page, "a.png")
         add_category(page, "disc", True)
         page.mouse.click(*at(page, 50.5, 48.5))

@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def page(browser, folder):
-    with served(folder) as (url, _), opened(browser, url) as page:
+    with served(folder) as (url, _), opened(browser, url, routed=True) as page:
         page.locator("#title", has_text=" — ").wait_for()
         yield page
 
