@@ -95,7 +95,9 @@ def pseudo_masks(
         feature: ``[B, D, h', w']`` unit-length features, any resolution.
         low_level: ``[B, h', w']`` edge response in [0, 1], any resolution.
         image_size: int ``[B, 2]`` height and width of each image inside the padded batch; the
-            rest takes no part and is labelled -1. None = no padding.
+            rest takes no part and is labelled -1. None = no padding. For padding without any
+            influence H and W have to be multiples of ``options.stride``: the grid of the shortest
+            paths has ``H // stride`` rows, as published, which share out all of the canvas.
         areas: ``[B, K]`` known areas in pixels for ``supplies`` "given" or "network".
         partition: ``[B, K, H, W]`` logits of a click branch, for a softmax over the targets that
             have a click; what it says of others is not read.
