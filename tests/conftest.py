@@ -24,7 +24,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("default")
-LONGER = 4
+LONGER = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 cuda_architectures: str  # those that kernels were compiled for, as CMake writes them; "" for none
 
 def cpu_level() -> str:
-    """The x86-64 level whose machine code this processor gets: ``x86-64``, ``-v3`` or ``-v4``."""
+    """The x86-64 level whose machine code this processor gets: ``x86-64``, ``-v3`` or ``-v4``.
+
+    ``baseline`` where the build has no copies for levels: other processors, clang before 18.
+    """
 
 def geodesic_distance(edge_cost: ArrayLike, seeds: ArrayLike) -> NDArray[np.floating]:
     """Length of the cheapest 8-connected path ``[B, K, H, W]`` from a target's seeds to each pixel.
