@@ -6,7 +6,7 @@ them is better too.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,12 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import write_json
 from point2mask.data.json_files import read_json
 from point2mask.data.making import Spreading
-from point2mask.data.training import training_clicks
-from point2mask.label.folder import NETWORK, LabelOptions, label_folder
 from point2mask.progress import Progress, ignore
 from point2mask.train.config import RunConfig
+from point2mask.train.own_masks import grow_masks, learning_from
 from point2mask.train.train import train
 
 RESULT = "rounds.json"
-ENLARGED = 1.5  # pictures on which masks are grown, against test images: masks get finer
 
 
 @dataclass(frozen=True)
@@ -93,9 +91,11 @@ def train_rounds(
         if number > 1:
             labels = out / f"labels_{number}"
             say(f"round {number}: masks of the training pictures, into {labels}")
-            _grow(config, finished[-1].folder, labels, resume, device, progress)
+            by = device or ("cuda" if torch.cuda.is_available() else "cpu")
+            before = finished[-1].folder
+            grow_masks(config, before, labels, by, Spreading(resume=resume), progress)
         say(f"round {number} of at most {rounds}: {folder}")
-        current = config if number == 1 else _from_masks(config, out / f"labels_{number}")
+        current = config if number == 1 else learning_from(config, out / f"labels_{number}")
         finished.append(Round(number, folder, _train(current, folder, resume, device)))
     write_json(
         out / RESULT,
@@ -117,41 +117,3 @@ def _train(config: RunConfig, folder: Path, resume: bool, device: str | None) ->
     if resume and path.is_file():
         return read_json(path, dict[str, Any], "the result of a run")
     return train(config, folder, resume=resume, device=device)
-
-
-def _grow(
-    config: RunConfig,
-    run: Path,
-    labels: Path,
-    resume: bool,
-    device: str | None,
-    progress: Progress,
-) -> None:
-    """Masks of the training pictures, grown by a run's network from their clicks."""
-    source = config.data.train
-    options = LabelOptions(
-        assigner=NETWORK,
-        checkpoint=run,
-        network_side=round(ENLARGED * config.augment.test_short_side),
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
-    )
-    clicks = training_clicks(source, config.data.root)
-    images = Path(config.data.root) / source.images
-    label_folder(images, clicks, labels, options, Spreading(resume=resume), progress)
-
-
-def _from_masks(config: RunConfig, labels: Path) -> RunConfig:
-    """The same run, learning from masks."""
-    source = replace(
-        config.data.train,
-        annotations=str(labels.absolute() / "panoptic.json"),
-        masks=str(labels.absolute() / "panoptic"),
-        points=None,
-        first=None,
-        frame=None,
-    )
-    return replace(
-        config,
-        data=replace(config.data, train=source),
-        supervision=replace(config.supervision, kind="masks"),
-    )

@@ -16,7 +16,7 @@ from published_networks import Golden, golden_folder, golden_network
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from point2mask import checkpoint
-from point2mask.data import DataError
+from point2mask.data import DataError, read_panoptic
 from point2mask.losses import SegformerLossConfig, published_losses
 from point2mask.models import make_network
 from point2mask.pseudo_masks import PointBatch, SupervisionConfig
@@ -102,6 +102,20 @@ def test_two_processes(root, tmp_path):
     assert {p.name for p in folder.glob("random_*.json")} == {"random_0.json", "random_1.json"}
     with pytest.raises(DataError, match="expected processes as before, 2, got 1"):
         train(short(root), tmp_path, device="cpu", resume=True)
+
+
+def learn_from_shares(root, out):
+    config = short(root)
+    supervision = replace(config.supervision, own_masks_from=1)
+    train(replace(config, supervision=supervision), out, device="cpu", processes=2)
+
+
+@pytest.mark.slow
+def test_two_processes_grow_their_shares_of_the_masks(root, tmp_path):
+    in_two_processes(learn_from_shares, root, tmp_path)
+    assert len(read_panoptic(tmp_path / "masks/panoptic.json").images) == 6
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["processes"], result["steps"]) == (2, 2)
 
 
 def test_one_gpu_is_for_one_process(monkeypatch):

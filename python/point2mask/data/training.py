@@ -23,7 +23,7 @@ from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
 from point2mask.data.places import is_folder, path_of, written_in
 from point2mask.data.png import read_rgb
-from point2mask.data.points import read_point_pngs, read_points, sample_image_points, sample_points
+from point2mask.data.points import read_point_pngs, read_points, sample_image_points
 from point2mask.data.records import Category, ImageId, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
@@ -148,13 +148,37 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
     return Source(written_in(root, config.images), known.categories, truth, labels)
 
 
-def training_clicks(config: SourceConfig, root: str | Path) -> PointLabels:
-    """The clicks that training learns from: those of files, or those that it samples itself."""
+def training_clicks(
+    config: SourceConfig, root: str | Path, left_out: dict[str, str] | None = None
+) -> PointLabels:
+    """The clicks that training learns from: those of files, or those that it samples itself.
+
+    Images whose masks cannot be read, so that clicks cannot be sampled from them, are left out and
+    get into ``left_out``, by name, with the reason; without it the first is an error.
+    """
     source = read_source(config, root)
     if source.labels is not None:
         return source.labels
-    assert source.truth is not None  # SourceConfig sees to it
-    return sample_points(source.truth, config.points_per_segment, config.point_seed)
+    truth = source.truth
+    assert truth is not None  # SourceConfig sees to it
+    images = []
+    for image in truth.images:
+        try:
+            targets = sample_image_points(
+                truth, image, config.points_per_segment, config.point_seed
+            )
+        except DataError as error:
+            if left_out is None:
+                raise
+            left_out[image.record.file_name] = str(error)
+        else:
+            images.append((image.record, targets))
+    return PointLabels(dict(truth.categories), images)
+
+
+def images_folder(config: SourceConfig, root: str | Path) -> Path:
+    """The folder that the names of a source's images start from."""
+    return written_in(path_of(root), config.images)
 
 
 class TrainingSet(Dataset[Loaded | Broken]):

@@ -180,7 +180,7 @@ def _settings(labels: PointLabels, options: LabelOptions, batch: int) -> dict[st
         _prompts.cache_clear()  # the files may be others since
         settings["prompts"] = _prompts(options.prompts).digest()
     if options.checkpoint is not None:
-        _network.cache_clear()  # the run may have gone on since
+        forget_network()  # the run may have gone on since
         network = _network(options)
         settings["checkpoint"] = network.digest()
         settings["batch"] = batch
@@ -360,6 +360,11 @@ def _prompts(folder: Path) -> "PromptableNetwork":
     from point2mask.label.prompts import PromptableNetwork
 
     return PromptableNetwork(folder)
+
+
+def forget_network() -> None:
+    """Gives the memory of the network that labelled last free."""
+    _network.cache_clear()
 
 
 @cache

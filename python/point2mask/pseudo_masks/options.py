@@ -102,6 +102,11 @@ class SupervisionConfig(Checked):
         clicked_classes: classes without a click in an image have no part in its semantic map while
             it learns from clicks. With many classes this keeps the colour losses from their easy
             way out, one class everywhere. Published: False.
+        own_masks_from: from this step on the network learns from masks that its averaged weights
+            (its weights, without ``schedule.ema_decay``) have grown once from the clicks of all
+            training pictures, of one and a half times the size of test pictures, as from true
+            masks: clicks are sampled from them too. The run's folder keeps them in ``masks``. None,
+            as published: never. Without effect on ``kind="masks"``.
         published: ``first_phase`` in the place of ``nearest``: docs/fidelity.md.
     """
 
@@ -110,6 +115,7 @@ class SupervisionConfig(Checked):
     transport_warmup: Annotated[int, Range(0, 10**9)] = 12000
     refine_sigma: Weight = 0.0
     clicked_classes: bool = False
+    own_masks_from: Annotated[int, Range(1, 10**9)] | None = None
     published: bool = False
 
     def check(self) -> None:
@@ -119,6 +125,11 @@ class SupervisionConfig(Checked):
                 "learned, got 'given', which is for callers of pseudo_masks() with areas of their "
                 "own"
             )
+
+    @property
+    def masks_from(self) -> int | None:
+        """The step from which masks of the network's own are learned from, if ever."""
+        return self.own_masks_from if self.kind == "points" else None
 
     @property
     def warms_up(self) -> bool:

@@ -200,10 +200,13 @@ def warm_ups(config: RunConfig) -> dict[str, int]:
 
 def unfinished_warm_ups(config: RunConfig, total: int) -> list[str]:
     """What to say of a run of ``total`` steps that ends before it learns in full."""
+    waits = [(name, steps, "in full") for name, steps in warm_ups(config).items()]
+    if (start := config.supervision.masks_from) is not None:
+        waits.append(("supervision.own_masks_from", start, "from masks of its own"))
     return [
-        f"{name}={steps}, but the run ends after {total} steps: it never learns in full; make it "
+        f"{name}={steps}, but the run ends after {total} steps: it never learns {how}; make it "
         "longer by schedule.steps"
-        for name, steps in warm_ups(config).items()
+        for name, steps, how in waits
         if steps >= total
     ]
 

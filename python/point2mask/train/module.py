@@ -53,6 +53,10 @@ class TrainingModule(nn.Module):
         ):
             network.click_decoder.requires_grad_(False)
 
+    def learn_from_masks(self) -> None:
+        """From now on batches have masks to be learned from as true ones."""
+        self.grower.supervision = replace(self.grower.supervision, kind="masks")
+
     def forward(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], PseudoMasks]:
         """The weighted losses of a batch by name, scalars to be added up, and its masks.
 

@@ -8,10 +8,13 @@ from point2mask import checkpoint
 from point2mask.data.errors import DataError
 from point2mask.data.fields import parse, to_plain
 from point2mask.train.config import RunConfig, check_resumable
+from point2mask.train.errors import Stopped
 from point2mask.train.launch import of_all_processes
 
 if TYPE_CHECKING:
     from point2mask.train.train import Run
+
+OWN_MASKS = "masks"  # in the folder of a run that learns from such
 
 
 @dataclass
@@ -23,6 +26,20 @@ class RunCounters:
     empty: int = 0  # parts of steps without a click, which were skipped
     learned: int = 0  # steps of the present epoch that changed the network
     broken: dict[str, str] = field(default_factory=dict)  # images not read, and why
+
+
+def made_by(config: RunConfig) -> tuple[str, ...]:
+    """Names of what a run makes in its folder and goes on from."""
+    own = () if config.supervision.masks_from is None else (OWN_MASKS,)
+    return ("config.yaml", "result.json", "checkpoints", *own)
+
+
+def stopped(run: "Run") -> Stopped:
+    """Why a run ends whose last step has its checkpoint."""
+    return Stopped(
+        f"{run.out}: stopped by SIGTERM at step {run.counters.step} of {run.total}, of which there "
+        "is a checkpoint; --resume goes on from it"
+    )
 
 
 def save(run: "Run") -> None:
@@ -58,6 +75,8 @@ def take_up(run: "Run", folder: Path) -> tuple[Path | None, list[str]]:
     last, damaged = checkpoint.last_whole_checkpoint(folder)
     if last is not None:
         restore(run, last)
+    elif OWN_MASKS in made_by(run.config) and (masks := run.out / OWN_MASKS).exists():
+        raise DataError(f"{masks}: masks of an earlier run, whose checkpoints are gone; remove it")
     run.accelerator.wait_for_everyone()
     if run.main:
         for path in damaged:
@@ -77,7 +96,7 @@ def restore(run: "Run", folder: Path) -> None:
     check_resumable(saved, run.config)
     for key, before, now in (
         ("processes", state.processes, run.accelerator.num_processes),
-        ("images", state.images, len(run.dataset)),
+        ("images", state.images, run.images),
     ):
         if before != now:
             raise DataError(f"{folder}: expected {key} as before, {before}, got {now}")
@@ -107,7 +126,7 @@ def _state(run: "Run", broken: dict[str, str]) -> checkpoint.State:
         empty=counters.empty,
         learned=counters.learned,
         processes=run.accelerator.num_processes,
-        images=len(run.dataset),
+        images=run.images,
         categories=[to_plain(category) for category in run.dataset.categories.values()],
         config=to_plain(run.config),
         broken=broken,

@@ -28,10 +28,11 @@ from point2mask.train.config import RunConfig, save_config, unfinished_warm_ups
 from point2mask.train.errors import RunAwayError, Stopped, TrainingError
 from point2mask.train.launch import in_any, launch, mean_over_steps, of_all_processes
 from point2mask.train.optimizer import Average, make_optimizer, set_learning_rate
+from point2mask.train.own_masks import turn_to_own_masks
 from point2mask.train.pictures import training_picture
 from point2mask.train.repeatable import repeatable, seed_generators
 from point2mask.train.report import RunReport
-from point2mask.train.saving import RunCounters, save, take_up
+from point2mask.train.saving import RunCounters, made_by, save, stopped, take_up
 from point2mask.train.start import take_classes
 from point2mask.train.stopping import Stop, ignore_stop
 from point2mask.train.validation import Validation
@@ -54,12 +55,12 @@ def train(
 ) -> dict[str, Any]:
     """Trains a network and returns what is also written to ``result.json``.
 
-    ``out`` gets ``config.yaml``, ``checkpoints/``, ``tensorboard/``, ``pictures/`` and
-    ``result.json``. On the CPU equal configurations give equal bits, whether the run was
-    interrupted or not, for the same number of threads, where the package was imported before torch
-    multiplied anything. Several processes have the losses of one with the same images a step, but
-    for what each draws or estimates by itself: dropout, and the statistics of batch normalisation
-    that is not frozen.
+    ``out`` gets ``config.yaml``, ``checkpoints/``, ``tensorboard/``, ``pictures/``,
+    ``result.json`` and, of a run that learns from masks of its own, ``masks/``. On the CPU equal
+    configurations give equal bits, whether the run was interrupted or not, for the same number of
+    threads, where the package was imported before torch multiplied anything. Several processes have
+    the losses of one with the same images a step, but for what each draws or estimates by itself:
+    dropout, and the statistics of batch normalisation that is not frozen.
 
     Args:
         config: the run.
@@ -68,7 +69,8 @@ def train(
         processes: how many were meant to be started; checked.
         device: where to work, as torch names it: ``cpu``, ``cuda`` or, for one process, ``cuda:N``;
             by default each process takes a GPU where there is one.
-        make_module: for another module than the method's.
+        make_module: for another module than the method's; one that is to learn from masks of its
+            own has ``learn_from_masks()``.
 
     Raises:
         DataError: files or configuration are not what they should be.
@@ -84,9 +86,6 @@ def train(
             run.report.close()
 
 
-MADE = "config.yaml", "result.json", "checkpoints"  # in the folder of a run
-
-
 class Run:
     """A training run: its data, its module and how far it is."""
 
@@ -99,6 +98,8 @@ class Run:
         self.dataset = TrainingSet(
             config.data, config.augment, config.seed, with_truth=needs_truth(config)
         )
+        self.images, self.without_things = len(self.dataset), self.dataset.skipped
+        self.from_own_masks = False
         check_classes(config.network, self.dataset.categories, config.data.train.images)
         if not config.data.skip_broken:
             self.dataset.load(0)  # whether pictures are where they are looked for
@@ -117,8 +118,7 @@ class Run:
         seed_generators(config.seed + self.rank)
         self.counters = RunCounters()
         self.batches = self._batches(0)
-        epochs = config.schedule.epochs
-        self.total = config.schedule.steps or epochs * self.batches.steps_per_epoch
+        self.total = config.schedule.steps or config.schedule.epochs * self.batches.steps_per_epoch
         self.predictor = Predictor(
             self.network,
             self.dataset.categories,
@@ -139,7 +139,7 @@ class Run:
         if not self.main:
             return nullcontext()
         begun = checkpoint.last_checkpoint(self.out / "checkpoints") is not None
-        return claimed(self.out, "train", () if begun else MADE)
+        return claimed(self.out, "train", () if begun else made_by(self.config))
 
     def open(self, resume: bool) -> None:
         """Takes up the last checkpoint, or starts a new folder."""
@@ -157,7 +157,7 @@ class Run:
             self.report.say(reason)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.report.say(
-            f"{len(self.dataset)} images ({self.dataset.skipped} without things left out), "
+            f"{self.images} images ({self.without_things} without things left out), "
             f"{sum(p.numel() for p in parameters) / 1e6:.2f} M trained parameters, "
             f"{self.total} steps of {self.config.schedule.batch_size} images on "
             f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
@@ -181,8 +181,10 @@ class Run:
         began = time.perf_counter() - counters.seconds
         window: list[dict[str, float]] = []
         quality, evaluated = None, False
-        data = self._load()
+        data: Iterator[Collated] | None = None
         while counters.step < self.total:
+            if turn_to_own_masks(self) or data is None:
+                data = self._load()
             epoch = self._epoch(counters.step)
             rate = set_learning_rate(self.optimizer, schedule, epoch)
             values = self._step(list(islice(data, schedule.accumulation)))
@@ -204,15 +206,12 @@ class Run:
                 if not self._asked_to_stop():
                     with suppress(Stopped):
                         quality, evaluated = self._evaluate(epoch + 1), True
-            stopped = self._asked_to_stop()
-            if stopped or end_of_epoch or counters.step % report.checkpoint_steps == 0:
+            asked = self._asked_to_stop()
+            if asked or end_of_epoch or counters.step % report.checkpoint_steps == 0:
                 counters.seconds = time.perf_counter() - began
                 save(self)
-            if stopped:
-                raise Stopped(
-                    f"{self.out}: stopped by SIGTERM at step {counters.step} of {self.total}, of "
-                    "which there is a checkpoint; --resume goes on from it"
-                )
+            if asked:
+                raise stopped(self)
         if not evaluated:  # a finished run was taken up again
             quality = self._evaluate(schedule.epochs)
         return self._finish(quality)
@@ -382,8 +381,8 @@ class Run:
             "seconds": round(counters.seconds, 3),
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device.type),
-            "images": len(self.dataset),
-            "images_without_things": self.dataset.skipped,
+            "images": self.images,
+            "images_without_things": self.without_things,
             "empty_batches": counters.empty,
             "broken_images": broken,
             "losses": self.losses,
