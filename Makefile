@@ -19,7 +19,7 @@ CXX_FILES := $(shell find bench cpp cuda tests -name '*.cpp' -o -name '*.hpp' -o
 EDITABLE = $(PIP) --no-build-isolation --config-settings=build-dir=build/editable $(WERROR) --editable
 WERROR := --config-settings=cmake.define.POINT2MASK_WERROR=ON
 
-.PHONY: help install demo test check test-long test-python test-examples test-cpp test-machines test-instructions test-wheel lint docs bench release-check gpu-day clean
+.PHONY: help install demo test check test-builds test-long test-python test-examples test-cpp test-machines test-instructions test-wheel lint docs bench release-check gpu-day clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -49,13 +49,15 @@ demo: install ## Generated images: points -> masks -> panoptic quality and pictu
 
 # The longest stage keeps every core busy; the others run one after the other beside it.
 STAGES := test-python lint test-cpp test-instructions docs
-LONG_STAGES := test-examples test-wheel test-machines
+BUILD_STAGES := test-wheel test-machines
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 2 --output-sync=target
 test: install $(DOCS_BUILT) ## Every property: lint, site, C++ and Python tests
 	+@$(SIDE_BY_SIDE) $(STAGES:%=stage-%)
 
-test-long: install ## What else continuous integration runs: more examples and schedules, wheels, other machines
-	+@$(SIDE_BY_SIDE) $(LONG_STAGES:%=stage-%)
+test-builds: install ## What else continuous integration runs: wheels, other compilers, other machines
+	+@$(SIDE_BY_SIDE) $(BUILD_STAGES:%=stage-%)
+
+test-long: test-builds test-examples ## What a release wants too: more examples and schedules
 
 stage-%:
 	@TIMEFORMAT='-- $*: %R s, of processor time %U + %S s'; time $(MAKE) --no-print-directory $*
