@@ -120,7 +120,8 @@ def test_a_run_that_ends_before_says_so(root):
 
 def test_only_such_a_run_minds_a_folder_of_that_name(root, tmp_path):
     (tmp_path / "masks").mkdir()
-    train(given(root, None, epochs=1), tmp_path, device="cpu")
+    assert train(given(root, None, epochs=1), tmp_path, device="cpu")["steps"] == 3
+    assert not list((tmp_path / "masks").iterdir())
 
 
 def test_another_module_has_to_know_how(root, tmp_path):

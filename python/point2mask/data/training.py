@@ -145,7 +145,7 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
         labels = replace(labels, images=labels.images[: config.first])
     known = labels or truth
     assert known is not None  # SourceConfig sees to it
-    return Source(written_in(root, config.images), known.categories, truth, labels)
+    return Source(images_folder(config, root), known.categories, truth, labels)
 
 
 def training_clicks(
