@@ -120,6 +120,13 @@ def _add_options(parser: Parser) -> None:
         "images; half as much again gives finer masks)",
     )
     parser.add_argument(
+        "--redraw",
+        action="store_true",
+        help="with --assigner network: what a finished network finds without clicks has a say, and "
+        "a thing becomes what the network draws for it where that holds its clicks and is much the "
+        "same",
+    )
+    parser.add_argument(
         "--max-side",
         type=positive,
         metavar="PIXELS",
@@ -162,6 +169,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.checkpoint is None and (args.assigner == "network" or args.network_side):
         raise UsageError("--assigner network and --network-side need --checkpoint RUN")
+    if args.redraw and args.assigner != "network":
+        raise UsageError("--redraw needs --assigner network")
     for option in ("device", "precision", "batch"):
         if args.checkpoint is None and getattr(args, option) is not None:
             raise UsageError(f"--{option} is for the network of --checkpoint RUN")
@@ -178,15 +187,16 @@ def run(args: argparse.Namespace) -> int:
     if not labels.images:
         raise UsageError(f"{args.points}: there is no image in it")
     options = LabelOptions(
-        args.assigner,
-        args.edges,
-        args.max_side,
-        args.overlays,
-        args.checkpoint,
-        args.network_side,
-        "cpu" if args.checkpoint is None else device_of(args),
-        precision_of(args),
-        args.prompts,
+        assigner=args.assigner,
+        edges_dir=args.edges,
+        max_side=args.max_side,
+        overlays=args.overlays,
+        checkpoint=args.checkpoint,
+        network_side=args.network_side,
+        redraw=args.redraw,
+        device="cpu" if args.checkpoint is None else device_of(args),
+        precision=precision_of(args),
+        prompts=args.prompts,
     )
     alone = args.checkpoint is not None or args.prompts is not None
     spreading = spreading_of(args, 1 if alone else None)

@@ -76,6 +76,8 @@ class LabelOptions:
         checkpoint: folder of a run or of ``save_pretrained``; the boundaries that its network has
             learned are the edges, unless the assigner is ``network``.
         network_side: pixels of the short side that the network sees; by default as its test images.
+        redraw: whether things are drawn anew by the queries of the network that draw them, see
+            :mod:`point2mask.label.redraw`; with ``network`` only.
         device: where the network runs, as torch names it. Results that are resumed may come from
             several kinds.
         precision: that the network computes in.
@@ -89,6 +91,7 @@ class LabelOptions:
     overlays: bool = True
     checkpoint: Path | None = None
     network_side: int | None = None
+    redraw: bool = False
     device: str = "cpu"
     precision: "Precision" = "float32"
     prompts: Path | None = None
@@ -100,6 +103,8 @@ class LabelOptions:
             raise ValueError("edges_dir and checkpoint both give edges, expected one of them")
         if self.prompts is not None and self.assigner == NETWORK:
             raise ValueError(f"assigner {NETWORK!r} asks no promptable network")
+        if self.redraw and self.assigner != NETWORK:
+            raise ValueError(f"redraw needs assigner {NETWORK!r}, got {self.assigner!r}")
 
 
 def label_folder(
@@ -375,4 +380,4 @@ def _network(options: LabelOptions) -> "TrainedNetwork":
 
     assert options.checkpoint is not None
     predictor = load_predictor(options.checkpoint, options.device, options.precision)
-    return TrainedNetwork(predictor, options.network_side)
+    return TrainedNetwork(predictor, options.network_side, options.redraw)

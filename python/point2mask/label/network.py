@@ -16,6 +16,7 @@ from point2mask.data.records import Category, Segment
 from point2mask.data.strokes import draw_strokes
 from point2mask.data.targets import PointTarget, stated_areas
 from point2mask.data.training import class_channels, thing_channels
+from point2mask.label.redraw import Click, draw_all, redraw, shared_map
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput, on_canvas
 from point2mask.models.config import STRIDES
@@ -30,13 +31,17 @@ from point2mask.pseudo_masks.grower import Grower, among_clicked
 class TrainedNetwork:
     """A network and how it grows masks; categories of clicks are matched with its own by name."""
 
-    def __init__(self, predictor: Predictor, short_side: int | None = None) -> None:
+    def __init__(
+        self, predictor: Predictor, short_side: int | None = None, redraw: bool = False
+    ) -> None:
         """
         Args:
             predictor: of :func:`point2mask.hub.load_predictor`; it works on the device that its
                 network is on.
             short_side: pixels that pictures are resized to for the network, the longer side at most
                 in the proportion of the run; by default as the run's test images.
+            redraw: whether what the network draws without clicks has a say, see
+                :mod:`point2mask.label.redraw`.
         """
         if not predictor.network.config.semantic_layers:
             raise DataError(
@@ -44,7 +49,7 @@ class TrainedNetwork:
                 "boundaries, from which masks are grown; predict takes it, and train as "
                 "network.weights"
             )
-        self.predictor = predictor
+        self.predictor, self.redraw = predictor, redraw
         self.categories = dict(predictor.categories)
         augment = predictor.augmentation
         self.short_side = short_side or augment.test_short_side
@@ -59,7 +64,8 @@ class TrainedNetwork:
 
     def digest(self) -> str:
         """Stands for the weights, for how masks are grown, and for the size of pictures."""
-        return f"{self.predictor.digest()} at {self.short_side}"
+        drawn = ", redrawn" if self.redraw else ""
+        return f"{self.predictor.digest()} at {self.short_side}{drawn}"
 
     def channel_of(self, category: Category) -> int:
         """Its place among the network's classes.
@@ -112,7 +118,6 @@ class TrainedNetwork:
 
 
 Clicked = tuple[Sequence[PointTarget], Marks]
-ChannelClicks = list[tuple[int, list[tuple[float, float]]]]  # channel and points of every target
 
 
 class NetworkMaps:
@@ -191,7 +196,7 @@ class NetworkMaps:
 
     def _clicks(
         self, number: int, targets: Sequence[PointTarget], categories: Mapping[int, Category]
-    ) -> ChannelClicks:
+    ) -> list[Click]:
         """The clicks on a picture as the network sees it."""
         sides = zip(self.sizes[number], self.shapes[number], strict=True)
         rows, columns = (new / old for new, old in sides)
@@ -209,7 +214,7 @@ class NetworkMaps:
         return stated_areas(targets, scale)
 
     def _grow(
-        self, clicks: list[ChannelClicks], areas: list[list[float] | None]
+        self, clicks: list[list[Click]], areas: list[list[float] | None]
     ) -> NDArray[np.int32]:
         """The targets ``[B, H, W]`` of pictures as the network sees them."""
         points = PointBatch.from_lists(clicks, areas)
@@ -220,7 +225,15 @@ class NetworkMaps:
         output = among_clicked(self.output, batch) if clicked else self.output
         if self.semantic is None or self.semantic[0] != classes:
             self.semantic = classes, grower.semantic_map(output, batch)
+        semantic, network = self.semantic[1], self.network.network
         with torch.no_grad(), mixed(self.network.predictor.precision, self.network.device):
             output = grower.heed(output, batch)
-        masks = grower.grow(self.semantic[1], output, batch, options)
-        return masks.panoptic.cpu().numpy().astype(np.int32)
+            if self.network.redraw:
+                most = self.network.predictor.merge.max_things
+                drawn = draw_all(network, output, clicks, most)
+        if self.network.redraw:
+            semantic = shared_map(semantic, drawn)
+        grown = grower.grow(semantic, output, batch, options).panoptic
+        if self.network.redraw:
+            grown = redraw(grown, semantic, drawn, clicks, network.config.num_things)
+        return grown.cpu().numpy().astype(np.int32)
