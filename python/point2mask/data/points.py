@@ -221,24 +221,28 @@ def sample_points(
     seed: int = 0,
     progress: Progress = ignore,
     area_error: float | None = None,
+    left_out: dict[str, str] | None = None,
 ) -> PointLabels:
     """Clicks for a data set with masks; see :func:`sample_image_points`.
 
     An image's points depend on the seed and the image alone, not on the other images.
-    ``progress`` is called with the numbers of images done and of all.
+    ``progress`` is called with the numbers of images done and of all. Images whose masks cannot be
+    read are left out and get into ``left_out``, by file name, with the reason; without it the first
+    is an error.
     """
     if per_segment < 1:
         raise DataError(f"per_segment must be at least 1, got {per_segment}")
-    return PointLabels(
-        dict(dataset.categories),
-        [
-            (
-                image.record,
-                sample_image_points(dataset, image, per_segment, seed, area_error=area_error),
-            )
-            for image in counted(dataset.images, progress)
-        ],
-    )
+    images = []
+    for image in counted(dataset.images, progress):
+        try:
+            targets = sample_image_points(dataset, image, per_segment, seed, area_error=area_error)
+        except DataError as error:
+            if left_out is None:
+                raise
+            left_out[image.record.file_name] = str(error)
+        else:
+            images.append((image.record, targets))
+    return PointLabels(dict(dataset.categories), images)
 
 
 def sample_image_points(

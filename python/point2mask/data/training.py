@@ -23,7 +23,12 @@ from point2mask.data.files import resolve_inside
 from point2mask.data.panoptic import PanopticDataset, PanopticImage, in_frame, read_panoptic
 from point2mask.data.places import is_folder, path_of, written_in
 from point2mask.data.png import read_rgb
-from point2mask.data.points import read_point_pngs, read_points, sample_image_points
+from point2mask.data.points import (
+    read_point_pngs,
+    read_points,
+    sample_image_points,
+    sample_points,
+)
 from point2mask.data.records import Category, ImageId, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
@@ -159,21 +164,9 @@ def training_clicks(
     source = read_source(config, root)
     if source.labels is not None:
         return source.labels
-    truth = source.truth
-    assert truth is not None  # SourceConfig sees to it
-    images = []
-    for image in truth.images:
-        try:
-            targets = sample_image_points(
-                truth, image, config.points_per_segment, config.point_seed
-            )
-        except DataError as error:
-            if left_out is None:
-                raise
-            left_out[image.record.file_name] = str(error)
-        else:
-            images.append((image.record, targets))
-    return PointLabels(dict(truth.categories), images)
+    assert source.truth is not None  # SourceConfig sees to it
+    per_segment, seed = config.points_per_segment, config.point_seed
+    return sample_points(source.truth, per_segment, seed, left_out=left_out)
 
 
 def images_folder(config: SourceConfig, root: str | Path) -> Path:
