@@ -1,6 +1,7 @@
 """Masks from clicks by a network on a GPU, beside the same network on the CPU."""
 
 import numpy as np
+import pytest
 import torch
 from networks import shake, tiny
 
@@ -24,17 +25,19 @@ CLICKS = [
 ]
 
 
-def test_a_network_labels_where_it_is(device):
+@pytest.mark.parametrize("redraw", [False, True])
+def test_a_network_labels_where_it_is(redraw, device):
     image = np.random.default_rng(0).integers(0, 256, (56, 88, 3), dtype=np.uint8)
     network = PanopticNetwork(tiny(num_things=2, num_stuff=1)).eval()
     shake(network)
+    network.location_decoder.class_heads[-1].bias.data.add_(3)  # so that its queries are sure
     augment = AugmentConfig(test_short_side=64, max_side=128)
     maps = []
     for place in ("cpu", device):
         predictor = Predictor(
             network.to(place), CATEGORIES, augment, MergeConfig(), SupervisionConfig()
         )
-        trained = TrainedNetwork(predictor)
+        trained = TrainedNetwork(predictor, redraw=redraw)
         assert trained.device == torch.device(place if place == "cpu" else "cuda:0")
         prepared = trained.prepare(image)
         maps.append((prepared.edges()[0], prepared.label(CLICKS, CATEGORIES)))

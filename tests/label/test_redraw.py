@@ -1,6 +1,7 @@
 """Things drawn anew: by hand, against a plain reference, and with the networks."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -238,6 +239,9 @@ def test_every_network_has_a_say(architecture, data):
         assert (alone == labels).mean() > 0.99  # a tie of two floats
         differ += (alone != plain.prepare(picture).label(own, dataset.categories)).sum()
     assert differ
+    half = TrainedNetwork(replace(predictor, precision="bfloat16"), redraw=True)
+    labels = half.prepare(pictures[0]).label(clicks[0], dataset.categories)
+    assert (labels == together[0]).mean() > 0.8
 
 
 def test_label_redraw(data, tmp_path):
