@@ -93,8 +93,7 @@ def train_rounds(
             say(f"round {number}: masks of the training pictures, into {labels}")
             by = device or ("cuda" if torch.cuda.is_available() else "cpu")
             before = finished[-1].folder
-            spreading = Spreading(resume=resume)
-            grow_masks(config, before, labels, by, spreading, progress, redraw=True)
+            grow_masks(config, before, labels, by, Spreading(resume=resume), progress)
         say(f"round {number} of at most {rounds}: {folder}")
         current = config if number == 1 else learning_from(config, out / f"labels_{number}")
         finished.append(Round(number, folder, _train(current, folder, resume, device)))

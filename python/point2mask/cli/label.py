@@ -123,8 +123,8 @@ def _add_options(parser: Parser) -> None:
         "--redraw",
         action="store_true",
         help="with --assigner network: what a finished network finds without clicks has a say, and "
-        "a thing becomes what the network draws for it where that holds its clicks and is much the "
-        "same",
+        "a thing becomes what the network draws for it where that holds its clicks and overlaps "
+        "what was grown",
     )
     parser.add_argument(
         "--max-side",

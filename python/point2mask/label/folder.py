@@ -76,13 +76,13 @@ class LabelOptions:
         checkpoint: folder of a run or of ``save_pretrained``; the boundaries that its network has
             learned are the edges, unless the assigner is ``network``.
         network_side: pixels of the short side that the network sees; by default as its test images.
-        redraw: whether things are drawn anew by the queries of the network that draw them, see
-            :mod:`point2mask.label.redraw`; with ``network`` only.
         device: where the network runs, as torch names it. Results that are resumed may come from
             several kinds.
         precision: that the network computes in.
         prompts: folder of a promptable network, see
             :class:`~point2mask.label.prompts.PromptableNetwork`; not for ``network``.
+        redraw: whether things are drawn anew by the queries of the network that draw them, see
+            :mod:`point2mask.label.redraw`; with ``network`` only.
     """
 
     assigner: AssignerName | Literal["network"] = DEFAULT_ASSIGNER
@@ -91,10 +91,10 @@ class LabelOptions:
     overlays: bool = True
     checkpoint: Path | None = None
     network_side: int | None = None
-    redraw: bool = False
     device: str = "cpu"
     precision: "Precision" = "float32"
     prompts: Path | None = None
+    redraw: bool = False
 
     def __post_init__(self) -> None:
         if self.checkpoint is None and (self.assigner == NETWORK or self.network_side is not None):

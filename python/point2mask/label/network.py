@@ -16,7 +16,7 @@ from point2mask.data.records import Category, Segment
 from point2mask.data.strokes import draw_strokes
 from point2mask.data.targets import PointTarget, stated_areas
 from point2mask.data.training import class_channels, thing_channels
-from point2mask.label.redraw import Click, draw_all, redraw, shared_map
+from point2mask.label.redraw import ClickedTarget, draw_all, redraw, shared_map
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput, on_canvas
 from point2mask.models.config import STRIDES
@@ -174,7 +174,8 @@ class NetworkMaps:
             for number, (targets, _) in enumerate(pictures)
         ]
         areas = [self._areas(number, targets) for number, (targets, _) in enumerate(pictures)]
-        grown = self._grow(clicks, areas) if any(clicks) else None
+        crowds = [[bool(target.iscrowd) for target in targets] for targets, _ in pictures]
+        grown = self._grow(clicks, areas, crowds) if any(clicks) else None
         result = []
         for number, (targets, marks) in enumerate(pictures):
             labels = np.full(self.shapes[number], -1, np.int32)
@@ -196,7 +197,7 @@ class NetworkMaps:
 
     def _clicks(
         self, number: int, targets: Sequence[PointTarget], categories: Mapping[int, Category]
-    ) -> list[Click]:
+    ) -> list[ClickedTarget]:
         """The clicks on a picture as the network sees it."""
         sides = zip(self.sizes[number], self.shapes[number], strict=True)
         rows, columns = (new / old for new, old in sides)
@@ -214,7 +215,10 @@ class NetworkMaps:
         return stated_areas(targets, scale)
 
     def _grow(
-        self, clicks: list[list[Click]], areas: list[list[float] | None]
+        self,
+        clicks: list[list[ClickedTarget]],
+        areas: list[list[float] | None],
+        crowds: list[list[bool]],
     ) -> NDArray[np.int32]:
         """The targets ``[B, H, W]`` of pictures as the network sees them."""
         points = PointBatch.from_lists(clicks, areas)
@@ -225,15 +229,16 @@ class NetworkMaps:
         output = among_clicked(self.output, batch) if clicked else self.output
         if self.semantic is None or self.semantic[0] != classes:
             self.semantic = classes, grower.semantic_map(output, batch)
-        semantic, network = self.semantic[1], self.network.network
+        network, drawn = self.network.network, None
         with torch.no_grad(), mixed(self.network.predictor.precision, self.network.device):
             output = grower.heed(output, batch)
             if self.network.redraw:
-                most = self.network.predictor.merge.max_things
-                drawn = draw_all(network, output, clicks, most)
-        if self.network.redraw:
-            semantic = shared_map(semantic, drawn)
-        grown = grower.grow(semantic, output, batch, options).panoptic
-        if self.network.redraw:
-            grown = redraw(grown, semantic, drawn, clicks, network.config.num_things)
+                drawn = draw_all(network, output, clicks, self.network.predictor.merge.max_things)
+        if drawn is None:
+            grown = grower.grow(self.semantic[1], output, batch, options).panoptic
+        else:
+            semantic = shared_map(self.semantic[1], drawn)
+            grown = grower.grow(semantic, output, batch, options).panoptic
+            things, confidence = network.config.num_things, options.confidence
+            grown = redraw(grown, semantic, drawn, clicks, crowds, things, confidence)
         return grown.cpu().numpy().astype(np.int32)

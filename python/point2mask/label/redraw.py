@@ -13,13 +13,12 @@ from torch import Tensor
 from point2mask.models import NetworkOutput, PointNetwork
 from point2mask.models.matching import hungarian
 
-Click = tuple[int, list[tuple[float, float]]]  # channel, and points x, y in pixels, of a target
+ClickedTarget = tuple[int, list[tuple[float, float]]]  # channel, and points x, y in pixels
 
 _LEAST_SCORE = 0.1  # of a class: queries below draw nothing
 _LEAST_AT_CLICK = 0.25  # score times value under the clicks, for a mask to be of their thing
 _LEAST_OVERLAP = 0.3  # intersection over union with what was grown
 _MOST_PIXELS = 2**25  # of grown masks that are apart at a time
-_FLOOR = 1e-3  # value of all masks together below which the semantic map counts for more
 
 
 class Drawn(NamedTuple):
@@ -32,36 +31,39 @@ class Drawn(NamedTuple):
 
 @torch.no_grad()
 def draw_all(
-    network: PointNetwork, output: NetworkOutput, clicks: Sequence[Sequence[Click]], most: int
+    network: PointNetwork,
+    output: NetworkOutput,
+    targets: Sequence[Sequence[ClickedTarget]],
+    most: int,
 ) -> list[Drawn]:
     """What a network draws of every picture of a batch.
 
     Args:
         network: which made ``output``.
         output: of the batch.
-        clicks: of every picture.
-        most: queries of things that are looked at, those of the highest scores.
+        targets: of every picture.
+        most: as for the network's ``candidates``: those of the highest scores.
     """
     candidates = network.candidates(output.encoded, most).full_precision()
     drawn = []
-    for image, targets in enumerate(clicks):
+    for image, clicked in enumerate(targets):
         score, label = candidates.score[image], candidates.label[image]
-        clicked = torch.zeros(network.config.num_classes, dtype=torch.bool, device=label.device)
-        clicked[sorted({channel for channel, _ in targets})] = True
-        chosen = torch.nonzero((score >= _LEAST_SCORE) & clicked[label])[:, 0]
+        wanted = torch.zeros(network.config.num_classes, dtype=torch.bool, device=label.device)
+        wanted[sorted({channel for channel, points in clicked if points})] = True
+        chosen = torch.nonzero((score >= _LEAST_SCORE) & wanted[label])[:, 0]
         masks = output.geometry.image_to_pixels(
             image, candidates.masks[image, chosen], candidates.stride
         )
-        values = masks.sigmoid() if candidates.logits else masks
-        drawn.append(Drawn(values.clamp(0, 1), score[chosen], label[chosen]))
+        values = masks.sigmoid_() if candidates.logits else masks.clamp_(0, 1)
+        drawn.append(Drawn(values, score[chosen], label[chosen]))
     return drawn
 
 
 def shared_map(semantic: Tensor, drawn: Sequence[Drawn]) -> Tensor:
     """The mean of a semantic map ``[B, C, H, W]`` and of the classes that queries draw.
 
-    A class is drawn as strongly as the strongest of its masks, times its score. Where nothing is
-    drawn the semantic map stays as it is.
+    A class is drawn as strongly as the strongest of its masks, times its score. As far as the
+    classes drawn do not make up 1 at a pixel, the semantic map says the rest.
     """
     shared = semantic.clone()
     for own, (masks, score, label) in zip(shared, drawn, strict=True):
@@ -70,7 +72,7 @@ def shared_map(semantic: Tensor, drawn: Sequence[Drawn]) -> Tensor:
         painted = torch.zeros_like(inside)
         for mask, weight, channel in zip(masks, score, label.tolist(), strict=True):
             painted[channel] = torch.maximum(painted[channel], mask * weight)
-        painted = painted + _FLOOR * inside
+        painted += (1 - painted.sum(0)).clamp(min=0) * inside
         inside.add_(painted / painted.sum(0)).mul_(0.5)
     return shared
 
@@ -79,67 +81,96 @@ def redraw(
     grown: Tensor,
     semantic: Tensor,
     drawn: Sequence[Drawn],
-    clicks: Sequence[Sequence[Click]],
+    targets: Sequence[Sequence[ClickedTarget]],
+    crowds: Sequence[Sequence[bool]],
     num_things: int,
+    confidence: float,
 ) -> Tensor:
     """Targets of the pixels of a batch, each thing by the query that draws it where there is one.
 
     Queries and things are matched one to one by class, by the masks at the clicks and by their
-    overlap with what was grown. A thing keeps what was grown for it unless its query's mask holds
-    the clicks and overlaps enough. What a thing gives up goes to the likeliest stuff with a click.
+    overlap with what was grown. A thing becomes what its query draws if that holds the clicks,
+    overlaps what was grown, and is more the thing's own at its clicks than what others become; else
+    it keeps what was grown, as crowds do. What a thing gives up goes to the likeliest stuff that
+    has a click, or to nobody.
 
     Args:
         grown: int ``[B, H, W]``, the target of every pixel, negative for none.
         semantic: ``[B, C, H, W]``, how likely the classes are.
         drawn: of the same pictures.
-        clicks: of their targets.
+        targets: of them.
+        crowds: which of those are crowds.
         num_things: classes that are things.
+        confidence: below this likelihood of its class nobody has a pixel that was given up.
 
     Returns:
         int ``[B, H, W]``, as ``grown``.
     """
     result = grown.clone()
-    for image, (own, targets) in enumerate(zip(drawn, clicks, strict=True)):
+    every = zip(drawn, targets, crowds, strict=True)
+    for image, (own, clicked, crowd) in enumerate(every):
         height, width = own.masks.shape[-2:]
         inside = (image, ..., slice(height), slice(width))
-        result[inside] = _redraw_picture(grown[inside], semantic[inside], own, targets, num_things)
+        kinds = [points and channel < num_things for channel, points in clicked]
+        things = [k for k, is_thing in enumerate(kinds) if is_thing and not crowd[k]]
+        if not things or not len(own.score):
+            continue
+        query, thing = _matched(grown[inside], own, [clicked[k] for k in things], things)
+        stuff = _likeliest_stuff(semantic[inside], clicked, num_things, confidence)
+        crowded = [k for k, is_thing in enumerate(kinds) if is_thing and crowd[k]]
+        result[inside] = _painted(grown[inside], stuff, own.masks[query], thing, things + crowded)
     return result
 
 
-def _redraw_picture(
-    grown: Tensor, semantic: Tensor, drawn: Drawn, clicks: Sequence[Click], num_things: int
-) -> Tensor:
-    things = [target for target, (channel, _) in enumerate(clicks) if channel < num_things]
-    if not things or not len(drawn.score):
-        return grown
+def _matched(
+    grown: Tensor, drawn: Drawn, clicked: Sequence[ClickedTarget], things: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Queries, and the things that become what those draw, as targets."""
     index = torch.tensor(things, device=grown.device)
-    at_click = _at_clicks(drawn, [clicks[target] for target in things])
-    soft, hard = (_overlap(own, grown, index) for own in (drawn.masks, drawn.masks > 0.5))
-    cost = -(at_click + 1e-4).log() - (soft + 1e-2).log()
+    value = _at_clicks(drawn.masks, clicked)
+    channel = torch.tensor([channel for channel, _ in clicked], device=grown.device)
+    sure = value * drawn.score[:, None] * (drawn.label[:, None] == channel)
+    soft, hard = (_overlap(masks, grown, index) for masks in (drawn.masks, drawn.masks > 0.5))
+    cost = -(sure + 1e-4).log() - (soft + 1e-2).log()
     every = torch.ones(1, len(things), dtype=torch.bool, device=grown.device)
     matching = hungarian(cost[None, None], every)
     query, thing = matching.queries[0], matching.targets[0]
-    fits = (at_click > _LEAST_AT_CLICK) & (hard >= _LEAST_OVERLAP)
+    fits = (sure > _LEAST_AT_CLICK) & (hard >= _LEAST_OVERLAP)
     query, thing = (pair[fits[query, thing]] for pair in (query, thing))
 
-    changed = torch.isin(grown, index[thing])
-    owner = torch.where(changed, _likeliest_stuff(semantic, clicks, num_things), grown)
-    value = torch.where(torch.isin(grown, index) & ~changed, 1.0, 0.5)
-    for target, mask in zip(index[thing], drawn.masks[query], strict=True):
+    # Two queries may draw the same: the second thing would vanish.
+    rival = value[query][:, thing]
+    own = rival.diagonal().clone()
+    rival.fill_diagonal_(0)
+    keeps = own > rival.amax(0) if len(own) else own > 0
+    return query[keeps], index[thing[keeps]]
+
+
+def _painted(
+    grown: Tensor, stuff: Tensor, masks: Tensor, targets: Tensor, things: Sequence[int]
+) -> Tensor:
+    """Targets of pixels where some ``targets`` become what ``masks`` draw.
+
+    ``things``: all of them; those that keep what was grown lose nothing of it.
+    """
+    changed = torch.isin(grown, targets)
+    kept = torch.isin(grown, torch.tensor(things, device=grown.device)) & ~changed
+    owner = torch.where(changed, stuff, grown)
+    value = torch.where(kept, 1.0, 0.5)
+    for target, mask in zip(targets, masks, strict=True):
         owner = torch.where(mask > value, target, owner)
         value = torch.maximum(mask, value)
     return owner.to(grown.dtype)
 
 
-def _at_clicks(drawn: Drawn, things: Sequence[Click]) -> Tensor:
-    """Score times mean value under the clicks, ``[Q, T]``; 0 where the class is another."""
-    height, width = drawn.masks.shape[-2:]
-    at = drawn.masks.new_zeros(len(drawn.score), len(things))
-    for thing, (channel, points) in enumerate(things):
-        x, y = torch.tensor(points, device=at.device).long().unbind(1)
-        value = drawn.masks[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].mean(1)
-        at[:, thing] = torch.where(drawn.label == channel, drawn.score * value, 0)
-    return at
+def _at_clicks(masks: Tensor, clicked: Sequence[ClickedTarget]) -> Tensor:
+    """Mean values of masks under the clicks of targets, ``[Q, T]``."""
+    height, width = masks.shape[-2:]
+    values = []
+    for _, points in clicked:
+        x, y = torch.tensor(points, device=masks.device).long().unbind(1)
+        values.append(masks[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].mean(1))
+    return torch.stack(values, 1)
 
 
 def _overlap(masks: Tensor, grown: Tensor, targets: Tensor) -> Tensor:
@@ -154,11 +185,15 @@ def _overlap(masks: Tensor, grown: Tensor, targets: Tensor) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def _likeliest_stuff(semantic: Tensor, clicks: Sequence[Click], num_things: int) -> Tensor:
-    """The target of the likeliest stuff that has a click, int64 ``[H, W]``; -1 if none has."""
-    first = {channel: target for target, (channel, _) in reversed(list(enumerate(clicks)))}
+def _likeliest_stuff(
+    semantic: Tensor, clicked: Sequence[ClickedTarget], num_things: int, confidence: float
+) -> Tensor:
+    """The target of the likeliest stuff that has a click, int64 ``[H, W]``; -1 where none is
+    likely."""
+    first = {channel: k for k, (channel, points) in reversed([*enumerate(clicked)]) if points}
     channels = sorted(channel for channel in first if channel >= num_things)
     if not channels:
         return semantic.new_full(semantic.shape[-2:], -1).long()
     targets = torch.tensor([first[channel] for channel in channels], device=semantic.device)
-    return targets[semantic[channels].argmax(0)]
+    best, index = semantic[channels].max(0)
+    return torch.where(best >= confidence, targets[index], -1)

@@ -34,7 +34,6 @@ def grow_masks(
     spreading: Spreading,
     progress: Progress = ignore,
     skip_broken: bool = False,
-    redraw: bool = False,
 ) -> dict[str, str]:
     """Masks of a configuration's training pictures, grown by a run's network from their clicks.
 
@@ -47,7 +46,6 @@ def grow_masks(
         progress: called after every picture.
         skip_broken: leave pictures out that cannot be read, or whose true masks cannot be, which
             clicks are sampled from; else the first is an error.
-        redraw: as :class:`~point2mask.label.folder.LabelOptions` has it; for a finished network.
 
     Returns:
         Why pictures are left out, by name.
@@ -64,7 +62,6 @@ def grow_masks(
         assigner=NETWORK,
         checkpoint=run,
         network_side=round(ENLARGED * config.augment.test_short_side),
-        redraw=redraw,
         device=device,
     )
     left_out: dict[str, str] = {}
