@@ -21,11 +21,12 @@ from point2mask.label.network import TrainedNetwork
 from point2mask.label.redraw import Drawn, redraw, shared_map
 from point2mask.models import MergeConfig, make_network
 from point2mask.predict import Predictor
-from point2mask.pseudo_masks import SupervisionConfig
+from point2mask.pseudo_masks import PointBatch, SupervisionConfig
 
 # Sigmoids of new networks are of hardly any class.
 CLASS_BIASES = {"location_decoder.class_heads.1.bias", "heads.classes.bias"}
 THINGS = 2  # classes 0 and 1; 2 and 3 are stuff
+IS_THING = torch.arange(4) < THINGS
 
 
 def disc(y, x, radius, shape=(24, 32)):
@@ -43,8 +44,9 @@ def redrawn(grown, drawn, clicks, semantic=None, crowds=None, confidence=0.0):
         semantic = np.full((4, *grown.shape), 0.25, np.float32)
     labels = torch.from_numpy(grown.astype(np.int32))[None]
     maps = torch.from_numpy(semantic)[None]
-    crowds = crowds or [False] * len(clicks)
-    return redraw(labels, maps, [drawn], [clicks], [crowds], THINGS, confidence)[0].numpy()
+    crowds = [k for k, crowd in enumerate(crowds or ()) if crowd]
+    points = PointBatch.from_lists([clicks])
+    return redraw(labels, maps, [drawn], points, [crowds], IS_THING, confidence)[0].numpy()
 
 
 CLICKS = [(0, [(8.5, 8.5)]), (0, [(24.5, 12.5)]), (3, [(0.5, 0.5)]), (2, [(31.5, 23.5)])]
@@ -217,8 +219,8 @@ def test_padding_is_left_alone_and_pictures_do_not_meet():
     small = Drawn(drawn.masks[:, :20, :28], drawn.score, drawn.label)
     grown = torch.from_numpy(np.stack([GROWN, GROWN]))
     semantic = torch.full((2, 4, *GROWN.shape), 0.25)
-    crowds = [[False] * len(CLICKS)] * 2
-    both = redraw(grown, semantic, [drawn, small], [CLICKS] * 2, crowds, THINGS, 0.0).numpy()
+    points = PointBatch.from_lists([CLICKS] * 2)
+    both = redraw(grown, semantic, [drawn, small], points, [[], []], IS_THING, 0.0).numpy()
     whole = redrawn(GROWN, drawn, CLICKS)
     np.testing.assert_array_equal(both[0], whole)
     np.testing.assert_array_equal(both[1, :20, :28], whole[:20, :28])

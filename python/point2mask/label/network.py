@@ -16,7 +16,7 @@ from point2mask.data.records import Category, Segment
 from point2mask.data.strokes import draw_strokes
 from point2mask.data.targets import PointTarget, stated_areas
 from point2mask.data.training import class_channels, thing_channels
-from point2mask.label.redraw import ClickedTarget, draw_all, redraw, shared_map
+from point2mask.label.redraw import draw_all, redraw, shared_map
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput, on_canvas
 from point2mask.models.config import STRIDES
@@ -118,6 +118,7 @@ class TrainedNetwork:
 
 
 Clicked = tuple[Sequence[PointTarget], Marks]
+ChannelClicks = list[tuple[int, list[tuple[float, float]]]]  # channel and points of every target
 
 
 class NetworkMaps:
@@ -174,7 +175,7 @@ class NetworkMaps:
             for number, (targets, _) in enumerate(pictures)
         ]
         areas = [self._areas(number, targets) for number, (targets, _) in enumerate(pictures)]
-        crowds = [[bool(target.iscrowd) for target in targets] for targets, _ in pictures]
+        crowds = [[k for k, t in enumerate(targets) if t.iscrowd] for targets, _ in pictures]
         grown = self._grow(clicks, areas, crowds) if any(clicks) else None
         result = []
         for number, (targets, marks) in enumerate(pictures):
@@ -197,7 +198,7 @@ class NetworkMaps:
 
     def _clicks(
         self, number: int, targets: Sequence[PointTarget], categories: Mapping[int, Category]
-    ) -> list[ClickedTarget]:
+    ) -> ChannelClicks:
         """The clicks on a picture as the network sees it."""
         sides = zip(self.sizes[number], self.shapes[number], strict=True)
         rows, columns = (new / old for new, old in sides)
@@ -216,9 +217,9 @@ class NetworkMaps:
 
     def _grow(
         self,
-        clicks: list[list[ClickedTarget]],
+        clicks: list[ChannelClicks],
         areas: list[list[float] | None],
-        crowds: list[list[bool]],
+        crowds: list[list[int]],
     ) -> NDArray[np.int32]:
         """The targets ``[B, H, W]`` of pictures as the network sees them."""
         points = PointBatch.from_lists(clicks, areas)
@@ -229,16 +230,16 @@ class NetworkMaps:
         output = among_clicked(self.output, batch) if clicked else self.output
         if self.semantic is None or self.semantic[0] != classes:
             self.semantic = classes, grower.semantic_map(output, batch)
-        network, drawn = self.network.network, None
+        semantic, drawn = self.semantic[1], None
         with torch.no_grad(), mixed(self.network.predictor.precision, self.network.device):
             output = grower.heed(output, batch)
             if self.network.redraw:
-                drawn = draw_all(network, output, clicks, self.network.predictor.merge.max_things)
-        if drawn is None:
-            grown = grower.grow(self.semantic[1], output, batch, options).panoptic
-        else:
-            semantic = shared_map(self.semantic[1], drawn)
-            grown = grower.grow(semantic, output, batch, options).panoptic
-            things, confidence = network.config.num_things, options.confidence
-            grown = redraw(grown, semantic, drawn, clicks, crowds, things, confidence)
+                most = self.network.predictor.merge.max_things
+                drawn = draw_all(self.network.network, output, batch.points, most)
+        if drawn is not None:
+            semantic = shared_map(semantic, drawn)
+        grown = grower.grow(semantic, output, batch, options).panoptic
+        if drawn is not None:
+            given = batch.points, crowds, batch.is_thing, options.confidence
+            grown = redraw(grown, semantic, drawn, *given)
         return grown.cpu().numpy().astype(np.int32)

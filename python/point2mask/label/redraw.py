@@ -12,8 +12,7 @@ from torch import Tensor
 
 from point2mask.models import NetworkOutput, PointNetwork
 from point2mask.models.matching import hungarian
-
-ClickedTarget = tuple[int, list[tuple[float, float]]]  # channel, and points x, y in pixels
+from point2mask.pseudo_masks.points import PointBatch, class_presence, stuff_targets
 
 _LEAST_SCORE = 0.1  # of a class: queries below draw nothing
 _LEAST_AT_CLICK = 0.25  # score times value under the clicks, for a mask to be of their thing
@@ -31,25 +30,20 @@ class Drawn(NamedTuple):
 
 @torch.no_grad()
 def draw_all(
-    network: PointNetwork,
-    output: NetworkOutput,
-    targets: Sequence[Sequence[ClickedTarget]],
-    most: int,
+    network: PointNetwork, output: NetworkOutput, points: PointBatch, most: int
 ) -> list[Drawn]:
     """What a network draws of every picture of a batch.
 
     Args:
         network: which made ``output``.
         output: of the batch.
-        targets: of every picture.
+        points: the clicks.
         most: as for the network's ``candidates``: those of the highest scores.
     """
     candidates = network.candidates(output.encoded, most).full_precision()
     drawn = []
-    for image, clicked in enumerate(targets):
+    for image, wanted in enumerate(class_presence(points, network.config.num_classes)):
         score, label = candidates.score[image], candidates.label[image]
-        wanted = torch.zeros(network.config.num_classes, dtype=torch.bool, device=label.device)
-        wanted[sorted({channel for channel, points in clicked if points})] = True
         chosen = torch.nonzero((score >= _LEAST_SCORE) & wanted[label])[:, 0]
         masks = output.geometry.image_to_pixels(
             image, candidates.masks[image, chosen], candidates.stride
@@ -81,9 +75,9 @@ def redraw(
     grown: Tensor,
     semantic: Tensor,
     drawn: Sequence[Drawn],
-    targets: Sequence[Sequence[ClickedTarget]],
-    crowds: Sequence[Sequence[bool]],
-    num_things: int,
+    points: PointBatch,
+    crowds: Sequence[Sequence[int]],
+    is_thing: Tensor,
     confidence: float,
 ) -> Tensor:
     """Targets of the pixels of a batch, each thing by the query that draws it where there is one.
@@ -98,42 +92,43 @@ def redraw(
         grown: int ``[B, H, W]``, the target of every pixel, negative for none.
         semantic: ``[B, C, H, W]``, how likely the classes are.
         drawn: of the same pictures.
-        targets: of them.
-        crowds: which of those are crowds.
-        num_things: classes that are things.
+        points: the clicks.
+        crowds: of every picture the targets that are crowds.
+        is_thing: bool ``[C]``.
         confidence: below this likelihood of its class nobody has a pixel that was given up.
 
     Returns:
         int ``[B, H, W]``, as ``grown``.
     """
     result = grown.clone()
-    every = zip(drawn, targets, crowds, strict=True)
-    for image, (own, clicked, crowd) in enumerate(every):
+    things = points.is_point.any(-1) & is_thing[points.category.clamp(min=0)]
+    is_stuff = class_presence(points, len(is_thing)) & ~is_thing
+    best, label = semantic.masked_fill(~is_stuff[..., None, None], -1).max(1)
+    stuff = stuff_targets(torch.where(best >= confidence, label, -1), points, is_thing)
+    for image, (own, crowd) in enumerate(zip(drawn, crowds, strict=True)):
         height, width = own.masks.shape[-2:]
-        inside = (image, ..., slice(height), slice(width))
-        kinds = [points and channel < num_things for channel, points in clicked]
-        things = [k for k, is_thing in enumerate(kinds) if is_thing and not crowd[k]]
-        if not things or not len(own.score):
-            continue
-        query, thing = _matched(grown[inside], own, [clicked[k] for k in things], things)
-        stuff = _likeliest_stuff(semantic[inside], clicked, num_things, confidence)
-        crowded = [k for k, is_thing in enumerate(kinds) if is_thing and crowd[k]]
-        result[inside] = _painted(grown[inside], stuff, own.masks[query], thing, things + crowded)
+        inside = (image, slice(height), slice(width))
+        free = things[image].clone()
+        free[list(crowd)] = False
+        query, thing = _matched(grown[inside], own, points.of([image]), free)
+        every = torch.nonzero(things[image])[:, 0]
+        result[inside] = _painted(grown[inside], stuff[inside], own.masks[query], thing, every)
     return result
 
 
 def _matched(
-    grown: Tensor, drawn: Drawn, clicked: Sequence[ClickedTarget], things: Sequence[int]
+    grown: Tensor, drawn: Drawn, points: PointBatch, is_target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Queries, and the things that become what those draw, as targets."""
-    index = torch.tensor(things, device=grown.device)
-    value = _at_clicks(drawn.masks, clicked)
-    channel = torch.tensor([channel for channel, _ in clicked], device=grown.device)
-    sure = value * drawn.score[:, None] * (drawn.label[:, None] == channel)
-    soft, hard = (_overlap(masks, grown, index) for masks in (drawn.masks, drawn.masks > 0.5))
+    """Queries, and the targets of ``is_target [K]`` that become what those draw."""
+    category, is_point = points.category[0], points.is_point[0]
+    y, x = (at[0] for at in points.pixels(*grown.shape))
+    value = (drawn.masks[:, y, x] * is_point).sum(-1) / is_point.sum(-1).clamp(min=1)  # [Q, K]
+    sure = value * drawn.score[:, None] * (drawn.label[:, None] == category)
+    soft, hard = (
+        _overlap(masks, grown, len(category)) for masks in (drawn.masks, drawn.masks > 0.5)
+    )
     cost = -(sure + 1e-4).log() - (soft + 1e-2).log()
-    every = torch.ones(1, len(things), dtype=torch.bool, device=grown.device)
-    matching = hungarian(cost[None, None], every)
+    matching = hungarian(cost[None, None], is_target[None])
     query, thing = matching.queries[0], matching.targets[0]
     fits = (sure > _LEAST_AT_CLICK) & (hard >= _LEAST_OVERLAP)
     query, thing = (pair[fits[query, thing]] for pair in (query, thing))
@@ -141,41 +136,27 @@ def _matched(
     # Two queries may draw the same: the second thing would vanish.
     rival = value[query][:, thing]
     own = rival.diagonal().clone()
-    rival.fill_diagonal_(0)
-    keeps = own > rival.amax(0) if len(own) else own > 0
-    return query[keeps], index[thing[keeps]]
+    keeps = (rival.fill_diagonal_(0) < own).all(0)
+    return query[keeps], thing[keeps]
 
 
-def _painted(
-    grown: Tensor, stuff: Tensor, masks: Tensor, targets: Tensor, things: Sequence[int]
-) -> Tensor:
+def _painted(grown: Tensor, stuff: Tensor, masks: Tensor, targets: Tensor, every: Tensor) -> Tensor:
     """Targets of pixels where some ``targets`` become what ``masks`` draw.
 
-    ``things``: all of them; those that keep what was grown lose nothing of it.
+    ``every``: all things; those that keep what was grown lose nothing of it.
     """
     changed = torch.isin(grown, targets)
-    kept = torch.isin(grown, torch.tensor(things, device=grown.device)) & ~changed
     owner = torch.where(changed, stuff, grown)
-    value = torch.where(kept, 1.0, 0.5)
+    value = torch.where(torch.isin(grown, every) & ~changed, 1.0, 0.5)
     for target, mask in zip(targets, masks, strict=True):
         owner = torch.where(mask > value, target, owner)
         value = torch.maximum(mask, value)
     return owner.to(grown.dtype)
 
 
-def _at_clicks(masks: Tensor, clicked: Sequence[ClickedTarget]) -> Tensor:
-    """Mean values of masks under the clicks of targets, ``[Q, T]``."""
-    height, width = masks.shape[-2:]
-    values = []
-    for _, points in clicked:
-        x, y = torch.tensor(points, device=masks.device).long().unbind(1)
-        values.append(masks[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].mean(1))
-    return torch.stack(values, 1)
-
-
-def _overlap(masks: Tensor, grown: Tensor, targets: Tensor) -> Tensor:
-    """Intersection over union ``[Q, T]`` of masks with what was grown for some targets."""
-    drawn = masks.flatten(1).float()
+def _overlap(masks: Tensor, grown: Tensor, count: int) -> Tensor:
+    """Intersection over union ``[Q, K]`` of masks with what was grown for ``count`` targets."""
+    drawn, targets = masks.flatten(1).float(), torch.arange(count, device=grown.device)
     step = max(1, _MOST_PIXELS // grown.numel())
     parts = []
     for chosen in targets.split(step):
@@ -183,17 +164,3 @@ def _overlap(masks: Tensor, grown: Tensor, targets: Tensor) -> Tensor:
         both = drawn @ own.T
         parts.append(both / (drawn.sum(1)[:, None] + own.sum(1) - both).clamp(min=1e-6))
     return torch.cat(parts, 1)
-
-
-def _likeliest_stuff(
-    semantic: Tensor, clicked: Sequence[ClickedTarget], num_things: int, confidence: float
-) -> Tensor:
-    """The target of the likeliest stuff that has a click, int64 ``[H, W]``; -1 where none is
-    likely."""
-    first = {channel: k for k, (channel, points) in reversed([*enumerate(clicked)]) if points}
-    channels = sorted(channel for channel in first if channel >= num_things)
-    if not channels:
-        return semantic.new_full(semantic.shape[-2:], -1).long()
-    targets = torch.tensor([first[channel] for channel in channels], device=semantic.device)
-    best, index = semantic[channels].max(0)
-    return torch.where(best >= confidence, targets[index], -1)

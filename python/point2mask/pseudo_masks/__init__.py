@@ -26,7 +26,7 @@ from point2mask.pseudo_masks.maps import (
     on_device,
 )
 from point2mask.pseudo_masks.options import PseudoMaskOptions, SupervisionConfig, TransportOptions
-from point2mask.pseudo_masks.points import PointBatch, class_presence, mark_points
+from point2mask.pseudo_masks.points import PointBatch, class_presence, mark_points, stuff_targets
 from point2mask.pseudo_masks.problem import Problem
 from point2mask.pseudo_masks.supplies import SUPPLIES
 
@@ -247,16 +247,7 @@ def _log_partition(
 
 def _panoptic(instance: Tensor, semantic: Tensor, points: PointBatch, is_thing: Tensor) -> Tensor:
     """Things by instance, confident stuff by the first target of its class, else -1."""
-    images, targets = points.category.shape
-    classes = len(is_thing)
-    index = torch.arange(targets, device=instance.device).expand(images, targets)
-    pointed = points.is_point.any(-1)
-    channel = torch.where(pointed, points.category, classes)
-    first = torch.full((images, classes + 1), targets, device=instance.device)
-    first = first.scatter_reduce(1, channel, index, "amin")
-    lookup = torch.where(is_thing | (first[:, :classes] == targets), -1, first[:, :classes])
-    stuff = lookup.gather(1, semantic.clamp_min(0).long().flatten(1)).view_as(semantic)
-    stuff = torch.where(semantic >= 0, stuff, -1)
+    stuff = stuff_targets(semantic, points, is_thing)
     return torch.where(instance >= 0, instance, stuff.int())
 
 

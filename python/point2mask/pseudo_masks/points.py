@@ -142,6 +142,27 @@ def class_presence(points: PointBatch, classes: int) -> Tensor:
     return presence.scatter(1, index, True)[:, :classes]
 
 
+def stuff_targets(semantic: Tensor, points: PointBatch, is_thing: Tensor) -> Tensor:
+    """The first target of every pixel's class, int64 ``[B, H, W]``; -1 where that is a thing's, has
+    no point, or is negative.
+
+    Args:
+        semantic: int ``[B, H, W]``, classes.
+        points: of the same images.
+        is_thing: bool ``[C]``.
+    """
+    images, targets = points.category.shape
+    classes = len(is_thing)
+    index = torch.arange(targets, device=semantic.device).expand(images, targets)
+    pointed = points.is_point.any(-1)
+    channel = torch.where(pointed, points.category, classes)
+    first = torch.full((images, classes + 1), targets, device=semantic.device)
+    first = first.scatter_reduce(1, channel, index, "amin")
+    lookup = torch.where(is_thing | (first[:, :classes] == targets), -1, first[:, :classes])
+    stuff = lookup.gather(1, semantic.clamp_min(0).long().flatten(1)).view_as(semantic)
+    return torch.where(semantic >= 0, stuff, -1)
+
+
 def mark_points(semantic: Tensor, points: PointBatch, size: int) -> Tensor:
     """Raises the class of every point to 1 in a ``size`` x ``size`` square around it, in place.
 
