@@ -39,14 +39,12 @@ def of(masks, score, label):
     return Drawn(torch.from_numpy(values), torch.tensor(score), torch.tensor(label))
 
 
-def redrawn(grown, drawn, clicks, semantic=None, crowds=None, confidence=0.0):
-    if semantic is None:
-        semantic = np.full((4, *grown.shape), 0.25, np.float32)
+def redrawn(grown, drawn, clicks, stuff=2, crowds=None):
     labels = torch.from_numpy(grown.astype(np.int32))[None]
-    maps = torch.from_numpy(semantic)[None]
+    stuff = torch.from_numpy(np.broadcast_to(stuff, grown.shape).copy())[None]
     crowds = [k for k, crowd in enumerate(crowds or ()) if crowd]
     points = PointBatch.from_lists([clicks])
-    return redraw(labels, maps, [drawn], points, [crowds], IS_THING, confidence)[0].numpy()
+    return redraw(labels, stuff, [drawn], points, [crowds], IS_THING)[0].numpy()
 
 
 CLICKS = [(0, [(8.5, 8.5)]), (0, [(24.5, 12.5)]), (3, [(0.5, 0.5)]), (2, [(31.5, 23.5)])]
@@ -54,12 +52,10 @@ GROWN = np.where(disc(8, 8, 6), 0, np.where(disc(12, 24, 5), 1, 2))
 
 
 def test_a_thing_becomes_what_is_drawn_for_it():
-    semantic = np.zeros((4, *GROWN.shape), np.float32)
-    semantic[3, :, :8], semantic[2, :, 8:] = 1, 1  # stuff: 3 to the left, 2 to the right
-    got = redrawn(GROWN, of([0.9 * disc(8, 9, 4)], [0.8], [0]), CLICKS, semantic)
+    stuff = np.where(np.arange(32) < 8, 2, -1)  # to the right there is none
+    got = redrawn(GROWN, of([0.9 * disc(8, 9, 4)], [0.8], [0]), CLICKS, stuff)
     lost = disc(8, 8, 6) & ~disc(8, 9, 4)
-    left = np.arange(32) < 8
-    expected = np.where(disc(8, 9, 4), 0, np.where(lost, np.where(left, 2, 3), GROWN))
+    expected = np.where(disc(8, 9, 4), 0, np.where(lost, stuff, GROWN))
     np.testing.assert_array_equal(got, expected)
 
 
@@ -76,25 +72,6 @@ def test_a_thing_becomes_what_is_drawn_for_it():
 )
 def test_what_does_not_fit_changes_nothing(mask, score, label):
     np.testing.assert_array_equal(redrawn(GROWN, of([mask], [score], [label]), CLICKS), GROWN)
-
-
-def test_nobody_has_what_is_given_up_where_no_stuff_is_clicked():
-    clicks = CLICKS[:2]
-    grown = np.where(GROWN > 1, -1, GROWN)
-    got = redrawn(grown, of([disc(8, 8, 4)], [0.8], [0]), clicks)
-    np.testing.assert_array_equal(got, np.where(disc(8, 8, 6) & ~disc(8, 8, 4), -1, grown))
-
-
-def test_what_is_given_up_goes_to_nobody_where_no_stuff_is_likely():
-    semantic = np.zeros((4, *GROWN.shape), np.float32)
-    semantic[0], semantic[3] = 0.7, 0.3
-    semantic[[0, 3], :, :8] = 0.5
-    drawn, lost = of([disc(8, 8, 4)], [0.8], [0]), disc(8, 8, 6) & ~disc(8, 8, 4)
-    got = redrawn(GROWN, drawn, CLICKS[:3], semantic, confidence=0.5)
-    np.testing.assert_array_equal(
-        got[lost], np.where(np.arange(32) < 8, 2, -1)[np.nonzero(lost)[1]]
-    )
-    np.testing.assert_array_equal(got[~lost], GROWN[~lost])
 
 
 def test_crowds_keep_what_was_grown():
@@ -145,11 +122,10 @@ def test_all_clicks_of_a_thing_count():
         assert np.array_equal(got == 0, mask) == taken
 
 
-def reference(grown, semantic, masks, score, label, clicks, crowds, confidence):
+def reference(grown, stuff, masks, score, label, clicks, crowds):
     """The same in float64 and in loops over pixels' sets."""
     every = [t for t, (channel, _) in enumerate(clicks) if channel < THINGS]
     things = [t for t in every if not crowds[t]]
-    stuff = [t for t, (channel, _) in enumerate(clicks) if channel >= THINGS]
     if not things:
         return grown
     value = np.array(
@@ -168,12 +144,8 @@ def reference(grown, semantic, masks, score, label, clicks, crowds, confidence):
     pairs = [(q, k) for q, k in pairs if at[q, k] > 0.25 and hard[q, k] >= 0.3]
     pairs = [(q, k) for q, k in pairs if all(value[q, k] > value[o, k] for o, _ in pairs if o != q)]
     for _, k in pairs:
-        for y, x in np.argwhere(grown == things[k]):
-            strength[y, x], result[y, x] = 0.5, -1
-            likely = [t for t in stuff if semantic[clicks[t][0], y, x] >= confidence]
-            if likely:
-                best = max(likely, key=lambda t: (semantic[clicks[t][0], y, x], -clicks[t][0], -t))
-                result[y, x] = best
+        own = grown == things[k]
+        strength[own], result[own] = 0.5, stuff[own]
     for q, k in pairs:
         better = masks[q] > strength
         result[better], strength[better] = things[k], masks[q][better]
@@ -197,19 +169,19 @@ def pictures(draw):
             masks.append(soft.astype(np.float32))
             score.append(random.uniform(0.1, 1))
             label.append(channel if random.random() < 0.8 else int(random.integers(4)))
-    semantic = random.random((4, *shape), np.float32)
+    free = [-1, *(target for target, (channel, _) in enumerate(clicks) if channel >= THINGS)]
     crowds = [random.random() < 0.15 for _ in clicks]
-    return grown, semantic, masks, score, label, clicks, crowds, random.choice([0.0, 0.5])
+    return grown, random.choice(free, shape), masks, score, label, clicks, crowds
 
 
 @given(pictures())
 def test_is_the_reference(picture):
-    grown, semantic, masks, score, label, clicks, crowds, confidence = picture
+    grown, stuff, masks, score, label, clicks, crowds = picture
     if not masks:
         masks, score, label = [np.zeros(grown.shape, np.float32)], [0.1], [0]
-    got = redrawn(grown, of(masks, score, label), clicks, semantic, crowds, confidence)
+    got = redrawn(grown, of(masks, score, label), clicks, stuff, crowds)
     doubles = [mask.astype(float) for mask in masks]
-    expected = reference(grown, semantic, doubles, score, label, clicks, crowds, confidence)
+    expected = reference(grown, stuff, doubles, score, label, clicks, crowds)
     np.testing.assert_array_equal(got, expected)
     assert set(np.unique(got)) <= {-1, *range(len(clicks))}
 
@@ -218,9 +190,9 @@ def test_padding_is_left_alone_and_pictures_do_not_meet():
     drawn = of([disc(8, 9, 4)], [0.8], [0])
     small = Drawn(drawn.masks[:, :20, :28], drawn.score, drawn.label)
     grown = torch.from_numpy(np.stack([GROWN, GROWN]))
-    semantic = torch.full((2, 4, *GROWN.shape), 0.25)
     points = PointBatch.from_lists([CLICKS] * 2)
-    both = redraw(grown, semantic, [drawn, small], points, [[], []], IS_THING, 0.0).numpy()
+    stuff = torch.full(grown.shape, 2)
+    both = redraw(grown, stuff, [drawn, small], points, [[], []], IS_THING).numpy()
     whole = redrawn(GROWN, drawn, CLICKS)
     np.testing.assert_array_equal(both[0], whole)
     np.testing.assert_array_equal(both[1, :20, :28], whole[:20, :28])

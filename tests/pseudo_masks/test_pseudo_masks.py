@@ -20,6 +20,7 @@ from point2mask.pseudo_masks import (
     mark_points,
     pseudo_masks,
 )
+from point2mask.pseudo_masks.points import likeliest_stuff
 
 
 @pytest.mark.parametrize("points", [1, 3])
@@ -239,3 +240,18 @@ def test_an_empty_batch_gives_empty_labels():
     points = PointBatch(torch.zeros(0, 2, 1, 2), torch.zeros(0, 2, dtype=torch.int64))
     result = pseudo_masks(torch.zeros(0, CLASSES, 32, 48), points, IS_THING)
     assert result.panoptic.shape == (0, 32, 48)
+
+
+def test_likeliest_stuff_is_of_the_clicked_and_sure_among_them():
+    is_thing = torch.tensor([True, False, False, False])
+    targets = [(0, [(0.5, 0.5)]), (3, [(1.5, 0.5)]), (1, [(2.5, 0.5)]), (1, []), (3, [(0.5, 0.5)])]
+    points = PointBatch.from_lists([targets, targets[:1]])
+    # Class 2 has no click. In the last column no class that has one is likely at all.
+    semantic = torch.tensor(
+        [[0.9, 0.1, 0.5, 1.0], [0.07, 0.2, 0.1, 0], [0, 0.6, 0.3, 0], [0.03, 0.1, 0.1, 0]]
+    )
+    semantic = semantic[:, None].expand(2, -1, -1, -1)  # of two pictures
+    got = likeliest_stuff(semantic, points, is_thing, 0.5)
+    assert got.tolist() == [[[2, 2, 2, -1]], [[-1] * 4]]  # shares 0.7, 2/3, 1/2 of the clicked
+    got = likeliest_stuff(semantic, points, is_thing, 0.68)
+    assert got.tolist() == [[[2, -1, -1, -1]], [[-1] * 4]]

@@ -16,6 +16,8 @@ from point2mask.data.records import Category, Segment
 from point2mask.data.strokes import draw_strokes
 from point2mask.data.targets import PointTarget, stated_areas
 from point2mask.data.training import class_channels, thing_channels
+from point2mask.label.connected import keep_connected
+from point2mask.label.outlines import edge_strength, move_to_edges
 from point2mask.label.redraw import draw_all, redraw, shared_map
 from point2mask.label.scene import enlarged
 from point2mask.models import NetworkOutput, on_canvas
@@ -26,6 +28,7 @@ from point2mask.predict import Predictor
 from point2mask.pseudo_masks import PointBatch
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.grower import Grower, among_clicked
+from point2mask.pseudo_masks.points import likeliest_stuff
 
 
 class TrainedNetwork:
@@ -136,6 +139,7 @@ class NetworkMaps:
         self.batch, self.output = batch, output
         # And the classes of every picture that it is of.
         self.semantic: tuple[list[frozenset[int]], Tensor] | None = None
+        self._edges: dict[int, NDArray[np.float32]] = {}
 
     def edges(self) -> list[NDArray[np.float32]]:
         """The learned boundary ``[h, w]`` of every picture, in [0, 1], in cells of 8 pixels."""
@@ -182,7 +186,8 @@ class NetworkMaps:
             labels = np.full(self.shapes[number], -1, np.int32)
             if grown is not None and targets:
                 height, width = self.sizes[number]
-                labels = enlarged(grown[number, :height, :width], self.shapes[number])
+                own = move_to_edges(grown[number, :height, :width], self._edge_strength(number))
+                labels = enlarged(own, self.shapes[number])
             for index, target in enumerate(targets):
                 for x, y in target.pixels:
                     labels[y, x] = index
@@ -239,7 +244,14 @@ class NetworkMaps:
         if drawn is not None:
             semantic = shared_map(semantic, drawn)
         grown = grower.grow(semantic, output, batch, options).panoptic
+        stuff = likeliest_stuff(semantic, batch.points, batch.is_thing, options.confidence)
         if drawn is not None:
-            given = batch.points, crowds, batch.is_thing, options.confidence
-            grown = redraw(grown, semantic, drawn, *given)
-        return grown.cpu().numpy().astype(np.int32)
+            grown = redraw(grown, stuff, drawn, batch.points, crowds, batch.is_thing)
+        return keep_connected(grown, stuff, batch.points, crowds, batch.is_thing)
+
+    def _edge_strength(self, number: int) -> NDArray[np.float32]:
+        """Of the pixels of a picture as the network sees it."""
+        if number not in self._edges:
+            height, width = self.sizes[number]
+            self._edges[number] = edge_strength(self.batch.images[number, :, :height, :width])
+        return self._edges[number]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from point2mask.models import NetworkOutput, PointNetwork
 from point2mask.models.matching import hungarian
-from point2mask.pseudo_masks.points import PointBatch, class_presence, stuff_targets
+from point2mask.pseudo_masks.points import PointBatch, class_presence
 
 _LEAST_SCORE = 0.1  # of a class: queries below draw nothing
 _LEAST_AT_CLICK = 0.25  # score times value under the clicks, for a mask to be of their thing
@@ -73,38 +73,33 @@ def shared_map(semantic: Tensor, drawn: Sequence[Drawn]) -> Tensor:
 
 def redraw(
     grown: Tensor,
-    semantic: Tensor,
+    stuff: Tensor,
     drawn: Sequence[Drawn],
     points: PointBatch,
     crowds: Sequence[Sequence[int]],
     is_thing: Tensor,
-    confidence: float,
 ) -> Tensor:
     """Targets of the pixels of a batch, each thing by the query that draws it where there is one.
 
     Queries and things are matched one to one by class, by the masks at the clicks and by their
     overlap with what was grown. A thing becomes what its query draws if that holds the clicks,
     overlaps what was grown, and is more the thing's own at its clicks than what others become; else
-    it keeps what was grown, as crowds do. What a thing gives up goes to the likeliest stuff that
-    has a click, or to nobody.
+    it keeps what was grown, as crowds do. What a thing gives up goes to stuff.
 
     Args:
         grown: int ``[B, H, W]``, the target of every pixel, negative for none.
-        semantic: ``[B, C, H, W]``, how likely the classes are.
+        stuff: int ``[B, H, W]``, the target that a pixel goes to that is given up, negative for
+            none.
         drawn: of the same pictures.
         points: the clicks.
         crowds: of every picture the targets that are crowds.
         is_thing: bool ``[C]``.
-        confidence: below this likelihood of its class nobody has a pixel that was given up.
 
     Returns:
         int ``[B, H, W]``, as ``grown``.
     """
     result = grown.clone()
     things = points.is_point.any(-1) & is_thing[points.category.clamp(min=0)]
-    is_stuff = class_presence(points, len(is_thing)) & ~is_thing
-    best, label = semantic.masked_fill(~is_stuff[..., None, None], -1).max(1)
-    stuff = stuff_targets(torch.where(best >= confidence, label, -1), points, is_thing)
     for image, (own, crowd) in enumerate(zip(drawn, crowds, strict=True)):
         height, width = own.masks.shape[-2:]
         inside = (image, slice(height), slice(width))

@@ -163,6 +163,27 @@ def stuff_targets(semantic: Tensor, points: PointBatch, is_thing: Tensor) -> Ten
     return torch.where(semantic >= 0, stuff, -1)
 
 
+def likeliest_stuff(
+    semantic: Tensor, points: PointBatch, is_thing: Tensor, confidence: float
+) -> Tensor:
+    """The target of the likeliest stuff of every pixel that no thing has, int64 ``[B, H, W]``.
+
+    Only stuff that has a point comes into question. -1 where there is none, or none that has the
+    share ``confidence`` of its likelihoods.
+
+    Args:
+        semantic: ``[B, C, H, W]``, how likely the classes are.
+        points: of the same images.
+        is_thing: bool ``[C]``.
+        confidence: in [0, 1].
+    """
+    is_stuff = class_presence(points, len(is_thing)) & ~is_thing
+    among = semantic.masked_fill(~is_stuff[..., None, None], 0)
+    best, label = among.max(1)
+    sure = (best > 0) & (best >= confidence * among.sum(1))
+    return stuff_targets(torch.where(sure, label, -1), points, is_thing)
+
+
 def mark_points(semantic: Tensor, points: PointBatch, size: int) -> Tensor:
     """Raises the class of every point to 1 in a ``size`` x ``size`` square around it, in place.
 
