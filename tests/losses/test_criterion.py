@@ -154,6 +154,15 @@ def test_images_parts_do_not_depend_on_their_order(network, whole):
     torch.testing.assert_close({name: loss.flip(0) for name, loss in swapped.items()}, whole)
 
 
+def test_classes_count_alike_where_clicks_are_all_that_is_known(network, whole):
+    by_class = published(network, point_by_class=True)
+    clicks = run(make_batch(), by_class, network=network)
+    assert not torch.allclose(clicks.pop("semantic_point"), whole["semantic_point"])
+    torch.testing.assert_close(clicks, {name: whole[name] for name in clicks})
+    masks = run(make_batch(), by_class, network=network, complete=True)
+    torch.testing.assert_close(masks, run(make_batch(), network=network, complete=True))
+
+
 STUFF_ONLY, THINGS_ONLY = SCENE[3:], SCENE[:3]
 
 

@@ -95,7 +95,7 @@ def _add_options(parser: Parser) -> None:
         help="merge: join regions that look alike (default, best without areas or with rough "
         "ones); watershed: flood from the clicks; shortest_path: nearest click along the picture; "
         "transport: shortest paths such that targets get their area, best if the clicks come with "
-        "exact areas; network: the pseudo-masks that the network of --checkpoint is trained with",
+        "exact areas; network: what the network of --checkpoint grows from the clicks",
     )
     parser.add_argument(
         "--edges",

@@ -68,8 +68,8 @@ class LabelOptions:
     """How pictures are labelled.
 
     Attributes:
-        assigner: one of :data:`point2mask.label.PICTURE_ASSIGNERS`, or ``network``: the
-            pseudo-masks that the network of ``checkpoint`` is trained with.
+        assigner: one of :data:`point2mask.label.PICTURE_ASSIGNERS`, or ``network``: what the
+            network of ``checkpoint`` grows from the clicks.
         edges_dir: a grey picture of edge strength for every image, of the same stem.
         max_side: pixels of the longer side to work at; by default it follows picture and clicks.
         overlays: whether pictures tinted by their masks are written.

@@ -1,4 +1,8 @@
-"""Masks from clicks with what a trained network knows: the pseudo-masks that it is trained with."""
+"""Masks from clicks with what a trained network knows.
+
+They are grown as the pseudo-masks that it is trained with, and mended: :mod:`.connected`,
+:mod:`.outlines` and, where it is asked for, :mod:`.redraw`.
+"""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -40,7 +40,8 @@ class PointLossConfig(Checked):
     semantic_presence: Weight = 2.0
     semantic_point: Weight = 1.0
     # Whether the classes of an image count alike in it, and not the labelled cells: where one click
-    # on the ground stands against forty on things, the map else has things everywhere.
+    # on the ground stands against forty on things, the map else has things everywhere. Of clicks
+    # alone: masks say how much of an image each class has.
     point_by_class: bool = False
     semantic_lab: Weight = 3.0  # λ_color
     semantic_tree: Weight = 3.0  # λ_color

@@ -99,12 +99,13 @@ class Criterion:
         """Image tags, known classes and, where classes are not known, colours."""
         config = self.config
         logits = at_least_float32(output.semantics.logits)
+        by_class = config.point_by_class and not targets.complete
         losses = {
             "semantic_presence": class_presence_focal(
                 at_least_float32(output.semantics.presence_logits), targets.tags, config.published
             ),
             "semantic_point": point_cross_entropy(
-                logits, targets.label, config.published, config.point_by_class
+                logits, targets.label, config.published, by_class
             ),
         }
         if config.semantic_lab and not targets.complete:
