@@ -178,10 +178,15 @@ def likeliest_stuff(
         confidence: in [0, 1].
     """
     is_stuff = class_presence(points, len(is_thing)) & ~is_thing
-    among = semantic.masked_fill(~is_stuff[..., None, None], 0)
-    best, label = among.max(1)
-    sure = (best > 0) & (best >= confidence * among.sum(1))
-    return stuff_targets(torch.where(sure, label, -1), points, is_thing)
+    chosen = torch.full_like(semantic[:, 0], -1, dtype=torch.int64)
+    for own, image, wanted in zip(chosen, semantic, is_stuff, strict=True):
+        channels = torch.nonzero(wanted)[:, 0]
+        if len(channels):
+            among = image[channels]
+            best, index = among.max(0)
+            sure = (best > 0) & (best >= confidence * among.sum(0))
+            own.copy_(torch.where(sure, channels[index], -1))
+    return stuff_targets(chosen, points, is_thing)
 
 
 def mark_points(semantic: Tensor, points: PointBatch, size: int) -> Tensor:
