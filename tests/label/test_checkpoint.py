@@ -142,7 +142,7 @@ def test_batches_change_nothing(data, tmp_path, assigner):
 
 def test_half_precision_is_asked_for_by_name(data, tmp_path):
     _, root = data
-    options = ("--checkpoint", root / "run", "--assigner", "network")
+    options = ("--checkpoint", root / "run", "--assigner", "network", "--network-side", 96)
     assert label(root, tmp_path / "float32", *options) == 0
     full = maps(tmp_path / "float32")
     for precision in ("bfloat16", "float16"):

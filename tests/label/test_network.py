@@ -14,7 +14,9 @@ from point2mask.data.marks import NO_MARKS, Marks, Stroke
 from point2mask.data.records import Category
 from point2mask.data.training import class_channels
 from point2mask.hub import load_predictor
+from point2mask.label.connected import keep_connected
 from point2mask.label.network import TrainedNetwork
+from point2mask.label.outlines import edge_strength, move_to_edges
 from point2mask.models import MergeConfig, PanopticNetwork
 from point2mask.pseudo_masks import (
     PointBatch,
@@ -23,6 +25,7 @@ from point2mask.pseudo_masks import (
     pseudo_masks,
 )
 from point2mask.pseudo_masks.batch import Batch
+from point2mask.pseudo_masks.points import likeliest_stuff
 from point2mask.train.module import TrainingModule
 from point2mask.train.train import train
 
@@ -44,7 +47,7 @@ def network(root, tmp_path_factory):
     return TrainedNetwork(load_predictor(out))
 
 
-def test_gives_the_pseudo_masks_of_training(root, network):
+def test_mends_the_pseudo_masks_of_training(root, network):
     dataset = read_panoptic(root / "annotations" / "panoptic_val.json")
     record, targets = sample_points(dataset).images[0]
     folder = root / "images" / "val"
@@ -59,16 +62,24 @@ def test_gives_the_pseudo_masks_of_training(root, network):
     with torch.no_grad():
         output = network.network(network.network.normalise(image)[None], size)
     clicks = [(channels[t.category_id], [(x + 0.5, y + 0.5) for x, y in t.pixels]) for t in targets]
-    expected = pseudo_masks(
-        output.geometry.to_pixels(output.semantics.logits[-1]).softmax(1),
-        PointBatch.from_lists([clicks]),
-        torch.tensor([dataset.categories[key].isthing for key in channels]),
+    points = PointBatch.from_lists([clicks])
+    is_thing = torch.tensor([dataset.categories[key].isthing for key in channels])
+    semantic = output.geometry.to_pixels(output.semantics.logits[-1]).softmax(1)
+    grown = pseudo_masks(
+        semantic,
+        points,
+        is_thing,
         boundary_logits=output.boundary_logits,
         feature=output.features,
         image_size=size,
         options=network.options,
-    ).panoptic[0, : record.height, : record.width]
-    ids = np.array([t.id for t in targets] + [0])[expected.numpy()]
+    ).panoptic
+    stuff = likeliest_stuff(semantic, points, is_thing, network.options.confidence)
+    whole = keep_connected(grown, stuff, points, [[]], is_thing)[0]
+    inside = slice(record.height), slice(record.width)
+    expected = move_to_edges(whole[inside], edge_strength(image[:, *inside]))
+    assert (expected != whole[inside]).any()
+    ids = np.array([t.id for t in targets] + [0])[expected]
     for target in targets:
         for x, y in target.pixels:
             ids[y, x] = target.id
