@@ -1,5 +1,6 @@
 """Masks from clicks and a checkpoint: the pseudo-masks that training would have made."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -87,6 +88,18 @@ def test_mends_the_pseudo_masks_of_training(root, network):
     assert len(np.unique(got)) > 2
     without = masks.segment_map(record, [], dataset.categories, "checkpoint")
     assert not without.any()
+
+
+def test_a_run_can_grow_masks_without_scikit_image(root, network, monkeypatch):
+    """The extra for training lacks it."""
+    dataset = read_panoptic(root / "annotations" / "panoptic_val.json")
+    record, targets = sample_points(dataset).images[0]
+    picture = read_rgb(root / "images" / "val" / record.file_name)
+    expected = network.prepare(picture).label(targets, dataset.categories)
+    for name in ("skimage", "skimage.color"):
+        monkeypatch.setitem(sys.modules, name, None)
+    got = network.prepare(picture).label(targets, dataset.categories)
+    np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("clicked_classes", [False, True])

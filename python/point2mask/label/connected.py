@@ -39,13 +39,12 @@ def keep_connected(
     Returns:
         ``[B, H, W]``, as ``grown``.
     """
-    things = points.is_point.any(-1) & is_thing[points.category.clamp(min=0)]
-    is_thing_there, is_point = things.cpu().numpy(), points.is_point.cpu().numpy()
+    things, is_point = (at.cpu().numpy() for at in (points.things(is_thing), points.is_point))
     row, column = (at.cpu().numpy() for at in points.pixels(grown.shape[-2], grown.shape[-1]))
     result, given_up = grown.cpu().numpy().astype(np.int32), stuff.cpu().numpy()
     for image, own in enumerate(result):
         for target, box in enumerate(find_objects(own + 1)):
-            if box is None or not is_thing_there[image, target] or target in crowds[image]:
+            if box is None or not things[image, target] or target in crowds[image]:
                 continue
             at = is_point[image, target]
             clicks = np.stack((row[image, target, at], column[image, target, at]), axis=1)

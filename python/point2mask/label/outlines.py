@@ -9,7 +9,8 @@ from scipy.ndimage import binary_dilation, distance_transform_edt
 from torch import Tensor
 
 from point2mask import engine
-from point2mask.label.edges import color_gradient, lab_picture
+from point2mask.label.edges import color_gradient
+from point2mask.ops import rgb_to_lab
 
 _REACH = 5  # pixels to either side of an outline, of the network's cells of 8
 _CORE = 0.6  # of its depth a small target keeps what is deeper
@@ -18,8 +19,8 @@ _SIGMA = 1.5  # pixels, of the colour gradient
 
 def edge_strength(image: Tensor) -> NDArray[np.float32]:
     """How strong the edges of a picture ``[3, H, W]`` in [0, 1] are, ``[H, W]``."""
-    pixels = image.float().mul(255).permute(1, 2, 0).cpu().numpy()
-    return color_gradient(lab_picture(pixels), _SIGMA)
+    lab = rgb_to_lab(image.float()[None])[0].permute(1, 2, 0)
+    return color_gradient(lab.cpu().numpy(), _SIGMA)
 
 
 def move_to_edges(

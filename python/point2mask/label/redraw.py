@@ -99,7 +99,7 @@ def redraw(
         int ``[B, H, W]``, as ``grown``.
     """
     result = grown.clone()
-    things = points.is_point.any(-1) & is_thing[points.category.clamp(min=0)]
+    things = points.things(is_thing)
     for image, (own, crowd) in enumerate(zip(drawn, crowds, strict=True)):
         height, width = own.masks.shape[-2:]
         inside = (image, slice(height), slice(width))

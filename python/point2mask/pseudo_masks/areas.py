@@ -45,7 +45,7 @@ def network_areas(
         image_size: int ``[B, 2]``, height and width, on the device of ``output``.
     """
     category = points.category
-    things = points.is_point.any(-1) & is_thing[category.clamp(min=0)]
+    things = points.things(is_thing)
     label = category.clamp(0, network.config.num_things - 1)  # of others it means nothing
     stride, threshold = MASK_STRIDE, 0.0  # a logit of 0 is a probability of 1/2
     if isinstance(output, Mask2FormerOutput):

@@ -113,6 +113,10 @@ class PointBatch:
         """Bool ``[B, K, P]``: a point of a target that is not padding."""
         return (self.xy >= 0).all(-1) & (self.category >= 0)[..., None]
 
+    def things(self, is_thing: Tensor) -> Tensor:
+        """Bool ``[B, K]``: a thing that has a point; ``is_thing``: bool ``[C]``."""
+        return self.is_point.any(-1) & is_thing[self.category.clamp(min=0)]
+
     def pixels(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Int64 (y, x) ``[B, K, P]`` of the pixel under every point, clamped into the image."""
         x, y = self.xy.unbind(-1)
