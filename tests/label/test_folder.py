@@ -218,6 +218,27 @@ def test_broken_pictures_can_be_left_out(shapes, tmp_path, capsys, workers):
     assert not (tmp_path / "new" / "panoptic.json").exists()
 
 
+def test_a_part_may_have_broken_pictures_alone(shapes, tmp_path, capsys):
+    dataset, images, points = shapes
+    names = [image.record.file_name for image in dataset.images]
+    kept, out = (images / names[0]).read_bytes(), tmp_path / "out"
+    (images / names[0]).write_bytes(kept[:100])
+    for part in ("1/3", "2/3", "3/3"):
+        words = "--workers", 1, "--skip-broken", "--shard", part
+        assert run(images, points, out, *words) == 0
+    assert main(["gather", str(out)]) == 0
+    assert f"{names[0]}: expected a complete image" in capsys.readouterr().err
+    assert len(read_panoptic(out / "panoptic.json").images) == 2
+    for name in names:
+        (images / name).unlink(missing_ok=True)
+    for part in ("1/2", "2/2"):
+        words = "--workers", 1, "--skip-broken", "--shard", part
+        assert run(images, points, tmp_path / "none", *words) == 0
+    assert main(["gather", str(tmp_path / "none")]) == 2
+    assert "none of the 3 pictures can be used" in capsys.readouterr().err
+    assert not (tmp_path / "none" / "panoptic.json").exists()
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_picture_of_the_size_that_viewers_show_is_turned(shapes, tmp_path, capsys, orientation):
     dataset, images, points = shapes

@@ -60,8 +60,8 @@ def gather(roots: Sequence[Path], out: Path | None = None, per_tar: int | None =
             :func:`~point2mask.data.packing.packed`, in place of files; needs ``out``.
 
     Raises:
-        DataError: a part or a picture is missing, parts were made in different ways, or two
-            folders hold different masks of a picture.
+        DataError: a part or a picture is missing, parts were made in different ways, two folders
+            hold different masks of a picture, or no picture can be used.
     """
     if out is None and (len(roots) > 1 or per_tar is not None):
         raise DataError("expected a folder to gather several, or tars, into, got none")
@@ -121,6 +121,9 @@ def write_index(
         folder: gets the file.
         run: all of it.
         records: of its pictures; by default those in the folder.
+
+    Raises:
+        DataError: two pictures have the same id, or every picture was left out.
     """
     if records is None:
         records = map(folder.read_record_of, run.file_names)
@@ -147,6 +150,10 @@ def write_index(
             gathered.images += 1
             gathered.segments += len(segments)
             gathered.things += sum(categories[s.category_id].isthing for s in segments)
+        if run.file_names and not gathered.images:
+            raise DataError(
+                f"{folder.root}: none of the {len(run.file_names)} pictures can be used"
+            )
         if len(np.unique(ids)) < len(ids):
             raise DataError(f"{folder.root / RECORDS}: expected unique image ids in all records")
         file.write(b'],"annotations":[')

@@ -200,7 +200,8 @@ def make_results(
 
     Raises:
         BrokenPictureError: a picture cannot be used.
-        DataError: the folder cannot be used, ``work`` raises it, or no picture can be used.
+        DataError: the folder cannot be used, ``work`` raises it, or no picture of the whole list
+            can be used; of a part that is no error.
     """
     start = time.perf_counter()
     made = Made()
@@ -213,8 +214,6 @@ def make_results(
             for done, outcome in enumerate(chain.from_iterable(results), start=1):
                 _count(made, outcome, folder, on_broken)
                 progress(done, len(positions))
-        if positions and len(made.left_out) == len(positions):
-            raise DataError(f"{out}: none of the {len(positions)} pictures can be used")
         if spreading.shard.whole:
             run = run_records(folder)[spreading.shard]
             remove_stale(folder, run, made.left_out)
