@@ -260,7 +260,7 @@ def test_from_the_command_line(folder, capsys):
         "left_out": [],
         "notes": [],
     }
-    assert f"1 images, 2 segments: {annotations}" in said.err
+    assert f"1 image, 2 segments: {annotations}" in said.err
     ((_, targets),) = read_point_pngs(annotations, points).images
     assert [len(target.points) for target in targets] == [2, 2]
     assert main([*map(str, command), "--name", "a/b"]) == 2

@@ -187,7 +187,7 @@ def test_points_are_those_of_the_sampler(trees, tmp_path, capsys):
         f"2 images, 8 segments: {json_path}",
         f"2 points a segment: {out}/voc_panoptic_train_2pnt_uniform",
         f"3 points a segment: {out}/voc_panoptic_train_3pnt_uniform",
-        f"1 images, 4 segments: {out}/voc_panoptic_val.json",
+        f"1 image, 4 segments: {out}/voc_panoptic_val.json",
         "read: 3 pictures, 12 segments",
     ]
     assert not (out / "voc_panoptic_val_2pnt_uniform").exists()

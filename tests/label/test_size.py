@@ -228,7 +228,7 @@ def test_targets_of_the_size_of_markers_are_told(tmp_path, capsys, monkeypatch):
     command += ["--points", str(tmp_path / "points.json"), "--no-overlays", "--out"]
     assert main([*command, str(tmp_path / "coarse"), "--max-side", "640"]) == 0
     output = capsys.readouterr()
-    assert "masks of 1 images may be too coarse:\n  a.png: targets are 4 pixels" in output.err
+    assert "masks of 1 image may be too coarse:\n  a.png: targets are 4 pixels" in output.err
     assert list(json.loads(output.out)["notes"]) == ["a.png"]
     monkeypatch.setattr("point2mask.label.paths.MOST_CELLS", 4e6)
     assert main([*command, str(tmp_path / "areas"), "--assigner", "transport"]) == 0

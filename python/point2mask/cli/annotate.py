@@ -5,7 +5,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, local, positive
+from point2mask.cli.command import Subparsers, UsageError, add_command, local, number_of, positive
 from point2mask.cli.device import add_device, add_precision, device_of, precision_of
 from point2mask.cli.label import add_prompts
 
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
 def _report(project: "Project", url: str) -> None:
     done = sum(count > 0 for _, count, _ in project.overview())
     print(
-        f"{len(project.names)} pictures, {done} with clicks; labels in {project.path}",
+        f"{number_of(len(project.names), 'picture')}, {done} with clicks; labels in {project.path}",
         file=sys.stderr,
     )
     for note in project.notes:

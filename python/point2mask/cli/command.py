@@ -187,6 +187,15 @@ MAX_RESULT = 2**26  # bytes
 DATA_KEYS = {"images", "annotations", "categories", "shapes", "file_names"}
 
 
+def number_of(number: int, noun: str) -> str:
+    """A number of what is called so.
+
+    >>> number_of(1, "image"), number_of(0, "image")
+    ('1 image', '0 images')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def write_result(destination: str | None, result: object) -> None:
     """Prints or writes what a command found, if that was asked for with ``--json``."""
     if destination == PRINT:

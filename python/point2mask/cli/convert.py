@@ -15,6 +15,7 @@ from point2mask.cli.command import (
     add_json,
     add_reading,
     local,
+    number_of,
     positive,
     print_report,
     progress_bar,
@@ -260,7 +261,8 @@ def _convert(args: argparse.Namespace, splits: Iterable["Split"], report: "Repor
             dataset = convert_split(split, args.out, progress, report, args.frame, beside)
         segments = sum(len(image.segments) for image in dataset.images)
         path = args.out / f"{split.stem}.json"
-        print(f"{len(dataset.images)} images, {segments} segments: {path}", file=sys.stderr)
+        made = f"{number_of(len(dataset.images), 'image')}, {number_of(segments, 'segment')}"
+        print(f"{made}: {path}", file=sys.stderr)
         if points:
             write_points(dataset, dict(zip(counts, points, strict=True)), args.seed)
         results.append(
@@ -291,4 +293,4 @@ def write_points(dataset: "PanopticDataset", folders: Mapping[int, Path], seed: 
         ]
         with progress_bar(folder.name) as progress:
             write_point_pngs(folder, replace(most, images=images), progress=progress)
-        print(f"{count} points a segment: {folder}", file=sys.stderr)
+        print(f"{number_of(count, 'point')} a segment: {folder}", file=sys.stderr)

@@ -8,6 +8,7 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    number_of,
     place,
     positive,
     write_result,
@@ -58,12 +59,16 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("gather: --tar needs --out DIR for the tars")
     gathered = gather(args.folders, args.out, args.tar)
     index = (args.out or args.folders[0]) / "panoptic.json"
-    print(f"{gathered.segments} masks in {gathered.images} images: {index}", file=sys.stderr)
+    print(
+        f"{number_of(gathered.segments, 'mask')} in {number_of(gathered.images, 'image')}: {index}",
+        file=sys.stderr,
+    )
     if gathered.twice:
-        print(f"{len(gathered.twice)} images were made twice, alike", file=sys.stderr)
+        print(f"made twice, alike: {number_of(len(gathered.twice), 'image')}", file=sys.stderr)
     if gathered.left_out:
         reasons = gathered.left_out.values()
-        print(f"left out {len(reasons)} images:", *reasons, sep="\n  ", file=sys.stderr)
+        title = f"left out {number_of(len(reasons), 'image')}:"
+        print(title, *reasons, sep="\n  ", file=sys.stderr)
     write_result(
         args.json,
         {

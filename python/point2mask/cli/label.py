@@ -203,5 +203,5 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     with leaving_out_broken(args.skip_broken) as on_broken, progress_bar("labelling") as progress:
         made = label_folder(args.images, labels, args.out, options, spreading, progress, on_broken)
-    report_made(args, made, "masks", time.perf_counter() - start)
+    report_made(args, made, "mask", time.perf_counter() - start)
     return 0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Parser, UsageError, process_count, write_result
+from point2mask.cli.command import Parser, UsageError, number_of, process_count, write_result
 
 if TYPE_CHECKING:
     from point2mask.data import BrokenPictureError, Made, Spreading
@@ -116,7 +116,8 @@ def report_made(args: argparse.Namespace, made: "Made", what: str, seconds: floa
     part = "" if args.shard == "1/1" else f" of part {args.shard}"
     kept = f", {made.kept} of them kept," if args.resume else ""
     print(
-        f"{made.segments} {what} in {made.images} images{part}{kept} in {seconds:.1f} s: "
+        f"{number_of(made.segments, what)} in {number_of(made.images, 'image')}{part}{kept} "
+        f"in {seconds:.1f} s: "
         f"{args.out if part else index}",
         file=sys.stderr,
     )
@@ -125,18 +126,19 @@ def report_made(args: argparse.Namespace, made: "Made", what: str, seconds: floa
     if made.notes:
         lines = [f"{name}: {made.notes[name]}" for name in sorted(made.notes)]
         rest = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-        title = f"masks of {len(lines)} images may be too coarse:"
+        title = f"masks of {number_of(len(lines), 'image')} may be too coarse:"
         print(title, *lines[:SHOWN], *rest, sep="\n  ", file=sys.stderr)
     if made.left_out:
         total = made.images + len(made.left_out)
         reasons = [made.left_out[name] for name in sorted(made.left_out)]
-        print(f"left out {len(reasons)} of {total} images:", *reasons, sep="\n  ", file=sys.stderr)
+        title = f"left out {len(reasons)} of {number_of(total, 'image')}:"
+        print(title, *reasons, sep="\n  ", file=sys.stderr)
     write_result(
         args.json,
         {
             "annotations": None if part else str(index),
             "images": made.images,
-            what: made.segments,
+            f"{what}s": made.segments,
             "kept": made.kept,
             "seconds": seconds,
             "notes": made.notes,

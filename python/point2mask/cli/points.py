@@ -17,6 +17,7 @@ from point2mask.cli.command import (
     add_leaving_out,
     add_reading,
     local,
+    number_of,
     positive,
     print_report,
     progress_bar,
@@ -333,10 +334,8 @@ def _count_lost(format_name: str, labels: "PointLabels", report: "Report") -> No
 def _report(args: argparse.Namespace, labels: "PointLabels", report: "Report | None" = None) -> int:
     targets = [target for _, targets in labels.images for target in targets]
     points = sum(len(target.points) for target in targets)
-    print(
-        f"{points} points on {len(targets)} targets in {len(labels.images)} images: {args.out}",
-        file=sys.stderr,
-    )
+    where = f"{number_of(len(targets), 'target')} in {number_of(len(labels.images), 'image')}"
+    print(f"{number_of(points, 'point')} on {where}: {args.out}", file=sys.stderr)
     result: dict[str, object] = {
         "out": str(args.out),
         "images": len(labels.images),
@@ -375,10 +374,8 @@ def run_sample(args: argparse.Namespace) -> int:
             write_point_pngs(args.png_dir, labels, mask_names=names, progress=progress)
     targets = [target for _, targets in labels.images for target in targets]
     points = sum(len(target.points) for target in targets)
-    print(
-        f"{points} points for {len(targets)} segments of {len(labels.images)} images",
-        file=sys.stderr,
-    )
+    where = f"{number_of(len(targets), 'segment')} of {number_of(len(labels.images), 'image')}"
+    print(f"{number_of(points, 'point')} for {where}", file=sys.stderr)
     write_result(
         args.json,
         {"images": len(labels.images), "segments": len(targets), "points": points},

@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
         made = predict_folder(
             predictor, folder, records, args.out, spreading, progress, args.overlays, on_broken
         )
-    report_made(args, made, "segments", time.perf_counter() - start)
+    report_made(args, made, "segment", time.perf_counter() - start)
     print_report(report)
     if not made.segments:
         print(f"point2mask: warning: {nothing_found(predictor.merge)}", file=sys.stderr)

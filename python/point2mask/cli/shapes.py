@@ -9,6 +9,7 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     local,
+    number_of,
     positive,
     progress_bar,
     write_result,
@@ -67,6 +68,6 @@ def run(args: argparse.Namespace) -> int:
                     args.scale,
                     progress,
                 )
-    print(f"{sum(counts.values())} images in {args.out}", file=sys.stderr)
+    print(f"{number_of(sum(counts.values()), 'image')} in {args.out}", file=sys.stderr)
     write_result(args.json, {"out": str(args.out), "images": counts})
     return 0

@@ -14,6 +14,7 @@ from point2mask.cli.command import (
     add_json,
     add_recipe,
     local,
+    number_of,
     positive,
     progress_bar,
     write_result,
@@ -113,7 +114,8 @@ def run(args: argparse.Namespace) -> int:
         write_result(args.json, result)
         if args.json != PRINT:
             print_result(result)
-        print(f"{result['steps']} steps in {result['seconds']:.0f} s: {out}", file=sys.stderr)
+        steps = number_of(result["steps"], "step")
+        print(f"{steps} in {result['seconds']:.0f} s: {out}", file=sys.stderr)
     return 0
 
 
@@ -151,4 +153,5 @@ def print_result(result: dict[str, Any]) -> None:
     quality = result["quality"]
     print_tables(losses, *([] if quality is None else [quality_table(quality)]))
     if result["broken_images"]:
-        print(f"\n{len(result['broken_images'])} images could not be read, see result.json")
+        broken = number_of(len(result["broken_images"]), "image")
+        print(f"\n{broken} could not be read, see result.json")
