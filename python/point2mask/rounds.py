@@ -1,7 +1,8 @@
 """Training in rounds: a network grows masks from its clicks, and the next one learns from them.
 
 A finished network's masks are better than those that it learnt from, so a network that learns from
-them is better too.
+them is better too. What it finds without clicks has a say in them, see
+:mod:`point2mask.label.redraw`.
 """
 
 import os
@@ -93,7 +94,8 @@ def train_rounds(
             say(f"round {number}: masks of the training pictures, into {labels}")
             by = device or ("cuda" if torch.cuda.is_available() else "cpu")
             before = finished[-1].folder
-            grow_masks(config, before, labels, by, Spreading(resume=resume), progress)
+            spreading = Spreading(resume=resume)
+            grow_masks(config, before, labels, by, spreading, progress, redraw=True)
         say(f"round {number} of at most {rounds}: {folder}")
         current = config if number == 1 else learning_from(config, out / f"labels_{number}")
         finished.append(Round(number, folder, _train(current, folder, resume, device)))

@@ -100,10 +100,12 @@ def test_later_rounds_follow_validation(config, tmp_path, monkeypatch, qualities
         return {"quality": None if share is None else {"all": {"pq": share}}}
 
     monkeypatch.setattr(module, "train", train)
-    monkeypatch.setattr(module, "grow_masks", lambda *_: None)
+    grown = []
+    monkeypatch.setattr(module, "grow_masks", lambda *_, **options: grown.append(options))
     (tmp_path / "out").mkdir()
     finished = train_rounds(config, tmp_path / "out", 4, device="cpu")
     assert [entry.number for entry in finished] == list(range(1, made + 1))
+    assert grown == (made - 1) * [{"redraw": True}]
 
 
 def test_quality_is_none_without_validation(tmp_path):

@@ -33,6 +33,8 @@ def grow_masks(
     device: str,
     spreading: Spreading,
     progress: Progress = ignore,
+    *,
+    redraw: bool,
     skip_broken: bool = False,
 ) -> dict[str, str]:
     """Masks of a configuration's training pictures, grown by a run's network from their clicks.
@@ -44,6 +46,8 @@ def grow_masks(
         device: where the network works.
         spreading: which pictures, and whether what is there is gone on with.
         progress: called after every picture.
+        redraw: whether what the network finds without clicks has a say; masks of a finished
+            network gain by it.
         skip_broken: leave pictures out that cannot be read, or whose true masks cannot be, which
             clicks are sampled from; else the first is an error.
 
@@ -63,6 +67,7 @@ def grow_masks(
         checkpoint=run,
         network_side=round(ENLARGED * config.augment.test_short_side),
         device=device,
+        redraw=redraw,
     )
     left_out: dict[str, str] = {}
     clicks = training_clicks(source, config.data.root, left_out if skip_broken else None)
@@ -147,7 +152,8 @@ def _grow_together(run: "Run", folder: Path) -> None:
                 str(run.accelerator.device),
                 Spreading(shard=Shard(run.rank + 1, run.accelerator.num_processes), resume=True),
                 run.report.progress("masks"),
-                run.config.data.skip_broken,
+                redraw=False,
+                skip_broken=run.config.data.skip_broken,
             )
     except Stopped:
         raise stopped(run) from None
