@@ -24,7 +24,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("default")
-LONGER, SHORTER = 2, 4
+LONGER = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,11 +34,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help=f"{LONGER} times as many examples and schedules, of the tests alone that have any, "
         "and the tests marked long",
-    )
-    parser.addoption(
-        "--few",
-        action="store_true",
-        help=f"1/{SHORTER} of the examples: where the same code runs on other libraries once more",
     )
     parser.addoption("--mutants", type=int, default=100, help="hostile files for every reader")
     parser.addoption("--first", type=int, default=0, help="number of the first of them")
@@ -112,11 +107,10 @@ class SkipFilesThatNeedMore:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for option, share in (("--long", LONGER), ("--few", 1 / SHORTER)):
-        if config.getoption(option):
-            examples = round(share * settings().max_examples)
-            settings.register_profile(option, settings(max_examples=examples))
-            settings.load_profile(option)
+    if config.getoption("--long"):
+        longer = settings(max_examples=LONGER * settings().max_examples)
+        settings.register_profile("long", longer)
+        settings.load_profile("long")
     if "cuda" in config.option.markexpr:
         # Registered, so that it also holds for a folder whose own conftest needs more.
         config.pluginmanager.register(SkipFilesThatNeedMore())

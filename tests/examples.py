@@ -4,5 +4,5 @@ from hypothesis import settings
 
 
 def examples(count: int) -> settings:
-    """``count``, where others have 100; more with ``--long`` and fewer with ``--few``, as there."""
-    return settings(max_examples=max(1, count * settings().max_examples // 100))
+    """``count``, where others have 100; more with ``--long``, as for the others."""
+    return settings(max_examples=count * settings().max_examples // 100)
