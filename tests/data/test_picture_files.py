@@ -2,13 +2,14 @@
 
 import io
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fuzz.limits import bounded
 from PIL import Image
 
-from point2mask.data import DataError, read_rgb
+from point2mask.data import DataError, read_rgb, write_rgb
 from point2mask.data.png import picture_size, read_ids
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 10, 3)).astype(np.uint8)
@@ -18,6 +19,17 @@ def encoded(kind, **options):
     file = io.BytesIO()
     Image.fromarray(PIXELS).save(file, kind, **options)
     return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_may_be_text(tmp_path, kind):
+    path = kind(tmp_path / "a.png")
+    write_rgb(path, PIXELS)
+    assert (read_rgb(path) == PIXELS).all()
+    with pytest.raises(DataError, match=r"b\.png: expected a picture, but it cannot be read"):
+        read_rgb(kind(tmp_path / "b.png"))
+    with pytest.raises(DataError, match=r"a\.xyz: expected a suffix such as"):
+        write_rgb(kind(tmp_path / "a.xyz"), PIXELS)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])

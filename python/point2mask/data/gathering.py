@@ -15,6 +15,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import link_or_copy, open_replacing, resolve_inside
 from point2mask.data.json_files import convert
 from point2mask.data.packing import check_sample_names, packed
+from point2mask.data.places import path_of
 from point2mask.data.records import CategoryEntry, categories_by_id, check_entries
 from point2mask.data.results import (
     INDEX,
@@ -49,7 +50,9 @@ class Gathered:
     twice: list[str] = field(default_factory=list)  # pictures that several folders have alike
 
 
-def gather(roots: Sequence[Path], out: Path | None = None, per_tar: int | None = None) -> Gathered:
+def gather(
+    roots: Sequence[str | Path], out: str | Path | None = None, per_tar: int | None = None
+) -> Gathered:
     """Puts the parts of a run together: ``panoptic.json`` and all that it speaks of in one folder.
 
     Args:
@@ -65,7 +68,8 @@ def gather(roots: Sequence[Path], out: Path | None = None, per_tar: int | None =
     """
     if out is None and (len(roots) > 1 or per_tar is not None):
         raise DataError("expected a folder to gather several, or tars, into, got none")
-    folders = [ResultFolder(root) for root in roots]
+    folders = [ResultFolder(path_of(root)) for root in roots]
+    out = None if out is None else path_of(out)
     target = folders[0] if out is None else ResultFolder(out)
     with ExitStack() as stack:
         for folder in folders:

@@ -33,6 +33,7 @@ from point2mask.data.frames import (
     turned_size,
 )
 from point2mask.data.heic import HEIC_SUFFIXES, HINT, heic_formats, heic_suffixes
+from point2mask.data.places import path_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -213,7 +214,7 @@ def write_ids(path: Path, ids: NDArray[np.integer]) -> None:
 
 
 def read_rgb(
-    path: Path,
+    path: str | Path,
     size: tuple[int, int] | None = None,
     limit: SizeLimit = DEFAULT_LIMIT,
     frame: Frame = STORED,
@@ -229,6 +230,7 @@ def read_rgb(
         limit: the largest picture.
         frame: as stored, or as viewers show it; where only the other one has ``size``, that.
     """
+    path = path_of(path)
     expected = "a picture" if size is None else f"a picture of {size[1]} x {size[0]} pixels"
     with (
         open_regular(path, expected) as file,
@@ -285,10 +287,11 @@ def _picture_formats() -> tuple[str, ...]:
     return (*_PICTURE_FORMATS, *heic_formats())
 
 
-def write_rgb(path: Path, pixels: NDArray[np.uint8]) -> None:
+def write_rgb(path: str | Path, pixels: NDArray[np.uint8]) -> None:
     """Writes ``uint8 [H, W, 3]`` atomically in the format of the suffix (.png, .jpg, ...)."""
     from PIL import Image
 
+    path = path_of(path)
     format_name = Image.registered_extensions().get(path.suffix.lower())
     if format_name not in _PICTURE_FORMATS:
         raise DataError(f"{path}: expected a suffix such as .png or .jpg, got {path.suffix!r}")
