@@ -157,8 +157,8 @@ def test_recipes(capsys):
     assert main(["recipes"]) == 0
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines()] == sorted(recipes.summaries())
-    assert main(["recipes", "demo"]) == 0
-    assert capsys.readouterr().out == recipes.find("demo").read_text()
+    assert main(["recipes", "shapes_lite0"]) == 0
+    assert capsys.readouterr().out == recipes.find("shapes_lite0").read_text()
     assert main(["recipes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["recipes"] == recipes.summaries()
     assert "did you mean 'voc_r50'" in fails(capsys, "train", "voc_r5")
@@ -192,9 +192,9 @@ def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     assert "point2mask points sample --help" in fails(capsys, "points", "sample")
     assert "COMMAND" in fails(capsys)
     assert "unrecognized arguments: a=1" in fails(capsys, "info", "a=1")
-    unknown = fails(capsys, "train", "demo", "--device", "cpu", "a=1", "--b=2")
+    unknown = fails(capsys, "train", "shapes_lite0", "--device", "cpu", "a=1", "--b=2")
     assert "unrecognized arguments: --b=2; values are given as KEY=VALUE" in unknown
-    word = fails(capsys, "train", "demo", "--device", "cpu", "a=1", "schedule.steps")
+    word = fails(capsys, "train", "shapes_lite0", "--device", "cpu", "a=1", "schedule.steps")
     assert "unrecognized arguments: schedule.steps; values" in word
     assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")
     read_panoptic(shapes)  # the failed commands left the data set alone

@@ -106,7 +106,7 @@ def test_recipes_of_maskdino(name):
 
 
 SMALL = {
-    "demo": (6, 4),
+    "shapes_lite0": (6, 4),
     "shapes_tiny": (6, 4),
     "penn_fudan_lite0": (1, 1),
     "nuclei_lite0": (1, 1),
@@ -205,10 +205,10 @@ def test_two_steps_on_real_data(name, folder, data_root, tmp_path):
 def test_recipes_are_found_by_name_or_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = tmp_path / "own.yaml"
-    own.write_text(recipes.find("demo").read_text())
-    assert load_config("demo") == load_config(own) == load_config("own.yaml")
-    (tmp_path / "demo").mkdir()  # a folder of a run does not hide the recipe
-    assert load_config("demo") == load_config(own)
+    own.write_text(recipes.find("shapes_lite0").read_text())
+    assert load_config("shapes_lite0") == load_config(own) == load_config("own.yaml")
+    (tmp_path / "shapes_lite0").mkdir()  # a folder of a run does not hide the recipe
+    assert load_config("shapes_lite0") == load_config(own)
     with pytest.raises(DataError, match=r"voc_r5: expected the name of a recipe .* mean 'voc_r50'"):
         load_config("voc_r5")
     with pytest.raises(DataError, match=r"gone/voc_r50.yaml: .* mean 'voc_r50'"):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from point2mask.data import PanopticDataset, PanopticImage, PointLabels
 
+RECIPE = "shapes_maskdino"
 SHOWN = 6  # images in the picture at the end
 ZOOM = 2  # every pixel becomes a square of this side there
 CLICKS, MASKS = "points", "masks"  # what the two networks learn from, and their folders
@@ -55,10 +56,11 @@ def run(args: argparse.Namespace) -> int:
     data, points = out / "shapes", out / "points.json"
     images, truth = data / "images" / "val", data / "annotations" / "panoptic_val.json"
     settings = [f"data.root={data}", f"data.train.point_seed={args.seed}", f"seed={args.seed}"]
+    settings += ["data.workers=0"]  # its two trainings have the cores
     if args.epochs:
         settings += [f"schedule.epochs={args.epochs}", "schedule.milestones=[]"]
     train = {
-        kind: ["train", "demo", *settings, f"supervision.kind={kind}", "--out", out / kind]
+        kind: ["train", RECIPE, *settings, f"supervision.kind={kind}", "--out", out / kind]
         for kind in (CLICKS, MASKS)
     }
     _announce("Images with true masks; one click a segment", "Masks from clicks, untrained")
