@@ -213,6 +213,11 @@ def test_broken_pictures_can_be_left_out(shapes, tmp_path, capsys, workers):
     assert json.loads((out / "summary.json").read_text())["left_out"] == 1
     for name in names:
         (images / name).unlink()
+    before = read_panoptic(out / "panoptic.json")
+    assert run(images, points, out, "--workers", workers, "--skip-broken", "--resume") == 2
+    for image in before.images:  # the index that is still there speaks of nothing that is gone
+        assert before.segment_map(image).any()
+    capsys.readouterr()
     assert run(images, points, tmp_path / "new", "--workers", workers, "--skip-broken") == 2
     assert "none of the 3 pictures can be used" in error_line(capsys)
     assert not (tmp_path / "new" / "panoptic.json").exists()

@@ -182,11 +182,6 @@ def print_report(report: "Report") -> None:
         print(line, file=sys.stderr)
 
 
-MAX_RESULT = 2**26  # bytes
-# Lists in clicks, in data sets and in tables of categories.
-DATA_KEYS = {"images", "annotations", "categories", "shapes", "file_names"}
-
-
 def number_of(number: int, noun: str) -> str:
     """A number of what is called so.
 
@@ -194,6 +189,11 @@ def number_of(number: int, noun: str) -> str:
     ('1 image', '0 images')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+MAX_RESULT = 2**26  # bytes
+# Lists in clicks, in data sets and in tables of categories.
+DATA_KEYS = {"images", "annotations", "categories", "shapes", "file_names"}
 
 
 def write_result(destination: str | None, result: object) -> None:

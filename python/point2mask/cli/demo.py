@@ -55,8 +55,12 @@ def run(args: argparse.Namespace) -> int:
     out: Path = args.out
     data, points = out / "shapes", out / "points.json"
     images, truth = data / "images" / "val", data / "annotations" / "panoptic_val.json"
-    settings = [f"data.root={data}", f"data.train.point_seed={args.seed}", f"seed={args.seed}"]
-    settings += ["data.workers=0"]  # its two trainings have the cores
+    settings = [
+        f"data.root={data}",
+        f"data.train.point_seed={args.seed}",
+        f"seed={args.seed}",
+        "data.workers=0",
+    ]
     if args.epochs:
         settings += [f"schedule.epochs={args.epochs}", "schedule.milestones=[]"]
     train = {

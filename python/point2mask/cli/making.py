@@ -117,8 +117,7 @@ def report_made(args: argparse.Namespace, made: "Made", what: str, seconds: floa
     kept = f", {made.kept} of them kept," if args.resume else ""
     print(
         f"{number_of(made.segments, what)} in {number_of(made.images, 'image')}{part}{kept} "
-        f"in {seconds:.1f} s: "
-        f"{args.out if part else index}",
+        f"in {seconds:.1f} s: {args.out if part else index}",
         file=sys.stderr,
     )
     if part:

@@ -216,8 +216,8 @@ def make_results(
                 progress(done, len(positions))
         if spreading.shard.whole:
             run = run_records(folder)[spreading.shard]
-            remove_stale(folder, run, made.left_out)
             gathered = write_index(folder, run)
+            remove_stale(folder, run, made.left_out)
             write_json(out / SUMMARY, _summary(making, gathered, time.perf_counter() - start))
     return made
 
