@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from point2mask.data.augment import AugmentConfig, resize_image, target_size
 from point2mask.data.errors import BrokenPictureError
-from point2mask.data.files import file_size, resolve_inside
+from point2mask.data.files import fingerprint, resolve_inside
 from point2mask.data.making import (
     ONE_PROCESS,
     Known,
@@ -171,7 +171,7 @@ def _read(
 ) -> tuple[Known, list[Pixels | BrokenPictureError]]:
     """The pictures of a batch, unless the results of all are there."""
     paths = [resolve_inside(images_dir, record.file_name) for record in records]
-    known = look_up(folder, making, records, [[file_size(path)] for path in paths])
+    known = look_up(folder, making, records, [[fingerprint(path)] for path in paths])
     if known.all_there:
         return known, []
     return known, [

@@ -18,8 +18,10 @@ from point2mask.data.files import write_json
 from point2mask.data.json_files import read_json
 from point2mask.data.making import Spreading
 from point2mask.progress import Progress, ignore
-from point2mask.train.config import RunConfig
+from point2mask.train.config import FINISHED, RunConfig, check_resumable, load_config
+from point2mask.train.errors import Stopped
 from point2mask.train.own_masks import grow_masks, learning_from
+from point2mask.train.stopping import Stop
 from point2mask.train.train import train
 
 RESULT = "rounds.json"
@@ -67,7 +69,8 @@ def train_rounds(
         config: of the first round, from clicks; later ones differ in what they learn from.
         out: the folder.
         rounds: at least 2.
-        resume: go on with what there is in ``out``; a round that is finished is kept.
+        resume: go on with what there is in ``out``; a round that is finished is kept, and must be
+            one of this configuration.
         device: where to work, as torch names it; by default a GPU where there is one.
         say: told in a sentence what is begun.
         progress: called after every picture that is labelled.
@@ -92,10 +95,9 @@ def train_rounds(
         if number > 1:
             labels = out / f"labels_{number}"
             say(f"round {number}: masks of the training pictures, into {labels}")
-            by = device or ("cuda" if torch.cuda.is_available() else "cpu")
-            before = finished[-1].folder
-            spreading = Spreading(resume=resume)
-            grow_masks(config, before, labels, by, spreading, progress, redraw=True)
+            left_out = _grow(config, finished[-1].folder, labels, resume, device, progress)
+            if left_out:
+                say(f"left out, as they cannot be read: {len(left_out)}, such as {left_out[0]}")
         say(f"round {number} of at most {rounds}: {folder}")
         current = config if number == 1 else learning_from(config, out / f"labels_{number}")
         finished.append(Round(number, folder, _train(current, folder, resume, device)))
@@ -114,8 +116,36 @@ def _improves(finished: list[Round]) -> bool:
     return before is None or last is None or last > before
 
 
+def _grow(
+    config: RunConfig,
+    before: Path,
+    labels: Path,
+    resume: bool,
+    device: str | None,
+    progress: Progress,
+) -> list[str]:
+    """Labels the training pictures by the network of a run; tells why some are left out."""
+    by = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        with Stop() as stop, stop.leaving_at_once():
+            left_out = grow_masks(
+                config,
+                before,
+                labels,
+                by,
+                Spreading(resume=resume),
+                progress,
+                redraw=True,
+                skip_broken=config.data.skip_broken,
+            )
+    except Stopped:
+        raise Stopped(f"{labels}: stopped by SIGTERM; --resume goes on from there") from None
+    return list(left_out.values())
+
+
 def _train(config: RunConfig, folder: Path, resume: bool, device: str | None) -> dict[str, Any]:
     path = folder / "result.json"
     if resume and path.is_file():
+        check_resumable(load_config(folder / "config.yaml"), config, FINISHED)
         return read_json(path, dict[str, Any], "the result of a run")
     return train(config, folder, resume=resume, device=device)

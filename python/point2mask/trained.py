@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -85,6 +86,24 @@ def check_classes(
         )
 
 
+def first_difference(expected: Mapping[int, Category], got: Mapping[int, Category]) -> str | None:
+    """The first category in which two lists differ, in words; None where they are the same."""
+    for one, other in zip_longest(expected.values(), got.values()):
+        if one is None or other is None or _key(one) != _key(other):
+            return f"{_in_words(one)}, got {_in_words(other)}"
+    return None
+
+
+def _key(category: Category) -> tuple[int, str, bool]:
+    return category.id, category.name, category.isthing
+
+
+def _in_words(category: Category | None) -> str:
+    if category is None:
+        return "none"
+    return f"{category.id} {category.name!r} ({'thing' if category.isthing else 'stuff'})"
+
+
 def categories_from_plain(values: list[dict[str, object]]) -> dict[int, Category]:
     """Categories as checkpoints store them."""
     categories = [parse(Category, value, f"categories[{i}]") for i, value in enumerate(values)]
@@ -100,7 +119,9 @@ def load_trained(path: str | Path) -> Predictor:
     path = Path(path)
     folder = path if (path / STATE).is_file() else last_checkpoint(path / "checkpoints")
     if folder is None:
-        raise DataError(f"{path}: expected a checkpoint, or the folder of a run that has one")
+        rounds = sorted(entry.name for entry in path.glob("round_*"))
+        hint = f"; it has those of rounds: {path / rounds[-1]}" if rounds else ""
+        raise DataError(f"{path}: expected a checkpoint, or the folder of a run that has one{hint}")
     check_digests(folder)
     state = read_state(folder)
     names = {entry.name for entry in fields(TrainedConfig)}

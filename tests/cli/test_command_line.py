@@ -103,8 +103,8 @@ def test_evaluate_warns_of_other_images(shapes, tmp_path, capsys):
     assert main([*map(str, arguments), "--predictions", str(shapes)]) == 0
     err = capsys.readouterr().err
     assert err == (
-        f"point2mask: warning: {shapes}: 1 images are not in the truth and not looked at, such as "
-        f"3 ({extra['file_name']}); 1 images have another file name in the truth, such as "
+        f"point2mask: warning: {shapes}: not in the truth and not looked at: 1 image, such as "
+        f"3 ({extra['file_name']}); of another file name in the truth: 1 image, such as "
         "1 (000001.png, there renamed.png)\n"
     )
     assert main(["evaluate", "--truth", str(shapes), "--predictions", str(shapes)]) == 0
@@ -128,7 +128,27 @@ def test_evaluate_takes_folders_and_pairs_images_by_name(shapes, tmp_path, capsy
         assert main([*arguments, "--json"]) == 0
         said = capsys.readouterr()
         assert json.loads(said.out)["all"]["pq"] == 1
-        assert "3 images are found by their file names, as their ids differ" in said.err
+        assert "found by their file names, as their ids differ: 3 images" in said.err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "round"}, "1 is 'disc', a thing, and in the truth 'round', a thing"),
+        ({"isthing": 0}, "1 is 'disc', a thing, and in the truth 'disc', stuff"),
+    ],
+)
+def test_evaluate_warns_of_other_categories(shapes, tmp_path, capsys, change, said):
+    """Whose ids are the same."""
+    content = json.loads(shapes.read_text())
+    (first,) = [category for category in content["categories"] if category["id"] == 1]
+    assert first["name"] == "disc"
+    first.update(change)
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(content))
+    arguments = ["--truth", other, "--truth-masks", shapes.with_suffix(""), "--predictions", shapes]
+    assert main(["evaluate", *map(str, arguments)]) == 0
+    assert f"category {said}; they are matched by their ids" in capsys.readouterr().err
 
 
 def test_evaluate_writes_into_folders_that_exist(shapes, tmp_path, capsys):

@@ -1,11 +1,14 @@
 """Commands replace what commands have written, and no other file."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click_files import HEAD, write_photos
+from commands import fails
 
 from point2mask.cli import main
+from point2mask.data.shapes import write_shapes
 
 POINTS = {
     "images": [{"id": 1, "file_name": "a.png", "height": 5, "width": 8}],
@@ -78,3 +81,39 @@ def test_sweeps(folder, capsys):
     assert main(["sweep", "shapes_tiny", "--table", "supervision", "--out", "out"]) == 2
     assert "out/sweep.json: expected a new name, or what an earlier" in capsys.readouterr().err
     assert (folder / "out/sweep.json").read_text() == "{}"
+
+
+def test_pictures_of_clicks(folder, tmp_path, capsys):
+    """Into a folder of photos of the same names they do not go, nor over other PNGs."""
+    write_shapes(folder, "val", 2, (32, 48))
+    annotations = folder / "annotations/panoptic_val.json"
+    words = ["points", "sample", "--annotations", str(annotations), "--png-dir"]
+    photos = {path: path.read_bytes() for path in (folder / "images/val").iterdir()}
+    assert fails(capsys, *words, "images/val", "--out", "new.json").endswith(
+        "images/val/000001.png: expected a new name, or what an earlier 'point2mask points sample' "
+        "made; remove it or choose another folder\n"
+    )
+    assert photos == {path: path.read_bytes() for path in photos}
+    assert not (folder / "new.json").exists()
+    for seed in "12":  # its own are replaced
+        assert main([*words, "own", "--seed", seed]) == 0
+    assert {path.name for path in (folder / "own").glob("*.png")} == {p.name for p in photos}
+    (folder / "own/another.png").write_bytes(b"of somebody else")
+    assert main([*words, "own"]) == 0
+    assert (folder / "own/another.png").read_bytes() == b"of somebody else"
+
+
+def test_the_name_that_cannot_be_written(folder, capsys, monkeypatch):
+    """And not that of the file beside it, which is renamed once it is whole."""
+    real = Path.open
+
+    def refuse(self, mode="r", *rest, **options):
+        if mode == "xb":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    words = ["points", "export", "csv", "--points", "points.json", "--out", "a.csv"]
+    said = fails(capsys, *words)
+    assert "a.csv: Permission denied" in said
+    assert ".tmp" not in said

@@ -134,3 +134,15 @@ def test_labelme_replaces_no_file(tmp_path):
     twice = PointLabels(CATEGORIES, [*labels.images, (ImageRecord(2, "a.jpg", 1, 1), [])])
     with pytest.raises(DataError, match=r"differ before the suffix, got a\.png and a\.jpg"):
         write_labelme(tmp_path / "new", twice)
+
+
+def test_clicks_of_the_annotation_page_beside_them_are_no_labelme(photos, tmp_path):
+    """It keeps them in the folder of its pictures, where its export goes."""
+    (tmp_path / "a.json").write_text(json.dumps(labelme([shape()])))
+    own = {"images": [], "categories": [], "annotations": []}
+    (tmp_path / "points.json").write_text(json.dumps(own))
+    (image,) = read_labelme(tmp_path, Pictures(photos))
+    assert to_labels([image], "here").images[0][0].file_name == "a.png"
+    (tmp_path / "points.json").write_text(json.dumps({"shapes": []}))
+    with pytest.raises(DataError, match=r"points\.json: imagePath: expected an entry"):
+        read_labelme(tmp_path, Pictures(photos))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from commands import error_line
 from label_folders import files, masks_and_index, run
+from PIL import Image
 
 from point2mask.cli import main
 from point2mask.data import Shard, read_points, write_points
@@ -25,6 +26,27 @@ def test_results_are_kept_unless_asked_to_go_on(shapes, tmp_path, capsys):
     assert run(images, points, out, "--workers", 1) == 2
     assert "holds results of an earlier run; go on with it by --resume" in error_line(capsys)
     assert files(out) == before
+
+
+def test_a_picture_that_is_replaced_by_one_of_as_many_bytes(shapes, tmp_path):
+    """As those without compression are; the file's times say nothing either."""
+    dataset, folder, points = shapes
+    images = tmp_path / "plain"
+    images.mkdir()
+    for image in dataset.images:
+        with Image.open(folder / image.record.file_name) as picture:
+            picture.convert("RGB").save(images / image.record.file_name, "BMP")
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    assert run(images, points, out, "--workers", 1) == 0
+    path = images / dataset.images[1].record.file_name
+    before = path.stat()
+    with Image.open(path) as picture:
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path, "BMP")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert run(images, points, out, "--workers", 1, "--resume") == 0
+    assert run(images, points, fresh, "--workers", 1) == 0
+    assert masks_and_index(out) == masks_and_index(fresh)
 
 
 def test_what_is_up_to_date_is_not_made_again(shapes, tmp_path, capsys):

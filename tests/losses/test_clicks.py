@@ -190,3 +190,13 @@ def test_padding_is_not_read(network):
     for name in NAMES:
         torch.testing.assert_close(losses[0][name], losses[1][name])
     assert CANVAS != SIZES[0]
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_an_image_without_a_click_adds_nothing(network, others):
+    """However many targets its neighbour has, for which its row is padded."""
+    losses = run(network, make_batch(([], SCENE[:others])))
+    assert losses.keys() == NAMES
+    for name, loss in losses.items():
+        assert float(loss[0].detach()) == pytest.approx(0, abs=1e-12), name
+        assert loss[1] > 0 or others == 1, name

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from networks import TINY_MASK2FORMER, TINY_MASKDINO, batch, shake, tiny
 
-from point2mask.models import make_network
+from point2mask.models import make_network, predict
 from point2mask.models.clicks import RATE, SHORT, ClickDecoder, click_counts
 from point2mask.models.geometry import Geometry
 
@@ -191,3 +191,19 @@ def test_the_rate_of_a_class_is_learned(network, encoded):
     (gradient,) = torch.autograd.grad(logits.softmax(2)[:, :, 0].sum(), network.click_decoder.rate)
     assert gradient[[0, 2, 4]].all()
     assert not gradient[1]  # is not clicked
+
+
+@pytest.mark.parametrize("config", BRANCHED, ids=lambda config: config.architecture)
+def test_a_network_without_maps_says_so(config):
+    """Nor has it a click branch, whatever its configuration says of one."""
+    network = make_network(replace(config, semantic_layers=0)).eval()
+    images, sizes = torch.rand(1, 3, 32, 32), torch.tensor([[32, 32]])
+    encoded = network.encode(images, sizes)
+    xy, category = (x.to(torch.float32) for x in tensors(CLICKS[:1]))
+    with pytest.raises(ValueError, match="click branch: click_layers above 0"):
+        network.decode_clicks(encoded, xy, category.long(), torch.zeros(1, 3, 4, 4))
+    for ask in (network.maps, network.decode_semantics):
+        with pytest.raises(ValueError, match="expected a network with maps, got one of semantic_"):
+            ask(encoded)
+    with pytest.raises(ValueError, match="expected a network with maps, got one of semantic_"):
+        predict(network, images, sizes, semantic=True)

@@ -202,3 +202,8 @@ def test_a_run_is_resumed_with_what_it_was(path):
     other = replace(config, seed=2)
     with pytest.raises(DataError, match=r"^seed: "):
         check_resumable(config, other)
+
+
+def test_published_grids_are_of_the_published_network():
+    with pytest.raises(DataError, match=r"network\.published: expected false, as MaskDINO has no"):
+        load_config("voc_maskdino_r50", ["published=true"])

@@ -18,6 +18,8 @@ from point2mask.data import (
     Spreading,
     read_panoptic,
     read_rgb,
+    sample_points,
+    write_points,
     write_rgb,
 )
 from point2mask.data.augment import AugmentConfig
@@ -314,6 +316,12 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
     assert {p: c for p, c in after.items() if p.name != "summary.json"} == {
         p: c for p, c in before.items() if p.name != "summary.json"
     }
+
+    clicks = tmp_path / "clicks.json"
+    write_points(clicks, sample_points(read_panoptic(annotations)))
+    command = ["predict", *arguments, "--out", tmp_path / "listed", "--annotations", clicks]
+    assert main(list(map(str, command))) == 0
+    assert "segments in 3 images" in capsys.readouterr().err
 
     two = [*predict_command[1:], "--out", tmp_path / "z", "--images", predicted, tmp_path]
     assert main(["predict", *map(str, two)]) == 2

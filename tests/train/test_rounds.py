@@ -101,11 +101,11 @@ def test_later_rounds_follow_validation(config, tmp_path, monkeypatch, qualities
 
     monkeypatch.setattr(module, "train", train)
     grown = []
-    monkeypatch.setattr(module, "grow_masks", lambda *_, **options: grown.append(options))
+    monkeypatch.setattr(module, "grow_masks", lambda *_, **options: grown.append(options) or {})
     (tmp_path / "out").mkdir()
     finished = train_rounds(config, tmp_path / "out", 4, device="cpu")
     assert [entry.number for entry in finished] == list(range(1, made + 1))
-    assert grown == (made - 1) * [{"redraw": True}]
+    assert grown == (made - 1) * [{"redraw": True, "skip_broken": False}]
 
 
 def test_quality_is_none_without_validation(tmp_path):

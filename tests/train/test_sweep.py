@@ -78,8 +78,8 @@ def test_plans_that_cannot_be(config, tmp_path):
 
     with pytest.raises(DataError, match=r"compares the quality on data\.val, got none"):
         planned(["data.val=null"], TABLES["beta"])
-    with pytest.raises(DataError, match=r"two runs for .*/seed_1_seed0"):
-        planned([], vary("seed=1,1"))
+    with pytest.raises(DataError, match=r"seed=1: expected no seed in a row; give them by --seeds"):
+        planned([], vary("seed=1,2"))
     with pytest.raises(DataError, match=r"two runs for .*/beta_1.0_seed3"):
         planned([], TABLES["beta"], [3, 3])
     with pytest.raises(DataError, match="unknown key; did you mean 'epochs'"):
@@ -148,9 +148,9 @@ def test_a_result_of_other_values_does_not_count(config, tmp_path):
 
     def again(*overrides):
         trainer = Trainer()
-        trials = plan(config, list(overrides), vary("seed=5"), tmp_path, [])
+        trials = plan(config, list(overrides), vary("schedule.weight_decay=0.5"), tmp_path, [])
         (outcome,) = sweep(trials, tmp_path, trainer, lambda text: None)
-        return outcome, trainer.steps.get("seed_5_seed0")
+        return outcome, trainer.steps.get("weight_decay_0.5_seed0")
 
     assert again()[1] == [0, 1, 2]
     outcome, steps = again("schedule.epochs=2")
@@ -162,14 +162,14 @@ def test_a_result_of_other_values_does_not_count(config, tmp_path):
     assert outcome.error.startswith("loss.semantic_point: the run to be taken up again has 1.0")
     outcome, steps = again()
     assert "schedule.epochs=1 is 3 steps, the run to be taken up again has more" in outcome.error
-    assert len(checkpoints(tmp_path / "seed_5_seed0" / "checkpoints")) == 3
+    assert len(checkpoints(tmp_path / "weight_decay_0.5_seed0" / "checkpoints")) == 3
 
 
 def test_a_run_has_no_result_before_it_is_finished_again(config, tmp_path):
     made = load_config(config)
     train(made, tmp_path, device="cpu", make_module=runs.Semantic)
     longer = replace(made, schedule=replace(made.schedule, epochs=2))
-    (trial,) = plan(config, ["schedule.epochs=2"], vary("seed=0"), tmp_path, [])
+    (trial,) = plan(config, ["schedule.epochs=2"], vary("schedule.clip_norm=0.1"), tmp_path, [])
     trainer = Trainer({tmp_path.name: 4})
     assert trainer(replace(trial, folder=tmp_path)) == "no more"
     assert load_config(tmp_path / "config.yaml") == longer

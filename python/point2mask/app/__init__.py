@@ -2,9 +2,10 @@
 
 from point2mask.app.export import FORMATS
 from point2mask.app.masks import Cues, Masks
-from point2mask.app.project import POINTS_NAME, Project
+from point2mask.app.project import Project
 from point2mask.app.server import create_app
 from point2mask.app.storage import ConflictError
+from point2mask.data.point_json import POINTS_NAME
 
 __all__ = [
     "FORMATS",

@@ -8,6 +8,7 @@ from pathlib import Path
 from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, resolve_inside
 from point2mask.data.heic import HEIC_SUFFIXES, HINT
+from point2mask.data.places import unreadable
 from point2mask.data.png import PICTURE_SUFFIXES
 from point2mask.data.sources import unread_kind
 
@@ -70,7 +71,7 @@ def find_pictures(folder: Path, without: Path | None = None) -> Found:
         raise DataError(f"{folder}: expected the folder of the pictures, but {fault}")
     skipped = None if without is None else without.resolve()
     found = Found()
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, onerror=unreadable):
         place = Path(root)
         below = place.relative_to(folder).as_posix()
         made: tuple[str, ...] = MADE if any(name in files for name in RESULTS) else ()

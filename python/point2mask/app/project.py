@@ -17,13 +17,13 @@ from point2mask.data.files import resolve_inside
 from point2mask.data.frames import STORED
 from point2mask.data.marks import NO_MARKS, Marks, Status
 from point2mask.data.png import picture_size
+from point2mask.data.point_json import POINTS_NAME
 from point2mask.data.points import read_points
 from point2mask.data.records import Category, ImageRecord, default_color
 from point2mask.data.report import Report
 from point2mask.data.targets import PointLabels, PointTarget, check_image_marks, check_targets
 from point2mask.data.turning import turn_labels
 
-POINTS_NAME = "points.json"
 HISTORY = 200  # steps of an image, or of the categories, that can be undone
 MAX_POINTS = 2000  # on one image
 MAX_STROKES = 2000

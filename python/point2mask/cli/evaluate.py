@@ -12,6 +12,7 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
+    number_of,
     place,
     print_report,
     process_count,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from point2mask.data import PanopticDataset
+    from point2mask.data.records import Category
     from point2mask.evaluation import MaskQuality, PanopticQuality
     from point2mask.evaluation.pairs import ImagePairs
 
@@ -158,24 +160,38 @@ def doubts(pairs: "ImagePairs") -> str:
     if pairs.unused:
         record = pairs.predictions.records[pairs.unused[0]]
         found.append(
-            f"{len(pairs.unused)} images are not in the truth and not looked at, such as "
+            f"not in the truth and not looked at: {number_of(len(pairs.unused), 'image')}, such as "
             f"{shown(record.id)} ({record.file_name})"
         )
     if pairs.by_name:
-        found.append(f"{pairs.by_name} images are found by their file names, as their ids differ")
+        count = number_of(pairs.by_name, "image")
+        found.append(f"found by their file names, as their ids differ: {count}")
     if pairs.renamed:
         truth, prediction = pairs.records(pairs.renamed[0])
         found.append(
-            f"{len(pairs.renamed)} images have another file name in the truth, such as "
+            f"of another file name in the truth: {number_of(len(pairs.renamed), 'image')}, such as "
             f"{shown(prediction.id)} ({prediction.file_name}, there {truth.file_name})"
         )
     if pairs.turned:
         truth, prediction = pairs.records(pairs.turned[0])
         found.append(
-            f"the masks of {len(pairs.turned)} images are on the picture as {prediction.frame}, "
-            f"and in the truth as {truth.frame}, such as those of {truth.file_name}"
+            f"with masks on the picture as {prediction.frame}, and in the truth as {truth.frame}: "
+            f"{number_of(len(pairs.turned), 'image')}, such as {truth.file_name}"
         )
+    both = [pairs.truth.categories, pairs.predictions.categories]
+    for id in sorted(both[0].keys() & both[1].keys()):
+        there, here = (categories[id] for categories in both)
+        if (there.name, there.isthing) != (here.name, here.isthing):
+            found.append(
+                f"category {id} is {shown(here.name)}, {_kind(here)}, and in the truth "
+                f"{shown(there.name)}, {_kind(there)}; they are matched by their ids"
+            )
+            break
     return "; ".join(found)
+
+
+def _kind(category: "Category") -> str:
+    return "a thing" if category.isthing else "stuff"
 
 
 def to_json(

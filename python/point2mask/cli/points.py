@@ -5,7 +5,8 @@ import filecmp
 import itertools
 import shutil
 import sys
-from pathlib import Path
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import (
@@ -352,6 +353,7 @@ def _report(args: argparse.Namespace, labels: "PointLabels", report: "Report | N
 
 def run_sample(args: argparse.Namespace) -> int:
     from point2mask.data import read_panoptic, sample_points, write_point_pngs
+    from point2mask.data.claims import claimed
 
     if args.out is None and args.png_dir is None:
         raise UsageError("points sample: give --out JSON, --png-dir DIR or both")
@@ -364,14 +366,18 @@ def run_sample(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--png-dir {args.png_dir}: this would overwrite the masks of the data set"
         )
-    with progress_bar("sampling") as progress:
-        labels = sample_points(dataset, args.per_segment, args.seed, progress, args.areas)
-    if args.out is not None:
-        _write(args.out, labels)
-    if args.png_dir is not None:
-        names = {image.record.id: image.mask_name for image in dataset.images}
-        with progress_bar("writing PNGs") as progress:
-            write_point_pngs(args.png_dir, labels, mask_names=names, progress=progress)
+    names = {image.record.id: image.mask_name for image in dataset.images}
+    with ExitStack() as stack:
+        if args.png_dir is not None:  # before any work
+            own = {PurePosixPath(name).parts[0] for name in names.values()}
+            stack.enter_context(claimed(args.png_dir, "points sample", own))
+        with progress_bar("sampling") as progress:
+            labels = sample_points(dataset, args.per_segment, args.seed, progress, args.areas)
+        if args.out is not None:
+            _write(args.out, labels)
+        if args.png_dir is not None:
+            with progress_bar("writing PNGs") as progress:
+                write_point_pngs(args.png_dir, labels, mask_names=names, progress=progress)
     targets = [target for _, targets in labels.images for target in targets]
     points = sum(len(target.points) for target in targets)
     where = f"{number_of(len(targets), 'segment')} of {number_of(len(labels.images), 'image')}"

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +82,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--annotations",
         type=place,
         metavar="JSON",
-        help="panoptic JSON, or point labels as JSON Lines or Parquet, whose images are wanted, "
+        help="panoptic JSON, or point labels, whose images are wanted, "
         "and whose ids the result is to have; --images is then its one folder (default: all "
         "pictures in --images)",
     )
@@ -154,14 +155,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _listed(annotations: Path, frame: "Frame | None") -> "Sequence[ImageRecord]":
     """The images of a file; those of long lists are read when they are asked for."""
-    from point2mask.data import read_panoptic, read_points
+    from point2mask.data import DataError, read_panoptic, read_points
     from point2mask.data.panoptic import in_frame
     from point2mask.data.points import LONG_LISTS
     from point2mask.data.targets import labels_in_frame
 
     if annotations.suffix in LONG_LISTS:
         return labels_in_frame(read_points(annotations), frame).records
-    return in_frame(read_panoptic(annotations), frame).records
+    try:
+        return in_frame(read_panoptic(annotations), frame).records
+    except DataError as error:
+        with suppress(DataError):
+            return labels_in_frame(read_points(annotations), frame).records
+        raise error
 
 
 def nothing_found(merge: "MergeConfig") -> str:

@@ -46,7 +46,7 @@ def add_parser(subparsers: Subparsers) -> None:
             torchrun --standalone --nproc_per_node 4 -m point2mask train \\
               voc_r50 --processes 4 --out out/voc
           and a second network from the masks that the first has grown from the clicks:
-            point2mask train penn_fudan --rounds 2 --out out/penn_fudan
+            point2mask train penn_fudan_lite0 --rounds 2 --out out/penn_fudan
         """,
     )
     add_recipe(parser)
@@ -151,7 +151,8 @@ def print_result(result: dict[str, Any]) -> None:
     for name, value in result["losses"].items():
         losses.add_row(name, f"{value:.4f}")
     quality = result["quality"]
-    print_tables(losses, *([] if quality is None else [quality_table(quality)]))
+    tables = [losses] if result["losses"] else []
+    print_tables(*tables, *([] if quality is None else [quality_table(quality)]))
     if result["broken_images"]:
         broken = number_of(len(result["broken_images"]), "image")
         print(f"\n{broken} could not be read, see result.json")

@@ -1,6 +1,7 @@
 """Files from outside: paths that stay in their folder, bounded reading, safe writing."""
 
 import codecs
+import hashlib
 import json
 import os
 import re
@@ -161,6 +162,18 @@ def file_size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
+def fingerprint(path: Path) -> tuple[int, str] | None:
+    """What tells a file from one that replaces it: bytes and, on this machine, a digest.
+
+    None where there is no ordinary file. A file of a store is not fetched for it.
+    """
+    size = file_size(path)
+    if size is None or not is_local(path):
+        return None if size is None else (size, "")
+    with open_regular(path, "a file") as file:
+        return size, hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
 def temporary_name(path: Path) -> Path:
     """A new name beside ``path``, for what is renamed to it once it is whole."""
     return path.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -212,7 +225,12 @@ def open_replacing(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = temporary_name(path)
     try:
-        with named(path), beside.open("xb") as file:
+        try:
+            opened = beside.open("xb")
+        except OSError as error:
+            error.filename = str(path)  # nobody knows the other name
+            raise
+        with named(path), opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -69,6 +69,9 @@ def gather(
     if out is None and (len(roots) > 1 or per_tar is not None):
         raise DataError("expected a folder to gather several, or tars, into, got none")
     folders = [ResultFolder(path_of(root)) for root in roots]
+    for number, folder in enumerate(folders):
+        if any(folder.root.resolve() == other.root.resolve() for other in folders[:number]):
+            raise DataError(f"{folder.root}: expected every folder once, got it twice")
     out = None if out is None else path_of(out)
     target = folders[0] if out is None else ResultFolder(out)
     with ExitStack() as stack:

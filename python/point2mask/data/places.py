@@ -85,10 +85,17 @@ def files_below(root: Path) -> Iterator[Path]:
             yield from unpacked(path)
 
 
+def unreadable(error: OSError) -> None:
+    """For ``os.walk``, which else passes over a folder that cannot be read, as over none."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return
+    raise DataError(f"{error.filename}: expected a folder, but it cannot be read ({error})")
+
+
 def packed_below(root: Path) -> Iterator[Path]:
     """All files of a folder and its folders, sorted in each; a tar is one file."""
     if is_local(root):
-        for folder, folders, names in os.walk(root):
+        for folder, folders, names in os.walk(root, onerror=unreadable):
             folders.sort()
             for name in sorted(names):
                 yield Path(folder, name)

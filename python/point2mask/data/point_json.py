@@ -38,6 +38,7 @@ from point2mask.data.targets import (
 )
 
 LAYOUT = "a JSON of point labels"
+POINTS_NAME = "points.json"  # of the annotation page's clicks, in the folder of its pictures
 
 
 class _Annotation(Marks, frozen=True, kw_only=True):

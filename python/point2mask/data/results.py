@@ -66,7 +66,7 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.index <= self.count:
-            raise ValueError(f"expected a part from 1/{self.count} on, got {self}")
+            raise ValueError(f"expected a part of 1 to {self.count}, got {self}")
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"

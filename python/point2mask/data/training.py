@@ -210,7 +210,9 @@ class TrainingSet(Dataset[Loaded | Broken]):
             self._numbers = np.flatnonzero(_with_things(source))
         self.skipped = count - len(self._numbers)
         if not len(self._numbers):
-            raise DataError(f"{config.train}: there is no image with a thing in it")
+            files = config.train.points or config.train.annotations
+            needed = "a thing" if config.skip_without_things else "an entry"
+            raise DataError(f"{files}: expected images with {needed} to learn from, got none")
 
     def __len__(self) -> int:
         return len(self._numbers)

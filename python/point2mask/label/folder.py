@@ -21,7 +21,7 @@ from point2mask.data import (
     Segment,
     read_rgb,
 )
-from point2mask.data.files import file_size, resolve_inside
+from point2mask.data.files import file_size, fingerprint, resolve_inside
 from point2mask.data.making import (
     ONE_PROCESS,
     Known,
@@ -298,13 +298,12 @@ def _inputs(
 ) -> Sequence[object]:
     """All that the masks of a picture follow from, beside the settings, as plain values."""
     _, targets, marks = item
-    # A picture that is replaced rarely has as many bytes.
     used = {target.category_id: categories[target.category_id] for target in targets}
     return [
         [msgspec.structs.asdict(target) for target in targets],
         [asdict(category) for category in used.values()],
         msgspec.to_builtins((marks.rest, marks.strokes)),
-        [None if path is None else file_size(path) for path in paths],
+        [None if path is None else fingerprint(path) for path in paths],
     ]
 
 

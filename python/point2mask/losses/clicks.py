@@ -33,7 +33,9 @@ def click_losses(
     made = cell_labels(targets.masks.panoptic, batch.image_size, valid, geometry.spanning)
     losses["click_mask"] = point_cross_entropy(logits, made)
     if config.click_lab:
-        losses["click_lab"] = colors.lab_affinity(logits)
+        # Without a click there is nothing to share out: all alike, over as many as the batch has.
+        clicked = batch.points.nonempty().is_point.flatten(1).any(1)
+        losses["click_lab"] = colors.lab_affinity(logits) * clicked
     if config.click_tree:
         losses["click_tree"] = colors.tree_energy(logits, targets.label)
     losses["click_class"] = class_agreement(

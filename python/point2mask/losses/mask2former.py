@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from point2mask.losses.config import Mask2FormerLossConfig
-from point2mask.losses.counts import divisor, divisor_of, over_processes
+from point2mask.losses.counts import divisor, over_processes
 from point2mask.losses.segments import SegmentTargets, entropy_of_pairs, segment_targets
 from point2mask.losses.sets import EPSILON, SegmentLosses
 from point2mask.losses.targets import Targets
@@ -61,7 +61,10 @@ class Mask2FormerLosses:
         surprise = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none")
         counts = over_processes(found.counts(self.num_things))
         of_masks = divisor(counts.sum())
-        losses = {"segment_class": surprise.view_as(weight) * weight / divisor_of(weight[-1].sum())}
+        # Counts, which are exact, however the processes share them.
+        segments, rest = over_processes(torch.stack([matched[-1].sum(), (~matched[-1]).sum()]))
+        of_classes = divisor(segments + config.no_object * rest)
+        losses = {"segment_class": surprise.view_as(weight) * weight / of_classes}
         for name, pairs in (("segment_entropy", entropy), ("segment_dice", overlap)):
             losses[name] = pairs.gather(3, chosen)[..., 0] * matched / of_masks
         return SegmentLosses({n: loss.sum((0, 2)) for n, loss in losses.items()}, counts)

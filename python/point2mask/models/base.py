@@ -99,6 +99,7 @@ class PointNetwork(nn.Module, ABC):
         """Makes the decoder of the semantic map and the heads that only serve the pseudo masks;
         nothing where ``semantic_layers`` is 0."""
         config = self.config
+        self.click_decoder = None
         if not config.semantic_layers:
             return
         sizes = (config.width, config.heads, config.feedforward)
@@ -108,7 +109,8 @@ class PointNetwork(nn.Module, ABC):
         self.semantic_scale = nn.Parameter(torch.ones(config.num_classes))
         self.semantic_bias = nn.Parameter(torch.zeros(config.num_classes))
         self.pseudo_mask_heads = PseudoMaskHeads(config.width, config.feature_width)
-        self.click_decoder = ClickDecoder(config) if config.click_layers else None
+        if config.click_layers:
+            self.click_decoder = ClickDecoder(config)
 
     @abstractmethod
     def forward(self, images: Tensor, image_size: Tensor) -> NetworkOutput:
@@ -151,11 +153,10 @@ class PointNetwork(nn.Module, ABC):
         Raises:
             ValueError: the network has none.
         """
-        if not self.config.semantic_layers:
-            raise ValueError("expected a network with maps, got one of semantic_layers=0")
+        semantics = self.decode_semantics(encoded)
         position = encoded.position[:, : encoded.geometry.mask_cells]
         boundary, features = self.pseudo_mask_heads(encoded.mask_memory, position, encoded.geometry)
-        return self.decode_semantics(encoded), boundary, features
+        return semantics, boundary, features
 
     def decode_clicks(
         self, encoded: Encoded, xy: Tensor, category: Tensor, distance: Tensor
@@ -184,7 +185,12 @@ class PointNetwork(nn.Module, ABC):
         """Semantic logits: masks, scaled and shifted by class, times the class's presence.
 
         They are 0 outside an image. ``all_layers=False`` gives the last layer alone (L = 1).
+
+        Raises:
+            ValueError: the network has no maps.
         """
+        if not self.config.semantic_layers:
+            raise ValueError("expected a network with maps, got one of semantic_layers=0")
         geometry = encoded.geometry
         masks, presence = self.semantic_decoder(encoded.mask_memory, geometry, all_layers)
         scale, bias = (p[:, None, None] for p in (self.semantic_scale, self.semantic_bias))

@@ -162,6 +162,11 @@ class MaskDINOConfig(DeformableConfig):
     # Twice the share of wrong classes, and how far sides move, in parts of the box.
     denoising_noise: Share = 0.4
 
+    def check(self) -> None:
+        super().check()
+        if self.published:
+            raise ValueError("published: expected false, as MaskDINO has no such grids, got true")
+
 
 AnyNetworkConfig = NetworkConfig | Mask2FormerConfig | MaskDINOConfig
 

@@ -35,6 +35,9 @@ CHANGEABLE = (
 
 Epochs = Annotated[int, Range(1, 10**6)]
 
+# The same for a run that is finished and stays as it is: what it found is of all the rest.
+FINISHED = ("data.root", "data.workers", "data.skip_broken", "report", "schedule.accumulation")
+
 # The parts of a run that are to the letter of the published code with ``published: true``, a short
 # form in recipes and on the command line. Otherwise they have the mends of docs/fidelity.md.
 PUBLISHED = ("network", "loss", "supervision")
@@ -218,16 +221,30 @@ def save_config(path: Path, config: RunConfig) -> None:
     write_bytes(path, yaml.safe_dump(to_plain(config), sort_keys=False).encode())
 
 
-def check_resumable(saved: RunConfig, given: RunConfig) -> None:
+def _named(value: Any) -> Any:
+    """A value; of whole paths and URLs the last two names."""
+    if isinstance(value, str) and (Path(value).is_absolute() or "://" in value):
+        return Path(value).parts[-2:]
+    return value
+
+
+def check_resumable(
+    saved: RunConfig, given: RunConfig, changeable: Sequence[str] = CHANGEABLE
+) -> None:
     """That a run can go on with another configuration.
+
+    Files of the data may have moved: of whole paths the last two names count.
 
     Raises:
         DataError: a value differs that decides what is computed.
     """
     before, after = flatten(to_plain(saved)), flatten(to_plain(given))
     for path in sorted(before.keys() | after.keys()):
-        free = any(path == key or path.startswith(f"{key}.") for key in CHANGEABLE)
-        if not free and before.get(path) != after.get(path):
+        free = any(path == key or path.startswith(f"{key}.") for key in changeable)
+        values = before.get(path), after.get(path)
+        if path.startswith("data."):
+            values = _named(values[0]), _named(values[1])
+        if not free and values[0] != values[1]:
             raise DataError(
                 f"{path}: the run to be taken up again has {before.get(path)!r}, "
                 f"got {shown(after.get(path))}"

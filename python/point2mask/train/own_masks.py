@@ -11,6 +11,7 @@ from point2mask import checkpoint
 from point2mask.data.errors import BrokenPictureError
 from point2mask.data.gathering import gather
 from point2mask.data.making import Spreading
+from point2mask.data.places import is_url
 from point2mask.data.results import INDEX, MASKS, Shard
 from point2mask.data.training import TrainingSet, images_folder, training_clicks
 from point2mask.label.folder import NETWORK, LabelOptions, forget_network, label_folder
@@ -90,10 +91,16 @@ def grow_masks(
 
 def learning_from(config: RunConfig, labels: Path) -> RunConfig:
     """The same run, learning from the masks in a folder as from true ones."""
+    # Beside a root in a store, a path without a scheme would be one of the store.
+    remote = is_url(config.data.root)
+    index, masks = (
+        path.as_uri() if remote else str(path)
+        for path in (labels.absolute() / INDEX, labels.absolute() / MASKS)
+    )
     source = replace(
         config.data.train,
-        annotations=str(labels.absolute() / INDEX),
-        masks=str(labels.absolute() / MASKS),
+        annotations=index,
+        masks=masks,
         points=None,
         first=None,
         frame=None,

@@ -10,6 +10,7 @@ from point2mask.data.fields import parse, to_plain
 from point2mask.train.config import RunConfig, check_resumable
 from point2mask.train.errors import Stopped
 from point2mask.train.launch import of_all_processes
+from point2mask.trained import categories_from_plain, first_difference
 
 if TYPE_CHECKING:
     from point2mask.train.train import Run
@@ -88,8 +89,8 @@ def restore(run: "Run", folder: Path) -> None:
     """Brings a new run to where the checkpoint in a folder was.
 
     Raises:
-        DataError: another number of processes or images, a configuration that computes something
-            else, or more steps than the run has.
+        DataError: another number of processes or images, other categories, a configuration that
+            computes something else, or more steps than the run has.
     """
     state = checkpoint.read_state(folder)
     saved = parse(RunConfig, state.config, f"{folder / checkpoint.STATE}: config")
@@ -100,6 +101,9 @@ def restore(run: "Run", folder: Path) -> None:
     ):
         if before != now:
             raise DataError(f"{folder}: expected {key} as before, {before}, got {now}")
+    known = categories_from_plain(state.categories)
+    if other := first_difference(known, run.dataset.categories):
+        raise DataError(f"{folder}: expected the categories as before, {other}")
     if state.step > run.total:
         raise DataError(
             f"{folder}: schedule.epochs={run.config.schedule.epochs} is {run.total} steps, "

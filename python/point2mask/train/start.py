@@ -16,26 +16,34 @@ from point2mask.models import AnyNetworkConfig, PointNetwork, make_network
 from point2mask.models.base import MAPS
 from point2mask.trained import without_download
 
-PARTS = (("click_decoder.",), MAPS)  # which any trained network can be given
+# Which any trained network can be given, and do without: the last one is of denoising.
+PARTS = (("click_decoder.",), MAPS, ("label_embedding.",))
+# What a network computes with its weights, where their shapes do not say it.
+ALIKE = (
+    *("architecture", "heads", "points", "norm_groups", "mask_activation", "semantic_activation"),
+    *("anchors", "published", "original"),
+)
 
 
 def start_network(config: AnyNetworkConfig) -> PointNetwork:
     """A new network; with ``config.weights`` all that does not depend on the classes is taken over.
 
     A click branch, and maps, start anew where the given network has none, and are left out where
-    this one has.
+    this one has; so does what only denoising needs.
 
     Raises:
-        DataError: the folder has no network, or one of other sizes; or the backbone's file has not
-            its weights.
+        DataError: the folder has no network, or one of other sizes, or one that computes otherwise;
+            or the backbone's file has not its weights.
     """
     if config.weights is None:
         try:
             return make_network(config)
         except ValueError as error:
             raise DataError(f"network.backbone.pretrained: {error}") from error
+    given = load_predictor(config.weights).network
+    _check_alike(given.config, config)
     network = make_network(without_download(config))
-    tensors = _with_parts(load_predictor(config.weights).network, network)
+    tensors = _with_parts(given, network)
     own, of_classes = network.state_dict(), class_tensors(config)
     anew = {name: own[name] for name in of_classes & tensors.keys()}
     load_weights(network, tensors | anew, Path(config.weights))
@@ -58,6 +66,18 @@ def take_classes(network: PointNetwork, weights: str, categories: Mapping[int, C
     tensors = _with_parts(given.network, network)
     load_weights(network, tensors, Path(weights))
     return len(tensors.keys() - given.network.state_dict().keys())
+
+
+def _check_alike(given: AnyNetworkConfig, config: AnyNetworkConfig) -> None:
+    """That weights mean to one network what they mean to the other."""
+    for name in ALIKE:
+        if name == "semantic_activation" and not given.semantic_layers:
+            continue
+        before, now = (getattr(either, name, None) for either in (given, config))
+        if before != now:
+            raise DataError(
+                f"network.{name}: expected {before} as the network of {config.weights}, got {now}"
+            )
 
 
 def _with_parts(given: PointNetwork, network: PointNetwork) -> dict[str, Tensor]:

@@ -100,6 +100,9 @@ def plan(
         DataError: a configuration is wrong, nothing would be scored, or two runs would be one.
     """
     base = load_config(recipe, overrides)
+    for variant in variants:
+        if any(entry.startswith("seed=") for entry in variant.overrides):
+            raise DataError(f"{variant.name}: expected no seed in a row; give them by --seeds")
     if base.data.val is None:
         raise DataError(f"{recipe}: a sweep compares the quality on data.val, got none")
     trials = []

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -36,7 +37,7 @@ from point2mask.train.saving import RunCounters, made_by, save, stopped, take_up
 from point2mask.train.start import take_classes
 from point2mask.train.stopping import Stop, ignore_stop
 from point2mask.train.validation import Validation
-from point2mask.trained import check_classes
+from point2mask.trained import check_classes, without_download
 
 # Takes the configuration; the result has a ``network`` and is called with a batch and a step.
 MakeModule = Callable[[RunConfig], nn.Module]
@@ -104,12 +105,14 @@ class Run:
         if not config.data.skip_broken:
             self.dataset.load(0)  # whether pictures are where they are looked for
         seed_generators(config.seed)
-        self.module = make_module(config).to(accelerator.device)
+        # A checkpoint has all weights: none are looked for then, be they elsewhere by now.
+        network = without_download(config.network) if self._begun() else config.network
+        self.module = make_module(replace(config, network=network)).to(accelerator.device)
         self.module.train()
         self.network = cast(PointNetwork, self.module.network)
         self.anew = 0  # tensors that a network given to start from did not have for these classes
-        if weights := config.network.weights:
-            self.anew = take_classes(self.network, weights, self.dataset.categories)
+        if network.weights:
+            self.anew = take_classes(self.network, network.weights, self.dataset.categories)
         self.optimizer = make_optimizer(self.module, config.schedule)
         self.parallel = accelerator.prepare(self.module)
         decay = config.schedule.ema_decay
@@ -138,15 +141,16 @@ class Run:
         """Nobody else writes to the folder meanwhile, and nothing of anybody else is in the way."""
         if not self.main:
             return nullcontext()
-        begun = checkpoint.last_checkpoint(self.out / "checkpoints") is not None
-        return claimed(self.out, "train", () if begun else made_by(self.config))
+        return claimed(self.out, "train", () if self._begun() else made_by(self.config))
+
+    def _begun(self) -> bool:
+        return checkpoint.last_checkpoint(self.out / "checkpoints") is not None
 
     def open(self, resume: bool) -> None:
         """Takes up the last checkpoint, or starts a new folder."""
-        folder = self.out / "checkpoints"
-        if not resume and checkpoint.last_checkpoint(folder) is not None:
+        if self._begun() and not resume:
             raise DataError(f"{self.out}: there is a run in it; --resume goes on with it")
-        last, damaged = take_up(self, folder)
+        last, damaged = take_up(self, self.out / "checkpoints")
         self.accelerator.wait_for_everyone()
         if self.main:
             # A run that goes on has no result until it is finished anew.
@@ -319,11 +323,12 @@ class Run:
         return dict(zip(losses, values, strict=True)) | {"loss": float(total.detach())}
 
     def _usable(self, parts: list[Collated]) -> list[Batch]:
-        """Parts with clicks. All processes skip a part that is empty in one of them."""
+        """Parts with clicks in any of the processes, and with pictures in all of them."""
         batches = [batch for batch, _ in parts]
-        empty = [batch is None or not bool((batch.points.category >= 0).any()) for batch in batches]
-        pairs = zip(batches, in_any(empty, self.accelerator), strict=True)
-        return [batch for batch, left_out in pairs if batch is not None and not left_out]
+        absent = [batch is None for batch in batches]
+        clicked = [bool(batch and (batch.points.category >= 0).any()) for batch in batches]
+        lacks, has = np.split(np.array(in_any(absent + clicked, self.accelerator), bool), 2)
+        return [batch for batch, fit in zip(batches, has & ~lacks, strict=True) if batch and fit]
 
     def _culprits(self, loss: str, names: tuple[str, ...]) -> tuple[str, ...]:
         """The images whose part of a loss is not finite, where the module tells; else all."""

@@ -12,6 +12,7 @@ from point2mask.predict import Predictor, evaluate
 from point2mask.train.launch import of_all_processes
 from point2mask.train.pictures import prediction_picture
 from point2mask.train.report import RunReport
+from point2mask.trained import first_difference
 
 
 class Validation:
@@ -34,10 +35,8 @@ class Validation:
         files = read_source(source, root)
         if files.truth is None:
             raise DataError("data.val: expected true masks to score against, got points only")
-        both = (files.categories, predictor.categories)
-        kinds = [[(c.id, c.isthing) for c in categories.values()] for categories in both]
-        if kinds[0] != kinds[1]:
-            raise DataError("data.val: expected the categories of data.train, got others")
+        if other := first_difference(predictor.categories, files.categories):
+            raise DataError(f"data.val: expected the categories of data.train, {other}")
         self._images_dir, self._truth, self._predictor = files.images_dir, files.truth, predictor
         self._rank: int = accelerator.process_index
         self._processes: int = accelerator.num_processes

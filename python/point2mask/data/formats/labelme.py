@@ -10,6 +10,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside, write_json
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.json_files import Pixels, Point, Text, read_json
+from point2mask.data.point_json import POINTS_NAME
 from point2mask.data.targets import PointLabels
 
 EXPORTED = "export.json"  # in every folder that the annotation page exported
@@ -27,7 +28,8 @@ def read_labelme(path: Path, pictures: Pictures) -> list[ClickedImage]:
         DataError: no labelme file; the message names the shape.
     """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-    files = [file for file in files if file != path / EXPORTED or not _is_note(file)]
+    own = (path / EXPORTED, path / POINTS_NAME)
+    files = [file for file in files if file not in own or not _is_own(file)]
     if not files:
         raise DataError(f"{path}: expected JSON files of labelme, got none")
     folder = path if path.is_dir() else path.parent
@@ -40,13 +42,13 @@ def read_labelme(path: Path, pictures: Pictures) -> list[ClickedImage]:
     return images
 
 
-def _is_note(path: Path) -> bool:
-    """Whether a file is what the annotation page notes of an export, and no picture's."""
+def _is_own(path: Path) -> bool:
+    """Whether a file is the page's clicks, or what it notes of an export, and no picture's."""
     try:
         content = read_json(path, dict[str, object], "a JSON of labelme", MAX_FILE)
     except DataError:
         return False  # it is named when it is read
-    return "format" in content and "imagePath" not in content
+    return not content.keys().isdisjoint({"format", "images"}) and "imagePath" not in content
 
 
 class _Shape(Struct):

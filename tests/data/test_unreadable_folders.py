@@ -1,0 +1,31 @@
+"""Folders that the system does not let anybody read: said, and not taken for empty."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from point2mask.app.folder import find_pictures as pictures_of_page
+from point2mask.data import DataError
+from point2mask.data.png import write_rgb
+from point2mask.data.sources import find_pictures
+
+
+@pytest.mark.parametrize("closed", [".", "below"])
+@pytest.mark.parametrize("find", [pictures_of_page, lambda folder: find_pictures([folder])])
+def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch, find, closed):
+    """Root may read all, so the system's answer is given in its place."""
+    write_rgb(tmp_path / "a.png", np.zeros((4, 6, 3), np.uint8))
+    write_rgb(tmp_path / "below" / "b.png", np.zeros((4, 6, 3), np.uint8))
+    find(tmp_path)
+    real, closed = os.scandir, tmp_path / closed
+
+    def scandir(path="."):
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=rf"{closed}: expected a folder, but it cannot be read"):
+        find(tmp_path)
