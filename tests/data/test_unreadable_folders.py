@@ -9,6 +9,7 @@ import pytest
 from point2mask.app.folder import find_pictures as pictures_of_page
 from point2mask.data import DataError
 from point2mask.data.png import write_rgb
+from point2mask.data.report import Report
 from point2mask.data.sources import find_pictures
 
 
@@ -29,3 +30,20 @@ def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch, find, closed):
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError, match=rf"{closed}: expected a folder, but it cannot be read"):
         find(tmp_path)
+
+
+def test_links_to_folders_are_said(tmp_path):
+    """They are not entered: one may lead to all of the disk, or to a folder above."""
+    folder = tmp_path / "photos"
+    write_rgb(folder / "a.png", np.zeros((4, 6, 3), np.uint8))
+    write_rgb(tmp_path / "others" / "b.png", np.zeros((4, 6, 3), np.uint8))
+    (folder / "below").mkdir()
+    (folder / "below" / "link").symlink_to(tmp_path / "others")
+    report = Report()
+    _, records = find_pictures([folder], report=report)
+    assert [record.file_name for record in records] == ["a.png"]
+    (line,) = report.lines()
+    assert line == f"left out: 1 links to folders, which are not entered: {folder}/below/link"
+    found = pictures_of_page(folder)
+    assert found.names == ["a.png"]
+    assert found.notes() == ["left out links to folders: 1, such as below/link"]

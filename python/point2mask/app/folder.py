@@ -25,6 +25,7 @@ class Found:
     Attributes:
         names: relative with ``/``, in their order.
         outside: links that lead out of the folder and are left out.
+        links: those to folders, which are not entered.
         unread: pictures and archives of a kind that is not read, by suffix.
         unnamed: pictures whose names are no printable text, shown with escapes.
         results: folders of results of this program.
@@ -32,6 +33,7 @@ class Found:
 
     names: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     unnamed: list[str] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
@@ -47,6 +49,8 @@ class Found:
                 f"left out {len(self.outside)} links that lead out of the folder, such as "
                 f"{self.outside[0]}"
             )
+        if self.links:
+            said.append(f"left out links to folders: {len(self.links)}, such as {self.links[0]}")
         if self.unnamed:
             said.append(
                 f"left out {len(self.unnamed)} whose names hold control characters or are not "
@@ -90,6 +94,7 @@ def find_pictures(folder: Path, without: Path | None = None) -> Found:
             if not name.startswith(".") and (skipped is None or (place / name).resolve() != skipped)
         )
         start = "" if below == "." else f"{below}/"
+        found.links += [start + name for name in folders if (place / name).is_symlink()]
         for file in files:
             if not file.startswith("."):
                 _sort_in(found, folder, start + file)

@@ -72,16 +72,16 @@ def written_in(root: Path, text: str) -> Path:
     return path_of(text) if "://" in text else below(root, text)
 
 
-def files_below(root: Path) -> Iterator[Path]:
+def files_below(root: Path, links: list[Path] | None = None) -> Iterator[Path]:
     """All files of a folder and its folders, sorted in each; those in tars too.
 
-    Links to folders are not followed. A tar counts as a folder of its name.
+    Links to folders are not followed, but added to ``links``. A tar counts as a folder of its name.
     """
     if root.suffix == SUFFIX and root.is_file():
         for name in member_names(root):
             yield root / name
     else:
-        for path in packed_below(root):
+        for path in packed_below(root, links):
             yield from unpacked(path)
 
 
@@ -92,11 +92,13 @@ def unreadable(error: OSError) -> None:
     raise DataError(f"{error.filename}: expected a folder, but it cannot be read ({error})")
 
 
-def packed_below(root: Path) -> Iterator[Path]:
+def packed_below(root: Path, links: list[Path] | None = None) -> Iterator[Path]:
     """All files of a folder and its folders, sorted in each; a tar is one file."""
     if is_local(root):
         for folder, folders, names in os.walk(root, onerror=unreadable):
             folders.sort()
+            if links is not None:
+                links.extend(path for name in folders if (path := Path(folder, name)).is_symlink())
             for name in sorted(names):
                 yield Path(folder, name)
     elif root.exists():

@@ -75,7 +75,10 @@ def _find(source: str | Path, report: Report) -> tuple[Path, list[Path]]:
     path = path_of(source)
     expected = ", ".join(PICTURE_SUFFIXES)
     if is_folder(path):
-        found = _pictures(files_below(path), report)
+        links: list[Path] = []
+        found = _pictures(files_below(path, links), report)
+        for link in links:
+            report.leave_out("links to folders, which are not entered", link)
         if not found:
             raise DataError(f"{path}: expected pictures, got none ({expected}){_more(report)}")
         return path, found
