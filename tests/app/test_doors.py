@@ -68,7 +68,10 @@ def test_links_that_lead_out_of_the_folder(folder, tmp_path):
     (folder / "inner.png").symlink_to(folder / "a.png")
     (folder / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
     project = Project(folder)
-    assert project.notes == ["left out 1 links that lead out of the folder, such as link.png"]
+    assert project.notes == [
+        "left out 1 links that lead out of the folder, such as link.png",
+        "left out links to folders: 1, such as elsewhere",
+    ]
     assert project.names == ["a.png", "c.jpg", "inner.png", "sub/b.png"]
     client = serve(folder)
     (folder / "a.png").unlink()

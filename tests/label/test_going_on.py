@@ -5,10 +5,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from commands import error_line
 from label_folders import files, masks_and_index, run
+from msgspec import structs
 from PIL import Image
 
 from point2mask.cli import main
@@ -28,20 +30,26 @@ def test_results_are_kept_unless_asked_to_go_on(shapes, tmp_path, capsys):
     assert files(out) == before
 
 
-def test_a_picture_that_is_replaced_by_one_of_as_many_bytes(shapes, tmp_path):
+@pytest.mark.parametrize("suffix", [".bmp", ".tif"])
+def test_a_picture_that_is_replaced_by_one_of_as_many_bytes(shapes, tmp_path, suffix):
     """As those without compression are; the file's times say nothing either."""
-    dataset, folder, points = shapes
-    images = tmp_path / "plain"
+    _, folder, _ = shapes
+    labels = read_points(shapes[2])
+    images, points = tmp_path / "plain", tmp_path / "plain.json"
     images.mkdir()
-    for image in dataset.images:
-        with Image.open(folder / image.record.file_name) as picture:
-            picture.convert("RGB").save(images / image.record.file_name, "BMP")
+    clicked = []
+    for record, targets in labels.images:
+        with Image.open(folder / record.file_name) as picture:
+            picture.save((images / record.file_name).with_suffix(suffix))
+        name = Path(record.file_name).with_suffix(suffix).name
+        clicked.append((structs.replace(record, file_name=name), targets))
+    write_points(points, replace(labels, images=clicked))
     out, fresh = tmp_path / "out", tmp_path / "fresh"
     assert run(images, points, out, "--workers", 1) == 0
-    path = images / dataset.images[1].record.file_name
+    path = images / clicked[1][0].file_name
     before = path.stat()
     with Image.open(path) as picture:
-        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path, "BMP")
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_size == before.st_size
     assert run(images, points, out, "--workers", 1, "--resume") == 0

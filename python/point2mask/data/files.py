@@ -24,6 +24,7 @@ MAX_IN_MEMORY = 2**24  # bytes of a file that is written to a store; larger ones
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w ()+,=@&~.-]*(?:/[A-Za-z0-9_][\w ()+,=@&~.-]*)*")
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+NOT_COMPRESSED = (".bmp", ".tif", ".tiff")  # pictures whose bytes are as many as their pixels want
 MAX_PART, MAX_NAME = 255, 4000  # bytes between separators, and characters of all
 
 
@@ -163,15 +164,18 @@ def file_size(path: Path) -> int | None:
 
 
 def fingerprint(path: Path) -> tuple[int, str] | None:
-    """What tells a file from one that replaces it: bytes and, on this machine, a digest.
+    """What tells a picture from one that replaces it: its bytes and, if not compressed, a digest.
 
-    None where there is no ordinary file. A file of a store is not fetched for it.
+    A compressed picture that is replaced rarely has as many bytes. None where there is no file.
     """
     size = file_size(path)
-    if size is None or not is_local(path):
+    if size is None or path.suffix.lower() not in NOT_COMPRESSED:
         return None if size is None else (size, "")
-    with open_regular(path, "a file") as file:
-        return size, hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    digest = hashlib.blake2b(digest_size=16)
+    with _open_pieces(path, "a picture") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return size, digest.hexdigest()
 
 
 def temporary_name(path: Path) -> Path:
