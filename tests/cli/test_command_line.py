@@ -214,6 +214,11 @@ def test_errors_are_one_line_that_names_the_place(shapes, tmp_path, capsys):
     assert "unrecognized arguments: a=1" in fails(capsys, "info", "a=1")
     unknown = fails(capsys, "train", "shapes_lite0", "--device", "cpu", "a=1", "--b=2")
     assert "unrecognized arguments: --b=2; values are given as KEY=VALUE" in unknown
+    assert "point2mask train --help" in unknown
+    close = fails(capsys, "train", "shapes_lite0", "--outt", "x")
+    assert "unrecognized arguments: --outt x; did you mean --out? (see 'point2mask train" in close
+    close = fails(capsys, *sample, "--out", folder, "--pngdir=x")
+    assert "did you mean --png-dir? (see 'point2mask points sample --help')" in close
     word = fails(capsys, "train", "shapes_lite0", "--device", "cpu", "a=1", "schedule.steps")
     assert "unrecognized arguments: schedule.steps; values" in word
     assert "invalid choice: 'nonsense'" in fails(capsys, "nonsense")

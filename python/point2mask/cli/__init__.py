@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     others = [word for word in rest if not (takes_values and _is_value(word))]
     if others:
         hint = "; values are given as KEY=VALUE" if takes_values else ""
-        parser.error(f"unrecognized arguments: {' '.join(others)}{hint}")
+        args.parser.unknown(others, hint)
     if rest:
         args.overrides += rest
     try:

@@ -1,9 +1,10 @@
 """What subcommands share: their parsers, their one kind of error, and progress bars."""
 
 import argparse
+import difflib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent, indent
@@ -36,6 +37,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{ERROR}{one_line(message)} (see '{self.prog} --help')\n")
 
+    def unknown(self, words: Sequence[str], hint: str) -> NoReturn:
+        """Ends the program because of words that this command does not know."""
+        known = [option for action in self._actions for option in action.option_strings]
+        close = difflib.get_close_matches(words[0].partition("=")[0], known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else hint
+        self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
+
 
 def add_verbose(parser: argparse.ArgumentParser, default: bool | str) -> None:
     parser.add_argument(
@@ -61,7 +69,7 @@ def add_command(
     # Also after the name of the command; suppressed, it does not undo a -v before the name.
     add_verbose(parser, default=argparse.SUPPRESS)
     if run is not None:
-        parser.set_defaults(run=run)
+        parser.set_defaults(run=run, parser=parser)
     return parser
 
 
