@@ -366,9 +366,10 @@ def run_sample(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--png-dir {args.png_dir}: this would overwrite the masks of the data set"
         )
-    names = {image.record.id: image.mask_name for image in dataset.images}
+    names = {}
     with ExitStack() as stack:
         if args.png_dir is not None:  # before any work
+            names = {image.record.id: image.mask_name for image in dataset.images}
             own = {PurePosixPath(name).parts[0] for name in names.values()}
             stack.enter_context(claimed(args.png_dir, "points sample", own))
         with progress_bar("sampling") as progress:
