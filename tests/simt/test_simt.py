@@ -13,7 +13,6 @@ from simt.expected import allowed, engine, expected
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no host C++ compiler")
 
 SCHEDULES = 20
-RACE_SCHEDULES = 3
 
 
 def as_tuple(result):
@@ -47,7 +46,8 @@ def test_no_races(operator, resident_blocks, schedules):
     some = [case for case in cases.all_cases() if case[0] == operator]
     accesses = 0
     for name, arguments in some:
-        for _ in range(schedules * RACE_SCHEDULES):
+        # What orders two accesses is tracked: the input decides what is found, hardly the schedule.
+        for _ in range(schedules):
             getattr(machine, name)(*arguments)  # raises KernelError for a race
             accesses += machine.emulator.accesses
     assert accesses > 10_000  # the kernels are instrumented
