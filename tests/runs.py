@@ -70,6 +70,16 @@ def config(root: Path, **changes: Any) -> RunConfig:
     return replace(values, **changes)
 
 
+def short(root: Path) -> RunConfig:
+    """Of one epoch, without pictures."""
+    values = config(root)
+    return replace(
+        values,
+        schedule=replace(values.schedule, epochs=1),
+        report=replace(values.report, pictures=0),
+    )
+
+
 def of(architecture: str, config: RunConfig) -> RunConfig:
     """The same run with another network."""
     own = config.network

@@ -130,12 +130,18 @@ def cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
+def nearest(text: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
+    """The name that is most like a text, None if none is near."""
+    close = difflib.get_close_matches(text[:_SHOWN], known, n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
 def did_you_mean(value: object, known: Sequence[str], cutoff: float = 0.5) -> str:
     """The question for the name that is nearest, after a semicolon; nothing if none is near."""
     if not isinstance(value, str):
         return ""
-    close = difflib.get_close_matches(value[:_SHOWN], known, n=1, cutoff=cutoff)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = nearest(value, known, cutoff)
+    return "" if close is None else f"; did you mean {close!r}?"
 
 
 def _beyond(kind: Any, limits: Sequence[object], value: Any) -> Fault | None:

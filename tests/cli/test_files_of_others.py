@@ -83,7 +83,7 @@ def test_sweeps(folder, capsys):
     assert (folder / "out/sweep.json").read_text() == "{}"
 
 
-def test_pictures_of_clicks(folder, tmp_path, capsys):
+def test_pictures_of_clicks(folder, capsys):
     """Into a folder of photos of the same names they do not go, nor over other PNGs."""
     write_shapes(folder, "val", 2, (32, 48))
     annotations = folder / "annotations/panoptic_val.json"

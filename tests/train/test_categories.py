@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import runs
@@ -18,15 +17,6 @@ def root(tmp_path):
     root = tmp_path / "data"
     runs.write_data(root, train=2)
     return root
-
-
-def short(root):
-    config = runs.config(Path(root))
-    return replace(
-        config,
-        schedule=replace(config.schedule, epochs=1),
-        report=replace(config.report, pictures=0),
-    )
 
 
 def rename(root, split, **change):
@@ -52,7 +42,7 @@ def test_validation_pictures_have_those_of_training(root, tmp_path, change, got)
                     segment["category_id"] = 77
         path.write_text(json.dumps(plain))
     rename(root, "val", **change)
-    config = short(root)
+    config = runs.short(root)
     config = replace(config, data=replace(config.data, val=runs.source("val")))
     message = rf"data\.val: expected the categories of data\.train, 1 'disc' \(thing\), got {got}"
     with pytest.raises(DataError, match=message):
@@ -60,7 +50,7 @@ def test_validation_pictures_have_those_of_training(root, tmp_path, change, got)
 
 
 def test_a_run_goes_on_with_its_own(root, tmp_path):
-    config = short(root)
+    config = runs.short(root)
     train(config, tmp_path / "out", device="cpu")
     shutil.copytree(root, tmp_path / "other")
     rename(tmp_path / "other", "train", name="cell")
@@ -77,7 +67,7 @@ def test_no_clicks_at_all(root, tmp_path):
     labels = sample_points(read_panoptic(root / "annotations/panoptic_train.json"), 1, 0)
     labels.images[:] = [(record, []) for record, _ in labels.images]
     write_points(root / "none.json", labels)
-    config = short(root)
+    config = runs.short(root)
     source = replace(config.data.train, points="none.json")
     config = replace(config, data=replace(config.data, train=source))
     with pytest.raises(DataError, match=r"^none\.json: expected images with a thing to learn from"):
@@ -85,7 +75,7 @@ def test_no_clicks_at_all(root, tmp_path):
 
 
 def test_the_folder_of_rounds_is_not_that_of_a_run(root, tmp_path):
-    train(short(root), tmp_path / "out/round_1", device="cpu")
+    train(runs.short(root), tmp_path / "out/round_1", device="cpu")
     message = r"out: expected a checkpoint, or .*; it has those of rounds: .*/out/round_1$"
     with pytest.raises(DataError, match=message):
         load_trained(tmp_path / "out")

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import fsspec
 import pytest
@@ -24,28 +23,10 @@ def root(tmp_path_factory):
     return root
 
 
-def short(root):
-    """Two steps."""
-    config = runs.config(Path(root))
-    return replace(
-        config,
-        schedule=replace(config.schedule, epochs=1),
-        report=replace(config.report, pictures=0),
-    )
-
-
 @pytest.fixture(scope="module")
 def two_rounds(root, tmp_path_factory):
     out = tmp_path_factory.mktemp("rounds") / "out"
-    return out, train_rounds(short(root), out, 2, device="cpu")
-
-
-def unfinished(folder):
-    """The second round of a copy has its first step behind it."""
-    (folder / "round_2/result.json").unlink()
-    last = folder / "round_2/checkpoints/step_00000002"
-    assert last.is_dir()
-    return folder
+    return out, train_rounds(runs.short(root), out, 2, device="cpu")
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -56,7 +37,7 @@ def test_another_configuration_is_refused(number, root, two_rounds, tmp_path):
     if number == 1:
         shutil.rmtree(out / "round_2")
         shutil.rmtree(out / "labels_2")
-    config = short(root)
+    config = runs.short(root)
     others = {
         "network.queries": replace(config, network=replace(config.network, queries=20)),
         "seed": replace(config, seed=7),
@@ -77,7 +58,7 @@ def test_a_folder_may_move(root, two_rounds, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(two_rounds[0], moved)
     (moved / "round_2/result.json").unlink()
-    config = short(tmp_path / "data")
+    config = runs.short(tmp_path / "data")
     again = train_rounds(config, moved, 2, resume=True, device="cpu")
     assert again[1].result["steps"] == 2
     shutil.rmtree(moved / "labels_2")
@@ -93,7 +74,7 @@ def test_a_folder_may_move(root, two_rounds, tmp_path):
 def test_labels_of_another_round_are_no_moved_ones(root, two_rounds, tmp_path):
     out = two_rounds[0]
     shutil.copytree(out / "labels_2", tmp_path / "labels_3")
-    config = own_masks.learning_from(short(root), tmp_path / "labels_3")
+    config = own_masks.learning_from(runs.short(root), tmp_path / "labels_3")
     with pytest.raises(DataError, match=r"data\.train\.annotations: the run to be taken up again"):
         train(config, out / "round_2", resume=True, device="cpu")
 
@@ -101,7 +82,7 @@ def test_labels_of_another_round_are_no_moved_ones(root, two_rounds, tmp_path):
 def test_broken_pictures_are_left_out_where_they_may_be(root, tmp_path):
     shutil.copytree(root, tmp_path / "data")
     (tmp_path / "data/images/train/000002.png").write_bytes(b"no picture")
-    config = short(tmp_path / "data")
+    config = runs.short(tmp_path / "data")
     config = replace(config, data=replace(config.data, skip_broken=True))
     said = []
     train_rounds(config, tmp_path / "out", 2, device="cpu", say=said.append)
@@ -111,7 +92,7 @@ def test_broken_pictures_are_left_out_where_they_may_be(root, tmp_path):
     assert "000002.png: expected an image" in line
 
 
-def test_a_signal_while_pictures_are_labelled(root, two_rounds, tmp_path, monkeypatch):
+def test_a_signal_while_pictures_are_labelled(root, two_rounds, tmp_path):
     """Ends the work at once, and it goes on from there."""
     out = tmp_path / "out"
     shutil.copytree(two_rounds[0], out)
@@ -124,12 +105,12 @@ def test_a_signal_while_pictures_are_labelled(root, two_rounds, tmp_path, monkey
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Stopped, match=r"labels_2: stopped by SIGTERM; --resume goes on from there"):
-        train_rounds(short(root), out, 2, resume=True, device="cpu", progress=progress)
+        train_rounds(runs.short(root), out, 2, resume=True, device="cpu", progress=progress)
     assert signal.getsignal(signal.SIGTERM) == before
     assert not (out / "round_2").exists()
     kept = {path: path.stat().st_mtime_ns for path in (out / "labels_2/records").rglob("*.json")}
     assert 0 < len(kept) < 4
-    again = train_rounds(short(root), out, 2, resume=True, device="cpu")
+    again = train_rounds(runs.short(root), out, 2, resume=True, device="cpu")
     assert again[1].result["losses"] == two_rounds[1][1].result["losses"]
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
 
@@ -139,7 +120,7 @@ def test_data_may_be_in_a_store(how, root, tmp_path):
     """Masks that are grown stay on this machine."""
     name = f"point2mask-{tmp_path.name}"
     fsspec.filesystem("memory").put(f"{root}/", f"/{name}/", recursive=True)
-    config = short(root)
+    config = runs.short(root)
     config = replace(config, data=replace(config.data, root=f"memory://{name}"))
     out = tmp_path / "a b"  # which a URL does not show as it is
     if how == "rounds":
@@ -151,11 +132,11 @@ def test_data_may_be_in_a_store(how, root, tmp_path):
     assert len(read_panoptic(folder / "panoptic.json").images) == 4
 
 
-def test_weights_to_start_from_may_be_gone(root, two_rounds, tmp_path, monkeypatch):
+def test_weights_to_start_from_may_be_gone(root, two_rounds, tmp_path):
     """A run that has a checkpoint needs neither them nor those of the backbone any more."""
     start = tmp_path / "start"
     shutil.copytree(two_rounds[0] / "round_1", start)
-    config = short(root)
+    config = runs.short(root)
     config = replace(config, network=replace(config.network, weights=str(start)))
     schedule = replace(config.schedule, epochs=2)
     longer = replace(config, schedule=schedule)

@@ -1,7 +1,6 @@
 """What subcommands share: their parsers, their one kind of error, and progress bars."""
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from point2mask.data.files import one_line
 from point2mask.progress import Progress, bar
+from point2mask.ranges import nearest
 
 if TYPE_CHECKING:
     from point2mask.data.report import Report
@@ -40,8 +40,8 @@ class Parser(argparse.ArgumentParser):
     def unknown(self, words: Sequence[str], hint: str) -> NoReturn:
         """Ends the program because of words that this command does not know."""
         known = [option for action in self._actions for option in action.option_strings]
-        close = difflib.get_close_matches(words[0].partition("=")[0], known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else hint
+        close = nearest(words[0].partition("=")[0], known)
+        hint = f"; did you mean {close}?" if close else hint
         self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
 

@@ -169,8 +169,10 @@ def fingerprint(path: Path) -> tuple[int, str] | None:
     A compressed picture that is replaced rarely has as many bytes. None where there is no file.
     """
     size = file_size(path)
-    if size is None or path.suffix.lower() not in NOT_COMPRESSED:
-        return None if size is None else (size, "")
+    if size is None:
+        return None
+    if path.suffix.lower() not in NOT_COMPRESSED:
+        return size, ""
     digest = hashlib.blake2b(digest_size=16)
     with _open_pieces(path, "a picture") as file:
         while piece := file.read(2**20):

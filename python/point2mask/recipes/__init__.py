@@ -3,10 +3,10 @@
 The first line of a recipe is a comment that says what it is for.
 """
 
-import difflib
 from pathlib import Path
 
 from point2mask.data.errors import DataError
+from point2mask.ranges import nearest
 
 FOLDER = Path(__file__).parent
 
@@ -33,8 +33,8 @@ def find(name: str | Path) -> Path:
     if path.exists():
         return path
     names = [known.stem for known in FOLDER.glob("*.yaml")]
-    close = difflib.get_close_matches(path.stem, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "'point2mask recipes' lists the recipes"
+    close = nearest(path.stem, names)
+    hint = f"did you mean {close!r}?" if close else "'point2mask recipes' lists the recipes"
     raise DataError(f"{name}: expected the name of a recipe or a YAML file; {hint}")
 
 
