@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from point2mask.data.errors import DataError
 from point2mask.data.files import one_line, open_regular, sync, temporary_name, write_json
 from point2mask.data.json_files import read_json
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 MODEL, AVERAGE, OPTIMIZER, STATE, DIGESTS = (
     "model.safetensors",

@@ -21,10 +21,10 @@ from point2mask.data.errors import DataError
 from point2mask.data.fields import parse, to_plain
 from point2mask.data.files import write_bytes, write_json
 from point2mask.data.training import class_channels
+from point2mask.messages import shown
 from point2mask.models.export import export_network
 from point2mask.models.precision import Precision
 from point2mask.predict import Predictor
-from point2mask.ranges import shown
 from point2mask.trained import (
     TrainedConfig,
     categories_from_plain,

@@ -9,14 +9,14 @@ A number has its :class:`Range`, text and lists have their :class:`Length`, a ch
         precision: Literal["float32", "bfloat16"] = "float32"
 """
 
-import difflib
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from point2mask.messages import did_you_mean, shown
+
 _NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
-_SHOWN = 80  # characters of a wrong value
 _hints: dict[type, dict[str, Any]] = {}  # of dataclasses: worked out once
 
 
@@ -114,34 +114,6 @@ def fault(kind: Any, value: object) -> Fault | None:
     if isinstance(value, wanted) and (kind is bool or not isinstance(value, bool)):
         return None
     return Fault(_NAMES.get(kind, getattr(kind, "__name__", str(kind))), value)
-
-
-def shown(value: object) -> str:
-    """A value in a message: on one line, and not without end."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no integers of more than 4300 digits
-        return "a number of thousands of digits"
-    return cut(text)
-
-
-def cut(text: str) -> str:
-    """A text in a message, without its end where that is far."""
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-
-
-def nearest(text: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
-    """The name that is most like a text, None if none is near."""
-    close = difflib.get_close_matches(text[:_SHOWN], known, n=1, cutoff=cutoff)
-    return close[0] if close else None
-
-
-def did_you_mean(value: object, known: Sequence[str], cutoff: float = 0.5) -> str:
-    """The question for the name that is nearest, after a semicolon; nothing if none is near."""
-    if not isinstance(value, str):
-        return ""
-    close = nearest(value, known, cutoff)
-    return "" if close is None else f"; did you mean {close!r}?"
 
 
 def _beyond(kind: Any, limits: Sequence[object], value: Any) -> Fault | None:

@@ -169,7 +169,7 @@ def test_what_the_file_held_stays(folder):
     }
     (folder / "points.json").write_text(json.dumps(content))
     project = Project(folder)
-    assert project.notes == ["1 images of points.json are not in the folder; they stay as they are"]
+    assert project.notes == ["not in the folder: 1 image of points.json, kept as they are"]
     target = PointTarget(9, 3, ((5.0, 6.0),), area=12.5, iscrowd=True)
     project.change(0, 0, [target])
     (other, theirs), (mine, targets) = read_points(folder / "points.json").images

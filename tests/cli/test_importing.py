@@ -46,6 +46,7 @@ def test_the_package_lists_its_parts():
         "cli",
         "cluster",
         "grid",
+        "messages",
         "progress",
         "ranges",
         "workers",

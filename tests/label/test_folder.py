@@ -111,16 +111,34 @@ def test_every_assigner_with_edges_and_areas(shapes, tmp_path, assigner):
     assert mask_quality(dataset, out).all.mean_iou > 0.4
 
 
-def test_pictures_without_clicks_are_void(shapes, tmp_path):
+def test_pictures_without_clicks_are_void(shapes, tmp_path, capsys):
     _, images, points = shapes
     labels = read_points(points)
     clicked = [*labels.images]
     clicked[1] = (clicked[1][0], [])
     labels = replace(labels, images=clicked)
-    label_folder(images, labels, tmp_path / "out")
+    write_points(points, labels)
+    name = clicked[1][0].file_name
+    for resume in ([], ["--resume"]):  # of what is kept it is said too
+        assert run(images, points, tmp_path / "out", "--json", *resume) == 0
+        output = capsys.readouterr()
+        assert f"without a mask: 1 image, such as {name}\n" in output.err
+        assert json.loads(output.out)["empty"] == 1
     made = read_panoptic(tmp_path / "out" / "panoptic.json")
     assert made.images[1].segments == ()
     assert not made.segment_map(made.images[1]).any()
+
+
+def test_a_photo_is_no_picture_of_edges(shapes, tmp_path, capsys):
+    _, images, points = shapes
+    assert run(images, points, tmp_path / "out", "--edges", images) == 2
+    said = capsys.readouterr().err
+    assert "expected a grey picture of edges, got one with colours: channels of a pixel " in said
+    (tmp_path / "grey").mkdir()
+    for path in images.iterdir():
+        grey = Image.open(path).convert("L").convert("YCbCr").convert("RGB")
+        grey.save(tmp_path / "grey" / f"{path.stem}.jpg", quality=30)
+    assert run(images, points, tmp_path / "of_grey", "--edges", tmp_path / "grey") == 0
 
 
 def test_errors_are_one_line(shapes, tmp_path, capsys):

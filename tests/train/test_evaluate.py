@@ -338,6 +338,7 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
         "images": 3,
         "segments": segments,
         "kept": 0,
+        "empty": sum(not i.segments for i in read_panoptic(plain / "panoptic.json").images),
         "notes": {},
         "left_out": [],
     }
@@ -348,6 +349,7 @@ def test_train_predict_and_evaluate_from_the_command_line(root, tmp_path, capsys
     assert main(list(map(str, command))) == 0
     said = capsys.readouterr().err
     assert "0 segments in 3 images" in said
+    assert "without a segment: 3 images, such as 000001.png" in said
     assert "no segment was found in any picture. Most often the network was trained for" in said
     assert "1 for things and 1 for stuff: try a lower --quality" in said
 

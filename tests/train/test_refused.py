@@ -12,7 +12,8 @@ from point2mask import recipes
 from point2mask.cli import main
 from point2mask.data import DataError
 from point2mask.data.fields import parse, to_plain
-from point2mask.ranges import Range, fault, hints, shown
+from point2mask.messages import shown
+from point2mask.ranges import Range, fault, hints
 from point2mask.train.config import RunConfig, load_config
 
 RECIPES = {

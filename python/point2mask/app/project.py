@@ -23,6 +23,7 @@ from point2mask.data.records import Category, ImageRecord, default_color
 from point2mask.data.report import Report
 from point2mask.data.targets import PointLabels, PointTarget, check_image_marks, check_targets
 from point2mask.data.turning import turn_labels
+from point2mask.messages import number_of
 
 HISTORY = 200  # steps of an image, or of the categories, that can be undone
 MAX_POINTS = 2000  # on one image
@@ -120,11 +121,13 @@ class Project:
                 self._last_id = max(self._last_id, record.id)
         if merged:
             self.notes.append(
-                f"{merged} targets joined another of the same stuff category on their picture"
+                f"{number_of(merged, 'target')} joined another of the same stuff category on their "
+                "picture"
             )
         if strangers := len(self._clicks.keys() - set(self.names)):
             self.notes.append(
-                f"{strangers} images of {POINTS_NAME} are not in the folder; they stay as they are"
+                f"not in the folder: {number_of(strangers, 'image')} of {POINTS_NAME}, kept "
+                "as they are"
             )
 
     def name_of(self, index: int) -> str:

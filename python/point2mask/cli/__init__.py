@@ -10,7 +10,7 @@ from importlib import import_module
 from point2mask.cli.command import ERROR, Parser, UsageError, add_verbose
 from point2mask.data.errors import DataError
 from point2mask.data.files import is_text, one_line
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 # A module has add_parser(subparsers), which sets the default run=run, and run(args) -> exit code.
 # It imports what is slow or optional in run.

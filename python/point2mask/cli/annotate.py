@@ -5,9 +5,10 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Subparsers, UsageError, add_command, local, number_of, positive
+from point2mask.cli.command import Subparsers, UsageError, add_command, local, positive
 from point2mask.cli.device import add_device, add_precision, device_of, precision_of
 from point2mask.cli.label import add_prompts
+from point2mask.messages import number_of
 
 if TYPE_CHECKING:
     from point2mask.app import Project

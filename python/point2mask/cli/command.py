@@ -10,8 +10,8 @@ from textwrap import dedent, indent
 from typing import TYPE_CHECKING, NoReturn
 
 from point2mask.data.files import one_line
+from point2mask.messages import nearest
 from point2mask.progress import Progress, bar
-from point2mask.ranges import nearest
 
 if TYPE_CHECKING:
     from point2mask.data.report import Report
@@ -188,15 +188,6 @@ def print_report(report: "Report") -> None:
     """What was read, what was left out and why."""
     for line in report.lines():
         print(line, file=sys.stderr)
-
-
-def number_of(number: int, noun: str) -> str:
-    """A number of what is called so.
-
-    >>> number_of(1, "image"), number_of(0, "image")
-    ('1 image', '0 images')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 MAX_RESULT = 2**26  # bytes

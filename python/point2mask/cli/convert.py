@@ -15,13 +15,13 @@ from point2mask.cli.command import (
     add_json,
     add_reading,
     local,
-    number_of,
     positive,
     print_report,
     progress_bar,
     report_of,
     write_result,
 )
+from point2mask.messages import number_of
 
 if TYPE_CHECKING:
     from point2mask.data import PanopticDataset

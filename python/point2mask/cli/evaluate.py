@@ -12,7 +12,6 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
-    number_of,
     place,
     print_report,
     process_count,
@@ -20,7 +19,7 @@ from point2mask.cli.command import (
     write_result,
 )
 from point2mask.cli.tables import percent, print_tables, quality_table, table
-from point2mask.ranges import shown
+from point2mask.messages import number_of, shown
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,11 +8,11 @@ from point2mask.cli.command import (
     UsageError,
     add_command,
     add_json,
-    number_of,
     place,
     positive,
     write_result,
 )
+from point2mask.messages import number_of
 
 
 def add_parser(subparsers: Subparsers) -> None:

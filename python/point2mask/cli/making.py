@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from point2mask.cli.command import Parser, UsageError, number_of, process_count, write_result
+from point2mask.cli.command import Parser, UsageError, process_count, write_result
+from point2mask.messages import number_of
 
 if TYPE_CHECKING:
     from point2mask.data import BrokenPictureError, Made, Spreading
@@ -122,6 +123,9 @@ def report_made(args: argparse.Namespace, made: "Made", what: str, seconds: floa
     )
     if part:
         print(f"when all parts are done: point2mask gather {args.out}", file=sys.stderr)
+    if made.empty:
+        images = number_of(len(made.empty), "image")
+        print(f"without a {what}: {images}, such as {min(made.empty)}", file=sys.stderr)
     if made.notes:
         lines = [f"{name}: {made.notes[name]}" for name in sorted(made.notes)]
         rest = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
@@ -139,6 +143,7 @@ def report_made(args: argparse.Namespace, made: "Made", what: str, seconds: floa
             "images": made.images,
             f"{what}s": made.segments,
             "kept": made.kept,
+            "empty": len(made.empty),
             "seconds": seconds,
             "notes": made.notes,
             "left_out": [made.left_out[name] for name in sorted(made.left_out)],

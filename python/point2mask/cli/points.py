@@ -18,7 +18,6 @@ from point2mask.cli.command import (
     add_leaving_out,
     add_reading,
     local,
-    number_of,
     positive,
     print_report,
     progress_bar,
@@ -26,6 +25,7 @@ from point2mask.cli.command import (
     share,
     write_result,
 )
+from point2mask.messages import number_of
 
 if TYPE_CHECKING:
     from point2mask.data import PointLabels

@@ -9,11 +9,11 @@ from point2mask.cli.command import (
     add_command,
     add_json,
     local,
-    number_of,
     positive,
     progress_bar,
     write_result,
 )
+from point2mask.messages import number_of
 
 
 def add_parser(subparsers: Subparsers) -> None:

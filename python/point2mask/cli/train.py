@@ -14,7 +14,6 @@ from point2mask.cli.command import (
     add_json,
     add_recipe,
     local,
-    number_of,
     positive,
     progress_bar,
     write_result,
@@ -22,6 +21,7 @@ from point2mask.cli.command import (
 from point2mask.cli.device import add_device, device_of
 from point2mask.cli.making import check_apart
 from point2mask.cli.tables import percent, print_tables, quality_table, table
+from point2mask.messages import number_of
 
 if TYPE_CHECKING:
     from point2mask.train.config import RunConfig

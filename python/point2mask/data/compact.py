@@ -17,7 +17,7 @@ from point2mask.data.json_lists import JsonList
 from point2mask.data.png import SizeLimit
 from point2mask.data.records import ImageId, ImageRecord, checked_record
 from point2mask.data.sequences import first_repeated
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 FRAMES: tuple[Frame, ...] = get_args(Frame)
 Value = TypeVar("Value", bound=Hashable)

@@ -8,7 +8,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from point2mask.data.errors import DataError
-from point2mask.ranges import cut, did_you_mean, fault, hints, shown
+from point2mask.messages import cut, did_you_mean, shown
+from point2mask.ranges import fault, hints
 
 T = TypeVar("T")
 # The field, a Literal of one value, that tells dataclasses apart. Parts side by side are of one:

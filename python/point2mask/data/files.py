@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 from point2mask.data.errors import DataError
 from point2mask.data.places import below, is_local
 from point2mask.data.tars import in_tar, member_size, read_member
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 MAX_IN_MEMORY = 2**24  # bytes of a file that is written to a store; larger ones wait on the disk
 # What needs no second look: parts that begin with a letter or digit, between single slashes.

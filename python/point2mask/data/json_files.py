@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import as_utf8, one_line, read_bounded
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 MAX_JSON = 2**31  # bytes; the largest published file has half a gigabyte
 MAX_ID = 2**31 - 1  # of a category

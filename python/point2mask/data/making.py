@@ -82,6 +82,7 @@ class Made:
     kept: int = 0  # images that were there already
     left_out: dict[str, str] = field(default_factory=dict)  # why images are broken, by name
     notes: dict[str, str] = field(default_factory=dict)  # about results, by names of images
+    empty: list[str] = field(default_factory=list)  # names of images without a segment
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,8 @@ def _count(
         made.images += 1
         made.segments += outcome.segments
         made.kept += outcome.kept
+        if not outcome.segments:
+            made.empty.append(outcome.record.file_name)
         if outcome.note:
             made.notes[outcome.record.file_name] = outcome.note
         return

@@ -11,7 +11,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.files import open_replacing, read_bounded, resolve_inside
 from point2mask.data.results import MASKS, PictureRecord, ResultFolder
 from point2mask.data.tars import MAX_MEMBER, SUFFIX
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 
 def check_sample_names(names: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ from point2mask.data.records import (
 )
 from point2mask.data.segments import check_segments, segment_boxes, segment_labels
 from point2mask.data.sequences import Mapped, first_repeated
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 __all__ = [
     "Category",

@@ -45,7 +45,7 @@ from point2mask.data.targets import (
     moved_inside,
     target_to_json,
 )
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 SUFFIX = ".jsonl"
 MAX_LINE = 2**24  # bytes

@@ -43,7 +43,7 @@ from point2mask.data.records import (
     normal_record,
 )
 from point2mask.data.targets import LabelledImage, LabelledImages, PointLabels
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile

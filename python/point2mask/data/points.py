@@ -46,8 +46,8 @@ from point2mask.data.targets import (
     check_image_marks,
     check_targets,
 )
+from point2mask.messages import shown
 from point2mask.progress import Progress, counted, ignore
-from point2mask.ranges import shown
 
 OF_OTHERS = (".csv", ".tsv", ".xml")  # suffixes of clicks that are imported
 # Formats that are read an image at a time: reader and writer by suffix.

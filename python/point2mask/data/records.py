@@ -24,7 +24,7 @@ from point2mask.data.json_files import (
     read_json,
 )
 from point2mask.data.png import SizeLimit
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 ImageId = int | str
 

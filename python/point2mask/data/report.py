@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from point2mask.data.errors import DataError
+from point2mask.messages import number_of
 
 FIRST = 3  # places named of each kind
 
@@ -47,7 +48,9 @@ class Report:
         """For a person: counts, and the first places of each kind."""
         lines = []
         if self.read:
-            counts = ", ".join(f"{number} {kind}" for kind, number in self.read.items())
+            counts = ", ".join(
+                number_of(number, kind.removesuffix("s")) for kind, number in self.read.items()
+            )
             lines.append(f"read: {counts}")
         for head, entries in (("left out", self.left_out), ("note", self.notes)):
             for reason, places in entries.items():

@@ -40,7 +40,7 @@ from point2mask.data.records import (
     image_to_json,
 )
 from point2mask.data.tars import SUFFIX as TAR
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 INDEX, SUMMARY = "panoptic.json", "summary.json"
 MASKS, OVERLAYS, RECORDS, RUNS = "panoptic", "overlays", "records", "runs"

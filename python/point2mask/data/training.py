@@ -33,10 +33,11 @@ from point2mask.data.records import Category, ImageId, ImageRecord
 from point2mask.data.sampling import Key
 from point2mask.data.segments import segment_labels
 from point2mask.data.targets import PointLabels, PointTarget, labels_in_frame, stated_areas
+from point2mask.messages import shown
 from point2mask.models import on_canvas
 from point2mask.pseudo_masks.batch import Batch
 from point2mask.pseudo_masks.points import PointBatch
-from point2mask.ranges import Checked, Count, PathText, Range, Seed, shown
+from point2mask.ranges import Checked, Count, PathText, Range, Seed
 
 
 @dataclass(frozen=True, kw_only=True)

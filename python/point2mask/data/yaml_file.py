@@ -5,7 +5,7 @@ from typing import Any
 
 from point2mask.data.errors import DataError
 from point2mask.data.files import open_regular
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 _BYTES, _VALUES, _DEPTH = 1_000_000, 5_000, 20  # at most
 

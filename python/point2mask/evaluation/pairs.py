@@ -16,8 +16,8 @@ from point2mask.data.panoptic import PanopticDataset, PanopticImage, read_panopt
 from point2mask.data.places import is_folder, path_of
 from point2mask.data.records import Category, ImageRecord, Segment
 from point2mask.data.segments import runs
+from point2mask.messages import shown
 from point2mask.progress import Progress, ignore
-from point2mask.ranges import shown
 from point2mask.workers import spread
 
 OnBroken = Callable[[DataError], None]  # called for an image that is left out

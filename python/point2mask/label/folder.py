@@ -57,6 +57,7 @@ Item = tuple[ImageRecord, list[PointTarget], Marks]
 # targets of the pixels where the network makes the masks.
 Seen = tuple[Item, NDArray[np.uint8], Any]
 Read = tuple[Known, Sequence[Item], list[Seen | BrokenPictureError]]
+MOST_COLOR = 8  # of 255, between channels of a grey picture that was stored as a JPEG with colours
 # In the order they are looked for: beside name.jpg in one folder the edges are name.png.
 EDGE_SUFFIXES = (".png", *(suffix for suffix in PICTURE_SUFFIXES if suffix != ".png"))
 
@@ -222,8 +223,19 @@ def find_edges(record: ImageRecord, edges_dir: Path) -> Path:
 
 
 def read_edges(path: Path) -> NDArray[np.floating]:
-    """Edge strength ``[h, w]`` of an edge picture, the mean of its channels."""
-    return np.asarray(read_rgb(path).mean(axis=2))
+    """Edge strength ``[h, w]`` of an edge picture, the mean of its channels.
+
+    Raises:
+        DataError: it is no picture, or has colours.
+    """
+    channels = read_rgb(path)
+    apart = int((channels.max(axis=2) - channels.min(axis=2)).max())
+    if apart > MOST_COLOR:
+        raise DataError(
+            f"{path}: expected a grey picture of edges, got one with colours: channels of a pixel "
+            f"differ by up to {apart} of 255"
+        )
+    return np.asarray(channels.mean(axis=2))
 
 
 def _read(

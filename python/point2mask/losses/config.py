@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from point2mask.losses.affinity import PUBLISHED_KERNELS
-from point2mask.ranges import Checked, Length, Range, Weight, did_you_mean, shown
+from point2mask.messages import did_you_mean, shown
+from point2mask.ranges import Checked, Length, Range, Weight
 
 Architecture = Literal["panoptic_segformer", "mask2former", "maskdino"]
 Kernel = tuple[Annotated[int, Range(3, 99, odd=True)], Weight]  # side of a window, and its weight

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from point2mask.messages import did_you_mean
 from point2mask.models.config import MASK_LEVELS, MASK_STRIDE, STRIDES, BackboneConfig
 from point2mask.models.geometry import Geometry, cells
 from point2mask.models.swin import PATCH, pad_before_rolling, resize_bias_tables
@@ -19,7 +20,6 @@ from point2mask.models.weights import (
     efficientnet_lite0,
     read_weights,
 )
-from point2mask.ranges import did_you_mean
 
 _STRIDES = STRIDES[:MASK_LEVELS]
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from point2mask.messages import shown
 from point2mask.models.config import MASK_LEVELS, BackboneConfig, NetworkConfig
 from point2mask.models.published_segformer import (
     UNUSED_HEADS,
     is_original,
     mask_decoder_tensors,
 )
-from point2mask.ranges import shown
 
 _HEAD = r"bbox_head\."
 _MASK_HEADS = {"things": "thing", "stuff": "stuff", "semantic": "semantic"}

@@ -14,7 +14,7 @@ from urllib.error import HTTPError, URLError
 import torch
 from torch import Tensor, nn
 
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 # timm logs the names in a file that it has no use for, as anyone chose them; see check_loaded.
 logging.getLogger("timm").addHandler(logging.NullHandler())

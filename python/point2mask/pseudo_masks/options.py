@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Annotated, Literal
 
-from point2mask.ranges import Checked, Range, Share, Weight, shown
+from point2mask.messages import shown
+from point2mask.ranges import Checked, Range, Share, Weight
 
 Supplies = Literal["centroid", "uniform", "network", "learned", "given"]
 Assigner = Literal["transport", "shortest_path", "nearest", "first_phase", "learned"]

@@ -6,7 +6,7 @@ The first line of a recipe is a comment that says what it is for.
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.ranges import nearest
+from point2mask.messages import nearest
 
 FOLDER = Path(__file__).parent
 

@@ -16,10 +16,11 @@ from point2mask.data.records import read_categories
 from point2mask.data.training import DataConfig
 from point2mask.data.yaml_file import parse_yaml, read_yaml
 from point2mask.losses.config import AnyLossConfig
+from point2mask.messages import shown
 from point2mask.models.backbone import check_backbone
 from point2mask.models.config import AnyNetworkConfig, MergeConfig
 from point2mask.pseudo_masks import SupervisionConfig
-from point2mask.ranges import Checked, Count, Length, Range, Seed, shown
+from point2mask.ranges import Checked, Count, Length, Range, Seed
 
 # What may differ when a run is taken up again: how far, where and how often, but not what.
 CHANGEABLE = (

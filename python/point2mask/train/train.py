@@ -20,6 +20,7 @@ from point2mask.data.files import write_json
 from point2mask.data.sampling import Batches
 from point2mask.data.training import Collated, TrainingSet
 from point2mask.evaluation import PanopticQuality, figures
+from point2mask.messages import number_of
 from point2mask.models import PointNetwork
 from point2mask.models.precision import mixed
 from point2mask.predict import Predictor
@@ -123,11 +124,7 @@ class Run:
         self.batches = self._batches(0)
         self.total = config.schedule.steps or config.schedule.epochs * self.batches.steps_per_epoch
         self.predictor = Predictor(
-            self.network,
-            self.dataset.categories,
-            config.augment,
-            config.merge,
-            config.supervision,
+            self.network, self.dataset.categories, config.augment, config.merge, config.supervision
         )
         self.validation = None
         if (val := config.data.val) is not None:
@@ -161,9 +158,10 @@ class Run:
             self.report.say(reason)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.report.say(
-            f"{self.images} images ({self.without_things} without things left out), "
+            f"{number_of(self.images, 'image')} ({self.without_things} without things left out), "
             f"{sum(p.numel() for p in parameters) / 1e6:.2f} M trained parameters, "
-            f"{self.total} steps of {self.config.schedule.batch_size} images on "
+            f"{number_of(self.total, 'step')} of "
+            f"{number_of(self.config.schedule.batch_size, 'image')} on "
             f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
             + (f", from step {self.counters.step}" if last is not None else "")
         )

@@ -9,7 +9,7 @@ from point2mask.data.json_files import MAX_SEGMENT_ID
 from point2mask.data.records import Category, default_color
 from point2mask.data.report import Report
 from point2mask.data.targets import PointLabels, PointTarget
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 
 def to_labels(

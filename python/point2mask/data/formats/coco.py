@@ -46,7 +46,7 @@ from point2mask.data.records import (
 )
 from point2mask.data.report import Report
 from point2mask.data.segments import segment_areas
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 NO_AREA = np.iinfo(np.int32).max  # larger than that of any mask, a crowd's with the picture's too
 OTHER = "other"  # the class of COCO's stuff that means "things": void where there is none

@@ -13,7 +13,7 @@ from point2mask.data.errors import DataError
 from point2mask.data.frames import Size
 from point2mask.data.json_files import Pixels, decode
 from point2mask.data.report import Report
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 MAX_CORNERS = 50_000  # in the polygons of an instance
 MAX_OUTLINE = 10_000_000  # pixels along all of its polygons

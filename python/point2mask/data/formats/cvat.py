@@ -7,7 +7,7 @@ from xml.parsers import expat
 from point2mask.data.errors import DataError
 from point2mask.data.files import check_text, read_bounded
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures, number
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 _META = (  # of a video; a project has several
     ("annotations", "meta", "task"),

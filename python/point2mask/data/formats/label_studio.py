@@ -14,7 +14,7 @@ from point2mask.data.files import check_text
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures
 from point2mask.data.json_files import Flag, Pixels, Text, decode, read_json
 from point2mask.data.png import PICTURE_SUFFIXES
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 KIND = "keypointlabels"
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")  # what an upload puts before the name of a file

@@ -23,7 +23,7 @@ from point2mask.data.frames import (
 from point2mask.data.png import DEFAULT_LIMIT, SizeLimit, picture_size
 from point2mask.data.records import ImageRecord
 from point2mask.data.report import Report
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 MAX_FILE = 2**28  # bytes of a file of clicks
 

@@ -16,7 +16,7 @@ from point2mask.data.files import (
 from point2mask.data.formats.names import may_be_one
 from point2mask.data.formats.pictures import MAX_FILE, Click, ClickedImage, Pictures, number
 from point2mask.data.targets import PointLabels
-from point2mask.ranges import shown
+from point2mask.messages import shown
 
 COLUMNS = ("image", "x", "y", "category")
 INSTANCE = "instance"
