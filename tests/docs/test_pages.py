@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from point2mask.cli import build_parser
+from point2mask.train.config import load_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
+RECIPES = {path.stem for path in (ROOT / "python" / "point2mask" / "recipes").glob("*.yaml")}
+RECIPES -= {"own_clicks"}  # has the classes of a reader's own clicks
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -48,7 +51,8 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_are_ones_that_there_are(page):
-    """Every command line on a page parses, so that none can fall behind the options."""
+    """Every command line on a page parses, so that none can fall behind the options; and trainings
+    have values that recipes can have."""
     text = page.read_text(encoding="utf-8")
     shown = [text for _, text in blocks(page, "sh", "text")]
     shown += INDENTED.findall(BLOCK.sub("", text))
@@ -59,7 +63,10 @@ def test_commands_are_ones_that_there_are(page):
         if words[:1] != ["point2mask"] or placeholders & {*words}:
             continue
         line = line.replace("s3://", "memory://")  # the store that needs no package of its own
-        assert callable(build_parser().parse_args(shlex.split(line)[1:]).run), line
+        args = build_parser().parse_args(shlex.split(line)[1:])
+        assert callable(args.run), line
+        if words[1] == "train" and args.recipe in RECIPES:
+            load_config(args.recipe, args.overrides)
 
 
 def run(command, folder):

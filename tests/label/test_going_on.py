@@ -110,6 +110,8 @@ def test_parts_that_do_not_fit_are_named(shapes, tmp_path, capsys):
     out = ["--out", str(tmp_path / "all")]
     assert main(["gather", str(one), str(two), *out]) == 2
     assert "its settings differ" in error_line(capsys)
+    assert main(["gather", str(one), str(one), *out]) == 2
+    assert "expected every folder once, got it twice" in error_line(capsys)
     assert run(images, points, one, "--workers", 1, "--shard", "1/3") == 2
     assert "expected parts of one number, got 1/3 beside 1/2" in error_line(capsys)
     third = tmp_path / "third"
