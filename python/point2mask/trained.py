@@ -119,8 +119,9 @@ def load_trained(path: str | Path) -> Predictor:
     path = Path(path)
     folder = path if (path / STATE).is_file() else last_checkpoint(path / "checkpoints")
     if folder is None:
-        rounds = sorted(entry.name for entry in path.glob("round_*"))
-        hint = f"; it has those of rounds: {path / rounds[-1]}" if rounds else ""
+        # Of several rounds, and what the annotation page has trained.
+        runs = [*sorted(path.glob("round_*")), *path.glob("run")]
+        hint = f"; there is a run in it: {runs[-1]}" if runs else ""
         raise DataError(f"{path}: expected a checkpoint, or the folder of a run that has one{hint}")
     check_digests(folder)
     state = read_state(folder)

@@ -72,6 +72,9 @@ def test_a_run_is_not_among_the_photos(folder, capsys):
     before = sorted(folder.rglob("*"))
     assert main(["train", "own_clicks", "data.root=photos", "--out", "photos"]) == 2
     assert "--out: photos is the folder of the pictures; choose another" in capsys.readouterr().err
+    assert main(["train", "own_clicks", "data.root=photos", "--out", "photos/run"]) == 2
+    said = capsys.readouterr().err
+    assert "--out: photos/run is among the pictures of photos; choose another" in said
     assert sorted(folder.rglob("*")) == before
 
 

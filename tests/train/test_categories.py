@@ -74,8 +74,9 @@ def test_no_clicks_at_all(root, tmp_path):
         train(config, tmp_path / "out", device="cpu")
 
 
-def test_the_folder_of_rounds_is_not_that_of_a_run(root, tmp_path):
-    train(runs.short(root), tmp_path / "out/round_1", device="cpu")
-    message = r"out: expected a checkpoint, or .*; it has those of rounds: .*/out/round_1$"
+@pytest.mark.parametrize("name", ["round_1", "run"])
+def test_a_folder_above_a_run_is_told_of_it(root, tmp_path, name):
+    train(runs.short(root), tmp_path / "out" / name, device="cpu")
+    message = rf"out: expected a checkpoint, or .*; there is a run in it: .*/out/{name}$"
     with pytest.raises(DataError, match=message):
         load_trained(tmp_path / "out")

@@ -118,7 +118,11 @@ def _add_import(actions: Subparsers) -> None:
     for name, summary, source in (
         ("csv", "Read clicks of a table: image,x,y,category[,instance].", "clicks.csv"),
         ("labelme", "Read points of labelme, a JSON or a folder of them.", "photos"),
-        ("cvat", "Read points of 'CVAT for images 1.1'.", "annotations.xml"),
+        (
+            "cvat",
+            "Read points of 'CVAT for images 1.1' or 'CVAT for video 1.1'.",
+            "annotations.xml",
+        ),
         ("label-studio", "Read key points of Label Studio.", "export.json"),
     ):
         example = f"point2mask points import {name} {source} --images photos --out points.json"

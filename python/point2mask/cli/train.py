@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args.recipe, args.overrides)
     out = args.out or Path("out") / Path(args.recipe).stem
-    check_apart(out, Path(config.data.root) / config.data.train.images)
+    images = Path(config.data.root) / config.data.train.images
+    check_apart(out, images, [images])  # pictures of the run among them are predicted, too
     try:
         if args.rounds > 1:
             return _train_rounds(args, config, out)
