@@ -52,6 +52,7 @@ class State(msgspec.Struct):
     categories: list[dict[str, Any]]
     config: dict[str, Any]
     broken: dict[str, str]  # images that could not be read, and why
+    losses: dict[str, float] = {}  # of the last line of the report
 
 
 def checkpoint_name(step: int) -> str:

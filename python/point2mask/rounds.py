@@ -146,6 +146,6 @@ def _grow(
 def _train(config: RunConfig, folder: Path, resume: bool, device: str | None) -> dict[str, Any]:
     path = folder / "result.json"
     if resume and path.is_file():
-        check_resumable(load_config(folder / "config.yaml"), config, FINISHED)
+        check_resumable(load_config(folder / "config.yaml", needs_weights=False), config, FINISHED)
         return read_json(path, dict[str, Any], "the result of a run")
     return train(config, folder, resume=resume, device=device)

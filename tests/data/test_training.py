@@ -60,8 +60,9 @@ def test_clicks_are_the_same_from_every_kind_of_file(root):
         {"points": "points.json", "annotations": None},
         {"points": "pngs"},
         {"points": "pngs", "masks": "annotations/panoptic_train"},
+        {"points": "pngs", "frame": None},  # and true masks are asked for
     ):
-        other = TrainingSet(data(root, **source), PLAIN)
+        other = TrainingSet(data(root, **source), PLAIN, with_truth="frame" in source)
         assert len(other) == len(sampled) == 4
         for index in range(4):
             a, b = sampled.load(index), other.load(index)

@@ -69,6 +69,22 @@ def test_areas_of_mask2former_are_those_of_the_masks_at_the_clicks():
     assert areas.tolist() == [[area] * 3 + [1]] * 2
 
 
+def test_things_beyond_the_queries_have_the_mean_of_the_others():
+    network = make_network(replace(TINY_MASK2FORMER, queries=2)).double()
+    batch = make_batch()
+    output = network(batch.images, batch.image_size)
+    masks = torch.full((1, 2, 2, 24, 32), -2.0, dtype=torch.float64)
+    masks[0, :, 0], masks[0, :, 1, :12] = 2.0, 2.0
+    output = replace(output, queries=QueryMasks(output.queries.class_logits[-1:], masks))
+    areas = network_areas(network, output, batch.points, IS_THING, batch.image_size)
+    for b, (height, width) in enumerate(SIZES):
+        small, mean, large = sorted(areas[b, :3].tolist())
+        assert large == height * width
+        assert 40 * width < small < large
+        assert mean == (small + large) / 2
+        assert areas[b, 3] == 1
+
+
 def test_areas_of_maskdino_are_those_of_the_masks_whose_boxes_hold_the_clicks():
     """Queries 7, 2, 5 know the things; two of one class are told apart by where their boxes lie.
 

@@ -193,12 +193,16 @@ def test_invariants(seed, assigner):
         assert int(result.area[0, k]) == int((labels == k).sum())
 
 
-def test_an_image_without_things_or_without_points_gives_void_instances():
+@pytest.mark.parametrize("assigner", MAP_ASSIGNERS)
+def test_an_image_without_things_or_without_points_gives_void_instances(assigner):
     semantic, boundary, feature, targets = random_case(9)
-    only_stuff = run((semantic, boundary, feature, targets[4:]))
+    options = PseudoMaskOptions(assigner=assigner)
+    only_stuff = run((semantic, boundary, feature, targets[4:]), options)
     assert (only_stuff.instance == -1).all()
     assert (only_stuff.semantic >= 4).any()
-    nothing = run((semantic, boundary, feature, []))
+    if assigner == "learned":  # a click branch says nothing of nobody
+        options = PseudoMaskOptions()
+    nothing = run((semantic, boundary, feature, []), options)
     assert (nothing.panoptic == -1).all()
     assert nothing.box.shape == (1, 0, 4)
 

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from point2mask.train.launch import leave_group
     from point2mask.train.train import train
 
-    config = load_config(args.recipe, args.overrides)
+    config = load_config(args.recipe, args.overrides, needs_weights=not args.resume)
     out = args.out or Path("out") / Path(args.recipe).stem
     images = Path(config.data.root) / config.data.train.images
     check_apart(out, images, [images])  # pictures of the run among them are predicted, too

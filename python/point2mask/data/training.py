@@ -123,8 +123,12 @@ def thing_channels(categories: Mapping[int, Category]) -> Tensor:
     return torch.tensor([categories[key].isthing for key in class_channels(categories)])
 
 
-def read_source(config: SourceConfig, root: str | Path) -> Source:
-    """Reads the JSON files of a source (PNGs of points too, but neither images nor masks)."""
+def read_source(config: SourceConfig, root: str | Path, with_truth: bool = False) -> Source:
+    """Reads the JSON files of a source (PNGs of points too, but neither images nor masks).
+
+    Beside PNGs of points the annotations say what the points are on; they are the true masks, too,
+    where ``masks`` is given or ``with_truth`` asks for them.
+    """
     root = path_of(root)
     annotations, masks, points = (
         None if name is None else written_in(root, name)
@@ -141,7 +145,7 @@ def read_source(config: SourceConfig, root: str | Path) -> Source:
     if labels is not None:
         labels = labels_in_frame(labels, config.frame)
     truth = None
-    if annotations is not None and not (published and masks is None):
+    if annotations is not None and (with_truth or masks is not None or not published):
         truth = in_frame(read_panoptic(annotations, masks), config.frame)
     if truth is not None and labels is not None:
         _check_agreement(labels, truth, points)
@@ -190,7 +194,7 @@ class TrainingSet(Dataset[Loaded | Broken]):
         seed: int = 0,
         with_truth: bool = False,
     ) -> None:
-        source = read_source(config.train, config.root)
+        source = read_source(config.train, config.root, with_truth)
         self.categories = source.categories
         self._source, self._config = source, config
         self._augmentation, self._seed, self._with_truth = augmentation, seed, with_truth

@@ -35,7 +35,8 @@ def network_areas(
 
     Queries and clicks are matched one to one, by class and by where the boxes lie: no mask is
     needed for it; those of Mask2Former, which has masks and no boxes, by class and by the mask at
-    the clicks. Entries of other targets are 1 and mean nothing.
+    the clicks. Where there are more things than queries, the others get the mean of the image's.
+    Entries of other targets are 1 and mean nothing.
 
     Args:
         network: which made ``output``.
@@ -79,7 +80,10 @@ def network_areas(
     areas = torch.ones(category.shape, device=category.device)
     for b, (targets, maps) in enumerate(zip(matching.targets, masks, strict=True)):
         inside = output.geometry.image_to_pixels(b, maps, stride) > threshold
-        areas[b, targets] = inside.sum((1, 2)).clamp(min=1).to(areas.dtype)
+        drawn_areas = inside.sum((1, 2)).clamp(min=1).to(areas.dtype)
+        if len(targets):
+            areas[b, things[b]] = drawn_areas.mean()
+        areas[b, targets] = drawn_areas
     return areas
 
 

@@ -24,7 +24,8 @@ def assign_first_phase(problem: Problem, options: TransportOptions) -> Tensor:
     """The published first phase to the letter: a transport of all pixels, stuff too, whose supplies
     are the counts of the nearest targets. It moves pixels whose two best costs are nearly equal.
     """
-    cost, pixels = problem.cost.flatten(2), problem.is_image
+    cost = problem.cost.flatten(2)
+    pixels = problem.is_image & problem.is_target.any(1)[:, None, None]  # else nobody has them
     supply = label_areas(problem, problem.nearest(problem.cost, pixels))
     demand = pixels.flatten(1).to(cost.dtype)
     solution = ops.sinkhorn(cost, supply, demand, options.epsilon, options.iterations)

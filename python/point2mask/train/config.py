@@ -1,7 +1,7 @@
 """Everything that a run is made of, from a YAML file and the command line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -127,11 +127,19 @@ class RunConfig(Checked):
             )
 
 
-def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(
+    recipe: str | Path, overrides: Sequence[str] = (), needs_weights: bool = True
+) -> RunConfig:
     """The configuration of a recipe, by name, or of a YAML file, with ``key.sub=value`` on top.
 
     ``published: true`` sets ``network.published``, ``loss.published`` and
     ``supervision.published``.
+
+    Args:
+        recipe: name or file.
+        overrides: each ``key.sub=value``.
+        needs_weights: whether the file of the backbone's weights has to be there; a run that goes
+            on from a checkpoint has all of its own.
 
     Raises:
         DataError: no YAML, a wrong ``key=value``, a backbone that timm does not have, or as
@@ -151,7 +159,7 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         given.append(key)
     _count_classes(values)
     try:
-        return _config_of(values)
+        return _config_of(values, needs_weights)
     except DataError as error:
         # Keys of the command line are found there; of the others the file is named.
         path = str(error).partition(":")[0]
@@ -160,7 +168,7 @@ def load_config(recipe: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise DataError(f"{recipe}: {error}") from error
 
 
-def _config_of(values: dict[str, Any]) -> RunConfig:
+def _config_of(values: dict[str, Any], needs_weights: bool) -> RunConfig:
     """The configuration that plain values say; they are changed."""
     published = values.pop("published", False)
     if not isinstance(published, bool):
@@ -168,8 +176,9 @@ def _config_of(values: dict[str, Any]) -> RunConfig:
     for part in PUBLISHED if published else ():
         override(values, f"{part}.published", True)
     config = parse(RunConfig, values)
+    backbone = config.network.backbone
     try:
-        check_backbone(config.network.backbone)
+        check_backbone(backbone if needs_weights else replace(backbone, pretrained="none"))
     except ValueError as error:
         raise DataError(f"network.backbone.{error}") from error
     return config
@@ -240,6 +249,8 @@ def check_resumable(
         DataError: a value differs that decides what is computed.
     """
     before, after = flatten(to_plain(saved)), flatten(to_plain(given))
+    if given.schedule.steps is not None:  # epochs are parts of them: the rate would be another
+        changeable = [key for key in changeable if key != "schedule.epochs"]
     for path in sorted(before.keys() | after.keys()):
         free = any(path == key or path.startswith(f"{key}.") for key in changeable)
         values = before.get(path), after.get(path)

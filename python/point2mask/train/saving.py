@@ -27,6 +27,7 @@ class RunCounters:
     empty: int = 0  # parts of steps without a click, which were skipped
     learned: int = 0  # steps of the present epoch that changed the network
     broken: dict[str, str] = field(default_factory=dict)  # images not read, and why
+    losses: dict[str, float] = field(default_factory=dict)  # of the last line of the report
 
 
 def made_by(config: RunConfig) -> tuple[str, ...]:
@@ -119,7 +120,9 @@ def restore(run: "Run", folder: Path) -> None:
         checkpoint.check_tensors(run.average.state, average, path)
         run.average.load(average)
     checkpoint.load_random_state(folder, run.rank)
-    run.counters = RunCounters(state.step, state.seconds, state.empty, state.learned, state.broken)
+    run.counters = RunCounters(
+        state.step, state.seconds, state.empty, state.learned, state.broken, state.losses
+    )
 
 
 def _state(run: "Run", broken: dict[str, str]) -> checkpoint.State:
@@ -134,4 +137,5 @@ def _state(run: "Run", broken: dict[str, str]) -> checkpoint.State:
         categories=[to_plain(category) for category in run.dataset.categories.values()],
         config=to_plain(run.config),
         broken=broken,
+        losses=counters.losses,
     )

@@ -165,7 +165,9 @@ def sweep(
 def finished(trial: Trial) -> dict[str, Any] | None:
     """The result of a run, if it is one of the configuration that is asked for."""
     result, config = trial.folder / "result.json", trial.folder / "config.yaml"
-    if not (result.is_file() and config.is_file()) or load_config(config) != trial.config:
+    if not (result.is_file() and config.is_file()):
+        return None
+    if load_config(config, needs_weights=False) != trial.config:
         return None
     return read_json_value(result)
 

@@ -130,7 +130,6 @@ class Run:
         if (val := config.data.val) is not None:
             self.validation = Validation(val, config.data.root, self.predictor, accelerator)
         self.last: tuple[Batch, Any] | None = None  # a batch and its pseudo-masks, for pictures
-        self.losses: dict[str, float] = {}  # of the last line of the report
         self.report: RunReport
         self.stop = Stop()
 
@@ -200,7 +199,7 @@ class Run:
             if counters.step % report.log_steps == 0 or end_of_epoch:
                 if window:
                     means = mean_over_steps(window, self.accelerator)
-                    self.losses = {k: v for k, v in means.items() if k not in NO_LOSSES}
+                    counters.losses = {k: v for k, v in means.items() if k not in NO_LOSSES}
                     self.report.scalars(counters.step, epoch + 1, means)
                 window = []
             if end_of_epoch:
@@ -216,6 +215,7 @@ class Run:
                 raise stopped(self)
         if not evaluated:  # a finished run was taken up again
             quality = self._evaluate(schedule.epochs)
+            save(self)  # with what may be another by now and is predicted with, such as `merge`
         return self._finish(quality)
 
     def _asked_to_stop(self) -> bool:
@@ -388,7 +388,7 @@ class Run:
             "images_without_things": self.without_things,
             "empty_batches": counters.empty,
             "broken_images": broken,
-            "losses": self.losses,
+            "losses": counters.losses,
             "quality": None if quality is None else figures(quality),
             "torch": torch.__version__,
         }
