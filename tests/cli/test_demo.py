@@ -6,6 +6,7 @@ import pytest
 
 from point2mask.cli import demo, main
 from point2mask.data import read_rgb
+from point2mask.train.config import load_config
 
 FEW = "--train", "4", "--images", "2", "--epochs", "1"
 
@@ -42,6 +43,23 @@ def test_it_begins_again_after_it_was_interrupted(interrupted, tmp_path, capfd):
         assert main(["demo", "--out", str(tmp_path), *FEW, "--seed", seed]) == 130
         clicks.append((tmp_path / "points.json").read_bytes())
     assert clicks[0] != clicks[1]
+
+
+def test_its_folder_may_have_any_name(monkeypatch, tmp_path):
+    """Signs that mean something in YAML, and such beyond the first plane of Unicode."""
+    roots = []
+
+    def load(commands):
+        for words in commands.values():
+            overrides = [word for word in words[2:] if "=" in word]
+            roots.append(load_config(words[1], overrides).data.root)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "_do", lambda words: None)
+    monkeypatch.setattr(demo, "_do_together", load)
+    for out in (tmp_path / "[a: b] #c \U0001f4f7", tmp_path / "plain"):
+        assert main(["demo", "--out", str(out), *FEW]) == 130
+        assert roots[-2:] == [str(out / "shapes")] * 2
 
 
 def test_it_keeps_the_clicks_of_others(interrupted, tmp_path, capfd):

@@ -35,6 +35,41 @@ def test_predictions_whose_json_lies_among_its_pngs(files, capsys):
     assert json.loads(capsys.readouterr().out)["all"]["pq"] == 1
 
 
+def test_a_prediction_counts_for_one_image(files, capsys):
+    """One that is found by its name is none for another image of its id."""
+    truth, found = files
+    root = json.loads((found / "panoptic.json").read_text())
+    first, second = root["images"][:2]
+    by_image = {a["image_id"]: a for a in root["annotations"]}
+    by_image[first["id"]]["image_id"] = second["id"]
+    root["annotations"].remove(by_image[second["id"]])
+    root["images"].remove(second)
+    name, first["id"] = second["file_name"], second["id"]
+    (found / "panoptic.json").write_text(json.dumps(root))
+    words = ("--truth", truth, "--predictions", found, "--json")
+    assert evaluate(*words) == 2
+    assert f"got none for image {second['id']} ({name})" in capsys.readouterr().err
+    assert evaluate(*words, "--skip-broken") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["left_out"][0]["count"] == 1
+    assert result["all"]["pq"] == 1
+
+
+def test_a_category_that_the_truth_lacks(files, capsys):
+    truth, found = files
+    root = json.loads((found / "panoptic.json").read_text())
+    root["categories"].append({"id": 99, "name": "unicorn", "isthing": 1})
+    root["annotations"][1]["segments_info"][0]["category_id"] = 99
+    (found / "panoptic.json").write_text(json.dumps(root))
+    words = ("--truth", truth, "--predictions", found, "--json")
+    assert evaluate(*words) == 2
+    assert "expected categories of the truth, got 99 in image " in capsys.readouterr().err
+    assert evaluate(*words, "--skip-broken") == 0
+    said = capsys.readouterr()
+    assert "left out: 1 images that cannot be used" in said.err
+    assert json.loads(said.out)["all"]["pq"] == 1
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_images_that_cannot_be_used_are_left_out_and_named(files, capsys, workers):
     truth, found = files

@@ -233,6 +233,32 @@ def test_pictures_of_another_size_and_outside(folder):
         folder.convert([])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"file_name": "b.png"}, r"the file_name 'sub/a\.png' that image 7 has .*, got 'b\.png'"),
+        ({"height": 3}, r"the height 8 that image 7 has among the instances, got 3$"),
+    ],
+)
+def test_stuff_of_other_images(folder, change, message):
+    """Of equal ids: it was put under these pictures."""
+    instances, stuff = folder.write("instances", []), folder.write("stuff", [], (GRASS,))
+    root = json.loads(stuff.read_text())
+    root["images"] = [{"id": 8, "file_name": "else.png"}, root["images"][0] | change]
+    stuff.write_text(json.dumps(root))
+    with pytest.raises(DataError, match=rf"stuff\.json: images\[1\]: expected {message}"):
+        read_split(instances, folder.path / "photos", "set", stuff)
+
+
+def test_half_a_size(folder):
+    instances = folder.write("instances", [])
+    root = json.loads(instances.read_text())
+    del root["images"][0]["width"]
+    instances.write_text(json.dumps(root))
+    with pytest.raises(DataError, match=r"images\[0\]: expected height and width, or neither"):
+        read_split(instances, folder.path / "photos", "set")
+
+
 def test_stuff_with_the_ids_of_things(folder):
     instances, stuff = folder.write("instances", []), folder.write("stuff", [])
     with pytest.raises(DataError, match=r"stuff\.json: expected other category ids than in"):

@@ -60,6 +60,10 @@ def test_csv_by_hand(photos, tmp_path):
         (HEAD + "a.png,1_0,1,cat\n", r"clicks\.csv:2: x: expected a number, got '1_0'"),
         (HEAD + 'a.png,"1,5",1,cat\n', r"clicks\.csv:2: x: expected a number, got '1,5'"),
         ("image;x;y;category\na.png;1.234,5;1;cat\n", r"clicks\.csv:2: x: expected a number"),
+        (
+            HEAD + f"a.png,{'1' * 100_000}x,1,cat\n",
+            r"clicks\.csv:2: x: expected a number, got '111",
+        ),
         (HEAD + "a.png,8.1,1,cat\n", r"clicks\.csv:2: expected a point inside 8 x 5 pixels"),
         (HEAD + "a.png,1,-0.1,cat\n", r"clicks\.csv:2: expected a point inside"),
         (HEAD + "a.png,1,1,cat\na.png,1.5,1,dog\n", r":3: expected at most one point .*csv:2$"),

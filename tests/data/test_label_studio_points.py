@@ -110,6 +110,7 @@ def test_pictures_of_odd_names(tmp_path, address, name):
         ),
         ({"image_rotation": 90}, "image_rotation: expected 0"),
         ({"original_width": 9}, "expected the size of .*, 8 x 5, got 9 x 5"),
+        ({"original_width": None, "original_height": 9}, r"expected the size .*, got \? x 9"),
         ({"original_width": "8"}, "original_width: expected an integer"),
         ({"value": {"x": "1", "y": 0, "keypointlabels": ["cat"]}}, r"value\.x: expected a number"),
         (
@@ -127,6 +128,14 @@ def test_label_studio_that_is_none(photos, tmp_path, change, message):
     with pytest.raises(DataError, match=message) as caught:
         to_labels(read_label_studio(path, pictures), path, report=pictures.report)
     assert str(path) in str(caught.value)
+
+
+def test_label_studio_with_two_pictures_in_a_task(photos, tmp_path):
+    """Clicks on the second were put on the first."""
+    points = [key_point("cat", k, 1, to_name=name) for k, name in ((1, "one"), (9, "two"))]
+    (tmp_path / "export.json").write_text(json.dumps([task(points)]))
+    with pytest.raises(DataError, match=r"on one picture, got such on several: 'one', 'two'$"):
+        read_label_studio(tmp_path / "export.json", Pictures(photos))
 
 
 @pytest.mark.parametrize(("truth", "kept"), [((), 2), ((0,), 0), ((0, 1), 1)])

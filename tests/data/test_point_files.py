@@ -89,6 +89,31 @@ def test_points_of_other_tools_can_be_labelled(photos, tmp_path):
     assert (tmp_path / "labels" / "panoptic" / "a.png").is_file()
 
 
+def test_where_no_click_can_be_used_there_are_none(photos, tmp_path, capsys):
+    clicks = table(tmp_path, HEAD + "a.png,99,2,cat\n")
+    words = ["points", "import", "csv", clicks, "--images", photos, "--out", tmp_path / "p.json"]
+    assert main([*map(str, words), "--skip-broken"]) == 2
+    said = capsys.readouterr().err
+    assert "expected points that can be used, got none; left out: 1 clicks that can" in said
+    assert not (tmp_path / "p.json").exists()
+
+
+def test_exports_say_what_comes_back_as_something_else(tmp_path, capsys):
+    """Two targets of one stuff, two categories of one name, names with blanks."""
+    names = {1: ("cat", True), 2: ("grass", False), 3: ("cat", True), 4: (" sky", False)}
+    categories = {k: Category(k, name, thing, (k, 0, 0)) for k, (name, thing) in names.items()}
+    targets = [PointTarget(k, 2, ((float(k), 0.0),)) for k in (1, 2)]
+    images = [(ImageRecord(0, " 0.png", HEIGHT, WIDTH), targets)]
+    write_points(tmp_path / "p.json", PointLabels(categories, images))
+    for kind, blanks in (("csv", True), ("labelme", False)):
+        words = ["--points", tmp_path / "p.json", "--out", tmp_path / f"out_{kind}"]
+        assert main(["points", "export", kind, *map(str, words)]) == 0
+        said = capsys.readouterr().err
+        assert "left out: 2 categories of a name that another has: cat; cat" in said
+        assert "left out: 2 targets of stuff that become one with others:  0.png: target 1" in said
+        assert ("left out: 2 blanks at the ends of names: ' sky'; ' 0.png'" in said) == blanks
+
+
 def test_exports_say_what_has_no_place_in_them(tmp_path, capsys):
     records = [ImageRecord(i, f"{i}.png", HEIGHT, WIDTH) for i in range(3)]
     targets = [

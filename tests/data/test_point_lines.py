@@ -170,3 +170,15 @@ def test_label_makes_the_same_of_lines(tmp_path):
             }
         )
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(("tail", "right"), [("\n", True), (" \r\n", True), ("\n\n", False)])
+def test_an_empty_line_at_the_end_is_none(tmp_path, tail, right):
+    path = tmp_path / "p.jsonl"
+    write_points(path, EXAMPLE)
+    path.write_text(path.read_text() + tail)
+    if right:
+        assert [*read_points(path).images] == [*EXAMPLE.images]
+    else:
+        with pytest.raises(DataError, match=r"line \d: expected an image, got an empty line"):
+            read_points(path)

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.draw import polygon
 
-from point2mask.data import DataError
-from point2mask.data.marks import Stroke
+from point2mask.data import DataError, ImageRecord
+from point2mask.data.frames import SHOWN, to_shown, turned_size
+from point2mask.data.marks import Marks, Stroke
 from point2mask.data.strokes import draw_strokes
+from point2mask.data.turning import Turn
 
 SHAPE = 13, 17
 ANY = st.tuples(st.floats(-20, 40), st.floats(-20, 40))
@@ -31,6 +33,28 @@ def test_polygons_have_the_pixels_of_scikit_image(points):
     # What lies within rounding of a side may be on it or not.
     for row, column in np.argwhere(found != expected):
         assert _distance(points, column + 0.5, row + 0.5) < 1e-9
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+@given(st.lists(CENTRES | ANY, min_size=3, max_size=6))
+def test_turned_with_the_picture_they_have_the_same_pixels(tag, points):
+    """Also where a corner lies between two pixels, or on the rim."""
+    record = ImageRecord(1, "a.jpg", *SHAPE)
+    points = tuple((float(x), float(y)) for x, y in points)
+    # Centres of pixels that lie on an outline belong to one of its sides, which turning exchanges.
+    points = tuple((x + 1 / 64, y + 1 / 128) for x, y in points)
+    turn = Turn(record, SHOWN, tag)
+    (stroke,) = turn.marks(Marks(strokes=(Stroke(7, "polygon", points),))).strokes
+    here = drawn("polygon", points)
+    there = drawn("polygon", stroke.points, size=turned_size(SHAPE, tag))
+    np.testing.assert_array_equal(there, to_shown(here, tag))
+
+
+def test_corners_between_pixels_stay_where_they_are():
+    outline = Stroke(7, "polygon", ((0.0, 0.0), (10.0, 0.0), (10.0, 5.0), (0.0, 5.0)))
+    record = ImageRecord(1, "a.jpg", 20, 30)
+    (turned,) = Turn(record, SHOWN, 2).marks(Marks(strokes=(outline,))).strokes
+    assert turned.points == ((30.0, 0.0), (20.0, 0.0), (20.0, 5.0), (30.0, 5.0))
 
 
 def _distance(points, x, y):

@@ -184,6 +184,7 @@ HOSTILE = {
     "one key again and again": "seed: 1\n" * 40_000,
     "a long number": "seed: " + "9" * 5000,
     "a long hexadecimal number": "seed: 0x" + "f" * 5000,
+    "digits that end in a letter": "merge: {mask_threshold: '" + "1" * 100_000 + "x'}",
     "no such date": "seed: 2020-13-45",
     "a tag": "seed: !!python/object/apply:os.system [ls]",
     "large": "# " + "x" * 2_000_000,

@@ -9,7 +9,17 @@ import runs
 from point2mask.checkpoint import checkpoints
 from point2mask.data import DataError
 from point2mask.train.config import load_config, save_config
-from point2mask.train.sweep import TABLES, Trial, TrialOutcome, Variant, plan, rows, sweep, vary
+from point2mask.train.sweep import (
+    TABLES,
+    Trial,
+    TrialOutcome,
+    Variant,
+    finished,
+    plan,
+    rows,
+    sweep,
+    vary,
+)
 from point2mask.train.train import train
 
 
@@ -203,3 +213,12 @@ def test_ratios_need_a_first_row(config):
     other = outcome(config, "P1", 0, 0.5)
     for first in (failed, zero):
         assert rows([first, other])[1].figures["things"] == (0.5, None, None)
+
+
+def test_a_result_that_is_none_is_named(config, tmp_path):
+    (trial,) = plan(config, [], vary("schedule.clip_norm=0.1"), tmp_path, [])
+    trial.folder.mkdir()
+    save_config(trial.folder / "config.yaml", trial.config)
+    (trial.folder / "result.json").write_text("{}")
+    with pytest.raises(DataError, match=r"result\.json: expected the result of a run, got"):
+        finished(trial)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     data, points = out / "shapes", out / "points.json"
     images, truth = data / "images" / "val", data / "annotations" / "panoptic_val.json"
     settings = [
-        f"data.root={data}",
+        f"data.root={_as_yaml(str(data))}",
         f"data.train.point_seed={args.seed}",
         f"seed={args.seed}",
         "data.workers=0",
@@ -100,6 +100,18 @@ def things_quality(path: Path) -> float:
     """PQ over things of a JSON of ``point2mask evaluate``."""
     figures = json.loads(path.read_text(encoding="utf-8"))
     return float(figures["things"]["pq"] or 0.0)
+
+
+def _as_yaml(text: str) -> str:
+    """A text as a value on the command line, in quotes where it would be taken for another."""
+    from point2mask.data import DataError
+    from point2mask.data.yaml_file import parse_yaml
+
+    try:
+        plain = parse_yaml(text, "--out") == text
+    except DataError:
+        plain = False
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _announce(*titles: str) -> None:

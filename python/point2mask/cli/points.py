@@ -1,12 +1,10 @@
 """``point2mask points``: make point labels, and exchange them with other tools."""
 
 import argparse
-import filecmp
-import itertools
-import shutil
 import sys
+from collections import Counter
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from point2mask.cli.command import (
@@ -25,6 +23,7 @@ from point2mask.cli.command import (
     share,
     write_result,
 )
+from point2mask.cli.replacing import check_replaceable, check_table, write_over
 from point2mask.messages import number_of
 
 if TYPE_CHECKING:
@@ -240,58 +239,8 @@ def run_import(args: argparse.Namespace) -> int:
     pictures = Pictures(args.images, frame=args.frame, report=report)
     images = READERS[args.format](args.source, pictures)
     labels = to_labels(images, args.source, known, args.stuff, report)
-    _write(args.out, labels)
+    write_over(args.out, labels)
     return _report(args, labels, report)
-
-
-def check_replaceable(path: Path) -> None:
-    """Before any work: a file that is there is replaced if it holds point labels, as another one
-    of a name that was mistyped would be lost."""
-    from point2mask.data import DataError, read_points
-
-    if not path.is_file():
-        return
-    try:
-        read_points(path)
-    except DataError as error:
-        raise UsageError(
-            f"--out {path}: expected a new name, or a JSON of point labels to replace, but there "
-            "is another file; choose another name"
-        ) from error
-
-
-def _write(path: Path, labels: "PointLabels") -> None:
-    """Writes points. Others that are there may be hours of somebody's work: they stay beside them,
-    under the numbered names of `cp --backup`."""
-    from point2mask.data import write_points
-
-    if not path.is_file():
-        write_points(path, labels)
-        return
-    names = (path.with_name(f"{path.name}.~{number}~") for number in itertools.count(1))
-    former = next(name for name in names if not name.exists())
-    shutil.copy2(path, former)
-    try:
-        write_points(path, labels)
-        same = filecmp.cmp(path, former, shallow=False)
-    except BaseException:
-        former.unlink()
-        raise
-    if same:
-        former.unlink()
-    else:
-        print(f"the points that were in {path} are in {former.name} now", file=sys.stderr)
-
-
-def _check_table(path: Path) -> None:
-    """The same of a table."""
-    from point2mask.data.formats.table import is_table
-
-    if path.is_file() and not is_table(path):
-        raise UsageError(
-            f"--out {path}: expected a new name, or a table of clicks to replace, but there is "
-            "another file; choose another name"
-        )
 
 
 def run_pngs(args: argparse.Namespace) -> int:
@@ -300,7 +249,7 @@ def run_pngs(args: argparse.Namespace) -> int:
     check_replaceable(args.out)
     report = report_of(args)
     labels = read_point_pngs(args.annotations, args.source, report=report)
-    _write(args.out, labels)
+    write_over(args.out, labels)
     return _report(args, labels, report)
 
 
@@ -312,7 +261,7 @@ def run_export(args: argparse.Namespace) -> int:
     from point2mask.data.turning import turn_labels
 
     if args.format == "csv":
-        _check_table(args.out)
+        check_table(args.out)
     labels, report = read_points(args.points), Report()
     pictures = args.images or (args.out if args.format == "labelme" else None)
     labels = turn_labels(labels, FRAMES[args.format], pictures, report)
@@ -323,13 +272,25 @@ def run_export(args: argparse.Namespace) -> int:
 
 def _count_lost(format_name: str, labels: "PointLabels", report: "Report") -> None:
     """What the formats of other tools have no place for."""
+    names = Counter(category.name for category in labels.categories.values())
+    for category in labels.categories.values():
+        if names[category.name] > 1:
+            report.leave_out("categories of a name that another has", category.name)
+        if format_name == "csv" and category.name != category.name.strip():
+            report.leave_out("blanks at the ends of names", repr(category.name))
     for record, targets in labels.images:
+        if format_name == "csv" and record.file_name != record.file_name.strip():
+            report.leave_out("blanks at the ends of names", repr(record.file_name))
+        kinds = (labels.categories[target.category_id] for target in targets)
+        stuff = Counter(category.id for category in kinds if not category.isthing)
         if format_name == "csv" and not targets:
             report.leave_out("images without clicks", record.file_name)
         if record.id in labels.marks:
             report.leave_out("images' clicks on nothing, corrections or status", record.file_name)
         for target in targets:
             place = f"{record.file_name}: target {target.id}"
+            if stuff[target.category_id] > 1:
+                report.leave_out("targets of stuff that become one with others", place)
             if target.area is not None:
                 report.leave_out("areas of targets", place)
             if target.iscrowd:
@@ -379,7 +340,7 @@ def run_sample(args: argparse.Namespace) -> int:
         with progress_bar("sampling") as progress:
             labels = sample_points(dataset, args.per_segment, args.seed, progress, args.areas)
         if args.out is not None:
-            _write(args.out, labels)
+            write_over(args.out, labels)
         if args.png_dir is not None:
             with progress_bar("writing PNGs") as progress:
                 write_point_pngs(args.png_dir, labels, mask_names=names, progress=progress)

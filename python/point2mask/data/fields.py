@@ -16,7 +16,8 @@ T = TypeVar("T")
 # what one of them names holds for the others.
 VARIANT = "architecture"
 # YAML 1.1 takes 1e-4 for text, as it wants a dot; JSON has no infinity.
-_NUMBER = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf)")
+# Without ways back: long digits that end in something else take no time.
+_NUMBER = re.compile(r"[-+]?((\d++(\.\d*+)?|\.\d++)([eE][-+]?\d++)?|inf)")
 
 
 def parse(kind: type[T], value: object, place: str = "", variant: object = None) -> T:

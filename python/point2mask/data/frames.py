@@ -5,6 +5,7 @@ continuous, pixel k reaches from k to k + 1, and a point lies in pixel (floor x,
 """
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Frame = Literal["stored", "shown"]
 Size = tuple[int, int]  # height and width in pixels
+Mirror = Callable[[float, int], float]  # of a coordinate, in a length of pixels
 
 STORED: Frame = "stored"
 SHOWN: Frame = "shown"
@@ -115,36 +117,45 @@ def decide_frame(
     return default
 
 
-def point_to_stored(x: float, y: float, stored: Size, orientation: int) -> tuple[float, float]:
-    """A point of a picture's shown frame in its stored one; it stays in its pixel.
+def mirrored_click(value: float, length: int) -> float:
+    """The mirror image of a click, in the mirrored pixel: also where it lies between two."""
+    pixel = int(value // 1)
+    return length - 1 - pixel + (1 - (value - pixel)) % 1
+
+
+def mirrored_place(value: float, length: int) -> float:
+    """The mirror image of a place, such as the corner of an outline: the left rim is the right."""
+    return length - value
+
+
+def point_to_stored(
+    x: float, y: float, stored: Size, orientation: int, mirror: Mirror = mirrored_click
+) -> tuple[float, float]:
+    """A point of a picture's shown frame in its stored one; a click stays in its pixel.
 
     >>> point_to_stored(2.25, 0, (4, 10), 2)
     (7.75, 0)
     """
     height, width = turned_size(stored, orientation)
     if orientation in _X_REVERSED:
-        x = _reverse(x, width)
+        x = mirror(x, width)
     if orientation in _Y_REVERSED:
-        y = _reverse(y, height)
+        y = mirror(y, height)
     return (y, x) if orientation in _EXCHANGED else (x, y)
 
 
-def point_to_shown(x: float, y: float, stored: Size, orientation: int) -> tuple[float, float]:
+def point_to_shown(
+    x: float, y: float, stored: Size, orientation: int, mirror: Mirror = mirrored_click
+) -> tuple[float, float]:
     """A point of a picture's stored frame in its shown one."""
     if orientation in _EXCHANGED:
         x, y = y, x
     height, width = turned_size(stored, orientation)
     if orientation in _X_REVERSED:
-        x = _reverse(x, width)
+        x = mirror(x, width)
     if orientation in _Y_REVERSED:
-        y = _reverse(y, height)
+        y = mirror(y, height)
     return x, y
-
-
-def _reverse(value: float, length: int) -> float:
-    """Its mirror image, in the mirrored pixel: also where it lies between two."""
-    pixel = int(value // 1)
-    return length - 1 - pixel + (1 - (value - pixel)) % 1
 
 
 def to_shown(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:

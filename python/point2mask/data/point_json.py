@@ -122,6 +122,17 @@ def read_point_json(path: Path, limit: SizeLimit) -> PointLabels:
     return PointLabels(categories, LabelledImages(PointJson(records, annotations, numbers)), marks)
 
 
+def whole_content(path: Path) -> bytes:
+    """The content of a JSON with all changes of its journal, where there is one.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    read = partial(read_bounded, expected=LAYOUT, limit=MAX_JSON)
+    content, changes = read_with_journal(path, read)
+    return _changed(content, changes, path) if changes else content
+
+
 def _opened(path: Path) -> JsonFile:
     """The JSON of a file, together with its journal where there is one."""
     names = ("images", "annotations")
@@ -131,10 +142,7 @@ def _opened(path: Path) -> JsonFile:
         before = _identity(path)
         root = open_lists(path, names, LAYOUT)
         if journals(path):
-            read = partial(read_bounded, expected=LAYOUT, limit=MAX_JSON)
-            content, changes = read_with_journal(path, read)
-            content = _changed(content, changes, path) if changes else content
-            return open_lists(path, names, LAYOUT, content)
+            return open_lists(path, names, LAYOUT, whole_content(path))
         # Without a journal the file has all changes, unless it is just being replaced.
         if _identity(path) == before:
             return root

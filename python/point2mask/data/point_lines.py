@@ -234,10 +234,12 @@ def _checked_keys(
     places.append(file.tell())
     for number in count(2):
         content = _next_line(file, path, number)
-        if not content:
+        place = f"{path}: line {number}"
+        if not content.strip():
+            if content and _next_line(file, path, number + 1):
+                raise DataError(f"{place}: expected an image, got an empty line")
             return
         places.append(places[-1] + len(content))
-        place = f"{path}: line {number}"
         line = decode_json(content, place, PointLine, LINE)
         yield check_line(line, place, categories, limit, marks)
 

@@ -105,6 +105,8 @@ def read_points(path: str | Path, limit: SizeLimit = DEFAULT_LIMIT) -> PointLabe
 def write_points(path: str | Path, labels: PointLabels) -> None:
     """Writes point labels in the format of the suffix, atomically; see :func:`read_points`."""
     path = path_of(path)
+    if path.suffix.lower() in OF_OTHERS:
+        raise ValueError(f"path: expected a JSON, JSON Lines or Parquet file, got {path}")
     if path.suffix in LONG_LISTS:
         LONG_LISTS[path.suffix][1](path, labels)
     else:

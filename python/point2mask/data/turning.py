@@ -10,7 +10,10 @@ from point2mask.data.frames import (
     STORED,
     UPRIGHT,
     Frame,
+    Mirror,
     Size,
+    mirrored_click,
+    mirrored_place,
     orientation,
     point_to_shown,
     point_to_stored,
@@ -49,14 +52,14 @@ def turn_labels(
             )
             images.append((record, targets))
             continue
-        turn = _Turn(record, frame, orientation(path))
+        turn = Turn(record, frame, orientation(path))
         images.append((turn.record, [turn.target(target) for target in targets]))
         if record.id in marks:
             marks[record.id] = turn.marks(marks[record.id])
     return replace(labels, images=images, marks=marks)
 
 
-class _Turn:
+class Turn:
     """From the frame of a record to the other one."""
 
     def __init__(self, record: ImageRecord, frame: Frame, tag: int) -> None:
@@ -67,16 +70,17 @@ class _Turn:
         height, width = turned
         self.record = structs.replace(record, height=height, width=width, frame=frame)
 
-    def _points(self, points: Points) -> Points:
+    def _points(self, points: Points, mirror: Mirror = mirrored_click) -> Points:
         if self._tag == UPRIGHT:
             return points
-        return tuple(self._way(x, y, self._stored, self._tag) for x, y in points)
+        return tuple(self._way(x, y, self._stored, self._tag, mirror) for x, y in points)
 
     def target(self, target: PointTarget) -> PointTarget:
         return structs.replace(target, points=self._points(target.points))
 
     def marks(self, marks: Marks) -> Marks:
         strokes = tuple(
-            structs.replace(stroke, points=self._points(stroke.points)) for stroke in marks.strokes
+            structs.replace(stroke, points=self._points(stroke.points, mirrored_place))
+            for stroke in marks.strokes
         )
         return structs.replace(marks, rest=self._points(marks.rest), strokes=strokes)

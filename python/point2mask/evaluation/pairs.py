@@ -157,6 +157,7 @@ def pair_images(
     records = predictions.records
     by_id = Positions(len(records), lambda number: records[number].id)
     by_file = Positions(len(records), lambda number: records[number].file_name)
+    wanted = Positions(len(truth.records), lambda number: truth.records[number].file_name)
     numbers, used = (array("i"), array("i")), bytearray(len(records))
     by_name, renamed, turned = 0, array("i"), array("i")
     for number, record in enumerate(truth.records):
@@ -169,6 +170,8 @@ def pair_images(
             if named is not None and named != found:
                 found, by_name = named, by_name + 1
             other = None if found is None else records[found]
+            if named is None and other is not None and wanted.find(other.file_name) is not None:
+                found = other = None  # it is of another image of the truth
         if found is None or other is None:
             error = DataError(
                 f"{predictions.masks_dir}: expected a prediction for every image, got none for "
@@ -203,7 +206,11 @@ def sum_over_images(
     Predictions of other images are not looked at. Images that cannot be used are left out where
     ``on_broken`` takes the error.
     """
-    _check_categories(pairs)
+    if on_broken is None and not (
+        pairs.predictions.categories.keys() <= pairs.truth.categories.keys()
+    ):
+        for index in range(len(pairs)):  # before any mask is read
+            _check_categories(pairs.images(index)[1], pairs.predictions, pairs.truth)
     chunks = [range(len(pairs))[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
     tasks = ((number, [*map(pairs.images, chunk)]) for number, chunk in enumerate(chunks))
     work = partial(
@@ -251,6 +258,7 @@ def _sum_chunk(
     total, broken = zero, []
     for true_image, predicted_image in chunk:
         try:
+            _check_categories(predicted_image, predictions, truth)
             true_map = truth.segment_map(true_image)
             predicted_map = predictions.segment_map(predicted_image)
             if true_map.shape != predicted_map.shape:
@@ -276,15 +284,12 @@ def _sum_chunk(
     return number, (total, broken)
 
 
-def _check_categories(pairs: ImagePairs) -> None:
-    known = pairs.truth.categories
-    if pairs.predictions.categories.keys() <= known.keys():
-        return
-    for index in range(len(pairs)):
-        _, prediction = pairs.images(index)
-        for segment in prediction.segments:
-            if segment.category_id not in known:
-                raise DataError(
-                    f"{pairs.predictions.masks_dir}: expected categories of the truth, got "
-                    f"{segment.category_id} in image {shown(prediction.record.id)}"
-                )
+def _check_categories(
+    image: PanopticImage, predictions: PanopticDataset, truth: PanopticDataset
+) -> None:
+    for segment in image.segments:
+        if segment.category_id not in truth.categories:
+            raise DataError(
+                f"{predictions.masks_dir}: expected categories of the truth, got "
+                f"{segment.category_id} in image {shown(image.record.id)}"
+            )

@@ -169,7 +169,10 @@ def finished(trial: Trial) -> dict[str, Any] | None:
         return None
     if load_config(config, needs_weights=False) != trial.config:
         return None
-    return read_json_value(result)
+    found = read_json_value(result)
+    if not isinstance(found, dict) or not {"quality", "seconds"} <= found.keys():
+        raise DataError(f"{result}: expected the result of a run, got something else; remove it")
+    return found
 
 
 class Figure(NamedTuple):

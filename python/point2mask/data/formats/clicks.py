@@ -64,8 +64,12 @@ def to_labels(
             )
         names.add(image.record.file_name)
         labels.append((image.record, _targets(image, by_name, report)))
+    number = sum(len(t.points) for _, targets in labels for t in targets)
+    if not number:
+        left_out = "".join(f"; {line}" for line in report.lines())
+        raise DataError(f"{place}: expected points that can be used, got none{left_out}")
     report.read["images"] += len(labels)
-    report.read["clicks"] += sum(len(t.points) for _, targets in labels for t in targets)
+    report.read["clicks"] += number
     return PointLabels(dict(known), labels)
 
 

@@ -6,7 +6,7 @@ segment, and neither has an annotation without mask, or whose mask has no pixel:
 there is no background.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -111,6 +111,12 @@ def read_split(
     root = read_json(instances, _File, "a COCO instances JSON")
     categories = _categories(root.categories, instances, isthing=True)
     names = PictureNames(images)
+    for index, image in enumerate(root.images):
+        if (image.height is None) != (image.width is None):
+            raise DataError(
+                f"{instances}: images[{index}]: expected height and width, or neither, got one of "
+                "them"
+            )
     listed = [ImageRecord(i.id, i.file_name, i.height or 1, i.width or 1) for i in root.images]
     sized = {i.id for i in root.images if i.height is not None and i.width is not None}
     records = {
@@ -123,6 +129,7 @@ def read_split(
     below: dict[int, Category] = {}
     if stuff is not None:
         stuff_root = read_json(stuff, _File, "a COCO JSON of stuff")
+        _check_images(stuff_root.images, stuff, root.images)
         below = _categories(stuff_root.categories, stuff, isthing=False)
         for place, entry in _checked(stuff_root.annotations, stuff, records, below):
             found[entry.image_id].stuff.append((place, entry))
@@ -166,6 +173,21 @@ def _found(names: PictureNames, record: ImageRecord, place: str) -> str:
         return names.find([record.file_name], place)
     except MissingPictureError:
         return record.file_name
+
+
+def _check_images(images: Sequence[_Image], place: Path, listed: Sequence[_Image]) -> None:
+    """That the images of another file are the same, where it has their ids."""
+    known = {image.id: image for image in listed}
+    for index, image in enumerate(images):
+        if (other := known.get(image.id)) is None:
+            continue
+        for what in ("file_name", "height", "width"):
+            here, there = getattr(image, what), getattr(other, what)
+            if here != there and None not in (here, there):
+                raise DataError(
+                    f"{place}: images[{index}]: expected the {what} {shown(there)} that image "
+                    f"{shown(image.id)} has among the instances, got {shown(here)}"
+                )
 
 
 def _categories(entries: list[CategoryEntry], place: Path, isthing: bool) -> dict[int, Category]:

@@ -32,6 +32,7 @@ class _Result(Struct):
     """Of any kind; only key points are looked at."""
 
     type: str = ""
+    to_name: str = ""  # which picture of the task it is on
     original_height: Pixels | None = None
     original_width: Pixels | None = None
     value: msgspec.Raw = msgspec.Raw(b"null")
@@ -171,6 +172,11 @@ def _read_task(
     sizes = {(r.original_height, r.original_width) for _, r in results} - {(None, None)}
     if len(sizes) > 1:
         raise DataError(f"{place}: expected one size of the picture, got {sorted(map(str, sizes))}")
+    if len(shown_on := {result.to_name for _, result in results}) > 1:
+        raise DataError(
+            f"{place}: expected key points on one picture, got such on several: "
+            f"{', '.join(map(shown, sorted(shown_on)))}"
+        )
     size = sizes.pop() if sizes else (None, None)
     image = pictures.find(names, name_place, "label-studio", size, _uploaded(names[0]))
     for number, (result_place, result) in enumerate(results):

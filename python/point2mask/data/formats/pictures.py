@@ -28,7 +28,8 @@ from point2mask.messages import shown
 MAX_FILE = 2**28  # bytes of a file of clicks
 
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+# Without ways back: long digits that end in something else take no time.
+_NUMBER = re.compile(r"[-+]?(\d++(\.\d*+)?|\.\d++)([eE][-+]?\d++)?", re.ASCII)
 
 
 def number(text: str, place: object) -> float:
@@ -127,10 +128,11 @@ class Pictures:
         tag = orientation(path)
         frame = decide_frame(given, stored, tag, default, self.frame)
         found = stored if frame == STORED else turned_size(stored, tag)
-        if given not in (None, found):
+        if any(said not in (None, is_) for said, is_ in zip(size, found, strict=True)):
+            said_width, said_height = ("?" if side is None else side for side in (width, height))
             raise DataError(
                 f"{place}: expected the size of {path}, {found[1]} x {found[0]}, "
-                f"got {width} x {height}"
+                f"got {said_width} x {said_height}"
             )
         if tag != UPRIGHT and self.frame is None:
             self.report.note(
