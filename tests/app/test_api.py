@@ -307,11 +307,6 @@ def test_two_targets_of_stuff_in_a_file_become_one(folder):
     assert any("joined another" in note for note in client.get("/api/state").json()["notes"])
 
 
-def test_another_folder_is_noticed(client):
-    body = {"name": "b.png", "revision": 0, "segments_info": [DISC]}
-    assert "load the page again" in error(client.put("/api/images/0/marks", json=body), 409)
-
-
 def test_category_counts(client):
     put(client, [DISC, GROUND])
     put(client, [DISC], index=1)

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY = 2**20  # bytes of a request: thousands of clicks
+MAX_BODY = 2**22  # bytes of a request: thousands of clicks and of corrections by hand
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADERS = {
     # The page is all in the package; nothing is fetched from elsewhere, and nobody may frame it.
@@ -88,7 +88,10 @@ class Guard:
             message = await receive()
             size += len(message.get("body", b""))
             if size > MAX_BODY:
-                return 413, f"expected at most {MAX_BODY} bytes in a request"
+                return 413, (
+                    f"expected at most {MAX_BODY} bytes in a request: a picture's clicks and "
+                    "corrections by hand all go in one, and these are too many"
+                )
             body.append(message)
         return None
 

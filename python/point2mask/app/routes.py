@@ -1,13 +1,14 @@
 """What the page asks of the server: JSON over HTTP, a picture is spoken of by its number."""
 
-from dataclasses import asdict, dataclass
+import secrets
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Body, Depends, Request
+from fastapi import APIRouter, Body, Depends, Header, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from point2mask.app.storage import ConflictError
 from point2mask.app.training import TrainingJob
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
-from point2mask.data.frames import orientation
+from point2mask.data.frames import UPRIGHT, orientation
 from point2mask.data.json_files import Color, Flag, Text, convert
 from point2mask.data.marks import Marks, Status
 from point2mask.data.records import ImageRecord, categories_to_json, check_entries
@@ -43,6 +44,7 @@ class Desk:
     out: Path
     job: ExportJob
     training: TrainingJob
+    start: str = field(default_factory=lambda: secrets.token_hex(8))  # says which start this is
 
 
 def _desk(request: Request) -> Desk:
@@ -51,9 +53,22 @@ def _desk(request: Request) -> Desk:
     return desk
 
 
+At = Annotated[Desk, Depends(_desk)]
+
+
+async def _same_start(
+    desk: At,
+    x_point2mask_start: Annotated[str | None, Header()] = None,
+    start: str | None = None,  # of what a page only has an address for, as pictures
+) -> None:
+    """Refuses pages of an earlier start: numbers and revisions are others now, or the folder is."""
+    if any(said not in (None, desk.start) for said in (x_point2mask_start, start)):
+        what = "another folder is served now, or the server was started again"
+        raise HTTPException(412, f"{what}: load the page again")
+
+
 class _Step(Struct):
     revision: Annotated[int, Meta(ge=0, le=MAX_REVISION)]
-    name: Text | None = None  # of the picture that the page means
 
 
 class _Status(_Step):
@@ -69,7 +84,11 @@ class _NewCategory(Struct):
     isthing: Flag
 
 
-class _ChangedCategory(Struct):
+class _SeenCategories(Struct):
+    seen: list[Json] | None = None  # what the page shows; not asked about by default
+
+
+class _ChangedCategory(_SeenCategories, kw_only=True):
     name: Text
     isthing: Flag | None = None
     color: Color | None = None
@@ -87,16 +106,17 @@ class _Export(Struct):
     zip: Flag = False
 
 
-Step = TypeVar("Step", bound=_Step)
-At = Annotated[Desk, Depends(_desk)]
+Seen = TypeVar("Seen", bound=_SeenCategories)
 Asked = Annotated[Json, Body()]
-router = APIRouter(prefix="/api")
+AskedOrNot = Annotated[Json | None, Body()]
+router = APIRouter(prefix="/api", dependencies=[Depends(_same_start)])
 
 
 @router.get("/state")
 def read_state(desk: At) -> Json:
     project, masks = desk.project, desk.masks
     return {
+        "start": desk.start,
         "folder": str(project.folder),
         "file": str(project.path),
         "out": str(desk.out),
@@ -167,7 +187,7 @@ def propose(desk: At, index: int) -> list[Json]:
 
 @router.put("/images/{index}/marks")
 def change(desk: At, index: int, asked: Asked) -> Json:
-    wanted = _step(desk, index, asked, _Change)
+    wanted = convert(asked, _Change, "request")
     check_entries(wanted.segments_info, desk.project.categories, "request")
     marks = convert(asked, Marks, "request")
     changed = desk.project.change(index, wanted.revision, wanted.segments_info, marks)
@@ -176,20 +196,25 @@ def change(desk: At, index: int, asked: Asked) -> Json:
 
 @router.put("/images/{index}/status")
 def set_status(desk: At, index: int, asked: Asked) -> Json:
-    wanted = _step(desk, index, asked, _Status)
+    wanted = convert(asked, _Status, "request")
     return _clicks_json(desk, desk.project.set_status(index, wanted.revision, wanted.status))
 
 
 @router.post("/images/{index}/undo")
 def undo(desk: At, index: int, asked: Asked) -> Json:
-    wanted = _step(desk, index, asked, _Step)
+    wanted = convert(asked, _Step, "request")
     return _clicks_json(desk, desk.project.undo(index, wanted.revision))
 
 
 @router.post("/images/{index}/redo")
 def redo(desk: At, index: int, asked: Asked) -> Json:
-    wanted = _step(desk, index, asked, _Step)
+    wanted = convert(asked, _Step, "request")
     return _clicks_json(desk, desk.project.redo(index, wanted.revision))
+
+
+@router.get("/categories")
+def read_categories(desk: At) -> list[Json]:
+    return _categories_json(desk.project)
 
 
 @router.post("/categories")
@@ -201,7 +226,7 @@ def add_category(desk: At, asked: Asked) -> list[Json]:
 
 @router.put("/categories/{identity}")
 def change_category(desk: At, identity: int, asked: Asked) -> list[Json]:
-    wanted = convert(asked, _ChangedCategory, "request")
+    wanted = _seen(desk, asked, _ChangedCategory)
     isthing = None if wanted.isthing is None else bool(wanted.isthing)
     desk.project.change_category(identity, wanted.name, wanted.color, isthing)
     return _categories_json(desk.project)
@@ -214,13 +239,15 @@ def remove_category(desk: At, identity: int) -> list[Json]:
 
 
 @router.post("/categories/undo")
-def undo_categories(desk: At) -> list[Json]:
+def undo_categories(desk: At, asked: AskedOrNot = None) -> list[Json]:
+    _seen(desk, asked or {}, _SeenCategories)
     desk.project.undo_categories()
     return _categories_json(desk.project)
 
 
 @router.post("/categories/redo")
-def redo_categories(desk: At) -> list[Json]:
+def redo_categories(desk: At, asked: AskedOrNot = None) -> list[Json]:
+    _seen(desk, asked or {}, _SeenCategories)
     desk.project.redo_categories()
     return _categories_json(desk.project)
 
@@ -294,7 +321,7 @@ def _clicks_json(desk: Desk, clicks: Clicks) -> Json:
         "name": record.file_name,
         "width": record.width,
         "height": record.height,
-        "orientation": orientation(resolve_inside(desk.project.folder, record.file_name)),
+        "orientation": _orientation(desk, record),
         "revision": clicks.revision,
         "segments_info": [target_to_json(target) for target in clicks.targets],
         "rest": clicks.marks.rest,
@@ -316,9 +343,17 @@ def _categories_json(project: Project) -> list[Json]:
     ]
 
 
-def _step(desk: Desk, index: int, asked: Json, kind: type[Step]) -> Step:
-    """What is asked of the picture that has the number here: the page may be an older one."""
+def _orientation(desk: Desk, record: ImageRecord) -> int:
+    """How viewers turn the picture; a file that is gone leaves its clicks what they are."""
+    try:
+        return orientation(resolve_inside(desk.project.folder, record.file_name))
+    except DataError:
+        return UPRIGHT
+
+
+def _seen(desk: Desk, asked: Json, kind: type[Seen]) -> Seen:
+    """What is asked of the categories that the page shows: another window may have changed them."""
     wanted = convert(asked, kind, "request")
-    if wanted.name is not None and wanted.name != desk.project.name_of(index):
-        raise ConflictError("another folder is served now: load the page again")
+    if wanted.seen is not None and wanted.seen != categories_to_json(desk.project.categories):
+        raise ConflictError("the categories were changed in another window")
     return wanted

@@ -1,10 +1,13 @@
 // Requests to the server. Every failure is an Error with one line that can be shown.
 
+// Of the server, when the page was loaded: by another start, or of another folder, the page is refused.
+let start = "";
+
 async function request(method, path, body, signal) {
-  const options = { method, signal };
+  const options = { method, signal, headers: start ? { "X-Point2mask-Start": start } : {} };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
-    options.headers = { "Content-Type": "application/json" };
+    options.headers["Content-Type"] = "application/json";
   }
   let response;
   try {
@@ -24,40 +27,51 @@ async function request(method, path, body, signal) {
 
 const json = async (...args) => (await request(...args)).json();
 const image = (index) => `/api/images/${index}`;
+// What the browser asks for itself; what it keeps of one start is not shown in another.
+const address = (path, query = {}) => `${path}?${new URLSearchParams({ ...query, start })}`;
 
-export const readState = () => json("GET", "/api/state");
+export async function readState() {
+  const state = await json("GET", "/api/state");
+  start = state.start;
+  return state;
+}
 export const readClicks = (index) => json("GET", image(index));
 export const readPicture = async (index) => createImageBitmap(
   await (await request("GET", `${image(index)}/picture`)).blob());
-export const thumbnail = (index) => `${image(index)}/thumbnail`;
+export const thumbnail = (index) => address(`${image(index)}/thumbnail`);
 
-// The name goes along: another folder may be served by now, where the number is another picture.
-export const writeMarks = (index, { name, revision }, marks) => json("PUT", `${image(index)}/marks`, {
-  name, revision, segments_info: marks.targets, rest: marks.rest, strokes: marks.strokes,
+export const writeMarks = (index, { revision }, marks) => json("PUT", `${image(index)}/marks`, {
+  revision, segments_info: marks.targets, rest: marks.rest, strokes: marks.strokes,
 });
-export const writeStatus = (index, { name, revision }, status) => (
-  json("PUT", `${image(index)}/status`, { name, revision, status }));
-export const undo = (index, { name, revision }) => (
-  json("POST", `${image(index)}/undo`, { name, revision }));
-export const redo = (index, { name, revision }) => (
-  json("POST", `${image(index)}/redo`, { name, revision }));
+export const writeStatus = (index, { revision }, status) => (
+  json("PUT", `${image(index)}/status`, { revision, status }));
+export const undo = (index, { revision }) => json("POST", `${image(index)}/undo`, { revision });
+export const redo = (index, { revision }) => json("POST", `${image(index)}/redo`, { revision });
 
 export const propose = (index) => json("POST", `${image(index)}/proposals`);
 
+// What the page shows of the categories: the server refuses to undo what another window did since.
+const seen = (categories) => categories.map(({ targets, ...said }) => said);
+
+export const readCategories = () => json("GET", "/api/categories");
 export const addCategory = (name, isthing) => json("POST", "/api/categories", { name, isthing });
-export const changeCategory = (id, change) => json("PUT", `/api/categories/${id}`, change);
+export const changeCategory = (id, change, categories) => (
+  json("PUT", `/api/categories/${id}`, { ...change, seen: seen(categories) }));
 export const removeCategory = (id) => json("DELETE", `/api/categories/${id}`);
-export const undoCategories = () => json("POST", "/api/categories/undo", {});
-export const redoCategories = () => json("POST", "/api/categories/redo", {});
+export const undoCategories = (categories) => (
+  json("POST", "/api/categories/undo", { seen: seen(categories) }));
+export const redoCategories = (categories) => (
+  json("POST", "/api/categories/redo", { seen: seen(categories) }));
 
 export const startExport = (asked) => json("POST", "/api/export", asked);
 export const exportStatus = () => json("GET", "/api/export");
+export const exportZip = () => address("/api/export/zip");
 
 export const startTraining = (steps) => json("POST", "/api/training", { steps });
 export const trainingStatus = () => json("GET", "/api/training");
 export const stopTraining = () => json("DELETE", "/api/training");
 // `drawn` is another number for another picture.
-export const trainingPicture = (number, drawn) => `/api/training/pictures/${number}?drawn=${drawn}`;
+export const trainingPicture = (number, drawn) => address(`/api/training/pictures/${number}`, { drawn });
 
 export const warm = (index, how) => json("POST", `${image(index)}/warm?${new URLSearchParams(how)}`);
 

@@ -49,7 +49,7 @@ export function listenToExports(session, how) {
     if (!status.zip) return say(`written to ${status.path}`);
     say("saved by the browser");
     const link = document.createElement("a");
-    link.href = "/api/export/zip";
+    link.href = api.exportZip();
     link.download = "";
     link.click();
   }

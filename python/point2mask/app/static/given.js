@@ -12,7 +12,9 @@ export function givenClicks(session, say) {
         const there = await api.readClicks(from);
         if (!there.segments_info.length) return say(`${there.name} has no clicks to copy`);
         const here = session.clicks;
-        if (here.segments_info.length) return say("clicks are copied to a picture without any");
+        if (here.segments_info.length || here.rest.length || here.strokes.length) {
+          return say("clicks are copied to a picture without clicks or corrections by hand");
+        }
         const given = { targets: there.segments_info, rest: there.rest };
         return { marks: scaled(given, there, here), id: null, point: null };
       });

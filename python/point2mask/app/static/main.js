@@ -49,6 +49,7 @@ const masks = new MaskLoader(session, view, how, colors, {
     refresh();
   },
   failed: showMessage,
+  outdated: () => session.renew(),
 });
 const pictures = new PictureList((index) => {
   session.open(index);
@@ -114,6 +115,7 @@ function remember() {
 
 function chooseTool(name) {
   tool = name;
+  pointers.drop();
   view.draft = null;
   view.brush = null;
   for (const button of document.querySelectorAll("[data-tool]")) {
@@ -127,7 +129,7 @@ function chooseTool(name) {
 
 function edit(category) {
   editCategory(category, {
-    change: (change) => session.changeCategories(() => api.changeCategory(category.id, change)),
+    change: (change) => session.changeCategories((all) => api.changeCategory(category.id, change, all)),
     remove: () => session.changeCategories(() => api.removeCategory(category.id)),
   });
 }
@@ -163,6 +165,7 @@ const colorOf = (id) => colors()[id] || session.category.color;
 const size = sizing(session, view, colorOf, showMessage);
 const byHand = strokes(session, view, {
   tool: () => tool, color: colorOf, width: () => Number($("brush").value), needCategory,
+  say: showMessage,
 });
 const act = {
   ...size,
@@ -170,8 +173,8 @@ const act = {
   click,
   refresh,
   select: (id, point) => session.select(id, point),
-  move: (id, at, point) => session.change((marks) => withMoved(marks, id, at, point)),
-  removeClick: (id, point) => session.change((marks) => withoutClick(marks, id, point)),
+  move: (from, point) => session.change((marks) => withMoved(marks, from, point)),
+  removeClick: (point) => session.change((marks) => withoutClick(marks, point)),
   hover: (point) => session.hover(masks.at(point) || null),
 };
 
@@ -223,6 +226,7 @@ const actions = {
   },
   escape: () => {
     closeDrawers();
+    pointers.drop();
     if (view.draft) view.draft = null;
     else session.selectNone();
     view.draw();
@@ -230,8 +234,8 @@ const actions = {
   removeClick: () => {
     if (act.removeCorner()) return;
     session.change((marks) => {
-      const { id, point } = session.selected;
-      return id === null ? null : withoutClick(marks, id, point);
+      const { at } = session.selected;
+      return at && withoutClick(marks, at);
     });
   },
   removeTarget: () => {
@@ -287,6 +291,7 @@ function listenToControls() {
       if (session.clicks) masks.load();
     });
   }
+  window.addEventListener("beforeunload", (event) => session.unsaved && event.preventDefault());
   $("opacity").addEventListener("input", () => {
     keepSettings({ opacity: $("opacity").value });
     refresh();

@@ -2,23 +2,30 @@
 // Marks are { targets, rest, strokes }: clicks on targets, clicks on nothing, and corrections by hand.
 // Every change is { marks, id, point } with what is then selected, as before without an id; or null for none.
 
+import { between } from "./frames.js";
+
 export const REST = 0; // the "target" of clicks that belong to nobody
 
 const pixel = ([x, y]) => `${Math.floor(x)},${Math.floor(y)}`;
 const copy = (marks) => structuredClone(marks);
 const freshId = (targets) => Math.max(0, ...targets.map((t) => t.id)) + 1;
 
-function taken(marks, point) {
-  const here = (p) => pixel(p) === pixel(point);
-  return marks.rest.some(here) || marks.targets.some((t) => t.points.some(here));
-}
-
-const pointsOf = (marks, id) => (
+export const pointsOf = (marks, id) => (
   id === REST ? marks.rest : marks.targets.find((t) => t.id === id)?.points);
+
+// Whose click lies in the pixel of a point, and its index; null where there is none. As other changes may
+// come first, this is how a click is known when its turn comes.
+function clickIn(marks, point) {
+  for (const id of [REST, ...marks.targets.map((t) => t.id)]) {
+    const index = pointsOf(marks, id).findIndex((p) => pixel(p) === pixel(point));
+    if (index >= 0) return { id, index };
+  }
+  return null;
+}
 
 // A click grows `id`, or the stuff that is there already, or makes a new target.
 export function withClick(marks, point, category, id = null) {
-  if (taken(marks, point)) return null; // one click a pixel
+  if (clickIn(marks, point)) return null; // one click a pixel
   const after = copy(marks);
   if (id === REST) {
     after.rest.push(point);
@@ -42,7 +49,7 @@ export function withTargets(marks, found, categories) {
   for (const target of found) {
     const { isthing } = categories.find((c) => c.id === target.category_id);
     const there = !isthing && after.targets.some((t) => t.category_id === target.category_id);
-    if (there || target.points.some((point) => taken(after, point))) continue;
+    if (there || target.points.some((point) => clickIn(after, point))) continue;
     after.targets.push({ ...target, id: freshId(after.targets) });
   }
   return { marks: after, id: null, point: null };
@@ -51,28 +58,33 @@ export function withTargets(marks, found, categories) {
 // The rough size of a target, in pixels: given about one of its clicks it is the whole target's, about a new one that of another
 // region, which stuff may have several of; null takes it away, about a click that is there.
 export function withSize(marks, { click, point }, area, category) {
-  const made = click
-    ? { marks: copy(marks), id: click.target, point: click.point } : withClick(marks, point, category);
+  const there = click && clickIn(marks, [click.x, click.y]);
+  if (click && !there) return null;
+  const made = there
+    ? { marks: copy(marks), id: there.id, point: there.index } : withClick(marks, point, category);
   const target = made?.marks.targets.find((t) => t.id === made.id);
-  if (!target || (area === null && click && target.area === undefined)) return null;
-  if (area !== null) target.area = area + (click ? 0 : target.area ?? 0);
-  else if (click) delete target.area;
+  if (!target || (area === null && there && target.area === undefined)) return null;
+  if (area !== null) target.area = area + (there ? 0 : target.area ?? 0);
+  else if (there) delete target.area;
   return made;
 }
 
-export function withMoved(marks, id, index, point) {
+// The click in the pixel of `from`.
+export function withMoved(marks, from, point) {
+  const click = clickIn(marks, from);
+  if (!click || (clickIn(marks, point) && pixel(from) !== pixel(point))) return null;
   const after = copy(marks);
-  const points = pointsOf(after, id);
-  if (!points || (taken(marks, point) && pixel(points[index]) !== pixel(point))) return null;
-  points[index] = point;
-  return { marks: after, id, point: index };
+  pointsOf(after, click.id)[click.index] = point;
+  return { marks: after, id: click.id, point: click.index };
 }
 
-// A target without clicks is none.
-export function withoutClick(marks, id, index) {
+// The click in the pixel of a point. A target without clicks is none.
+export function withoutClick(marks, point) {
+  const click = clickIn(marks, point);
+  if (!click) return null;
   const after = copy(marks);
+  const { id, index } = click;
   const points = pointsOf(after, id);
-  if (!points || index === null) return null;
   points.splice(index, 1);
   if (points.length) return { marks: after, id, point: points.length - 1 };
   return id === REST ? { marks: after, id: null, point: null } : withoutTarget(marks, id);
@@ -127,16 +139,20 @@ export function withoutStrokes(marks, id) {
   return after.strokes.length === marks.strokes.length ? null : { marks: after, id, point: 0 };
 }
 
-// The marks of one picture on another: all in proportion, and at most one click a pixel.
+// The marks of one picture on another: all in proportion as they are shown, and at most one click a pixel.
 export function scaled(marks, from, to) {
-  const [across, down] = [to.width / from.width, to.height / from.height];
-  const move = ([x, y]) => [
-    Math.min(x * across, to.width - 0.01), Math.min(y * down, to.height - 0.01)];
+  const matrix = between(from, to);
+  const move = ([x, y]) => {
+    const at = matrix.transformPoint({ x, y });
+    const inside = (value, length) => Math.min(Math.max(value, 0), length - 0.01);
+    return [inside(at.x, to.width), inside(at.y, to.height)];
+  };
+  const larger = Math.abs(matrix.a * matrix.d - matrix.b * matrix.c);
   const seen = new Set();
   const free = (points) => points.map(move).filter((p) => !seen.has(pixel(p)) && seen.add(pixel(p)));
   const targets = marks.targets
     .map((t) => ({
-      ...t, points: free(t.points), ...(t.area && { area: t.area * across * down }),
+      ...t, points: free(t.points), ...(t.area && { area: t.area * larger }),
     }))
     .filter((t) => t.points.length);
   return { targets, rest: free(marks.rest), strokes: [] };

@@ -72,7 +72,8 @@ export class MaskLoader {
       canvas.dataset.masks = shown;
       this.timer = setTimeout(() => this.prepareNext(), IDLE);
     } catch (error) {
-      if (mine.signal.aborted || error.status === 409) return;
+      if (mine.signal.aborted) return;
+      if (error.status === 409) return this.on.outdated();
       this.set(null);
       this.on.failed(error.message);
     }

@@ -29,7 +29,7 @@ export function listenToPointers(view, tool, act) {
       act.select(click.target, click.point);
       // Selecting made the list anew.
       const same = (c) => c.target === click.target && c.point === click.point;
-      return { kind: "click", click: view.clicks.find(same), start };
+      return { kind: "click", click: view.clicks.find(same), from: [click.x, click.y], start };
     }
     const point = view.onPicture(event);
     if (point && drawing()) {
@@ -120,7 +120,7 @@ export function listenToPointers(view, tool, act) {
     } else if (done.kind === "size") {
       act.endSize();
     } else if (done.kind === "click" && done.moved) {
-      act.move(done.click.target, done.click.point, view.onPicture(event, true));
+      act.move(done.from, view.onPicture(event, true));
     } else if (done.kind === "press" && !done.moved) {
       const point = view.onPicture(event);
       if (point && tool() === "polygon") addCorner(event, point);
@@ -158,7 +158,7 @@ export function listenToPointers(view, tool, act) {
   canvas.addEventListener("contextmenu", (event) => {
     event.preventDefault();
     const click = view.clickAt(event);
-    if (click) act.removeClick(click.target, click.point);
+    if (click) act.removeClick([click.x, click.y]);
   });
 
   // A wheel zooms; two fingers on a trackpad move the picture, a pinch (which says ctrl) zooms it.
@@ -176,7 +176,7 @@ export function listenToPointers(view, tool, act) {
   }, { passive: false });
 
   return {
-    // What was begun on a picture does not go on on another.
+    // What was begun does not go on: on another picture, with another tool, after Esc.
     drop() {
       drag = null;
     },

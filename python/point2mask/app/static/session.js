@@ -2,9 +2,9 @@
 // The server holds the truth; changes go to it one after the other.
 
 import * as api from "./api.js";
-import { REST } from "./marks.js";
+import { pointsOf } from "./marks.js";
 
-const NONE = { id: null, point: null };
+const NONE = { id: null, at: null };
 
 export class Session {
   // on: { shown(), opened(picture, clicks), marked(), message(text), saved(text, busy) }
@@ -15,11 +15,12 @@ export class Session {
     this.category = null;
     this.index = 0;
     this.clicks = null; // what the server says of the picture
-    this.selected = NONE;
+    this.selected = NONE; // a target and one of its clicks, [x, y]
     this.choices = 0; // how often a person has chosen what is selected
     this.hovered = null;
     this.trail = { past: [], future: [] }; // "marks" or "categories", in the order of changes
     this.queue = Promise.resolve();
+    this.unsaved = 0; // changes whose turn has not come, or that the server has not answered
   }
 
   get marks() {
@@ -39,10 +40,18 @@ export class Session {
     return this.queue;
   }
 
-  // Work on the picture that is open now: refused where another one is open when its turn comes.
-  runHere(work) {
+  // Work that changes something.
+  runChange(work) {
+    this.unsaved += 1;
+    return this.run(work).finally(() => {
+      this.unsaved -= 1;
+    });
+  }
+
+  // A change of the picture that is open now: refused where another one is open when its turn comes.
+  changeHere(work) {
     const { index } = this;
-    return this.run(async () => {
+    return this.runChange(async () => {
       if (index === this.index) return work();
       this.on.shown();
       throw new Error(`nothing was changed: ${this.images[index].name} was open no more`);
@@ -69,34 +78,53 @@ export class Session {
       this.on.opened(null, null);
       const [clicks, picture] = await Promise.all([api.readClicks(index), api.readPicture(index)]);
       this.on.opened(picture, clicks);
-      this.take(clicks);
+      await this.take(clicks);
     });
   }
 
-  take(clicks) {
+  async take(clicks) {
+    const counts = clicks.category_counts;
+    const all = this.categories;
+    if (all.length !== Object.keys(counts).length || all.some(({ id }) => !(id in counts))) {
+      this.keepCategories(await this.readCategories());
+    }
     this.clicks = clicks;
-    const there = this.selected.id === REST
-      ? clicks.rest.length : clicks.segments_info.some((t) => t.id === this.selected.id);
-    if (!there) this.selected = NONE;
+    const { id, at } = this.selected;
+    const points = pointsOf(this.marks, id);
+    if (!points?.length) this.selected = NONE;
+    else if (!points.some((p) => String(p) === String(at))) this.selected = { id, at: points.at(-1) };
     this.image.targets = clicks.segments_info.length;
     this.image.status = clicks.status;
     for (const category of this.categories) {
-      category.targets = clicks.category_counts[category.id] || 0;
+      category.targets = counts[category.id] || 0;
     }
     this.on.marked();
+  }
+
+  // Clicks that another window has changed.
+  renew() {
+    const { index } = this;
+    return this.run(async () => {
+      if (index !== this.index || !this.clicks) return;
+      const fresh = await api.readClicks(index);
+      if (fresh.revision === this.clicks.revision) return;
+      await this.take(fresh);
+      this.on.message(`${fresh.name}: its clicks were changed in another window`);
+    });
   }
 
   // `make` turns the marks into { marks, id, point }, or nothing for no change; it may take its time.
   change(make) {
     const { choices } = this;
-    return this.runHere(async () => {
+    return this.changeHere(async () => {
       if (!this.clicks) return;
       const made = await make(this.marks);
       if (!made) return this.on.shown();
       await this.save((clicks) => api.writeMarks(this.index, clicks, made.marks), () => {
         // What was chosen since the change was asked for stays.
         if (made.id !== undefined && choices === this.choices) {
-          this.selected = { id: made.id, point: made.point };
+          const at = pointsOf(made.marks, made.id)?.[made.point] ?? null;
+          this.selected = { id: made.id, at };
         }
       });
       this.trail.past.push("marks");
@@ -106,7 +134,7 @@ export class Session {
 
   // `then` follows unless the status is not saved.
   setStatus(status, then = () => {}) {
-    return this.runHere(async () => {
+    return this.changeHere(async () => {
       if (this.clicks) await this.save((clicks) => api.writeStatus(this.index, clicks, status));
       then();
     });
@@ -114,44 +142,44 @@ export class Session {
 
   async save(work, then = () => {}) {
     this.on.saved("saving …", true);
+    let answer;
     try {
-      const answer = await this.again(work);
-      then();
-      this.on.message("");
-      this.on.saved("saved", false);
-      this.take(answer);
+      answer = await this.again(work);
     } catch (error) {
       this.on.saved("not saved", true);
       this.on.shown();
       throw error;
     }
+    then();
+    this.on.message("");
+    this.on.saved("saved", false);
+    await this.take(answer);
   }
 
-  // Once more where the server has only forgotten the count of changes, as after a new start.
+  // Once more where only the count of changes is another: another window took back what it had changed.
   async again(work) {
     try {
       return await work(this.clicks);
     } catch (error) {
       if (error.status !== 409) throw error;
       const fresh = await api.readClicks(this.index);
-      const said = ({ name, segments_info, rest, strokes }) => (
-        JSON.stringify([name, segments_info, rest, strokes]));
+      const said = ({ segments_info, rest, strokes }) => JSON.stringify([segments_info, rest, strokes]);
       if (said(fresh) === said(this.clicks) && fresh.revision !== this.clicks.revision) {
         return work(fresh);
       }
-      if (fresh.name === this.clicks.name) this.take(fresh);
+      await this.take(fresh);
       throw error;
     }
   }
 
   // What was changed last, marks or categories.
   step(what) {
-    return this.runHere(async () => {
+    return this.changeHere(async () => {
       const [from, to] = what === "undo" ? ["past", "future"] : ["future", "past"];
       const kind = this.trail[from].at(-1) || "marks";
       if (kind === "categories") {
         const call = what === "undo" ? api.undoCategories : api.redoCategories;
-        this.takeCategories(await call());
+        await this.takeCategories(call);
       } else if (this.clicks?.[what]) {
         await this.save((clicks) => api[what](this.index, clicks));
       } else {
@@ -167,26 +195,49 @@ export class Session {
       || this.trail[what === "undo" ? "past" : "future"].at(-1) === "categories";
   }
 
-  changeCategories(work, choose = (all) => all.find((c) => c.id === this.category?.id)) {
-    return this.run(async () => {
-      this.takeCategories(await work(), choose);
+  // `work` changes the categories that it is given, and says which there are then.
+  changeCategories(work, choose) {
+    return this.runChange(async () => {
+      await this.takeCategories(work, choose);
       this.trail.past.push("categories");
       this.trail.future = [];
-      this.on.message("");
-      // Clicks of one kind may have become clicks of the other.
-      if (this.clicks) this.take(await api.readClicks(this.index));
     });
   }
 
-  takeCategories(all, choose = (list) => list.find((c) => c.id === this.category?.id)) {
+  async takeCategories(work, choose) {
+    let all, refused;
+    try {
+      all = await work(this.categories);
+    } catch (error) {
+      if (error.status !== 409) throw error;
+      refused = error;
+      all = await this.readCategories();
+    }
+    // Clicks of one kind may have become clicks of the other.
+    const clicks = this.clicks && await api.readClicks(this.index);
+    this.keepCategories(all, refused ? undefined : choose);
+    this.on.message("");
+    if (clicks) await this.take(clicks);
+    else this.on.shown();
+    if (refused) throw refused;
+  }
+
+  // Where another window has changed them: what this one did is not what would be undone next.
+  async readCategories() {
+    const all = await api.readCategories();
+    const others = (steps) => steps.filter((kind) => kind !== "categories");
+    this.trail = { past: others(this.trail.past), future: others(this.trail.future) };
+    return all;
+  }
+
+  keepCategories(all, choose = () => null) {
     this.categories = all;
-    this.category = choose(all) || all.at(-1) || null;
-    this.on.shown();
+    this.category = choose(all) || all.find((c) => c.id === this.category?.id) || all.at(-1) || null;
   }
 
   select(id, point = 0) {
     this.choices += 1;
-    this.selected = { id, point };
+    this.selected = { id, at: pointsOf(this.marks, id)?.[point] ?? null };
     this.on.shown();
   }
 

@@ -4,8 +4,8 @@ import { REST_COLOR } from "./colors.js";
 import { insidePoint, REST, withStroke } from "./marks.js";
 
 // session, view; tool: () => its name; color: (id or null for a new target) => [r, g, b];
-// width: () => of the brush on the screen; needCategory: says that there is none.
-export function strokes(session, view, { tool, color, width, needCategory }) {
+// width: () => of the brush on the screen; needCategory: says that there is none; say: shows a message.
+export function strokes(session, view, { tool, color, width, needCategory, say }) {
   // Who is painted: null is a new target.
   const painted = () => (session.selected.id === REST ? null : session.selected.id);
   const nobody = () => painted() === null && !session.category;
@@ -17,7 +17,8 @@ export function strokes(session, view, { tool, color, width, needCategory }) {
     session.change((marks) => {
       const id = erased ? REST : painted();
       if (id === null && !category) return needCategory();
-      return withStroke(marks, stroke, id, category, inside);
+      return withStroke(marks, stroke, id, category, inside)
+        || say("nothing was drawn: a new target would begin on a click that is there; select its target, or begin elsewhere");
     });
   }
 

@@ -1,23 +1,11 @@
 // The canvas: picture, masks, clicks and strokes, and where the pointer is on the picture.
 // Everything is kept in the pixels of the stored file; one matrix turns them upright and onto the screen.
 
+import { shownSize, turned } from "./frames.js";
+
 const RADIUS = 7; // of a click, in pixels of the screen
 const MARGIN = 0.96; // of the canvas that a fitted picture fills
 const HIGHLIGHT = "#ffe14d";
-
-// From the stored pixels of a picture to upright ones, for every EXIF orientation.
-function turned(orientation, width, height) {
-  const turns = {
-    2: [-1, 0, 0, 1, width, 0],
-    3: [-1, 0, 0, -1, width, height],
-    4: [1, 0, 0, -1, 0, height],
-    5: [0, 1, 1, 0, 0, 0],
-    6: [0, 1, -1, 0, height, 0],
-    7: [0, -1, -1, 0, height, width],
-    8: [0, -1, 1, 0, 0, width],
-  };
-  return new DOMMatrix(turns[orientation] || [1, 0, 0, 1, 0, 0]);
-}
 
 export class View {
   constructor(canvas) {
@@ -55,10 +43,9 @@ export class View {
     this.draft = null;
     this.crosshair = null;
     if (!picture) return this.draw();
-    this.turn = turned(orientation, picture.width, picture.height);
-    const quarter = orientation > 4;
-    this.width = quarter ? picture.height : picture.width; // upright
-    this.height = quarter ? picture.width : picture.height;
+    const { width, height } = picture;
+    this.turn = turned({ orientation, width, height });
+    [this.width, this.height] = shownSize({ orientation, width, height }); // upright
     this.fit();
   }
 
