@@ -356,25 +356,32 @@ def _check_pages(image: "Image.Image", path: Path) -> None:
     """That a file has one picture. Phones put others behind it in a JPEG, which do not count, and
     neither do smaller copies and masks in a TIFF, of which some programs do not say what they are.
     """
-    if (pages := getattr(image, "n_frames", 1)) < 2 or image.format not in _PAGED:
+    if image.format not in _PAGED:
         return
-    if image.format == "TIFF" and not _has_second_page(image, min(pages, _PAGES)):
-        return
-    raise DataError(
-        f"{path}: expected a picture, got a file of {pages} pages; save the page that is meant as "
-        "a file of its own"
-    )
+    pages = _tiff_pages(image) if image.format == "TIFF" else getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise DataError(
+            f"{path}: expected a picture, got a file of {pages} pages; save the page that is meant "
+            "as a file of its own"
+        )
 
 
-def _has_second_page(image: "Image.Image", pages: int) -> bool:
-    size = image.size
-    for page in range(1, pages):
-        image.seek(page)
-        tags = getattr(image, "tag_v2", {})
-        if not (tags.get(_NEW_SUBFILE_TYPE, 0) & _NO_PAGE or _is_smaller_copy(image.size, size)):
-            return True
+def _tiff_pages(image: "Image.Image") -> int:
+    """How many there are, of the first ones; 1 where the others are copies and masks.
+
+    Pillow walks over all pages to count them, of which a small file may have many.
+    """
+    size, pages, only = image.size, 1, True
+    while pages < _PAGES:
+        try:
+            image.seek(pages)
+        except EOFError:
+            break
+        flags = getattr(image, "tag_v2", {}).get(_NEW_SUBFILE_TYPE, 0)
+        only = only and bool(flags & _NO_PAGE or _is_smaller_copy(image.size, size))
+        pages += 1
     image.seek(0)
-    return False
+    return 1 if only else pages
 
 
 def _is_smaller_copy(size: tuple[int, int], whole: tuple[int, int]) -> bool:
