@@ -9,7 +9,8 @@ import point2mask
 PACKAGE = Path(point2mask.__file__).parent
 # From below; those on one floor do not know of each other.
 FLOORS = (
-    ("engine", "grid", "cluster", "progress", "ranges", "workers"),
+    ("engine", "messages"),
+    ("grid", "cluster", "progress", "ranges", "workers"),
     ("ops", "bilinear"),
     ("models",),
     ("pseudo_masks",),
