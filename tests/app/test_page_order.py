@@ -213,3 +213,29 @@ def test_what_is_chosen_while_a_click_is_saved_stays_chosen(page):
     routes[0].continue_()
     wait_for_masks(page, 0, 3)
     assert page.locator("#targets .current .key").inner_text() == "#1"
+
+
+@pytest.mark.parametrize("way", ["right clicks", "delete", "drag"])
+def test_a_click_is_the_one_that_was_meant_however_late_its_turn_comes(page, folder, way):
+    """Its place among the clicks of its target is another one after the removal before it."""
+    page.keyboard.press("s")
+    for revision, x in enumerate((20.5, 80.5, 110.5), start=2):
+        page.mouse.click(*at(page, x, 20.5))
+        wait_for_masks(page, 0, revision)
+    route = held(page, "**/proposals", "g")
+    page.mouse.click(*at(page, 50.5, 48.5), button="right")  # the first of four
+    if way == "right clicks":
+        page.mouse.click(*at(page, 20.5, 20.5), button="right")
+    elif way == "delete":
+        page.mouse.click(*at(page, 20.5, 20.5))
+        page.keyboard.press("Delete")
+    else:
+        page.mouse.move(*at(page, 20.5, 20.5))
+        page.mouse.down()
+        page.mouse.move(*at(page, 20.5, 80.5), steps=4)
+        page.mouse.up()
+    route.fulfill(json=[])
+    wait_for_masks(page, 0, 6)
+    ((_, (target,)),) = read_points(folder / "points.json").images
+    moved = [(20.5, 80.5)] if way == "drag" else []
+    np.testing.assert_allclose(target.points, [*moved, (80.5, 20.5), (110.5, 20.5)], atol=0.5)
