@@ -121,14 +121,19 @@ class Storage:
         if self._file_stamp() != self._stamp:
             return  # another program's file stays; the journal is noted at the next start
         path = journal_path(self._path, content)
-        if path != old.path:
-            path.unlink(missing_ok=True)
-            self._journal = Journal(path)
-            for change in self._since:
-                self._journal.append(change)
-        os.replace(beside, self._path)
-        self._stamp = self._file_stamp()
-        if path != old.path or not self._since:
+        journal = old if path == old.path else Journal(path)
+        try:
+            if journal is not old:
+                path.unlink(missing_ok=True)
+                for change in self._since:
+                    journal.append(change)
+            os.replace(beside, self._path)
+        except OSError:
+            if journal is not old:
+                path.unlink(missing_ok=True)  # of a file that is not there; the old one goes on
+            raise
+        self._journal, self._stamp = journal, self._file_stamp()
+        if journal is not old or not self._since:
             old.path.unlink(missing_ok=True)
 
     def _settle_quietly(self) -> None:
