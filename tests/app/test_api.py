@@ -178,6 +178,8 @@ def test_what_is_left_out_is_said(folder):
         (folder / name).touch()
     (folder / "line\nbreak.png").touch()
     (folder / os.fsdecode(b"not-utf8-\xff.png")).touch()
+    (folder / "sub\\b.png").touch()  # sub/b.png to programs of Windows
+    (folder / "c:30.png").touch()  # of a drive there
     Image.new("RGB", (5, 5)).save(folder / "overlay.png")
     (folder / "predicted").mkdir()
     (folder / "predicted" / "panoptic.json").touch()
@@ -187,7 +189,10 @@ def test_what_is_left_out_is_said(folder):
     said = "\n".join(state["notes"])
     for kind in (".dng", ".tar", ".tar.gz"):
         assert f"left out 1 of the kind {kind}\n" in said
-    assert "left out 2 whose names hold control characters or are not UTF-8" in said
+    assert (
+        "left out 4 whose names hold control characters or backslashes, begin with a drive or"
+        in said
+    )
     assert "left out the folder predicted" in said
     assert said.isascii()
 
