@@ -1,5 +1,7 @@
 """The annotation server without a socket, for tests."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,12 @@ def stored(folder):
 def mark(client, targets, revision=0, index=0, **marks):
     body = {"revision": revision, "segments_info": targets, **marks}
     return client.put(f"/api/images/{index}/marks", json=body)
+
+
+def write_points_json(folder, targets, isthing=1):
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 30, "width": 40}],
+        "annotations": [{"image_id": 1, "segments_info": targets}],
+        "categories": [{"id": 1, "name": "thing or stuff", "isthing": isthing}],
+    }
+    (folder / "points.json").write_text(json.dumps(content))

@@ -1,15 +1,15 @@
 """The annotation server, without a socket: changes, undo, saving, limits and refusals."""
 
 import io
-import json
 import os
 
 import numpy as np
 import pytest
-from annotation import DISC, GROUND, decode, error, put, serve, stored, target
+from annotation import DISC, GROUND, decode, error, put, serve, stored, target, write_points_json
 from PIL import Image
 from prompt_networks import write_networks
 
+from point2mask.app import project
 from point2mask.app.project import MAX_POINTS
 from point2mask.data import read_points, read_rgb
 from point2mask.label import label_image
@@ -178,6 +178,8 @@ def test_what_is_left_out_is_said(folder):
         (folder / name).touch()
     (folder / "line\nbreak.png").touch()
     (folder / os.fsdecode(b"not-utf8-\xff.png")).touch()
+    (folder / "sub\\b.png").touch()  # sub/b.png to programs of Windows
+    (folder / "c:30.png").touch()  # of a drive there
     Image.new("RGB", (5, 5)).save(folder / "overlay.png")
     (folder / "predicted").mkdir()
     (folder / "predicted" / "panoptic.json").touch()
@@ -187,7 +189,10 @@ def test_what_is_left_out_is_said(folder):
     said = "\n".join(state["notes"])
     for kind in (".dng", ".tar", ".tar.gz"):
         assert f"left out 1 of the kind {kind}\n" in said
-    assert "left out 2 whose names hold control characters or are not UTF-8" in said
+    assert (
+        "left out 4 whose names hold control characters or backslashes, begin with a drive or"
+        in said
+    )
     assert "left out the folder predicted" in said
     assert said.isascii()
 
@@ -220,6 +225,26 @@ def test_refuses_too_many_clicks(client):
     assert f"at most {MAX_POINTS} clicks" in error(put(client, [target(1, *points)]))
 
 
+def test_more_clicks_than_the_page_takes_can_become_fewer(folder):
+    points = [[x / 2 + 0.25, y / 2 + 0.25] for y in range(0, 60, 2) for x in range(0, 80, 2)]
+    many = [target(number, point) for number, point in enumerate(points, start=1)]
+    write_points_json(folder, many)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(project, "MAX_POINTS", len(many) - 100)
+        client = serve(folder)
+        assert put(client, many[1:]).json()["segments_info"] == many[1:]
+        assert "clicks on an image" in error(put(client, many, 1))
+
+
+def test_a_picture_that_is_gone_is_said_before_anything_is_saved(client, folder):
+    assert client.get("/api/images/0").is_success
+    (folder / "a.png").unlink()
+    put_back = {"revision": 0, "status": "done"}
+    assert "a.png: expected a picture" in error(put(client, [DISC]))
+    assert "a.png: expected a picture" in error(client.put("/api/images/0/status", json=put_back))
+    assert stored(folder) == {}
+
+
 def test_two_windows_do_not_overwrite_each_other(client):
     put(client, [DISC])
     assert "another window" in error(put(client, [GROUND], 0), 409)
@@ -247,68 +272,3 @@ def test_a_failed_save_changes_nothing(client, folder, monkeypatch):
     assert client.get("/api/images/0").json()["revision"] == 1
     assert put(client, [GROUND], 1).json()["segments_info"] == [GROUND]
     assert not list(folder.rglob("*.tmp"))
-
-
-def test_categories(client, folder):
-    put(client, [DISC])
-    assert "'disc' exists" in error(
-        client.post("/api/categories", json={"name": "disc", "isthing": 0})
-    )
-    assert "text that is not empty" in error(
-        client.post("/api/categories", json={"name": "a\nb", "isthing": 1})
-    )
-    assert "disc has 1" in error(client.delete("/api/categories/1"))
-    client.put("/api/categories/1", json={"name": "ball", "color": [1, 2, 3]})
-    category = read_points(folder / "points.json").categories[1]
-    assert (category.name, category.color) == ("ball", (1, 2, 3))
-    put(client, [], 1)
-    assert [c["id"] for c in client.delete("/api/categories/1").json()] == [2]
-    # The clicks of that category come back with it.
-    undo = "/api/images/0/undo"
-    assert "was removed since" in error(client.post(undo, json={"revision": 2}))
-    assert [c["id"] for c in client.post("/api/categories/undo").json()] == [1, 2]
-    assert client.post(undo, json={"revision": 2}).json()["segments_info"] == [DISC]
-    assert [c["id"] for c in client.delete("/api/categories/2").json()] == [1]
-    assert [c["id"] for c in client.post("/api/categories/undo").json()] == [1, 2]
-    assert [c["id"] for c in client.post("/api/categories/redo").json()] == [1]
-    assert "no change of the categories" in error(client.post("/api/categories/redo"))
-    assert "id of a category, got 9" in error(client.delete("/api/categories/9"))
-
-
-def test_a_new_category_is_undone_unless_it_is_used(client):
-    put(client, [DISC])
-    for _ in range(2):  # the stuff, then the thing, which has a target
-        answer = client.post("/api/categories/undo")
-    assert "disc has some" in error(answer)
-
-
-def test_stuff_is_one_target_a_picture(client, folder):
-    other = target(3, (30.0, 20.0), category=2)
-    assert "one target of ground, which is stuff" in error(put(client, [GROUND, other]))
-    put(client, [DISC, target(3, (30.0, 20.0))])
-    client.put("/api/categories/1", json={"name": "disc", "isthing": 0})  # two things become one
-    (merged,) = client.get("/api/images/0").json()["segments_info"]
-    assert (merged["id"], merged["points"]) == (1, [[20.0, 15.0], [30.0, 20.0]])
-    assert [t.points for t in stored(folder)["a.png"]] == [((20.0, 15.0), (30.0, 20.0))]
-
-
-def test_two_targets_of_stuff_in_a_file_become_one(folder):
-    images = [{"id": 1, "file_name": "a.png", "height": 30, "width": 40}]
-    targets = [target(1, (1.0, 1.0)), target(2, (5.0, 5.0))]
-    content = {
-        "images": images,
-        "annotations": [{"image_id": 1, "segments_info": targets}],
-        "categories": [{"id": 1, "name": "ground", "isthing": 0}],
-    }
-    (folder / "points.json").write_text(json.dumps(content))
-    client = serve(folder)
-    (merged,) = client.get("/api/images/0").json()["segments_info"]
-    assert merged["points"] == [[1.0, 1.0], [5.0, 5.0]]
-    assert any("joined another" in note for note in client.get("/api/state").json()["notes"])
-
-
-def test_category_counts(client):
-    put(client, [DISC, GROUND])
-    put(client, [DISC], index=1)
-    assert [c["targets"] for c in client.get("/api/state").json()["categories"]] == [2, 1]
-    assert put(client, [GROUND], 1, index=1).json()["category_counts"] == {"1": 1, "2": 2}

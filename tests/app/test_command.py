@@ -1,18 +1,25 @@
 """``point2mask annotate`` from outside: where it listens, what it says, how it stops."""
 
+import fcntl
 import json
 import signal
 import socket
 import urllib.request
 
 import pytest
-from annotate_page import served
+from annotate_page import Server, served
 from PIL import Image
 
 from point2mask.cli import main
 from point2mask.cli.annotate import _listen
+from point2mask.data import read_points
 
-pytest.importorskip("uvicorn", reason="needs point2mask[app]")
+uvicorn = pytest.importorskip("uvicorn", reason="needs point2mask[app]")
+
+from point2mask.app import Project  # noqa: E402
+
+FREE = ("--port", "0")
+DISC = [{"id": 1, "category_id": 1, "points": [[5.0, 5.0]]}]
 
 
 @pytest.fixture
@@ -75,10 +82,55 @@ def test_begins_with_categories_of_another_file(folder, tmp_path):
 
 
 def fails(capsys, *arguments):
-    assert main(["annotate", *map(str, arguments)]) == 2
+    assert main(["annotate", *map(str, arguments), *(() if "--port" in arguments else FREE)]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     return err
+
+
+def test_a_second_server_is_refused_before_it_touches_anything(folder, capsys):
+    def files():
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    with served(folder) as (url, _):
+        server = Server(url)
+        server.ask("POST", "/api/categories", {"name": "disc", "isthing": 1})
+        server.ask("PUT", "/api/images/0/marks", {"revision": 0, "segments_info": DISC})
+        before = files()
+        assert any(name.endswith(".journal") for name in before)
+        taken = url.rstrip("/").rpartition(":")[2]
+        for port in ("0", taken):
+            said = fails(capsys, folder, "--port", port)
+            assert f"{folder}: another 'point2mask annotate' serves this folder" in said
+        assert files() == before
+        # Who only reads the clicks needs no leave.
+        ((_, (only,)),) = read_points(folder / "points.json").images
+        assert only.points == ((5.0, 5.0),)
+        server.ask("PUT", "/api/images/0/marks", {"revision": 1, "segments_info": []})
+        server.close()
+    with served(folder):  # the first one has ended
+        pass
+
+
+def test_a_start_without_a_port_leaves_the_journal_to_whom_it_belongs(folder, capsys):
+    project = Project(folder)
+    project.add_category("disc", True)
+    before = sorted(path.name for path in folder.glob("points.*"))
+    assert any(name.endswith(".journal") for name in before)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "choose another" in fails(capsys, folder, "--port", taken.getsockname()[1])
+    assert sorted(path.name for path in folder.glob("points.*")) == before
+    project.close()
+
+
+def test_a_folder_without_locks_is_served_with_a_warning(folder, capsys, monkeypatch):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
+    assert main(["annotate", str(folder), *FREE]) == 0
+    assert "this file system knows no locks" in capsys.readouterr().err
 
 
 def test_errors_are_one_line(folder, tmp_path, capsys):

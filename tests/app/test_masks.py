@@ -1,9 +1,11 @@
 """Who waits for whom, and what is computed once, where masks of several pictures are asked for."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
+from annotation import DISC, put, serve
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="needs point2mask[app]")
@@ -92,3 +94,38 @@ def test_a_network_is_run_ahead_of_the_clicks_and_not_again(masks):
     masks.segment_map(RECORDS[0], TARGETS, CATEGORIES, "checkpoint")
     assert len(network.pictures) == 2
     assert len(masks.cues.network.pictures) == 1
+
+
+class Network:
+    """Notes the pictures that it is asked for, once it may."""
+
+    def __init__(self, asked, name):
+        self.asked, self.name, self.go = asked, name, threading.Event()
+
+    def prepare(self, image):
+        assert self.go.wait(20)
+        self.asked.append(self.name)
+        return self
+
+    def label(self, targets, categories, marks):
+        return np.zeros((30, 40), np.int64)
+
+
+def test_an_export_keeps_the_network_that_it_began_with(folder):
+    asked = []
+    first, second = Network(asked, "first"), Network(asked, "second")
+    client = serve(folder, network=first)
+    client.post("/api/categories", json={"name": "disc", "isthing": 1})
+    for index in range(3):
+        put(client, [DISC], index=index)
+    how = {"format": "coco_instances", "cue": "checkpoint", "assigner": "merge"}
+    assert client.post("/api/export", json=how).json()["state"] == "running"
+    client.app.state.desk.masks.use_network(second)
+    for network in (first, second):
+        network.go.set()
+    while client.get("/api/export").json()["state"] == "running":
+        time.sleep(0.02)
+    assert client.get("/api/export").json()["state"] == "done"
+    assert asked == ["first", "first", "first"]
+    assert client.get("/api/images/0/masks?revision=1&cue=checkpoint").is_success
+    assert asked[3:] == ["second"]

@@ -15,6 +15,7 @@ from point2mask.data import DataError, PointTarget, read_points
 pytest.importorskip("fastapi", reason="needs point2mask[app]")
 
 from point2mask.app import ConflictError, Project, storage
+from point2mask.data.journal import Journal
 
 # Saves without end; the number of clicks is the number of the save.
 SAVER = """
@@ -101,6 +102,36 @@ def test_a_change_while_the_file_is_written_anew_is_not_lost(folder, monkeypatch
     ((_, (only,)),) = read_points(folder / "points.json").images
     assert only.points == ((2.0, 1.0),)
     monkeypatch.undo()
+    project.close()
+    assert not list(folder.glob("*.journal"))
+    assert read_points(folder / "points.json").images[0][1] == [only]
+
+
+def test_a_disk_that_is_full_while_the_file_is_written_anew_loses_nothing(folder, monkeypatch):
+    """Clicks that come meanwhile, and later ones, are in the journal that is read."""
+    project = Project(folder)
+    project.add_category("thing", True)
+    encode, append = storage.encode_points, Journal.append
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def click_meanwhile(*args):
+        content = encode(*args)
+        project.change(0, 0, [PointTarget(1, 1, ((2.0, 1.0),))])
+        monkeypatch.setattr(Journal, "append", full)
+        return content
+
+    monkeypatch.setattr(storage, "encode_points", click_meanwhile)
+    with pytest.raises(OSError, match="No space left"):
+        project._storage.settle()
+    monkeypatch.setattr(Journal, "append", append)
+    monkeypatch.setattr(storage, "encode_points", encode)
+    assert not list(folder.glob(".*.tmp"))
+    assert len(list(folder.glob("*.journal"))) == 1
+    project.change(0, 1, [PointTarget(1, 1, ((3.0, 1.0),))])
+    ((_, (only,)),) = read_points(folder / "points.json").images
+    assert only.points == ((3.0, 1.0),)
     project.close()
     assert not list(folder.glob("*.journal"))
     assert read_points(folder / "points.json").images[0][1] == [only]

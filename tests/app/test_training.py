@@ -11,6 +11,7 @@ from PIL import Image
 
 from point2mask.data import DataError, PointTarget, read_points
 from point2mask.data.records import Segment
+from point2mask.data.yaml_file import parse_yaml
 
 TestClient = pytest.importorskip("fastapi.testclient", reason="needs point2mask[app]").TestClient
 
@@ -45,7 +46,7 @@ if how == "fail":
 @pytest.fixture
 def project(tmp_path):
     """A folder whose name means something in YAML and in shells, with clicks on one of two."""
-    folder = tmp_path / "pho tos: #1 'x'"
+    folder = tmp_path / "pho tos: #1 'x' \N{GRINNING FACE}"
     folder.mkdir()
     for name in ("a.png", "b.png"):
         Image.new("RGB", (40, 30), "red").save(folder / name)
@@ -83,7 +84,7 @@ def test_a_run_learns_from_the_clicks_as_they_were(project, tmp_path):
     assert done == [run]
     recipe, given = json.loads((run / "asked.json").read_text())
     assert recipe == "own_clicks"
-    given = {key: json.loads(value) for key, value in given.items()}
+    given = {key: parse_yaml(value, key) for key, value in given.items()}
     assert given["data.root"] == str(project.folder)
     assert given["schedule.steps"] == 20
     assert read_points(given["data.train.points"]) == project.labels()

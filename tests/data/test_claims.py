@@ -2,12 +2,15 @@
 
 import fcntl
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from point2mask.cli import main
 from point2mask.data import DataError, read_panoptic
-from point2mask.data.claims import LOCK, claimed
+from point2mask.data.claims import LOCK, claimed, one_writer
 
 SHAPES = ["shapes", "--train", "0", "--val", "2", "--height", "32", "--width", "48"]
 
@@ -61,6 +64,81 @@ def test_two_runs_in_one_folder(tmp_path):
     claim(tmp_path, "convert", ["b"])
     with (tmp_path / LOCK).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_one_process_writes_a_file(tmp_path):
+    path = tmp_path / "points.json"
+    with one_writer(path, "taken") as certain:
+        assert certain
+        with pytest.raises(DataError, match=r"^taken$"), one_writer(path, "taken"):
+            pass
+        with one_writer(tmp_path / "other.json", "taken"):
+            pass
+    with one_writer(path, "taken"):
+        pass
+    assert not path.exists()
+
+
+def test_the_right_to_write_ends_with_a_killed_process(tmp_path):
+    program = f"""
+import sys
+from pathlib import Path
+from point2mask.data.claims import one_writer
+with one_writer(Path({str(tmp_path / "points.json")!r}), "taken"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(DataError, match="taken"), one_writer(tmp_path / "points.json", "taken"):
+            pass
+        holder.kill()
+    with one_writer(tmp_path / "points.json", "taken"):
+        pass
+
+
+def test_where_there_are_no_locks_or_nothing_can_be_written(tmp_path, monkeypatch):
+    path = tmp_path / "points.json"
+    with monkeypatch.context() as patch:
+
+        def refuse(*_):
+            raise OSError(37, "No locks available")
+
+        patch.setattr(fcntl, "flock", refuse)
+        with one_writer(path, "taken") as certain:
+            assert not certain
+    for lock in tmp_path.iterdir():
+        lock.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        with one_writer(path, "taken") as certain:
+            assert certain
+    with one_writer(tmp_path / "none" / "points.json", "taken"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_somebody_else_has_made_can_be_had(tmp_path, monkeypatch):
+    path = tmp_path / "points.json"
+    with one_writer(path, "taken"):
+        pass
+    real = type(path).open
+
+    def open_to_read(self, mode):
+        if mode != "rb":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, mode)
+
+    monkeypatch.setattr(type(path), "open", open_to_read)
+    with (
+        one_writer(path, "taken") as certain,
+        pytest.raises(DataError, match="taken"),
+        one_writer(path, "taken"),
+    ):
+        pass
+    assert certain
 
 
 def test_a_mark_that_is_damaged(tmp_path):

@@ -1,7 +1,7 @@
 """What is said of one picture, how that came about, and that stuff is one target a picture."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -9,6 +9,8 @@ from point2mask.data.errors import DataError
 from point2mask.data.marks import NO_MARKS, Marks
 from point2mask.data.records import Category, ImageRecord
 from point2mask.data.targets import PointLabels, PointTarget
+
+HISTORY = 200  # steps of an image, or of the categories, that can be undone
 
 State = tuple[tuple[PointTarget, ...], Marks]
 
@@ -29,10 +31,29 @@ class Clicks:
     def state(self) -> State:
         return self.targets, self.marks
 
+    def changed_to(
+        self, state: State, past: tuple[State, ...], future: tuple[State, ...] = ()
+    ) -> "Clicks":
+        """The next revision."""
+        targets, marks = state
+        return replace(
+            self,
+            targets=targets,
+            marks=marks,
+            revision=self.revision + 1,
+            past=past,
+            future=future,
+        )
+
     @property
     def kept(self) -> bool:
         """Whether the file holds the image."""
         return bool(self.targets) or self.noted or self.marks != NO_MARKS
+
+
+def number_of_points(targets: Sequence[PointTarget], marks: Marks) -> int:
+    """Those on nothing too."""
+    return sum(len(target.points) for target in targets) + len(marks.rest)
 
 
 def check_stuff(

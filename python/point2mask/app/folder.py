@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from point2mask.data.errors import DataError
-from point2mask.data.files import check_text, resolve_inside
+from point2mask.data.files import normal_name, resolve_inside
 from point2mask.data.heic import HEIC_SUFFIXES, HINT
 from point2mask.data.places import unreadable
 from point2mask.data.png import PICTURE_SUFFIXES
@@ -27,7 +27,8 @@ class Found:
         outside: links that lead out of the folder and are left out.
         links: those to folders, which are not entered.
         unread: pictures and archives of a kind that is not read, by suffix.
-        unnamed: pictures whose names are no printable text, shown with escapes.
+        unnamed: pictures whose names are no printable text or mean another file elsewhere, shown
+            with escapes.
         results: folders of results of this program.
     """
 
@@ -53,8 +54,8 @@ class Found:
             said.append(f"left out links to folders: {len(self.links)}, such as {self.links[0]}")
         if self.unnamed:
             said.append(
-                f"left out {len(self.unnamed)} whose names hold control characters or are not "
-                f"UTF-8, such as {self.unnamed[0]}; rename them"
+                f"left out {len(self.unnamed)} whose names hold control characters or backslashes, "
+                f"begin with a drive or are not UTF-8, such as {self.unnamed[0]}; rename them"
             )
         said.extend(f"left out the folder {name}, which holds results" for name in self.results)
         return said
@@ -110,8 +111,10 @@ def _sort_in(found: Found, folder: Path, name: str) -> None:
             found.unread[kind] += 1
         return
     try:
-        check_text(name, folder)
+        plain = normal_name(name, folder) == name
     except DataError:
+        plain = False
+    if not plain:
         found.unnamed.append(ascii(name)[1:-1])
         return
     # Only a link can lead elsewhere, as links to folders are not entered.

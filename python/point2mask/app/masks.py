@@ -1,5 +1,6 @@
 """Clicks on a picture to its segment map, fast enough to be seen at once."""
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,10 @@ class Masks:
         self._lock = threading.Lock()  # of what is kept
         self._network_lock = threading.Lock()
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
+
+    def as_now(self) -> "Masks":
+        """The same with the cues of now, whatever network comes later."""
+        return copy.copy(self)
 
     def use_network(self, network: "TrainedNetwork") -> None:
         """A network from now on, for the cue of that name."""
@@ -180,21 +185,23 @@ class Masks:
                 kept.used.add(assigner)
 
     def _keep(self, record: ImageRecord, cue: str) -> _Kept:
-        if cue not in self.cues.names:
-            raise DataError(f"expected a cue of {', '.join(self.cues.names)}, got {cue!r}")
+        cues = self.cues
+        if cue not in cues.names:
+            raise DataError(f"expected a cue of {', '.join(cues.names)}, got {cue!r}")
         path = resolve_inside(self._folder, record.file_name)
         edges_path = None
-        if cue == EDGE_MAPS and self.cues.edges_dir is not None:
-            edges_path = find_edges(record, self.cues.edges_dir)
-        key = cue, record, _stamp(path), edges_path and _stamp(edges_path)
+        if cue == EDGE_MAPS and cues.edges_dir is not None:
+            edges_path = find_edges(record, cues.edges_dir)
+        network = id(cues.network) if cue == NETWORK else None
+        key = cue, record, network, _stamp(path), edges_path and _stamp(edges_path)
 
         def make() -> Prepared:
             image = read_rgb(path, (record.height, record.width))
-            if cue == NETWORK and self.cues.network is not None:
-                return self.cues.network.prepare(image)
+            if cue == NETWORK and cues.network is not None:
+                return cues.network.prepare(image)
             edges = None if edges_path is None else read_edges(edges_path)
-            prompts = self.cues.prompts if cue == PROMPTS else None
-            return PreparedImage(image, edges, self.cues.max_side, prompts)
+            prompts = cues.prompts if cue == PROMPTS else None
+            return PreparedImage(image, edges, cues.max_side, prompts)
 
         with self._lock:
             if key not in self._kept:

@@ -3,18 +3,30 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from point2mask.app.clicks import Clicks, State, check_stuff, labels_of, step, stuff_merged
+from point2mask.app.categories import Categories, CategoryStep, pictures_after
+from point2mask.app.clicks import (
+    HISTORY,
+    Clicks,
+    State,
+    check_stuff,
+    labels_of,
+    number_of_points,
+    step,
+    stuff_merged,
+)
 from point2mask.app.folder import find_pictures
+from point2mask.app.ids import Ids
 from point2mask.app.storage import ConflictError, Storage
 from point2mask.data.errors import DataError
-from point2mask.data.files import resolve_inside
+from point2mask.data.files import open_regular, resolve_inside
 from point2mask.data.frames import STORED
+from point2mask.data.json_files import MAX_ID, MAX_IDENTIFIER
 from point2mask.data.marks import NO_MARKS, Marks, Status
 from point2mask.data.png import picture_size
 from point2mask.data.point_json import POINTS_NAME
@@ -25,22 +37,12 @@ from point2mask.data.targets import PointLabels, PointTarget, check_image_marks,
 from point2mask.data.turning import turn_labels
 from point2mask.messages import number_of
 
-HISTORY = 200  # steps of an image, or of the categories, that can be undone
 MAX_POINTS = 2000  # on one image
 MAX_STROKES = 2000
 MAX_CATEGORIES = 1000
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
-
-
-@dataclass
-class _Categories:
-    """The categories, and how they came about."""
-
-    now: dict[int, Category]
-    past: list[dict[int, Category]] = field(default_factory=list)
-    future: list[dict[int, Category]] = field(default_factory=list)
 
 
 def _locked(
@@ -93,11 +95,11 @@ class Project:
             raise DataError(f"{folder}: expected pictures to label, got none{more}")
         self.path = resolve_inside(folder, POINTS_NAME)
         self._lock = threading.RLock()
-        self._categories = _Categories(dict(categories or {}))
+        self._categories = Categories(dict(categories or {}))
         self._clicks: dict[str, Clicks] = {}
         self._counts: Counter[int] = Counter()  # targets of every category
         self._measured: set[str] = set()
-        self._last_id = 0
+        self._image_ids, self._category_ids = Ids(MAX_IDENTIFIER), Ids(MAX_ID)
         self._storage = Storage(self.path, self._lock, self._everything)
         if self._storage.exists:
             report = Report()
@@ -105,10 +107,11 @@ class Project:
             self._take(labels)
             self.notes.extend(report.lines())
             self._storage.settle()
+        self._category_ids.take(self._categories.now)
         self.notes.extend(self._storage.notes)
 
     def _take(self, labels: PointLabels) -> None:
-        self._categories = _Categories(dict(labels.categories))
+        self._categories = Categories(dict(labels.categories))
         merged = 0
         for record, given in labels.images:
             targets, marks = stuff_merged(
@@ -118,7 +121,7 @@ class Project:
             self._clicks[record.file_name] = Clicks(record, targets, marks, True)
             self._counts.update(target.category_id for target in targets)
             if isinstance(record.id, int):
-                self._last_id = max(self._last_id, record.id)
+                self._image_ids.take([record.id])
         if merged:
             self.notes.append(
                 f"{number_of(merged, 'target')} joined another of the same stuff category on their "
@@ -171,8 +174,9 @@ class Project:
             path = resolve_inside(self.folder, name)
             height, width = picture_size(path)
             if name not in self._clicks:
-                self._last_id += 1
-                self._clicks[name] = Clicks(ImageRecord(self._last_id, name, height, width))
+                identity = self._image_ids.free()
+                self._image_ids.take([identity])
+                self._clicks[name] = Clicks(ImageRecord(identity, name, height, width))
             record = self._clicks[name].record
             if (record.height, record.width) != (height, width):
                 raise DataError(
@@ -196,10 +200,11 @@ class Project:
         """
         clicks = self._at(index, revision)
         marks = msgspec.structs.replace(marks, status=clicks.marks.status)
-        points = sum(len(target.points) for target in targets) + len(marks.rest)
-        if points > MAX_POINTS:
+        # A file may hold more; they can become fewer.
+        points = number_of_points(targets, marks)
+        if points > max(MAX_POINTS, number_of_points(*clicks.state)):
             raise DataError(f"expected at most {MAX_POINTS} clicks on an image, got {points}")
-        if len(marks.strokes) > MAX_STROKES:
+        if len(marks.strokes) > max(MAX_STROKES, len(clicks.marks.strokes)):
             raise DataError(f"expected at most {MAX_STROKES} corrections on an image")
         name = clicks.record.file_name
         check_targets(clicks.record, list(targets), self._categories.now, name)
@@ -235,13 +240,14 @@ class Project:
 
     @_locked
     def add_category(self, name: str, isthing: bool) -> Category:
-        """A new category with the next free id and a colour of its own."""
+        """A new category with an id that no other has had, and a colour of its own."""
         self._check_name(name)
         if len(self._categories.now) >= MAX_CATEGORIES:
             raise DataError(f"expected at most {MAX_CATEGORIES} categories")
-        identity = max(self._categories.now, default=0) + 1
+        identity = self._category_ids.free()
         category = Category(identity, name, isthing, default_color(identity))
         self._change_categories({**self._categories.now, identity: category})
+        self._category_ids.take([identity])
         return category
 
     @_locked
@@ -317,6 +323,8 @@ class Project:
             raise ConflictError(
                 f"{clicks.record.file_name}: its clicks were changed in another window"
             )
+        with open_regular(resolve_inside(self.folder, clicks.record.file_name), "a picture"):
+            pass  # it is still there; who is told otherwise later would think nothing was saved
         return clicks
 
     def _replace(
@@ -326,55 +334,41 @@ class Project:
         used = {target.category_id for target in targets}
         if missing := used - self._categories.now.keys():
             raise DataError(f"expected a known category, but {min(missing)} was removed since")
-        targets, marks = stuff_merged(targets, marks, self._categories.now)
-        changed = replace(
-            clicks,
-            targets=targets,
-            marks=marks,
-            revision=clicks.revision + 1,
-            past=past,
-            future=future,
-        )
-        self._storage.save_image(clicks.record, targets, marks, changed.kept)
-        self._counts.subtract(target.category_id for target in clicks.targets)
-        self._counts.update(target.category_id for target in targets)
-        self._clicks[clicks.record.file_name] = changed
+        merged = stuff_merged(targets, marks, self._categories.now)
+        changed = clicks.changed_to(merged, past, future)
+        self._storage.save([changed])
+        self._take_up(changed)
         return changed
 
-    def _change_categories(self, now: dict[int, Category]) -> None:
-        before = self._categories
-        past = [*before.past, before.now][-HISTORY:]
-        self._save_categories(now)
-        self._categories = _Categories(now, past, [])
-        self._merge_stuff()
+    def _take_up(self, changed: Clicks) -> None:
+        name = changed.record.file_name
+        self._counts.subtract(target.category_id for target in self._clicks[name].targets)
+        self._counts.update(target.category_id for target in changed.targets)
+        self._clicks[name] = changed
 
-    def _step_categories(
-        self, source: list[dict[int, Category]], other: list[dict[int, Category]]
-    ) -> None:
+    def _change_categories(self, now: dict[int, Category]) -> None:
+        past = [*self._categories.past, self._go_to(CategoryStep(now))][-HISTORY:]
+        self._categories = Categories(now, past, [])
+
+    def _step_categories(self, source: list[CategoryStep], other: list[CategoryStep]) -> None:
         if not source:
             raise DataError("there is no change of the categories to undo or do again")
-        now = source[-1]
-        for key in self._categories.now.keys() - now.keys():
+        there = source[-1]
+        for key in self._categories.now.keys() - there.categories.keys():
             if self._counts[key]:
                 name = self._categories.now[key].name
                 raise DataError(f"expected a category without targets, but {name} has some")
-        self._save_categories(now)
-        other.append(self._categories.now)
-        self._categories.now = source.pop()
-        self._merge_stuff()
+        other.append(self._go_to(there))
+        source.pop()
+        self._categories.now = there.categories
 
-    def _save_categories(self, now: dict[int, Category]) -> None:
-        self._storage.save_categories(now)
-
-    def _merge_stuff(self) -> None:
-        """Where a thing has become stuff: one target of it a picture."""
-        for clicks in list(self._clicks.values()):
-            if (
-                stuff_merged(clicks.targets, clicks.marks, self._categories.now)[0]
-                != clicks.targets
-            ):
-                past = (*clicks.past, clicks.state)[-HISTORY:]
-                self._replace(clicks, clicks.state, past, ())
+    def _go_to(self, there: CategoryStep) -> CategoryStep:
+        """Saves other categories with the pictures that they change; the step back from there."""
+        changed, merged = pictures_after(there, self._clicks)
+        self._storage.save(changed, there.categories)
+        for clicks in changed:
+            self._take_up(clicks)
+        return CategoryStep(self._categories.now, merged)
 
     def _category(self, identity: int) -> Category:
         if identity not in self._categories.now:

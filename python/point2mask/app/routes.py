@@ -258,12 +258,12 @@ def start_export(desk: At, asked: Asked) -> Json:
     name, how = wanted.format, How(wanted.cue, wanted.assigner)
     if wanted.images and max(wanted.images) >= len(desk.project.names):
         raise DataError(f"request: images: expected numbers of pictures, got {max(wanted.images)}")
-    labels = desk.project.labels(wanted.images)
+    labels, masks = desk.project.labels(wanted.images), desk.masks.as_now()
 
     def segment_map(
         record: ImageRecord, targets: list[PointTarget], marks: Marks
     ) -> NDArray[np.int32]:
-        return desk.masks.segment_map(
+        return masks.segment_map(
             record, targets, labels.categories, how.cue, how.assigner, marks=marks
         )
 

@@ -3,16 +3,16 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from point2mask.app.clicks import Clicks
 from point2mask.data.errors import DataError
 from point2mask.data.files import named, temporary_name, write_bytes
 from point2mask.data.journal import Change, Journal, journal_path, journals
-from point2mask.data.marks import Marks
 from point2mask.data.points import encode_points
-from point2mask.data.records import Category, ImageRecord, categories_to_json, image_to_json
-from point2mask.data.targets import PointLabels, PointTarget, annotation_to_json
+from point2mask.data.records import Category, categories_to_json, image_to_json
+from point2mask.data.targets import PointLabels, annotation_to_json
 
 SOON = 2.0  # seconds after a change until the file is written anew
 SHARE = 20  # of the time: writing a large file anew is spread out so that it takes a part of it
@@ -54,31 +54,32 @@ class Storage:
             for other in others
         ]
 
-    def save_image(
-        self, record: ImageRecord, targets: Sequence[PointTarget], marks: Marks, kept: bool
+    def save(
+        self, images: Iterable[Clicks], categories: Mapping[int, Category] | None = None
     ) -> None:
-        """Notes what is said of an image now, on the disk.
+        """Notes what is said of images now, and the categories where they change, on the disk.
 
         Raises:
             ConflictError: the file was written by another program.
             OSError: it cannot be written; nothing has changed.
         """
-        annotation = annotation_to_json(record, targets, marks) if kept else None
-        self._note({"image": image_to_json(record), "annotation": annotation})
-
-    def save_categories(self, categories: Mapping[int, Category]) -> None:
-        """The same for the categories."""
-        self._note({"categories": categories_to_json(categories)})
-
-    def _note(self, change: Change) -> None:
+        changes: list[Change] = []
+        if categories is not None:
+            changes.append({"categories": categories_to_json(categories)})
+        for clicks in images:
+            record = clicks.record
+            annotation = None
+            if clicks.kept:
+                annotation = annotation_to_json(record, clicks.targets, clicks.marks)
+            changes.append({"image": image_to_json(record), "annotation": annotation})
         if self._file_stamp() != self._stamp:
             raise ConflictError(
                 f"{self._path}: another program has changed it; start again to go on from there"
             )
         if not self.exists:
             self._begin()
-        self._journal.append(change)
-        self._since.append(change)
+        self._journal.append(*changes)
+        self._since.extend(changes)
         if self._timer is None:
             self._timer = threading.Timer(max(SOON, SHARE * self._taken), self._settle_quietly)
             self._timer.daemon = True
@@ -121,14 +122,19 @@ class Storage:
         if self._file_stamp() != self._stamp:
             return  # another program's file stays; the journal is noted at the next start
         path = journal_path(self._path, content)
-        if path != old.path:
-            path.unlink(missing_ok=True)
-            self._journal = Journal(path)
-            for change in self._since:
-                self._journal.append(change)
-        os.replace(beside, self._path)
-        self._stamp = self._file_stamp()
-        if path != old.path or not self._since:
+        journal = old if path == old.path else Journal(path)
+        try:
+            if journal is not old:
+                path.unlink(missing_ok=True)
+                if self._since:
+                    journal.append(*self._since)
+            os.replace(beside, self._path)
+        except OSError:
+            if journal is not old:
+                path.unlink(missing_ok=True)  # of a file that is not there; the old one goes on
+            raise
+        self._journal, self._stamp = journal, self._file_stamp()
+        if journal is not old or not self._since:
             old.path.unlink(missing_ok=True)
 
     def _settle_quietly(self) -> None:

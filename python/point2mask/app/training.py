@@ -22,6 +22,17 @@ _LINE = re.compile(r"step (\d+)/(\d+)  epoch \d+  loss (\S+)(?:.*  left (\S+))?"
 _ERROR = "point2mask: error: "
 
 
+def _yaml(value: object) -> str:
+    """JSON, which is YAML whatever characters are in a path, but for those beyond U+FFFF.
+
+    JSON escapes them as two halves, which YAML does not put together: they stay as they are.
+    """
+    if not isinstance(value, str):
+        return json.dumps(value)
+    escaped = (x if ord(x) > 0xFFFF else json.dumps(x)[1:-1] for x in value)
+    return f'"{"".join(escaped)}"'
+
+
 @dataclass(frozen=True)
 class TrainingStatus:
     """``state`` is ``none`` at first, then ``running``, ``done``, ``stopped`` or ``failed``."""
@@ -87,8 +98,7 @@ class TrainingJob:
                 "report.log_steps": LOG_STEPS,
                 "report.evaluate_epochs": 1,  # which draws pictures
             }
-            # JSON is YAML, whatever characters are in a path.
-            words = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+            words = [f"{key}={_yaml(value)}" for key, value in values.items()]
             self._process = subprocess.Popen(
                 [*self._command, RECIPE, *words, "--out", str(folder / "run")],
                 stdin=subprocess.DEVNULL,

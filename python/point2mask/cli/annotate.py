@@ -93,19 +93,37 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from point2mask.data.claims import one_writer
+    from point2mask.data.files import resolve_inside
+    from point2mask.data.point_json import POINTS_NAME
+
+    if args.edges is not None and not args.edges.is_dir():
+        raise UsageError(f"{args.edges}: expected the folder of the edge maps")
+    for option in ("device", "precision"):
+        if args.checkpoint is None and getattr(args, option) is not None:
+            raise UsageError(f"--{option} is for the network of --checkpoint")
+    labels = resolve_inside(args.folder, POINTS_NAME)
+    busy = f"{args.folder}: another 'point2mask annotate' serves this folder; stop that one first"
+    # Only who has the folder and the port to itself reads labels, which may be written anew then.
+    with one_writer(labels, busy) as alone, _listen(args.host, args.port) as listener:
+        if not alone:
+            print(
+                f"point2mask: warning: {labels.parent}: this file system knows no locks; see to it "
+                "that no second server serves the folder",
+                file=sys.stderr,
+            )
+        return _serve(args, listener)
+
+
+def _serve(args: argparse.Namespace, listener: socket.socket) -> int:
     import uvicorn
 
     from point2mask.app import Cues, Masks, Project, create_app
     from point2mask.data.records import read_categories
 
     out = args.out or args.folder.resolve().with_name(f"{args.folder.resolve().name}_exports")
-    if args.edges is not None and not args.edges.is_dir():
-        raise UsageError(f"{args.edges}: expected the folder of the edge maps")
     network = None
     categories = None
-    for option in ("device", "precision"):
-        if args.checkpoint is None and getattr(args, option) is not None:
-            raise UsageError(f"--{option} is for the network of --checkpoint")
     if args.checkpoint is not None:
         from point2mask.hub import load_predictor
         from point2mask.label.network import TrainedNetwork
@@ -122,31 +140,30 @@ def run(args: argparse.Namespace) -> int:
         prompts = PromptableNetwork(args.prompts)
     project = Project(args.folder, categories, without=out)
     masks = Masks(args.folder, Cues(args.edges, network, prompts, args.max_side))
-    with _listen(args.host, args.port) as listener:
-        port = listener.getsockname()[1]
-        name = f"[{args.host}]" if ":" in args.host else args.host
-        url = f"http://{name}:{port}/"
-        _report(project, url)
-        if args.host not in (LOOPBACK, "localhost", "::1"):
-            print(
-                f"point2mask: warning: everybody who reaches {args.host} can see and change this",
-                file=sys.stderr,
-            )
-        app = create_app(project, masks, out, args.host)
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=PATIENCE
+    port = listener.getsockname()[1]
+    name = f"[{args.host}]" if ":" in args.host else args.host
+    url = f"http://{name}:{port}/"
+    _report(project, url)
+    if args.host not in (LOOPBACK, "localhost", "::1"):
+        print(
+            f"point2mask: warning: everybody who reaches {args.host} can see and change this",
+            file=sys.stderr,
         )
-        server = uvicorn.Server(config)
-        if args.open:
-            import webbrowser
+    app = create_app(project, masks, out, args.host)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=PATIENCE
+    )
+    server = uvicorn.Server(config)
+    if args.open:
+        import webbrowser
 
-            webbrowser.open(url)
-        try:
-            server.run(sockets=[listener])
-        except KeyboardInterrupt:  # the usual way to stop; all is saved
-            pass
-        finally:
-            project.close()
+        webbrowser.open(url)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:  # the usual way to stop; all is saved
+        pass
+    finally:
+        project.close()
     return 0
 
 

@@ -5,9 +5,11 @@ a run that was killed does not shut out the next one.
 """
 
 import fcntl
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -39,19 +41,61 @@ def claimed(folder: Path, command: str, names: Iterable[str]) -> Iterator[None]:
         raise DataError(f"{folder}: expected a folder for the results, but it is not a folder")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(
-                f"{folder}: another run is at work in this folder; wait until it has ended, or "
-                "choose another folder"
-            ) from error
+        _lock(
+            lock,
+            f"{folder}: another run is at work in this folder; wait until it has ended, or "
+            "choose another folder",
+        )
         names = sorted(set(names))
         _note(folder, command, names)
         remove_temporaries(folder, deep=False)
         for name in names:
             remove_temporaries(folder / name)
         yield
+
+
+@contextmanager
+def one_writer(path: Path, busy: str) -> Iterator[bool]:
+    """The right to write a file, which one process has at a time; whoever reads needs none.
+
+    It is a lock of a hidden file beside it, so that it ends with the process, however that does.
+    In a folder where nothing can be written it is not asked for.
+
+    Args:
+        path: of the file.
+        busy: said where another process has the right.
+
+    Yields:
+        Whether it is certain that nobody else has it: some file systems know no locks.
+
+    Raises:
+        DataError: ``busy``.
+    """
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        yield True
+        return
+    beside = path.with_name(f".{path.name}.lock")
+    file: IO[bytes]
+    try:
+        file = beside.open("ab")
+    except PermissionError:  # somebody else has made it, which is no reason to keep out others
+        file = beside.open("rb")
+    with file:
+        try:
+            _lock(file, busy)
+        except OSError:
+            certain = False
+        else:
+            certain = True
+        yield certain
+
+
+def _lock(file: IO[bytes], busy: str) -> None:
+    """Locks a file until it is closed, by the end of the process at the latest."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(busy) from error
 
 
 def _note(folder: Path, command: str, names: list[str]) -> None:

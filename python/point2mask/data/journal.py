@@ -83,20 +83,20 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, change: Change) -> None:
-        """Writes a change to the disk; a journal that cannot hold all of it holds nothing of it.
+    def append(self, *changes: Change) -> None:
+        """Writes changes to the disk; a journal that cannot hold all of them holds none of them.
 
         Raises:
             OSError: it cannot be written.
         """
-        line = msgspec.json.encode(change, enc_hook=float) + b"\n"
+        lines = b"".join(msgspec.json.encode(x, enc_hook=float) + b"\n" for x in changes)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             length = os.fstat(descriptor).st_size
             try:
                 with named(self.path):
-                    written = os.write(descriptor, line)
-                    if written != len(line):
+                    written = os.write(descriptor, lines)
+                    if written != len(lines):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                     os.fdatasync(descriptor)
             except OSError:

@@ -17,6 +17,7 @@ from point2mask.messages import shown
 
 MAX_JSON = 2**31  # bytes; the largest published file has half a gigabyte
 MAX_ID = 2**31 - 1  # of a category
+MAX_IDENTIFIER = 2**63 - 1  # of an image
 MAX_SEGMENT_ID = 2**24 - 1  # what R + 256 G + 65536 B can hold; 0 is void
 
 Kind = TypeVar("Kind")
@@ -24,7 +25,7 @@ Kind = TypeVar("Kind")
 # Control characters would reach a terminal, lone surrogates cannot be written as UTF-8.
 TEXT = r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\Z"
 Text = Annotated[str, Meta(pattern=TEXT)]
-Identifier = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Text
+Identifier = Annotated[int, Meta(ge=-(2**63), le=MAX_IDENTIFIER)] | Text
 CategoryId = Annotated[int, Meta(ge=0, le=MAX_ID)]
 SegmentId = Annotated[int, Meta(ge=1, le=MAX_SEGMENT_ID)]
 Pixels = Annotated[int, Meta(ge=1, le=MAX_ID)]  # of a side
