@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from annotation import DISC, error, mark, put, serve, target
+from annotation import DISC, error, mark, put, serve
 
 from point2mask.app.project import MAX_STROKES
 
@@ -68,16 +68,6 @@ def test_a_step_of_categories_that_another_window_changed_is_refused(client):
     assert [c["name"] for c in undone.json()] == ["disc", "ground"]
     redone = client.post("/api/categories/redo", json=seen())
     assert [c["name"] for c in redone.json()] == ["ball", "ground"]
-
-
-def test_clicks_are_saved_where_the_open_picture_is_gone(client, folder):
-    put(client, [DISC])
-    (folder / "a.png").unlink()
-    answer = put(client, [DISC, target(2, (5.0, 5.0))], 1)
-    assert answer.is_success
-    assert (answer.json()["revision"], len(answer.json()["segments_info"])) == (2, 2)
-    assert client.get("/api/images/0").json()["revision"] == 2
-    assert "a.png: expected" in error(client.get("/api/images/0/picture"))
 
 
 def test_as_many_corrections_as_are_allowed_fit_in_a_request(client):

@@ -23,7 +23,7 @@ from point2mask.app.storage import ConflictError
 from point2mask.app.training import TrainingJob
 from point2mask.data.errors import DataError
 from point2mask.data.files import resolve_inside
-from point2mask.data.frames import UPRIGHT, orientation
+from point2mask.data.frames import orientation
 from point2mask.data.json_files import Color, Flag, Text, convert
 from point2mask.data.marks import Marks, Status
 from point2mask.data.records import ImageRecord, categories_to_json, check_entries
@@ -321,7 +321,7 @@ def _clicks_json(desk: Desk, clicks: Clicks) -> Json:
         "name": record.file_name,
         "width": record.width,
         "height": record.height,
-        "orientation": _orientation(desk, record),
+        "orientation": orientation(resolve_inside(desk.project.folder, record.file_name)),
         "revision": clicks.revision,
         "segments_info": [target_to_json(target) for target in clicks.targets],
         "rest": clicks.marks.rest,
@@ -341,14 +341,6 @@ def _categories_json(project: Project) -> list[Json]:
             categories_to_json(project.categories), project.categories.values(), strict=True
         )
     ]
-
-
-def _orientation(desk: Desk, record: ImageRecord) -> int:
-    """How viewers turn the picture; a file that is gone leaves its clicks what they are."""
-    try:
-        return orientation(resolve_inside(desk.project.folder, record.file_name))
-    except DataError:
-        return UPRIGHT
 
 
 def _seen(desk: Desk, asked: Json, kind: type[Seen]) -> Seen:
