@@ -109,11 +109,6 @@ class DeformableConfig(PointNetworkConfig):
     def check(self) -> None:
         super().check()
         self._check_width(self.norm_groups, f"norm_groups={self.norm_groups}")
-        if self.width == self.norm_groups:  # the coarsest map of a small picture is a cell
-            raise ValueError(
-                f"norm_groups: expected less than width={self.width}, as one value has no spread, "
-                f"got {self.norm_groups}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
