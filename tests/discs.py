@@ -1,10 +1,12 @@
-"""Pictures for the tests of the annotation page: a red disc on blue."""
+"""The annotation page in tests: pictures of a red disc, drags over them, and what is saved."""
 
 from pathlib import Path
 
 import numpy as np
 from annotate_page import place
 from PIL import Image
+
+from point2mask.data import read_points
 
 WIDTH, HEIGHT = 128, 96
 
@@ -34,3 +36,19 @@ def save_turned(path: Path) -> None:
 def at(page, x, y):
     """Where a pixel of the picture is in the window."""
     return place(page, (WIDTH, HEIGHT), (x, y))
+
+
+def drag(page, *points):
+    """From one point of the picture to the next, with the button held."""
+    page.mouse.move(*at(page, *points[0]))
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*at(page, *point), steps=6)
+    page.mouse.up()
+
+
+def saved(folder, name="a.png"):
+    """The targets and the marks of a picture in the folder's file."""
+    labels = read_points(folder / "points.json")
+    ((record, targets),) = [item for item in labels.images if item[0].file_name == name]
+    return targets, labels.marks.get(record.id)

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 from annotate_page import add_category, opened, place, served, wait_for_masks
-from discs import HEIGHT, WIDTH, at, disc, save_discs, save_turned
-
-from point2mask.data import read_points
+from discs import HEIGHT, WIDTH, at, disc, drag, save_discs, save_turned, saved
 
 pytest.importorskip("fastapi", reason="needs point2mask[app]")
 
@@ -28,30 +26,16 @@ def page(browser, folder):
         yield page
 
 
-def stored(folder, name="a.png"):
-    labels = read_points(folder / "points.json")
-    ((record, targets),) = [item for item in labels.images if item[0].file_name == name]
-    return targets, labels.marks.get(record.id)
-
-
-def stroke(page, *points):
-    page.mouse.move(*at(page, *points[0]))
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*at(page, *point), steps=4)
-    page.mouse.up()
-
-
 def test_a_stroke_that_would_begin_on_a_click_says_why_not(page, folder):
-    ((target,), _) = stored(folder)
+    ((target,), _) = saved(folder)
     page.keyboard.press("Escape")  # nothing is selected: it would be a new target
     page.keyboard.press("b")
-    stroke(page, target.points[0], (90, 40))
+    drag(page, target.points[0], (90, 40))
     page.locator("#message", has_text="would begin on a click that is there").wait_for()
-    stroke(page, (90, 20), (110, 20))
+    drag(page, (90, 20), (110, 20))
     wait_for_masks(page, 0, 2)
     assert not page.locator("#message").is_visible()
-    assert len(stored(folder)[0]) == 2
+    assert len(saved(folder)[0]) == 2
 
 
 @pytest.mark.parametrize("key", ["Escape", "a"])
@@ -64,9 +48,9 @@ def test_a_stroke_that_is_dropped_in_the_middle_is_none(page, folder, key):
     page.mouse.move(*at(page, 110, 20), steps=3)  # an error here is one of the test
     page.mouse.up()
     page.keyboard.press("b")
-    stroke(page, (90, 60), (110, 60))
+    drag(page, (90, 60), (110, 60))
     wait_for_masks(page, 0, 2)
-    assert len(stored(folder)[1].strokes) == 1
+    assert len(saved(folder)[1].strokes) == 1
 
 
 @pytest.mark.parametrize("mark", ["rest", "stroke"])
@@ -74,12 +58,12 @@ def test_clicks_are_not_copied_onto_other_marks(page, folder, mark):
     page.keyboard.press("]")
     page.locator("#title", has_text="b.png — ").wait_for()
     page.keyboard.press("x" if mark == "rest" else "e")
-    stroke(page, (10, 10))
+    drag(page, (10, 10))
     wait_for_masks(page, 1, 1)
-    before = stored(folder, "b.png")
+    before = saved(folder, "b.png")
     page.keyboard.press("k")
     page.locator("#message", has_text="without clicks or corrections by hand").wait_for()
-    assert stored(folder, "b.png") == before
+    assert saved(folder, "b.png") == before
 
 
 @pytest.mark.parametrize("turned_first", [True, False])
@@ -100,7 +84,7 @@ def test_clicks_are_copied_to_where_they_are_seen(browser, tmp_path, turned_firs
         page.locator("#title", has_text="b.jpg — ").wait_for()
         page.keyboard.press("k")
         wait_for_masks(page, 1, 1)
-    ((target,), _) = stored(folder, upright)
+    ((target,), _) = saved(folder, upright)
     np.testing.assert_allclose(target.points, [(WIDTH / 4, HEIGHT / 8)], atol=0.7)
-    ((target,), _) = stored(folder, turned)  # its top is the left of the stored pixels
+    ((target,), _) = saved(folder, turned)  # its top is the left of the stored pixels
     np.testing.assert_allclose(target.points, [(WIDTH / 8, HEIGHT * 3 / 4)], atol=0.7)

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 from annotate_page import add_category, opened, place, served, wait_for_masks
-from discs import HEIGHT, WIDTH, at, save_discs, save_turned
+from discs import HEIGHT, WIDTH, at, drag, save_discs, save_turned, saved
 from PIL import Image
 
 from point2mask.data import read_points
@@ -31,12 +31,6 @@ def page(browser, folder):
         yield page
 
 
-def stored(folder, name="a.png"):
-    labels = read_points(folder / "points.json")
-    ((record, targets),) = [item for item in labels.images if item[0].file_name == name]
-    return targets, labels.marks.get(record.id)
-
-
 def click(page, x, y, revision, index=0, **options):
     page.mouse.click(*at(page, x, y), **options)
     wait_for_masks(page, index, revision)
@@ -52,7 +46,7 @@ def test_without_a_mouse(page, folder):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     wait_for_masks(page, 0, 1)
-    ((target,), _) = stored(folder)
+    ((target,), _) = saved(folder)
     np.testing.assert_allclose(target.points[0], (64, 48), atol=1)
     page.keyboard.press("s")  # one more for the same
     for _ in range(5):
@@ -60,7 +54,7 @@ def test_without_a_mouse(page, folder):
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
     wait_for_masks(page, 0, 2)
-    ((target,), _) = stored(folder)
+    ((target,), _) = saved(folder)
     box = page.locator("#canvas").bounding_box()
     scale = 0.96 * min(box["width"] / WIDTH, box["height"] / HEIGHT)
     moved = target.points[0][0] - target.points[1][0]
@@ -109,7 +103,7 @@ def test_a_thing_that_becomes_stuff_joins_it(page, folder):
     page.keyboard.press(",")  # the disc
     page.keyboard.press("c")
     wait_for_masks(page, 0, 4)
-    targets, _ = stored(folder)
+    targets, _ = saved(folder)
     assert [len(target.points) for target in targets] == [3]
 
 
@@ -160,7 +154,7 @@ def test_a_drag_on_the_picture_moves_it_and_sets_no_click(page, folder):
     page.mouse.up()
     page.mouse.click(x + 200, y + 30)  # where the same pixel is now
     wait_for_masks(page, 0, 1)
-    ((target,), _) = stored(folder)
+    ((target,), _) = saved(folder)
     np.testing.assert_allclose(target.points, [(20, 20)], atol=0.3)
 
 
@@ -181,11 +175,11 @@ def test_after_a_new_start_the_page_asks_to_be_loaded_again(browser, folder):
         with served(folder, "--port", url.rsplit(":", 1)[1].strip("/")):
             page.mouse.click(*at(page, 20, 20))
             page.locator("#message", has_text="was started again: load the page again").wait_for()
-            assert len(stored(folder)[0]) == 1
+            assert len(saved(folder)[0]) == 1
             page.reload()
             wait_for_masks(page, 0, 0)
             click(page, 20, 20, 1)
-            assert len(stored(folder)[0]) == 2
+            assert len(saved(folder)[0]) == 2
             assert not page.locator("#message").is_visible()
 
 
@@ -198,20 +192,12 @@ def test_clicks_on_nothing_and_on_the_selected(page, folder):
     page.keyboard.down("Alt")
     click(page, 110, 80, 3)
     page.keyboard.up("Alt")
-    targets, marks = stored(folder)
+    targets, marks = saved(folder)
     assert (len(targets), len(marks.rest)) == (1, 2)
     assert "nothing" in page.locator("#targets li").last.inner_text()
     page.keyboard.press("Delete")
     wait_for_masks(page, 0, 4)
-    assert len(stored(folder)[1].rest) == 1
-
-
-def drag(page, *points):
-    page.mouse.move(*at(page, *points[0]))
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*at(page, *point), steps=6)
-    page.mouse.up()
+    assert len(saved(folder)[1].rest) == 1
 
 
 def test_brush_eraser_and_polygon(page, folder):
@@ -229,7 +215,7 @@ def test_brush_eraser_and_polygon(page, folder):
         page.mouse.click(*at(page, x, y))
     page.mouse.click(*at(page, 90, 60))  # closes it, as a new target
     wait_for_masks(page, 0, 4)
-    targets, marks = stored(folder)
+    targets, marks = saved(folder)
     assert [(s.shape, s.segment_id) for s in marks.strokes] == [
         ("line", 1),
         ("line", 0),
@@ -249,7 +235,7 @@ def test_brush_eraser_and_polygon(page, folder):
     assert ids[65, 105] == 2
     page.keyboard.press("Control+z")
     wait_for_masks(page, 0, 5)
-    assert len(stored(folder)[1].strokes) == 2
+    assert len(saved(folder)[1].strokes) == 2
 
 
 def test_an_erased_part_leaves_the_target_selected(page, folder):
@@ -262,7 +248,7 @@ def test_an_erased_part_leaves_the_target_selected(page, folder):
     page.keyboard.press("b")
     drag(page, (90, 40), (110, 40))
     wait_for_masks(page, 0, 4)
-    targets, marks = stored(folder)
+    targets, marks = saved(folder)
     assert len(targets) == 1
     assert [stroke.segment_id for stroke in marks.strokes] == [1, 0, 1]
 
@@ -280,7 +266,7 @@ def test_corners_are_taken_back_and_polygons_end_by_keys(page, folder):
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     wait_for_masks(page, 0, 2)
-    (target,), marks = stored(folder)  # neither key took the click away
+    (target,), marks = saved(folder)  # neither key took the click away
     (polygon,) = marks.strokes
     np.testing.assert_allclose(polygon.points, [(90, 60), (110, 60), (110, 80), (64, 48)], atol=1)
     assert len(target.points) == 1
@@ -294,7 +280,7 @@ def test_a_turned_picture_is_upright_and_clicks_are_of_the_stored_pixels(page, f
     x, y = place(page, (HEIGHT, WIDTH), (HEIGHT - 30, 50))
     page.mouse.click(x, y)
     wait_for_masks(page, 2, 1)
-    (target,), _ = stored(folder, "turned.jpg")
+    (target,), _ = saved(folder, "turned.jpg")
     np.testing.assert_allclose(target.points, [(50, 30)], atol=0.5)
 
 
@@ -305,8 +291,8 @@ def test_clicks_are_copied_to_the_next_picture(page, folder):
     page.locator("#title", has_text="b.png — ").wait_for()
     page.keyboard.press("k")
     wait_for_masks(page, 1, 1)
-    assert stored(folder, "b.png")[0] == stored(folder)[0]
-    assert stored(folder)[1].status == "done"
+    assert saved(folder, "b.png")[0] == saved(folder)[0]
+    assert saved(folder)[1].status == "done"
     assert page.inner_text("#count") == "2 of 3 pictures have clicks, 1 done"
 
 
@@ -321,17 +307,17 @@ def test_what_a_network_proposes_is_taken_and_undone(page, folder):
         {"id": 1 + i, "category_id": 1, "iscrowd": 0, "points": points}
         for i, points in enumerate(found)
     ]
-    ((x, y),) = stored(folder)[0][0].points
+    ((x, y),) = saved(folder)[0][0].points
     answer[1]["points"] = [[x, y]]  # where a click is by now
     page.route("**/proposals", lambda route: route.fulfill(json=answer))
     page.keyboard.press("g")
     wait_for_masks(page, 0, 2)
-    targets, _ = stored(folder)
+    targets, _ = saved(folder)
     assert [target.id for target in targets] == [1, 2, 3]
     assert [target.points for target in targets[1:]] == [((100.5, 20.5),), ((20.5, 70.5),)]
     page.keyboard.press("Control+z")
     wait_for_masks(page, 0, 3)
-    assert len(stored(folder)[0]) == 1
+    assert len(saved(folder)[0]) == 1
     page.unroute("**/proposals")
     page.route("**/proposals", lambda route: route.fulfill(json=[]))
     page.keyboard.press("g")

@@ -3,6 +3,7 @@
 import json
 
 import msgspec
+import numpy as np
 import pytest
 from commands import fails
 
@@ -16,8 +17,6 @@ from point2mask.data.targets import NO_MARKS, annotation_to_json
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A picture, a table of a click on it, and other clicks."""
-    import numpy as np
-
     monkeypatch.chdir(tmp_path)
     write_rgb(tmp_path / "photos" / "a.png", np.zeros((5, 8, 3), np.uint8))
     (tmp_path / "clicks.csv").write_text("image,x,y,category\na.png,1,1,cat\n")

@@ -1,6 +1,5 @@
 """A training run on the clicks of the folder, in a process of its own, and how far it is."""
 
-import json
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from point2mask.app.storage import ConflictError
 from point2mask.data.errors import DataError
 from point2mask.data.points import write_points
 from point2mask.data.targets import PointLabels
+from point2mask.data.yaml_file import to_yaml
 
 RECIPE = "own_clicks"
 COMMAND = (sys.executable, "-m", "point2mask", "train")
@@ -20,17 +20,6 @@ PATIENCE = 30  # seconds that a run gets to leave a checkpoint
 LOG_STEPS = 2  # a step takes seconds on a busy laptop
 _LINE = re.compile(r"step (\d+)/(\d+)  epoch \d+  loss (\S+)(?:.*  left (\S+))?")
 _ERROR = "point2mask: error: "
-
-
-def _yaml(value: object) -> str:
-    """JSON, which is YAML whatever characters are in a path, but for those beyond U+FFFF.
-
-    JSON escapes them as two halves, which YAML does not put together: they stay as they are.
-    """
-    if not isinstance(value, str):
-        return json.dumps(value)
-    escaped = (x if ord(x) > 0xFFFF else json.dumps(x)[1:-1] for x in value)
-    return f'"{"".join(escaped)}"'
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,7 @@ class TrainingJob:
                 "report.log_steps": LOG_STEPS,
                 "report.evaluate_epochs": 1,  # which draws pictures
             }
-            words = [f"{key}={_yaml(value)}" for key, value in values.items()]
+            words = [f"{key}={to_yaml(value)}" for key, value in values.items()]
             self._process = subprocess.Popen(
                 [*self._command, RECIPE, *words, "--out", str(folder / "run")],
                 stdin=subprocess.DEVNULL,

@@ -105,13 +105,13 @@ def things_quality(path: Path) -> float:
 def _as_yaml(text: str) -> str:
     """A text as a value on the command line, in quotes where it would be taken for another."""
     from point2mask.data import DataError
-    from point2mask.data.yaml_file import parse_yaml
+    from point2mask.data.yaml_file import parse_yaml, to_yaml
 
     try:
         plain = parse_yaml(text, "--out") == text
     except DataError:
         plain = False
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else to_yaml(text)
 
 
 def _announce(*titles: str) -> None:

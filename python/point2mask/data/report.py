@@ -59,6 +59,10 @@ class Report:
                 lines.append(f"{head}: {len(places)} {reason}: {named}{more}")
         return lines
 
+    def after(self) -> str:
+        """The same behind another message."""
+        return "".join(f"; {line}" for line in self.lines())
+
     def to_json(self) -> dict[str, object]:
         return {
             "read": dict(self.read),

@@ -80,7 +80,7 @@ def _find(source: str | Path, report: Report) -> tuple[Path, list[Path]]:
         for link in links:
             report.leave_out("links to folders, which are not entered", link)
         if not found:
-            raise DataError(f"{path}: expected pictures, got none ({expected}){_more(report)}")
+            raise DataError(f"{path}: expected pictures, got none ({expected}){report.after()}")
         return path, found
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise DataError(
@@ -95,7 +95,7 @@ def _find(source: str | Path, report: Report) -> tuple[Path, list[Path]]:
         raise DataError(f"{path}: expected a picture, a folder or a pattern, but nothing is there")
     found = _pictures(_matching(str(source)), report)
     if not found:
-        more = _more(report)
+        more = report.after()
         raise DataError(f"{path}: expected pictures of this pattern, got none ({expected}){more}")
     return _fixed(path), found
 
@@ -140,10 +140,6 @@ def _pictures(paths: Iterable[Path], report: Report) -> list[Path]:
             hint = f"; {HINT}" if kind in HEIC_SUFFIXES else ""
             report.leave_out(f"files of the kind {kind}, which is not read{hint}", path)
     return sorted(found, key=str)
-
-
-def _more(report: Report) -> str:
-    return "".join(f"; {line}" for line in report.lines())
 
 
 def unread_kind(name: str) -> str:

@@ -1,5 +1,6 @@
 """YAML of settings from a person or from anyone: plain values, and no more than settings need."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected keys and values")
     return values
+
+
+def to_yaml(value: object) -> str:
+    """A plain value on one line, as :func:`parse_yaml` reads it back.
+
+    It is JSON but for characters beyond U+FFFF. JSON escapes those as two halves, which YAML does
+    not put together: they stay as they are.
+    """
+    if not isinstance(value, str):
+        return json.dumps(value)
+    escaped = (x if ord(x) > 0xFFFF else json.dumps(x)[1:-1] for x in value)
+    return f'"{"".join(escaped)}"'
 
 
 def parse_yaml(text: str, place: str) -> Any:

@@ -42,8 +42,7 @@ def to_labels(
     images = list(images)
     clicks = [click for image in images for click in image.clicks]
     if not clicks:
-        left_out = "".join(f"; {line}" for line in report.lines())
-        raise DataError(f"{place}: expected points, got none{left_out}")
+        raise DataError(f"{place}: expected points, got none{report.after()}")
     if known is None:
         known = _number({click.category for click in clicks}, stuff, place)
     by_name: dict[str, Category] = {}
@@ -66,8 +65,7 @@ def to_labels(
         labels.append((image.record, _targets(image, by_name, report)))
     number = sum(len(t.points) for _, targets in labels for t in targets)
     if not number:
-        left_out = "".join(f"; {line}" for line in report.lines())
-        raise DataError(f"{place}: expected points that can be used, got none{left_out}")
+        raise DataError(f"{place}: expected points that can be used, got none{report.after()}")
     report.read["images"] += len(labels)
     report.read["clicks"] += number
     return PointLabels(dict(known), labels)

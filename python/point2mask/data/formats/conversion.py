@@ -104,8 +104,8 @@ def convert_split(
     with claimed(out, "convert", names):
         dataset = write_panoptic(out / f"{split.stem}.json", None, split.categories, items())
     if not dataset.images:
-        left_out = "".join(f"; {line}" for line in report.lines())
-        raise DataError(f"{out / split.stem}: expected pictures to convert, got none{left_out}")
+        more = report.after()
+        raise DataError(f"{out / split.stem}: expected pictures to convert, got none{more}")
     return dataset
 
 
